@@ -1,2 +1,41 @@
-//! Chores in Rust.
-fn main() {}
+//! Chores in Rust: `cargo xtask tidy`. Arguments and exit codes only; each chore is a module.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people: it prints")]
+
+mod tidy;
+
+use clap::{Parser, Subcommand};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's chores")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Check sizes, directions, names and house rules, from the text alone
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let root = workspace_root();
+    let outcome = match Arguments::parse().chore {
+        Chore::Tidy => tidy::run(&root).map(code).map_err(|error| error.to_string()),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("xtask: {error}");
+        ExitCode::from(3)
+    })
+}
+
+fn code(passed: bool) -> ExitCode {
+    if passed { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+/// The folder above this package, as it stood when this program was built.
+fn workspace_root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_else(|| PathBuf::from("."))
+}
