@@ -1,0 +1,69 @@
+//! Every bound in the system, each with its reason.
+//!
+//! Owns: numbers only. Must not import anything of ours: everything may depend on this file.
+
+/// Bytes in a label (farm, node, tenant, network, workload): a label is also one DNS label (RFC 1035, 2.3.4).
+pub const LABEL_MAX: usize = 63;
+
+/// Bytes in an interface name: the kernel's `IFNAMSIZ` less its closing zero.
+pub const IFNAME_MAX: usize = 15;
+
+/// Bytes in a namespace name: twice what our longest (`load-ffff-65535-254`) needs, and a short path under `/run`.
+pub const NETNS_NAME_MAX: usize = 32;
+
+/// The first grantable prefix index: everything below is PrefixZero.
+pub const INDEX_FIRST: u16 = 0x1000;
+
+/// One past the last grantable prefix index: the IPv4 of `0xff00` and up lies in the WireGuard range 10.255.0.0/16.
+pub const INDEX_END: u16 = 0xff00;
+
+/// Bytes in a file a person wrote: a thousand nodes fit, and a wrong file is refused before it is read as TOML.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// Farms in one world: farms check each other's allocations for overlap, and people know each other's farms.
+pub const FARMS_MAX: usize = 1024;
+
+/// Networks in one world: as many as indices of one allocation, which one registry is built for.
+pub const NETWORKS_MAX: usize = 65_536;
+
+/// Allocations of one farm: an operator has a handful; each is compared with every other one.
+pub const ALLOCATIONS_PER_FARM: usize = 64;
+
+/// Nodes of one farm: each may hold a resource of each network, and a /52 slice has this many prefixes.
+pub const NODES_PER_FARM: usize = 4096;
+
+/// Holders of one exit slot: one serves and the others wait; past a few the list is a mistake.
+pub const HOLDERS_PER_SLOT: usize = 16;
+
+/// Management prefixes of one farm: elements of one nft set in every gateway.
+pub const MANAGEMENT_PER_FARM: usize = 256;
+
+/// Nodes of one network: its slot has 4,096 indices, of which the exit point takes one.
+pub const NODES_PER_NETWORK: usize = 4095;
+
+/// Workloads of one network resource: host numbers 2 to 254 of its 10.h.l.0/24.
+pub const WORKLOADS_PER_RESOURCE: usize = 253;
+
+/// Exposed ports of one network: elements of one nft set in the resources that host them.
+pub const EXPOSURES_PER_NETWORK: usize = 4096;
+
+/// Resources in one slot past which the registry advises a further exit node (seed 003).
+pub const RESOURCES_PER_SLOT_ADVICE: usize = 2000;
+
+/// Smallest MTU of any link, in bytes: IPv6 forbids less (RFC 8200, 5).
+pub const MTU_MIN: u16 = 1280;
+
+/// Bytes that WireGuard adds to a packet over IPv6: 40 (IPv6) + 8 (UDP) + 32 (header and tag).
+pub const WIREGUARD_OVERHEAD: u16 = 80;
+
+/// Bytes that WireGuard adds to a packet over IPv4: 20 (IPv4) + 8 (UDP) + 32 (header and tag).
+pub const WIREGUARD_OVERHEAD_V4: u16 = 60;
+
+/// Smallest MTU of a node's NIC, in bytes: what is left for a tunnel over IPv6 must be no less than [`MTU_MIN`].
+pub const NIC_MTU_MIN: u16 = MTU_MIN + WIREGUARD_OVERHEAD;
+
+/// Seconds between WireGuard keepalives where a NAT needs them: under the 30 s after which the strictest NATs forget UDP.
+pub const KEEPALIVE_SECS: u16 = 20;
+
+/// Bytes of one node's snapshot: 4,096 resources of a few thousand peers in all, with room; more is refused unread.
+pub const SNAPSHOT_BYTES_MAX: usize = 64 << 20;
