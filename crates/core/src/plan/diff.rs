@@ -1,0 +1,61 @@
+//! The one difference there is: two ordered maps of the same type in, what must change out.
+
+use std::collections::BTreeMap;
+
+/// One key on which desired and observed do not agree.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Change<'a, K, V> {
+    /// Desired and not there.
+    Add(&'a K, &'a V),
+    /// There, and other than desired.
+    Alter { key: &'a K, observed: &'a V, desired: &'a V },
+    /// There and not desired.
+    Remove(&'a K, &'a V),
+}
+
+/// Compares two maps key by key, in key order. `agrees(desired, observed)` says whether a value needs no change.
+pub(super) fn diff<'a, K: Ord, V>(
+    desired: &'a BTreeMap<K, V>,
+    observed: &'a BTreeMap<K, V>,
+    agrees: impl Fn(&V, &V) -> bool,
+) -> Vec<Change<'a, K, V>> {
+    let removed = observed
+        .iter()
+        .filter(|(key, _)| !desired.contains_key(key))
+        .map(|(key, value)| Change::Remove(key, value));
+    let wanted = desired.iter().filter_map(|(key, value)| match observed.get(key) {
+        None => Some(Change::Add(key, value)),
+        Some(there) if agrees(value, there) => None,
+        Some(there) => Some(Change::Alter { key, observed: there, desired: value }),
+    });
+    removed.chain(wanted).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(u8, char)]) -> BTreeMap<u8, char> {
+        pairs.iter().copied().collect()
+    }
+
+    #[test]
+    fn each_kind_of_change_is_told_apart() {
+        let (desired, observed) = (map(&[(1, 'a'), (2, 'b'), (4, 'd')]), map(&[(1, 'a'), (2, 'x'), (3, 'c')]));
+        let changes = diff(&desired, &observed, PartialEq::eq);
+        assert_eq!(
+            changes,
+            [
+                Change::Remove(&3, &'c'),
+                Change::Alter { key: &2, observed: &'x', desired: &'b' },
+                Change::Add(&4, &'d')
+            ]
+        );
+    }
+
+    #[test]
+    fn a_value_that_agrees_is_no_change_even_if_it_is_not_equal() {
+        let (desired, observed) = (map(&[(1, 'a')]), map(&[(1, 'A')]));
+        assert!(diff(&desired, &observed, char::eq_ignore_ascii_case).is_empty());
+    }
+}

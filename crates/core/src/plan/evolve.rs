@@ -1,0 +1,311 @@
+//! What an operation does to a state by the kernel's rules, refusals included.
+//!
+//! Properties of plans are tested with it, and the fake kernel is this function. Where the real kernel was found to
+//! behave otherwise, this file is wrong.
+
+use thiserror::Error;
+
+use super::{Op, Step};
+use crate::name::IfName;
+use crate::state::{
+    Firewall, Link, LinkEnd, LinkKind, Match, Namespace, Netns, NodeState, PeerKey, Peer, RouteKey, RouteTarget, Set,
+    SetName, fall, fall_netns, lose_routes,
+};
+
+/// Why the kernel does not do an operation.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// Something of that name is there and is another (EEXIST).
+    #[error("exists already and is another")]
+    Exists,
+    /// The namespace, link, set or nexthop it needs is not there (ENOENT, ENODEV, ESRCH).
+    #[error("is not there")]
+    NotThere,
+    /// The link is down or has no carrier (ENETDOWN).
+    #[error("the link is down or has no carrier")]
+    Down,
+    /// Something still refers to it (EBUSY).
+    #[error("is in use")]
+    Busy,
+    /// Not for an object of this kind (EINVAL, EOPNOTSUPP).
+    #[error("does not suit this kind of object")]
+    Unsuited,
+}
+
+/// Applies one step to a state.
+///
+/// # Errors
+/// As the kernel would: see [`Refusal`]. A refused step changes nothing.
+pub fn evolve(state: &mut NodeState, step: &Step) -> Result<(), Refusal> {
+    let netns = &step.netns;
+    match &step.op {
+        Op::AddNetns => {
+            state.namespaces.entry(netns.clone()).or_insert_with(Namespace::fresh);
+            return Ok(());
+        }
+        Op::DelNetns => {
+            fall_netns(state, netns);
+            return Ok(());
+        }
+        Op::AddLink { name, link, peer } => return add_link(state, netns, name, link, peer.as_ref()),
+        Op::DelLink { name } => {
+            if state.namespaces.contains_key(netns) {
+                return del_link(state, netns, name);
+            }
+        }
+        _ => {}
+    }
+    let nexthop_carrier = match &step.op {
+        Op::SetNexthop { nexthop, .. } => carrier(state, netns, &nexthop.link),
+        _ => true,
+    };
+    let peer_lost = match &step.op {
+        Op::SetUp { name, up: false } => veth_peer(state, netns, name),
+        _ => None,
+    };
+    let namespace = state.namespaces.get_mut(netns).ok_or(Refusal::NotThere)?;
+    in_namespace(namespace, &step.op, nexthop_carrier)?;
+    if let Some(end) = peer_lost {
+        // The other end loses its carrier, and with it its nexthops.
+        if let Some(other) = state.namespaces.get_mut(&end.netns) {
+            lose_nexthops(other, &end.link);
+        }
+    }
+    Ok(())
+}
+
+fn in_namespace(ns: &mut Namespace, op: &Op, nexthop_carrier: bool) -> Result<(), Refusal> {
+    match op {
+        Op::SetSysctl { name, value } => drop(ns.sysctls.insert(name.clone(), value.clone())),
+        Op::AddTable | Op::DelTable | Op::AddSet { .. } | Op::DelSet { .. } => table(ns, op)?,
+        Op::AddElement(_) | Op::DelElement(_) | Op::SetChain { .. } | Op::DelChain { .. } => table(ns, op)?,
+        Op::SetUp { name, up } => set_up(ns, name, *up)?,
+        Op::SetMtu { name, mtu } => link_mut(ns, name)?.mtu = Some(*mtu),
+        Op::SetMac { name, mac } => link_mut(ns, name)?.mac = Some(*mac),
+        Op::AddAddress(key) => {
+            link_mut(ns, &key.link)?;
+            ns.addresses.insert(key.clone(), ());
+        }
+        Op::DelAddress(key) => drop(ns.addresses.remove(key)),
+        Op::SetNeighbour { key, mac } => {
+            if !link_mut(ns, &key.link)?.up {
+                return Err(Refusal::Down);
+            }
+            ns.neighbours.insert(key.clone(), *mac);
+        }
+        Op::DelNeighbour(key) => drop(ns.neighbours.remove(key)),
+        Op::SetDevice { .. } | Op::DelDevice { .. } | Op::SetPeer { .. } | Op::DelPeer(_) => wireguard(ns, op)?,
+        Op::SetNexthop { id, nexthop } => {
+            link_mut(ns, &nexthop.link)?;
+            if !nexthop_carrier {
+                return Err(Refusal::Down);
+            }
+            ns.nexthops.insert(*id, nexthop.clone());
+        }
+        Op::DelNexthop { id } => {
+            ns.nexthops.remove(id);
+            ns.routes.retain(|_, target| *target != RouteTarget::Nexthop(*id));
+        }
+        Op::SetRoute { key, target } => set_route(ns, key, target)?,
+        Op::DelRoute { key } => drop(ns.routes.remove(key)),
+        Op::AddNetns | Op::DelNetns | Op::AddLink { .. } | Op::DelLink { .. } => {}
+    }
+    Ok(())
+}
+
+fn link_mut<'a>(ns: &'a mut Namespace, name: &IfName) -> Result<&'a mut Link, Refusal> {
+    ns.links.get_mut(name).ok_or(Refusal::NotThere)
+}
+
+fn veth_peer(state: &NodeState, netns: &Netns, name: &IfName) -> Option<LinkEnd> {
+    match &state.namespaces.get(netns)?.links.get(name)?.kind {
+        LinkKind::Veth { peer } => Some(peer.clone()),
+        _ => None,
+    }
+}
+
+/// A veth has carrier when its other end is up too; of the other kinds in a farm, whatever is up.
+fn carrier(state: &NodeState, netns: &Netns, name: &IfName) -> bool {
+    let up = |netns: &Netns, name: &IfName| {
+        state.namespaces.get(netns).and_then(|ns| ns.links.get(name)).is_some_and(|link| link.up)
+    };
+    up(netns, name) && veth_peer(state, netns, name).is_none_or(|end| up(&end.netns, &end.link))
+}
+
+fn add_link(
+    state: &mut NodeState,
+    netns: &Netns,
+    name: &IfName,
+    link: &Link,
+    peer: Option<&Link>,
+) -> Result<(), Refusal> {
+    let there = state.namespaces.get(netns).ok_or(Refusal::NotThere)?.links.get(name);
+    if let Some(there) = there {
+        return if there.kind == link.kind { Ok(()) } else { Err(Refusal::Exists) };
+    }
+    match (&link.kind, peer) {
+        (LinkKind::Loopback | LinkKind::Other { .. }, _) => return Err(Refusal::Unsuited),
+        (LinkKind::Veth { peer: end }, Some(peer)) => {
+            let other = state.namespaces.get_mut(&end.netns).ok_or(Refusal::NotThere)?;
+            if other.links.contains_key(&end.link) {
+                return Err(Refusal::Exists);
+            }
+            other.links.insert(end.link.clone(), Link { up: false, ..peer.clone() });
+        }
+        (LinkKind::Veth { .. }, None) => return Err(Refusal::Unsuited),
+        _ => {}
+    }
+    state.at(netns.clone()).links.insert(name.clone(), Link { up: false, ..link.clone() });
+    Ok(())
+}
+
+fn del_link(state: &mut NodeState, netns: &Netns, name: &IfName) -> Result<(), Refusal> {
+    let end = LinkEnd { netns: netns.clone(), link: name.clone() };
+    let link = state.namespaces.get(netns).and_then(|ns| ns.links.get(name));
+    if link.is_some_and(|link| link.kind == LinkKind::Loopback) {
+        return Err(Refusal::Unsuited);
+    }
+    fall(state, &end);
+    Ok(())
+}
+
+/// Down takes the routes, the nexthops, the neighbours and (IPv6's habit) the IPv6 addresses.
+fn set_up(ns: &mut Namespace, name: &IfName, up: bool) -> Result<(), Refusal> {
+    let link = link_mut(ns, name)?;
+    let was = std::mem::replace(&mut link.up, up);
+    if was && !up {
+        lose_routes(ns, name);
+        ns.neighbours.retain(|key, _| key.link != *name);
+        ns.addresses.retain(|key, ()| key.link != *name || key.address.addr().is_ipv4());
+    }
+    Ok(())
+}
+
+fn lose_nexthops(ns: &mut Namespace, link: &IfName) {
+    let nexthops = &mut ns.nexthops;
+    ns.routes.retain(|_, target| match target {
+        RouteTarget::Nexthop(id) => nexthops.get(id).is_none_or(|nexthop| nexthop.link != *link),
+        _ => true,
+    });
+    nexthops.retain(|_, nexthop| nexthop.link != *link);
+}
+
+fn set_route(ns: &mut Namespace, key: &RouteKey, target: &RouteTarget) -> Result<(), Refusal> {
+    if let Some(link) = target.link() {
+        if !link_mut(ns, link)?.up {
+            return Err(Refusal::Down);
+        }
+    }
+    if matches!(target, RouteTarget::Nexthop(id) if !ns.nexthops.contains_key(id)) {
+        return Err(Refusal::NotThere);
+    }
+    ns.routes.insert(key.clone(), target.clone());
+    Ok(())
+}
+
+fn wireguard(ns: &mut Namespace, op: &Op) -> Result<(), Refusal> {
+    match op {
+        Op::SetDevice { link, device } => {
+            if !matches!(link_mut(ns, link)?.kind, LinkKind::Tun { .. } | LinkKind::Wireguard { .. }) {
+                return Err(Refusal::Unsuited);
+            }
+            ns.devices.insert(link.clone(), device.clone());
+        }
+        Op::DelDevice { link } => {
+            ns.devices.remove(link);
+            ns.peers.retain(|key, _| key.link != *link);
+        }
+        Op::SetPeer { key, peer } => set_peer(ns, key, peer)?,
+        Op::DelPeer(key) => drop(ns.peers.remove(key)),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// A prefix that another peer of the device had moves silently to the last writer.
+fn set_peer(ns: &mut Namespace, key: &PeerKey, peer: &Peer) -> Result<(), Refusal> {
+    if !ns.devices.contains_key(&key.link) {
+        return Err(Refusal::NotThere);
+    }
+    for (other, there) in ns.peers.iter_mut().filter(|(other, _)| other.link == key.link) {
+        if other != key {
+            there.allowed_ips.retain(|prefix| !peer.allowed_ips.contains(prefix));
+        }
+    }
+    ns.peers.insert(key.clone(), peer.clone());
+    Ok(())
+}
+
+fn table(ns: &mut Namespace, op: &Op) -> Result<(), Refusal> {
+    match op {
+        Op::AddTable => {
+            ns.firewall.get_or_insert_with(Firewall::default);
+            return Ok(());
+        }
+        Op::DelTable => {
+            ns.firewall = None;
+            return Ok(());
+        }
+        _ => {}
+    }
+    let deletes = matches!(op, Op::DelSet { .. } | Op::DelElement(_) | Op::DelChain { .. });
+    let Some(firewall) = ns.firewall.as_mut() else {
+        return if deletes { Ok(()) } else { Err(Refusal::NotThere) };
+    };
+    match op {
+        Op::AddSet { name, set } => add_set(firewall, name, set)?,
+        Op::DelSet { name } => {
+            if firewall.chains.values().any(|chain| chain.rules.iter().any(|rule| refers(&rule.matches, name))) {
+                return Err(Refusal::Busy);
+            }
+            firewall.sets.remove(name);
+            firewall.elements.retain(|key, ()| key.set != *name);
+        }
+        Op::AddElement(key) => {
+            if !firewall.sets.contains_key(&key.set) {
+                return Err(Refusal::NotThere);
+            }
+            firewall.elements.insert(key.clone(), ());
+        }
+        Op::DelElement(key) => drop(firewall.elements.remove(key)),
+        Op::SetChain { name, chain } => {
+            if firewall.chains.get(name).is_some_and(|there| there.hook != chain.hook) {
+                return Err(Refusal::Exists);
+            }
+            let known = |name: &SetName| firewall.sets.contains_key(name);
+            let refers = chain.rules.iter().flat_map(|rule| &rule.matches).filter_map(set_of);
+            if !refers.into_iter().all(known) {
+                return Err(Refusal::NotThere);
+            }
+            firewall.chains.insert(name.clone(), chain.clone());
+        }
+        Op::DelChain { name } => drop(firewall.chains.remove(name)),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn add_set(firewall: &mut Firewall, name: &SetName, set: &Set) -> Result<(), Refusal> {
+    match firewall.sets.get(name) {
+        Some(there) if there != set => Err(Refusal::Exists),
+        _ => {
+            firewall.sets.insert(name.clone(), set.clone());
+            Ok(())
+        }
+    }
+}
+
+fn refers(matches: &[Match], name: &SetName) -> bool {
+    matches.iter().filter_map(set_of).any(|set| set == name)
+}
+
+fn set_of(condition: &Match) -> Option<&SetName> {
+    match condition {
+        Match::SourceIn(set, _)
+        | Match::DestinationIn(set, _)
+        | Match::DestinationPortIn(_, set)
+        | Match::SourcePortIn(_, set)
+        | Match::ServiceIn(set, _) => Some(set),
+        _ => None,
+    }
+}

@@ -1,0 +1,111 @@
+//! The difference between two states as an ordered list of operations.
+//!
+//! `plan(desired, observed)` knows only states: not tenants, farms, indices, nor why something is desired. What is no
+//! longer desired appears in the difference, so removal has no code of its own. An empty plan is the proof of success.
+
+mod build;
+mod diff;
+mod display;
+mod evolve;
+mod op;
+mod order;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::state::{LinkEnd, Netns, NodeState, fall};
+use crate::state::fall_netns;
+
+pub use evolve::{Refusal, evolve};
+pub use op::{Op, Step};
+pub use order::Stage;
+
+/// What to do, in order: by stage, and within a stage by namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// In the order of doing.
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// Whether nothing is to be done: observed is as desired.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// The number of operations.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// The namespaces that it touches.
+    #[must_use]
+    pub fn netns(&self) -> BTreeSet<&Netns> {
+        self.steps.iter().map(|step| &step.netns).collect()
+    }
+}
+
+/// Says what turns `observed` into `desired`.
+///
+/// First what must go (a namespace, a link of another kind than desired) is taken out of a copy of what was observed,
+/// with everything that goes along; then each class of object is compared. So nothing is deleted twice, and what a
+/// deletion takes along is made again.
+#[must_use]
+pub fn plan(desired: &NodeState, observed: &NodeState) -> Plan {
+    let mut remaining = observed.clone();
+    let mut steps = removals(desired, observed, &mut remaining);
+    for (netns, want) in &desired.namespaces {
+        let fresh = crate::state::Namespace::fresh();
+        let there = remaining.namespaces.get(netns);
+        if there.is_none() {
+            steps.push(step(Stage::AddNetns, netns, Op::AddNetns));
+        }
+        build::Builder { netns, desired, remaining: &remaining }.steps(want, there.unwrap_or(&fresh), &mut steps);
+    }
+    // An empty observation of the host is no reason to act on it.
+    steps.retain(|step| !(step.netns == Netns::Host && matches!(step.op, Op::AddNetns | Op::DelNetns)));
+    steps.sort_by(|a, b| (a.stage, &a.netns).cmp(&(b.stage, &b.netns)));
+    Plan { steps }
+}
+
+fn step(stage: Stage, netns: &Netns, op: Op) -> Step {
+    Step { stage, netns: netns.clone(), op }
+}
+
+/// Namespaces and links that must go, taken out of `remaining`.
+fn removals(desired: &NodeState, observed: &NodeState, remaining: &mut NodeState) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for (netns, there) in &observed.namespaces {
+        let want = desired.namespaces.get(netns);
+        for (name, link) in &there.links {
+            let keep = want.and_then(|want| want.links.get(name)).is_some_and(|want| want.kind == link.kind);
+            if keep {
+                continue;
+            }
+            if there.devices.contains_key(name) && matches!(link.kind, crate::state::LinkKind::Tun { .. }) {
+                steps.push(step(Stage::Disconnect, netns, Op::DelDevice { link: name.clone() }));
+            }
+            let end = LinkEnd { netns: netns.clone(), link: name.clone() };
+            let there_still = remaining.namespaces.get(netns).is_some_and(|left| left.links.contains_key(name));
+            let goes_with_netns = want.is_none() && *netns != Netns::Host;
+            if there_still && !goes_with_netns {
+                steps.push(step(Stage::Dismantle, netns, Op::DelLink { name: name.clone() }));
+                fall(remaining, &end);
+            }
+        }
+        if want.is_none() && *netns != Netns::Host {
+            steps.push(step(Stage::RemoveNetns, netns, Op::DelNetns));
+        }
+    }
+    for netns in observed.namespaces.keys().filter(|netns| !desired.namespaces.contains_key(netns)) {
+        if *netns != Netns::Host {
+            fall_netns(remaining, netns);
+        }
+    }
+    steps
+}

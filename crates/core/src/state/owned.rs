@@ -1,0 +1,42 @@
+//! What goes when a link goes: the kernel's own cascade, as one function over states.
+//!
+//! The plan uses it to see what a deletion takes along (and so must be made again, or need not be deleted); the fake
+//! kernel uses it to be as the real one.
+
+use super::{LinkEnd, LinkKind, Namespace, Netns, NodeState, RouteTarget};
+use crate::name::IfName;
+
+/// Removes a link and all that hangs on it from `state`: addresses, routes, nexthops and routes over them, neighbours,
+/// device and peers, and a veth's other end with all of its own.
+pub fn fall(state: &mut NodeState, end: &LinkEnd) {
+    let Some(namespace) = state.namespaces.get_mut(&end.netns) else { return };
+    let Some(link) = namespace.links.remove(&end.link) else { return };
+    namespace.addresses.retain(|key, ()| key.link != end.link);
+    namespace.neighbours.retain(|key, _| key.link != end.link);
+    namespace.devices.remove(&end.link);
+    namespace.peers.retain(|key, _| key.link != end.link);
+    lose_routes(namespace, &end.link);
+    if let LinkKind::Veth { peer } = link.kind {
+        fall(state, &peer);
+    }
+}
+
+/// Removes a namespace and all in it; veth ends elsewhere whose peers were in it go too.
+pub(crate) fn fall_netns(state: &mut NodeState, netns: &Netns) {
+    let Some(namespace) = state.namespaces.get(netns) else { return };
+    let links: Vec<IfName> = namespace.links.keys().cloned().collect();
+    for link in links {
+        fall(state, &LinkEnd { netns: netns.clone(), link });
+    }
+    state.namespaces.remove(netns);
+}
+
+/// Removes what a link carries when it goes down or away: its routes, its nexthops and the routes over those.
+pub(crate) fn lose_routes(namespace: &mut Namespace, link: &IfName) {
+    let nexthops = &mut namespace.nexthops;
+    namespace.routes.retain(|_, target| match target {
+        RouteTarget::Nexthop(id) => nexthops.get(id).is_none_or(|nexthop| nexthop.link != *link),
+        target => target.link() != Some(link),
+    });
+    nexthops.retain(|_, nexthop| nexthop.link != *link);
+}
