@@ -1,0 +1,191 @@
+//! A userspace WireGuard device as a state machine: packets and datagrams in, actions out, time as an argument.
+//! It does not know how packets reach it, opens nothing and reads no clock.
+//!
+//! ```text
+//!   TUN ──packet──▶ AllowedIPs ─▶ peer ─▶ seal ─┬─▶ ToUdp
+//!                                  │ no session └─▶ queue + initiation
+//!   UDP ─datagram─▶ index ─▶ peer ─▶ open ─▶ source owned by the peer? ─▶ trim ─▶ ToTun
+//! ```
+//!
+//! Realises the WireGuard paper, sections 2 (cryptokey routing, roaming), 5 (handshake, cookies) and 6 (timers).
+
+mod configure;
+mod counters;
+mod message;
+mod peer;
+mod receive;
+
+pub use counters::{Drops, Reason, Traffic};
+pub use peer::{Endpoint, QUEUE_PACKETS};
+
+use crate::allowed::AllowedIps;
+use crate::inner::parse_inner;
+use crate::key::{PublicKey, SecretKey};
+use crate::limiter::Limiter;
+use crate::noise::{Noise, Tick};
+use message::sender_index;
+use peer::Peer;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How often [`Device::tick`] wants to be called.
+pub const TICK: Duration = Duration::from_millis(250);
+/// WireGuard pads inner packets to a multiple of this many bytes.
+const PADDING: usize = 16;
+
+/// What the owner of a device is to do with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Write this IP packet to the TUN.
+    ToTun(Vec<u8>),
+    /// Send this datagram.
+    ToUdp(Vec<u8>, Endpoint),
+}
+
+/// One device: its key, its peers, the table of who owns which prefix.
+pub struct Device {
+    port: u16,
+    mtu: u16,
+    fwmark: u32,
+    private: Option<SecretKey>,
+    noise: Option<Box<dyn Noise>>,
+    peers: BTreeMap<PublicKey, Peer>,
+    allowed: AllowedIps<PublicKey>,
+    indices: BTreeMap<u32, PublicKey>,
+    limiter: Limiter,
+    traffic: Traffic,
+    drops: Drops,
+}
+
+impl Device {
+    /// Makes a device without key and peers, on a socket bound to `port` and a TUN of `mtu` bytes.
+    pub fn new(port: u16, mtu: u16) -> Self {
+        Self {
+            port,
+            mtu,
+            fwmark: 0,
+            private: None,
+            noise: None,
+            peers: BTreeMap::new(),
+            allowed: AllowedIps::default(),
+            indices: BTreeMap::new(),
+            limiter: Limiter::default(),
+            traffic: Traffic::default(),
+            drops: Drops::default(),
+        }
+    }
+
+    /// Takes an IP packet that the TUN sent.
+    pub fn packet_from_tun(&mut self, packet: &[u8], now: Duration, actions: &mut Vec<Action>) {
+        let Some(header) = parse_inner(packet) else { return self.drops.count(Reason::Malformed) };
+        let owner = self.allowed.find(header.destination);
+        let Some((key, peer)) = owner.and_then(|key| Some((key, self.peers.get_mut(&key)?))) else {
+            return self.drops.count(Reason::NoPeer);
+        };
+        let mut out = Outbox { key, indices: &mut self.indices, traffic: &mut self.traffic, actions };
+        let refusal = if peer.endpoint.is_none() {
+            Some(Reason::NoEndpoint)
+        } else {
+            out.transmit(peer, padded(&packet[..header.length], self.mtu), now)
+        };
+        if let Some(reason) = refusal {
+            peer.drops.count(reason);
+            self.drops.count(reason);
+        }
+    }
+
+    /// Runs the timers of every peer; to be called every [`TICK`].
+    pub fn tick(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        let Some(noise) = &self.noise else { return };
+        noise.tick(now);
+        for (key, peer) in &mut self.peers {
+            let mut out =
+                Outbox { key: *key, indices: &mut self.indices, traffic: &mut self.traffic, actions };
+            if out.tick(peer, now) == Tick::Expired {
+                peer.abandon_queue(&mut self.drops);
+            }
+        }
+        self.indices.retain(|index, _| noise.is_index_live(*index));
+    }
+
+    /// Whether there is anything a tick could do.
+    pub fn is_ticking(&self) -> bool {
+        self.noise.is_some() && !self.peers.is_empty()
+    }
+
+    /// Counts something the owner could not deliver.
+    pub fn count_unsent(&mut self) {
+        self.drops.count(Reason::Unsent);
+    }
+}
+
+/// Padded as the paper's section 5.4.6 asks, never beyond the MTU.
+fn padded(packet: &[u8], mtu: u16) -> Vec<u8> {
+    let length = packet.len().next_multiple_of(PADDING).min(mtu.into()).max(packet.len());
+    let mut plain = Vec::with_capacity(length);
+    plain.extend_from_slice(packet);
+    plain.resize(length, 0);
+    plain
+}
+
+/// Where messages to one peer go, and what sending one leaves behind.
+struct Outbox<'a> {
+    key: PublicKey,
+    indices: &'a mut BTreeMap<u32, PublicKey>,
+    traffic: &'a mut Traffic,
+    actions: &'a mut Vec<Action>,
+}
+
+impl Outbox<'_> {
+    /// Sends `message`; to a peer without endpoint nothing can be sent.
+    fn send(&mut self, peer: &mut Peer, message: Vec<u8>) {
+        if let Some(index) = sender_index(&message) {
+            self.indices.insert(index, self.key);
+        }
+        if let Some(endpoint) = peer.endpoint {
+            peer.traffic.count_tx(message.len());
+            self.traffic.count_tx(message.len());
+            self.actions.push(Action::ToUdp(message, endpoint));
+        }
+    }
+
+    /// Seals and sends `plain`, or lets it wait and begins a handshake; tells why something was dropped.
+    fn transmit(&mut self, peer: &mut Peer, plain: Vec<u8>, now: Duration) -> Option<Reason> {
+        let Some(session) = &mut peer.session else { return Some(Reason::NoSession) };
+        let mut message = Vec::new();
+        if session.seal(&plain, now, &mut message) {
+            self.send(peer, message);
+            return None;
+        }
+        let begun = session.initiate(now, &mut message);
+        let overflowed = peer.wait(plain);
+        if begun {
+            self.send(peer, message);
+        }
+        overflowed.then_some(Reason::QueueFull)
+    }
+
+    /// Sends what waited for a handshake.
+    fn flush(&mut self, peer: &mut Peer, now: Duration) {
+        for plain in std::mem::take(&mut peer.queue) {
+            self.transmit(peer, plain, now);
+        }
+    }
+
+    fn tick(&mut self, peer: &mut Peer, now: Duration) -> Tick {
+        let Some(session) = &mut peer.session else { return Tick::Idle };
+        let mut message = Vec::new();
+        let tick = session.tick(now, &mut message);
+        // The library gives up after 90 s for good; a peer with persistent keepalive is tried again for ever.
+        if tick == Tick::Expired && peer.keepalive_secs > 0 && peer.endpoint.is_some() {
+            session.initiate(now, &mut message);
+        }
+        if !message.is_empty() {
+            self.send(peer, message);
+        }
+        tick
+    }
+}
+
+#[cfg(test)]
+mod tests;

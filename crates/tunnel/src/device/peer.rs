@@ -1,0 +1,76 @@
+//! One peer of a device: configuration, endpoint, session, and the few packets that wait for a handshake.
+
+use super::counters::{Drops, Reason, Traffic};
+use crate::key::{PublicKey, SecretKey};
+use crate::noise::{Noise, Session};
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// Packets that wait for a handshake; the oldest goes first when there are more.
+pub const QUEUE_PACKETS: usize = 32;
+
+/// The way to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where the peer is.
+    pub remote: SocketAddr,
+    /// Our address by which it was last heard, from which it is answered: a NAT on the way would drop an answer
+    /// from another. `None` lets the kernel choose.
+    pub local: Option<IpAddr>,
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(remote: SocketAddr) -> Self {
+        Self { remote, local: None }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Peer {
+    pub(super) preshared: Option<SecretKey>,
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) keepalive_secs: u16,
+    /// `None` while the device has no private key.
+    pub(super) session: Option<Box<dyn Session>>,
+    pub(super) queue: VecDeque<Vec<u8>>,
+    pub(super) traffic: Traffic,
+    pub(super) drops: Drops,
+    pub(super) last_handshake: Option<Duration>,
+    /// A handshake we answered, by our index and its time; data on it shows that the peer completed it too.
+    pub(super) unconfirmed: Option<(u32, Duration)>,
+}
+
+impl Peer {
+    /// Starts afresh with a new private key, or with none: sessions, handshakes and waiting packets are gone.
+    pub(super) fn renew(&mut self, key: &PublicKey, noise: Option<&dyn Noise>, now: Duration) {
+        self.queue.clear();
+        self.unconfirmed = None;
+        self.session = noise.map(|noise| {
+            let mut session = noise.session(key, self.preshared.as_ref(), now);
+            session.set_keepalive_secs(self.keepalive_secs, now);
+            session
+        });
+    }
+
+    /// Lets a packet wait; tells whether another had to go for it.
+    pub(super) fn wait(&mut self, plain: Vec<u8>) -> bool {
+        self.queue.push_back(plain);
+        self.queue.len() > QUEUE_PACKETS && self.queue.pop_front().is_some()
+    }
+
+    /// Notes data on the session with our index `index`.
+    pub(super) fn confirm(&mut self, index: u32) {
+        if let Some((_, when)) = self.unconfirmed.take_if(|(answered, _)| *answered == index) {
+            self.last_handshake = Some(when);
+        }
+    }
+
+    /// Gives up every waiting packet.
+    pub(super) fn abandon_queue(&mut self, device: &mut Drops) {
+        for _ in self.queue.drain(..) {
+            self.drops.count(Reason::NoSession);
+            device.count(Reason::NoSession);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What a device does with a datagram: cheap checks first, endpoints learned only from what authenticates.
+
+use super::message::{Kind, kind, receiver_index, sender_index};
+use super::{Action, Device, Endpoint, Outbox, Reason};
+use crate::inner::parse_inner;
+use crate::key::PublicKey;
+use crate::noise::{Admission, Arrival, Progress, Refused};
+use std::time::Duration;
+
+impl From<Refused> for Reason {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Replayed => Self::Replayed,
+            Refused::NoSession => Self::NoSession,
+            Refused::Forged => Self::Forged,
+        }
+    }
+}
+
+/// A datagram with what is known of it before it is opened.
+#[derive(Clone, Copy)]
+struct Datagram<'a> {
+    bytes: &'a [u8],
+    from: Endpoint,
+    now: Duration,
+}
+
+/// Why a datagram went no further, and the peer it belongs to if that is known.
+struct Refusal(Reason, Option<PublicKey>);
+
+impl Device {
+    /// Takes a datagram that the socket received.
+    pub fn datagram_from_udp(
+        &mut self,
+        datagram: &[u8],
+        from: Endpoint,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
+        let datagram = Datagram { bytes: datagram, from, now };
+        let outcome = match kind(datagram.bytes) {
+            Some(Kind::Initiation) => self.take_initiation(datagram, actions),
+            Some(Kind::Response) => self.take_response(datagram, actions),
+            Some(Kind::Cookie) => {
+                self.receiver(datagram).and_then(|key| self.take_handshake(key, datagram, actions))
+            }
+            Some(Kind::Data) => self.take_data(datagram, actions),
+            None => Err(Refusal(Reason::Malformed, None)),
+        };
+        if let Err(Refusal(reason, key)) = outcome {
+            self.drops.count(reason);
+            if let Some(peer) = key.and_then(|key| self.peers.get_mut(&key)) {
+                peer.drops.count(reason);
+            }
+        }
+    }
+
+    fn take_initiation(&mut self, datagram: Datagram<'_>, actions: &mut Vec<Action>) -> Result<(), Refusal> {
+        self.admit(datagram, false, actions)?;
+        if self.limiter.is_under_load(datagram.now) {
+            self.admit(datagram, true, actions)?;
+            if !self.limiter.admits(datagram.from.remote.ip().to_canonical(), datagram.now) {
+                return Err(Refusal(Reason::HandshakeLimited, None));
+            }
+        }
+        let key = self.noise.as_ref().and_then(|noise| noise.initiator(datagram.bytes));
+        let key = key.filter(|key| self.peers.contains_key(key)).ok_or(Refusal(Reason::NoPeer, None))?;
+        self.take_handshake(key, datagram, actions)
+    }
+
+    /// A response is looked up before it is checked: without a handshake of ours under way it costs nothing.
+    fn take_response(&mut self, datagram: Datagram<'_>, actions: &mut Vec<Action>) -> Result<(), Refusal> {
+        let key = self.receiver(datagram)?;
+        self.admit(datagram, false, actions)?;
+        self.take_handshake(key, datagram, actions)
+    }
+
+    fn admit(
+        &self,
+        datagram: Datagram<'_>,
+        under_load: bool,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Refusal> {
+        let Some(noise) = &self.noise else { return Err(Refusal(Reason::NoPeer, None)) };
+        let arrival = Arrival { message: datagram.bytes, source: datagram.from.remote, now: datagram.now };
+        let mut reply = Vec::new();
+        match noise.admit(arrival, under_load, &mut reply) {
+            Admission::Accept => Ok(()),
+            Admission::Forged => Err(Refusal(Reason::Forged, None)),
+            Admission::Cookie => {
+                actions.push(Action::ToUdp(reply, datagram.from));
+                Err(Refusal(Reason::HandshakeLimited, None))
+            }
+        }
+    }
+
+    fn receiver(&self, datagram: Datagram<'_>) -> Result<PublicKey, Refusal> {
+        let index = receiver_index(datagram.bytes);
+        index.and_then(|index| self.indices.get(&index)).copied().ok_or(Refusal(Reason::NoSession, None))
+    }
+
+    fn take_handshake(
+        &mut self,
+        key: PublicKey,
+        datagram: Datagram<'_>,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Refusal> {
+        let Some(peer) = self.peers.get_mut(&key) else { return Err(Refusal(Reason::NoPeer, None)) };
+        let Some(session) = &mut peer.session else { return Err(Refusal(Reason::NoSession, Some(key))) };
+        let mut reply = Vec::new();
+        let progress = session
+            .handshake_in(datagram.bytes, datagram.now, &mut reply)
+            .map_err(|refused| Refusal(refused.into(), Some(key)))?;
+        peer.traffic.count_rx(datagram.bytes.len());
+        self.traffic.count_rx(datagram.bytes.len());
+        let mut out = Outbox { key, indices: &mut self.indices, traffic: &mut self.traffic, actions };
+        match progress {
+            Progress::CookieKept => return Ok(()),
+            Progress::Responded => peer.unconfirmed = sender_index(&reply).map(|index| (index, datagram.now)),
+            Progress::Completed => peer.last_handshake = Some(datagram.now),
+        }
+        peer.endpoint = Some(datagram.from);
+        out.send(peer, reply);
+        if progress == Progress::Completed {
+            out.flush(peer, datagram.now);
+        }
+        Ok(())
+    }
+
+    fn take_data(&mut self, datagram: Datagram<'_>, actions: &mut Vec<Action>) -> Result<(), Refusal> {
+        let key = self.receiver(datagram)?;
+        let plain = self.open(key, datagram, actions)?;
+        if plain.is_empty() {
+            return Ok(()); // a keepalive
+        }
+        self.route(key, plain).map(|packet| actions.push(Action::ToTun(packet)))
+    }
+
+    /// Decrypts, and does all that an authenticated datagram entails for its peer.
+    fn open(
+        &mut self,
+        key: PublicKey,
+        datagram: Datagram<'_>,
+        actions: &mut Vec<Action>,
+    ) -> Result<Vec<u8>, Refusal> {
+        let Some(peer) = self.peers.get_mut(&key) else { return Err(Refusal(Reason::NoPeer, None)) };
+        let Some(session) = &mut peer.session else { return Err(Refusal(Reason::NoSession, Some(key))) };
+        let mut plain = Vec::with_capacity(datagram.bytes.len());
+        session
+            .open(datagram.bytes, datagram.now, &mut plain)
+            .map_err(|refused| Refusal(refused.into(), Some(key)))?;
+        peer.endpoint = Some(datagram.from);
+        peer.traffic.count_rx(datagram.bytes.len());
+        self.traffic.count_rx(datagram.bytes.len());
+        if let Some(index) = receiver_index(datagram.bytes) {
+            peer.confirm(index);
+        }
+        let mut out = Outbox { key, indices: &mut self.indices, traffic: &mut self.traffic, actions };
+        out.flush(peer, datagram.now);
+        Ok(plain)
+    }
+
+    /// Checks that the packet may come from this peer, and cuts the padding.
+    fn route(&self, key: PublicKey, mut plain: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        let header = parse_inner(&plain).ok_or(Refusal(Reason::Malformed, Some(key)))?;
+        if self.allowed.find(header.source) != Some(key) {
+            return Err(Refusal(Reason::SourceNotAllowed, Some(key)));
+        }
+        plain.truncate(header.length);
+        Ok(plain)
+    }
+}

@@ -1,0 +1,203 @@
+//! The traits on gotatun's `noise` module, the only file that names the library.
+//!
+//! The library reads a clock inside. With its `mock_instant` feature that clock is a value of the thread, which
+//! is set here from the argument before every call: so time is an argument all the way down, the same code runs
+//! in production and under tests, and a call costs no system call for the time. The wall clock is used by the
+//! library once per peer, for the first timestamp of its handshakes.
+
+use super::{Admission, Arrival, Noise, Progress, Refused, Session, Tick};
+use crate::key::{PublicKey, SecretKey};
+use gotatun::noise::errors::WireGuardError;
+use gotatun::noise::handshake::parse_handshake_anon;
+use gotatun::noise::index_table::IndexTable;
+use gotatun::noise::rate_limiter::RateLimiter;
+use gotatun::noise::{Tunn, TunnResult};
+use gotatun::packet::{Packet, WgKind};
+use gotatun::x25519;
+use mock_instant::thread_local::MockClock;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Initiations a second that one source may send before the library asks it for a cookie.
+const PER_SOURCE: u64 = 50;
+
+/// Sets the clock the library sees. It never goes back on one thread: the library subtracts without a check.
+fn set_clock(now: Duration) {
+    MockClock::set_time(now.max(MockClock::time()));
+}
+
+/// [`Noise`] by gotatun.
+pub struct Gotatun {
+    secret: x25519::StaticSecret,
+    public: x25519::PublicKey,
+    indices: IndexTable,
+    /// Demands a cookie from a source that is over its own limit.
+    calm: Arc<RateLimiter>,
+    /// Demands a cookie from everybody.
+    loaded: RateLimiter,
+}
+
+impl Gotatun {
+    /// Makes the state of a device from its private key.
+    pub fn new(private: &SecretKey, now: Duration) -> Self {
+        set_clock(now);
+        let secret = x25519::StaticSecret::from(*private.as_bytes());
+        let public = x25519::PublicKey::from(&secret);
+        Self {
+            secret,
+            public,
+            indices: IndexTable::from_os_rng(),
+            calm: Arc::new(RateLimiter::new(&public, PER_SOURCE)),
+            loaded: RateLimiter::new(&public, 0),
+        }
+    }
+}
+
+impl Noise for Gotatun {
+    fn public_key(&self) -> PublicKey {
+        PublicKey::from_bytes(self.public.to_bytes())
+    }
+
+    fn session(&self, peer: &PublicKey, preshared: Option<&SecretKey>, now: Duration) -> Box<dyn Session> {
+        set_clock(now);
+        Box::new(Tunn::new(
+            self.secret.clone(),
+            x25519::PublicKey::from(*peer.as_bytes()),
+            preshared.map(|key| *key.as_bytes()),
+            None,
+            self.indices.clone(),
+            Arc::clone(&self.calm),
+        ))
+    }
+
+    fn admit(&self, arrival: Arrival<'_>, under_load: bool, reply: &mut Vec<u8>) -> Admission {
+        set_clock(arrival.now);
+        let limiter = if under_load { &self.loaded } else { &*self.calm };
+        match limiter.verify_packet(canonical(arrival.source), Packet::copy_from(arrival.message)) {
+            Ok(_) => Admission::Accept,
+            Err(TunnResult::WriteToNetwork(cookie)) => {
+                append(reply, cookie);
+                Admission::Cookie
+            }
+            Err(_) => Admission::Forged,
+        }
+    }
+
+    fn initiator(&self, message: &[u8]) -> Option<PublicKey> {
+        let Ok(WgKind::HandshakeInit(initiation)) = Packet::copy_from(message).try_into_wg() else {
+            return None;
+        };
+        let half = parse_handshake_anon(&self.secret, &self.public, &initiation).ok()?;
+        Some(PublicKey::from_bytes(half.peer_static_public))
+    }
+
+    fn is_index_live(&self, index: u32) -> bool {
+        self.indices.in_use(index)
+    }
+
+    fn tick(&self, now: Duration) {
+        set_clock(now);
+        self.calm.try_reset_count();
+        self.loaded.try_reset_count();
+    }
+}
+
+impl Session for Tunn {
+    fn seal(&mut self, plain: &[u8], now: Duration, out: &mut Vec<u8>) -> bool {
+        set_clock(now);
+        let Ok(sealed) = self.encapsulate_with_session(Packet::copy_from(plain)) else { return false };
+        append(out, sealed.into());
+        true
+    }
+
+    fn open(&mut self, message: &[u8], now: Duration, out: &mut Vec<u8>) -> Result<(), Refused> {
+        set_clock(now);
+        let data = Packet::copy_from(message).try_into_wg().map_err(|_| Refused::Forged)?;
+        match self.handle_incoming_packet(data) {
+            TunnResult::WriteToTunnel(plain) => {
+                out.extend_from_slice(&plain);
+                Ok(())
+            }
+            TunnResult::Err(error) => Err(refused(&error)),
+            TunnResult::Done | TunnResult::WriteToNetwork(_) => Err(Refused::Forged),
+        }
+    }
+
+    fn initiate(&mut self, now: Duration, out: &mut Vec<u8>) -> bool {
+        set_clock(now);
+        let Some(initiation) = self.format_handshake_initiation(false) else { return false };
+        append(out, initiation.into());
+        true
+    }
+
+    fn handshake_in(
+        &mut self,
+        message: &[u8],
+        now: Duration,
+        out: &mut Vec<u8>,
+    ) -> Result<Progress, Refused> {
+        set_clock(now);
+        let message = Packet::copy_from(message).try_into_wg().map_err(|_| Refused::Forged)?;
+        match self.handle_incoming_packet(message) {
+            TunnResult::WriteToNetwork(reply) => {
+                let progress = match reply {
+                    WgKind::HandshakeResp(_) => Progress::Responded,
+                    _ => Progress::Completed,
+                };
+                append(out, reply);
+                Ok(progress)
+            }
+            TunnResult::Done => Ok(Progress::CookieKept),
+            TunnResult::Err(error) => Err(refused(&error)),
+            TunnResult::WriteToTunnel(_) => Err(Refused::Forged),
+        }
+    }
+
+    fn tick(&mut self, now: Duration, out: &mut Vec<u8>) -> Tick {
+        set_clock(now);
+        match self.update_timers() {
+            Ok(None) => Tick::Idle,
+            Ok(Some(WgKind::Data(keepalive))) => {
+                append(out, keepalive.into());
+                Tick::Keepalive
+            }
+            Ok(Some(initiation)) => {
+                append(out, initiation);
+                Tick::Initiation
+            }
+            Err(_) => Tick::Expired,
+        }
+    }
+
+    fn set_keepalive_secs(&mut self, keepalive_secs: u16, now: Duration) {
+        set_clock(now);
+        self.set_persistent_keepalive(Some(keepalive_secs));
+    }
+
+    fn set_preshared(&mut self, preshared: Option<&SecretKey>) {
+        self.set_preshared_key(preshared.map(|key| *key.as_bytes()));
+    }
+}
+
+fn append(out: &mut Vec<u8>, message: WgKind) {
+    out.extend_from_slice(&Packet::from(message));
+}
+
+fn refused(error: &WireGuardError) -> Refused {
+    match error {
+        WireGuardError::DuplicateCounter
+        | WireGuardError::InvalidCounter
+        | WireGuardError::WrongTai64nTimestamp => Refused::Replayed,
+        WireGuardError::NoCurrentSession
+        | WireGuardError::WrongIndex
+        | WireGuardError::UnexpectedPacket
+        | WireGuardError::ConnectionExpired => Refused::NoSession,
+        _ => Refused::Forged,
+    }
+}
+
+/// A cookie is bound to the source address: IPv4 in one spelling, whatever socket it came by.
+fn canonical(source: SocketAddr) -> SocketAddr {
+    SocketAddr::new(source.ip().to_canonical(), source.port())
+}
