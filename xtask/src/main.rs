@@ -1,7 +1,9 @@
 //! Chores in Rust: `cargo xtask tidy`. Arguments and exit codes only; each chore is a module.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people: it prints")]
 
+mod test;
 mod tidy;
+mod vm;
 
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
@@ -18,12 +20,18 @@ struct Arguments {
 enum Chore {
     /// Check sizes, directions, names and house rules, from the text alone
     Tidy,
+    /// Install what the tests need, run every level of them, and sum up
+    Test(test::Request),
+    /// Run a command on Debian's stock kernel, in a machine that is thrown away
+    Vm(vm::Request),
 }
 
 fn main() -> ExitCode {
     let root = workspace_root();
     let outcome = match Arguments::parse().chore {
-        Chore::Tidy => tidy::run(&root).map(code).map_err(|error| error.to_string()),
+        Chore::Tidy => tidy::run(&root).map(code),
+        Chore::Test(request) => test::run(&root, &request).map(code),
+        Chore::Vm(request) => vm::run(&root, &request).map(ExitCode::from),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("xtask: {error}");

@@ -1,0 +1,234 @@
+//! The ground the steps stand on: what is missing is told in words, then installed or fetched.
+//!
+//! Packages are Debian's and need root; without it the commands to run are told and nothing is changed. The kernel
+//! package and cargo-deny go under `target` and need no root.
+
+use crate::vm;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Something a step cannot do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ground {
+    /// The programs that tell, independently of us, what the kernel holds and what crosses a link.
+    Oracles,
+    /// Debian's kernel, unpacked, and the emulator that runs it.
+    StockKernel,
+    /// cargo-deny at the pinned version.
+    CargoDeny,
+}
+
+/// A Debian package and what it is for.
+struct Package {
+    name: &'static str,
+    why: &'static str,
+    ground: Ground,
+}
+
+const PACKAGES: [Package; 12] = [
+    Package {
+        name: "iproute2",
+        why: "ip: what the kernel says of links, addresses and routes",
+        ground: Ground::Oracles,
+    },
+    Package { name: "nftables", why: "nft: what the kernel says of the firewall", ground: Ground::Oracles },
+    Package {
+        name: "wireguard-tools",
+        why: "wg: what a WireGuard device says of its peers",
+        ground: Ground::Oracles,
+    },
+    Package {
+        name: "wireguard-go",
+        why: "a WireGuard that is not ours, to talk to ours",
+        ground: Ground::Oracles,
+    },
+    Package { name: "iputils-ping", why: "ping: packets that are not ours", ground: Ground::Oracles },
+    Package {
+        name: "tcpdump",
+        why: "captures: nothing crosses the underlay in the clear",
+        ground: Ground::Oracles,
+    },
+    Package { name: "iperf3", why: "streams that must not break, and their speed", ground: Ground::Oracles },
+    Package { name: "busybox-static", why: "the virtual machine's first programs", ground: Ground::Oracles },
+    Package { name: "xz-utils", why: "unpacks the kernel and its modules", ground: Ground::Oracles },
+    Package { name: "zstd", why: "unpacks the kernel", ground: Ground::StockKernel },
+    Package { name: "kmod", why: "finds the modules a module needs", ground: Ground::StockKernel },
+    Package {
+        name: "qemu-system-x86",
+        why: "the virtual machine that runs Debian's kernel",
+        ground: Ground::StockKernel,
+    },
+];
+
+/// The checker of licences. Pinned, so that a new release cannot fail an old commit; two to three minutes to build.
+const CARGO_DENY: &str = "0.20.2";
+
+/// Where programs that Cargo builds for the tests are kept.
+pub(crate) fn tools(root: &Path) -> PathBuf {
+    root.join("target/tools")
+}
+
+/// Says what is needed and missing, and brings it.
+///
+/// # Errors
+/// What could not be brought, and what to run by hand.
+pub(crate) fn prepare(root: &Path, grounds: &BTreeSet<Ground>) -> io::Result<()> {
+    let needed: Vec<&Package> = PACKAGES.iter().filter(|package| grounds.contains(&package.ground)).collect();
+    let missing = if needed.is_empty() { Vec::new() } else { missing(&needed, &installed()?) };
+    let kernel = grounds.contains(&Ground::StockKernel) && !has_kernel(root)?;
+    let deny = grounds.contains(&Ground::CargoDeny) && !has_cargo_deny(root);
+    println!("{}", announcement(&needed, &missing, (kernel, deny)));
+    if !missing.is_empty() || kernel {
+        install(&missing, kernel)?;
+    }
+    if kernel {
+        vm::Kernel::obtain(&vm::store(root))?;
+    }
+    if deny { build_cargo_deny(root) } else { Ok(()) }
+}
+
+/// What is about to happen, in words.
+fn announcement(needed: &[&Package], missing: &[&str], (kernel, deny): (bool, bool)) -> String {
+    let mut text = String::from(
+        "The tests run in network namespaces of their own and leave this machine's network alone.",
+    );
+    if !needed.is_empty() {
+        text += " They check our work by programs that are not ours:\n";
+    }
+    for package in needed {
+        let state = if missing.contains(&package.name) { "missing" } else { "here" };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {:<16} {state:<8} {}", package.name, package.why);
+    }
+    if !missing.is_empty() {
+        text += &format!("\nTo be installed as root, from Debian: {}\n", commands(missing));
+    }
+    if kernel {
+        text += "\nTo be downloaded, unpacked under target/vm and not installed: Debian's kernel package (70 MB), for the tests on a stock kernel.\n";
+    }
+    if deny {
+        text += &format!(
+            "\nTo be built under target/tools: cargo-deny {CARGO_DENY} (two to three minutes), to check licences.\n"
+        );
+    }
+    text.trim_end().to_owned()
+}
+
+fn commands(missing: &[&str]) -> String {
+    let install = match missing {
+        [] => String::new(),
+        missing => format!(" && apt-get install -y --no-install-recommends {}", missing.join(" ")),
+    };
+    format!("apt-get update{install}")
+}
+
+/// Runs the commands as root. Without root they are told; only the package lists can be done without, if they are there.
+fn install(missing: &[&str], kernel: bool) -> io::Result<()> {
+    let commands = commands(missing);
+    if fs::metadata("/proc/self")?.uid() != 0 {
+        if missing.is_empty() && kernel {
+            return Ok(());
+        }
+        return Err(io::Error::other(format!(
+            "something is missing and this is not root; run: sudo sh -c '{commands}'"
+        )));
+    }
+    let status = Command::new("sh")
+        .args(["-c", &commands])
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("`{commands}` failed: {status}"))) }
+}
+
+/// What dpkg knows: a line `NAME STATUS` for each package.
+fn installed() -> io::Result<String> {
+    let mut dpkg = Command::new("dpkg-query");
+    let output = dpkg
+        .args(["-W", "-f", "${binary:Package} ${db:Status-Status}\n"])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("dpkg-query: {error}; the tests know Debian and its relatives only"),
+            )
+        })?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn missing(needed: &[&Package], installed: &str) -> Vec<&'static str> {
+    let here: BTreeSet<&str> = installed
+        .lines()
+        .filter_map(|line| line.strip_suffix(" installed"))
+        .map(|name| name.split(':').next().unwrap_or(name))
+        .collect();
+    needed.iter().map(|package| package.name).filter(|name| !here.contains(name)).collect()
+}
+
+fn has_kernel(root: &Path) -> io::Result<bool> {
+    let store = vm::store(root);
+    Ok(store.is_dir() && vm::Kernel::find(&store)?.is_some())
+}
+
+fn has_cargo_deny(root: &Path) -> bool {
+    let version = Command::new(tools(root).join("bin/cargo-deny")).arg("--version").output();
+    version.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).trim().ends_with(CARGO_DENY))
+}
+
+fn build_cargo_deny(root: &Path) -> io::Result<()> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["install", "cargo-deny", "--locked", "--version", CARGO_DENY, "--root"]).arg(tools(root));
+    let status = cargo.stdin(Stdio::null()).status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("cargo-deny could not be built: {status}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn needed() -> Vec<&'static Package> {
+        PACKAGES.iter().filter(|package| package.ground == Ground::StockKernel).collect()
+    }
+
+    #[test]
+    fn what_dpkg_does_not_hold_installed_is_missing() {
+        let dpkg = "kmod installed\nqemu-system-x86:amd64 installed\nzstd config-files\n";
+        assert_eq!(missing(&needed(), dpkg), ["zstd"]);
+    }
+
+    #[test]
+    fn what_will_be_done_as_root_is_said_first() {
+        let text = announcement(&needed(), &["zstd", "kmod"], (true, false));
+        assert!(text.contains("zstd             missing  unpacks the kernel\n"), "{text}");
+        assert!(text.contains("qemu-system-x86  here "), "{text}");
+        assert!(text.contains(
+            "as root, from Debian: apt-get update && apt-get install -y --no-install-recommends zstd kmod"
+        ));
+        assert!(text.contains("kernel package") && !text.contains("cargo-deny"), "{text}");
+    }
+
+    #[test]
+    fn nothing_is_announced_when_nothing_is_missing() {
+        let text = announcement(&needed(), &[], (false, false));
+        assert!(!text.contains("To be"), "{text}");
+        assert!(!announcement(&[], &[], (false, false)).contains(':'));
+    }
+
+    #[test]
+    fn every_package_stands_once_and_says_why() {
+        for (at, package) in PACKAGES.iter().enumerate() {
+            assert!(PACKAGES[..at].iter().all(|other| other.name != package.name), "{}", package.name);
+            assert!(!package.why.is_empty());
+        }
+    }
+}
