@@ -32,6 +32,9 @@ pub const ALLOCATIONS_PER_FARM: usize = 64;
 /// Nodes of one farm: each may hold a resource of each network, and a /52 slice has this many prefixes.
 pub const NODES_PER_FARM: usize = 4096;
 
+/// Exit slots of one farm: one per node that a farm may have.
+pub const SLOTS_PER_FARM: usize = 4096;
+
 /// Holders of one exit slot: one serves and the others wait; past a few the list is a mistake.
 pub const HOLDERS_PER_SLOT: usize = 16;
 

@@ -139,6 +139,20 @@ impl Gateway {
         }
     }
 
+    /// `$P:X000::/52`: a slot's part of a /48, which needs no number.
+    #[must_use]
+    pub fn slice_in(allocation: Ipv6Net, slot: ExitSlot) -> Ipv6Net {
+        let [p, q, r, ..] = allocation.network().segments();
+        Ipv6Net::new_assert(Ipv6Addr::new(p, q, r, u16::from(slot.get()) << 12, 0, 0, 0, 0), 52)
+    }
+
+    /// `$P::1/64`: the upstream router on the segment, which needs no number.
+    #[must_use]
+    pub fn router_in(allocation: Ipv6Net) -> Ipv6Net {
+        let [p, q, r, ..] = allocation.network().segments();
+        Ipv6Net::new_assert(Ipv6Addr::new(p, q, r, 0, 0, 0, 0, 1), 64)
+    }
+
     /// `$P::X000:0:0:1/64` (GWPubIP6), which needs no number: a farm file is checked before its /48s have theirs.
     #[must_use]
     pub fn address_in(allocation: Ipv6Net, slot: ExitSlot) -> Ipv6Net {

@@ -1,0 +1,262 @@
+//! A farm: one operator's allocations, nodes and exit slots.
+//!
+//! Owns: the types; `farm/faults.rs` has the conditions. Must not know of networks.
+
+mod faults;
+
+pub(super) use faults::overlap;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
+
+use super::{Fault, Node, NodeDraft};
+use crate::addr::{Gateway, UPSTREAM};
+use crate::id::{ExitSlot, FarmId, NodeId};
+
+/// The router that a farm's gateways send to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// Its address on the segment; `fe80::1` unless the farm file says otherwise.
+    pub next_hop: Ipv6Addr,
+    /// Its IPv4 address there: the default of the namespace `public`, if that has IPv4.
+    pub next_hop_v4: Option<Ipv4Addr>,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self { next_hop: UPSTREAM, next_hop_v4: None }
+    }
+}
+
+/// Which slot of which /48. Written `2001:db8:a::/48#1`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SlotKey {
+    /// The /48.
+    pub prefix: Ipv6Net,
+    /// The slot in it.
+    pub slot: ExitSlot,
+}
+
+impl SlotKey {
+    /// `$P:X000::/52`: what is routed to the gateway that holds the slot.
+    #[must_use]
+    pub fn slice(&self) -> Ipv6Net {
+        Gateway::slice_in(self.prefix, self.slot)
+    }
+}
+
+/// A text that is not a prefix, `#` and a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a slot like 2001:db8:a::/48#1")]
+pub struct SlotKeyError;
+
+impl FromStr for SlotKey {
+    type Err = SlotKeyError;
+
+    fn from_str(text: &str) -> Result<Self, SlotKeyError> {
+        let (prefix, slot) = text.split_once('#').ok_or(SlotKeyError)?;
+        let prefix = prefix.parse().map_err(|_| SlotKeyError)?;
+        Ok(Self { prefix, slot: slot.parse().map_err(|_| SlotKeyError)? })
+    }
+}
+
+impl TryFrom<String> for SlotKey {
+    type Error = SlotKeyError;
+
+    fn try_from(text: String) -> Result<Self, SlotKeyError> {
+        text.parse()
+    }
+}
+
+impl From<SlotKey> for String {
+    fn from(key: SlotKey) -> Self {
+        key.to_string()
+    }
+}
+
+impl fmt::Display for SlotKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}#{}", self.prefix, self.slot))
+    }
+}
+
+impl fmt::Debug for SlotKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A slot with open fields, not yet checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlotDraft {
+    /// Which slot.
+    pub key: SlotKey,
+    /// The nodes that may hold it, the first of which does.
+    pub holders: Vec<NodeId>,
+    /// The address that tenants' IPv4 leaves from, with the length of its subnet.
+    pub public_v4: Option<Ipv4Net>,
+    /// The IPv4 default gateway on that subnet.
+    pub default_v4: Option<Ipv4Addr>,
+}
+
+/// An exit slot: who may hold it and its way out for IPv4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot(SlotDraft);
+
+impl Slot {
+    /// Which slot.
+    #[must_use]
+    pub const fn key(&self) -> SlotKey {
+        self.0.key
+    }
+
+    /// The public nodes that may hold it, in order; at least one.
+    #[must_use]
+    pub fn holders(&self) -> &[NodeId] {
+        &self.0.holders
+    }
+
+    /// The node that holds it: the first.
+    #[must_use]
+    pub fn holder(&self) -> &NodeId {
+        self.0.holders.first().expect("a slot without holders is refused")
+    }
+
+    /// The address that tenants' IPv4 leaves from, with the length of its subnet (GWPubIP4).
+    #[must_use]
+    pub const fn public_v4(&self) -> Option<Ipv4Net> {
+        self.0.public_v4
+    }
+
+    /// The IPv4 default gateway, another address in the subnet of [`Slot::public_v4`]; both or neither.
+    #[must_use]
+    pub const fn default_v4(&self) -> Option<Ipv4Addr> {
+        self.0.default_v4
+    }
+}
+
+/// A farm with open fields, not yet checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FarmDraft {
+    /// Its name.
+    pub id: FarmId,
+    /// Its allocations as given, /29 to /48.
+    pub allocations: Vec<Ipv6Net>,
+    /// The router its gateways send to.
+    pub upstream: Upstream,
+    /// The operator's own prefixes, which tenants must not reach.
+    pub management: Vec<IpNet>,
+    /// Whether its nodes' own firewall is set up, too.
+    pub host_firewall: bool,
+    /// Its machines.
+    pub nodes: Vec<NodeDraft>,
+    /// Its exit slots.
+    pub slots: Vec<SlotDraft>,
+}
+
+/// One operator's allocations, nodes and exit slots.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "FarmDraft", into = "FarmDraft")]
+pub struct Farm {
+    id: FarmId,
+    allocations: Vec<Ipv6Net>,
+    upstream: Upstream,
+    management: Vec<IpNet>,
+    host_firewall: bool,
+    nodes: BTreeMap<NodeId, Node>,
+    slots: BTreeMap<SlotKey, Slot>,
+}
+
+impl TryFrom<FarmDraft> for Farm {
+    type Error = Fault;
+
+    fn try_from(draft: FarmDraft) -> Result<Self, Fault> {
+        if let Some(found) = draft.faults().into_iter().next() {
+            return Err(found.fault);
+        }
+        let FarmDraft { id, allocations, upstream, management, host_firewall, nodes, slots } = draft;
+        let nodes = nodes.into_iter().map(|node| Ok((node.id.clone(), Node::try_from(node)?)));
+        let slots = slots.into_iter().map(|slot| (slot.key, Slot(slot))).collect();
+        let nodes = nodes.collect::<Result<_, Fault>>()?;
+        Ok(Self { id, allocations, upstream, management, host_firewall, nodes, slots })
+    }
+}
+
+impl From<Farm> for FarmDraft {
+    fn from(farm: Farm) -> Self {
+        Self {
+            id: farm.id,
+            allocations: farm.allocations,
+            upstream: farm.upstream,
+            management: farm.management,
+            host_firewall: farm.host_firewall,
+            nodes: farm.nodes.into_values().map(NodeDraft::from).collect(),
+            slots: farm.slots.into_values().map(|slot| slot.0).collect(),
+        }
+    }
+}
+
+impl Farm {
+    /// Its name.
+    #[must_use]
+    pub const fn id(&self) -> &FarmId {
+        &self.id
+    }
+
+    /// Its allocations as given, /29 to /48, none overlapping.
+    #[must_use]
+    pub fn allocations(&self) -> &[Ipv6Net] {
+        &self.allocations
+    }
+
+    /// The router its gateways send to.
+    #[must_use]
+    pub const fn upstream(&self) -> Upstream {
+        self.upstream
+    }
+
+    /// The operator's own prefixes, which tenants must not reach.
+    #[must_use]
+    pub fn management(&self) -> &[IpNet] {
+        &self.management
+    }
+
+    /// Whether its nodes' own firewall is set up, too.
+    #[must_use]
+    pub const fn host_firewall(&self) -> bool {
+        self.host_firewall
+    }
+
+    /// Its machines.
+    #[must_use]
+    pub const fn nodes(&self) -> &BTreeMap<NodeId, Node> {
+        &self.nodes
+    }
+
+    /// One of its machines.
+    #[must_use]
+    pub fn node(&self, id: &NodeId) -> Option<&Node> {
+        self.nodes.get(id)
+    }
+
+    /// Its exit slots.
+    #[must_use]
+    pub const fn slots(&self) -> &BTreeMap<SlotKey, Slot> {
+        &self.slots
+    }
+
+    /// One of its exit slots.
+    #[must_use]
+    pub fn slot(&self, key: SlotKey) -> Option<&Slot> {
+        self.slots.get(&key)
+    }
+}

@@ -1,0 +1,195 @@
+//! What a farm must be, by itself.
+//!
+//! Owns: one small function for each thing looked at. Must not compare farms: `world` does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::Ipv6Net;
+
+use super::{FarmDraft, SlotDraft};
+use crate::addr::{Gateway, carve};
+use crate::limit;
+use crate::model::Reach;
+use crate::model::fault::{self, Fault, Found, Item};
+
+impl FarmDraft {
+    /// Everything wrong with the farm by itself.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Found> {
+        let mut found = self.too_many();
+        found.extend(self.allocation_faults());
+        found.extend(self.upstream_faults());
+        found.extend(self.node_faults());
+        found.extend(self.slot_faults());
+        found.extend(self.address_faults());
+        found
+    }
+
+    fn too_many(&self) -> Vec<Found> {
+        let lists = [
+            ("allocations", self.allocations.len(), limit::ALLOCATIONS_PER_FARM),
+            ("management", self.management.len(), limit::MANAGEMENT_PER_FARM),
+            ("nodes", self.nodes.len(), limit::NODES_PER_FARM),
+            ("slots", self.slots.len(), limit::SLOTS_PER_FARM),
+        ];
+        let place = |what| Item::Whole.field(if matches!(what, "nodes" | "slots") { "" } else { what });
+        lists
+            .into_iter()
+            .filter_map(|(what, count, most)| fault::too_many(place(what), what, count, most))
+            .collect()
+    }
+
+    fn allocation_faults(&self) -> Vec<Found> {
+        let mut found = Vec::new();
+        for (at, prefix) in self.allocations.iter().enumerate() {
+            let place = Item::Whole.element("allocations", at);
+            if let Err(error) = carve(*prefix) {
+                found.push(place.found(Fault::Allocation(error)));
+            }
+            if let Some(other) = self.allocations[..at].iter().find(|other| overlap(prefix, other)) {
+                let fault = Fault::Overlap { prefix: *prefix, other: *other, farm: self.id.clone() };
+                found.push(place.found(fault));
+            }
+        }
+        found
+    }
+
+    fn upstream_faults(&self) -> Vec<Found> {
+        let hop = ("next_hop", Some(IpAddr::from(self.upstream.next_hop)));
+        let hop_v4 = ("next_hop_v4", self.upstream.next_hop_v4.map(IpAddr::from));
+        let hops = [hop, hop_v4].into_iter();
+        let mut found: Vec<_> =
+            hops.filter_map(|(field, hop)| fault::unusable(Item::Whole.field(field), hop?)).collect();
+        for (at, prefix) in
+            self.management.iter().enumerate().filter(|(_, prefix)| **prefix != prefix.trunc())
+        {
+            found.push(Item::Whole.element("management", at).found(Fault::HostBits { prefix: *prefix }));
+        }
+        found
+    }
+
+    fn node_faults(&self) -> Vec<Found> {
+        let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+        for (at, node) in self.nodes.iter().enumerate() {
+            found.extend(node.faults(Item::Node(at)));
+            if !seen.insert(&node.id) {
+                found
+                    .push(Item::Node(at).field("name").found(Fault::DuplicateNode { node: node.id.clone() }));
+            }
+        }
+        found
+    }
+
+    fn slot_faults(&self) -> Vec<Found> {
+        let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+        let carvings: Vec<_> = self.allocations.iter().filter_map(|prefix| carve(*prefix).ok()).collect();
+        for (at, slot) in self.slots.iter().enumerate() {
+            let (item, key) = (Item::Slot(at), slot.key);
+            if !carvings.iter().any(|carving| carving.holds(key.prefix)) {
+                found.push(item.field("prefix").found(Fault::SlotPrefix { prefix: key.prefix }));
+            }
+            if !seen.insert(key) {
+                found.push(item.field("slot").found(Fault::DuplicateSlot { key }));
+            }
+            found.extend(self.holder_faults(slot, item));
+            found.extend(slot.way_out_faults(item));
+        }
+        found
+    }
+
+    fn holder_faults(&self, slot: &SlotDraft, item: Item) -> Vec<Found> {
+        let count = slot.holders.len();
+        let mut found =
+            Vec::from_iter(fault::too_many(item.field("holders"), "holders", count, limit::HOLDERS_PER_SLOT));
+        if count == 0 {
+            found.push(item.field("holders").found(Fault::NoHolders { key: slot.key }));
+        }
+        for (at, holder) in slot.holders.iter().enumerate() {
+            let (place, node) = (item.element("holders", at), holder.clone());
+            match self.nodes.iter().find(|node| node.id == *holder).map(|node| &node.reach) {
+                None => found.push(place.found(Fault::UnknownHolder { node })),
+                Some(Reach::Hidden { .. }) => found.push(place.found(Fault::HiddenHolder { node })),
+                Some(Reach::Public { .. }) if slot.holders[..at].contains(holder) => {
+                    found.push(place.found(Fault::DuplicateHolder { node }));
+                }
+                Some(Reach::Public { .. }) => {}
+            }
+        }
+        found
+    }
+
+    /// No two machines have one address: routers, gateways, nodes and slots' public IPv4.
+    fn address_faults(&self) -> Vec<Found> {
+        let mut taken = self.routers();
+        let mut found = Vec::new();
+        for (at, node) in self.nodes.iter().enumerate() {
+            for (field, address) in node.addresses() {
+                let place = Item::Node(at).field(field);
+                found.extend(self.slice_of(address).map(|fault| place.found(fault)));
+                match taken.get(&address) {
+                    Some(holder) => {
+                        found.push(place.found(Fault::AddressTaken { address, holder: holder.clone() }));
+                    }
+                    None => drop(taken.insert(address, format!("node {}", node.id))),
+                }
+            }
+        }
+        for (at, slot) in self.slots.iter().enumerate() {
+            let Some(address) = slot.public_v4.map(|net| IpAddr::from(net.addr())) else { continue };
+            if let Some(holder) = taken.insert(address, format!("slot {}", slot.key.slot)) {
+                found.push(Item::Slot(at).field("public_v4").found(Fault::AddressTaken { address, holder }));
+            }
+        }
+        found
+    }
+
+    /// The upstream router's addresses and the derived ones of the gateways, with who has them.
+    fn routers(&self) -> BTreeMap<IpAddr, String> {
+        let router = || "the upstream router".to_owned();
+        let mut taken = BTreeMap::from([(IpAddr::from(self.upstream.next_hop), router())]);
+        taken.extend(self.upstream.next_hop_v4.map(|hop| (IpAddr::from(hop), router())));
+        for slot in &self.slots {
+            taken.insert(Gateway::router_in(slot.key.prefix).addr().into(), router());
+            taken.extend(slot.default_v4.map(|hop| (IpAddr::from(hop), router())));
+        }
+        for slot in &self.slots {
+            let address = Gateway::address_in(slot.key.prefix, slot.key.slot).addr();
+            taken.insert(address.into(), format!("the gateway of slot {}", slot.key.slot));
+        }
+        taken
+    }
+
+    /// The fault of an address to which packets would go by a gateway.
+    fn slice_of(&self, address: IpAddr) -> Option<Fault> {
+        let IpAddr::V6(inside) = address else { return None };
+        self.slots.iter().find_map(|slot| {
+            let slice = slot.key.slice();
+            slice.contains(&inside).then_some(Fault::AddressInSlice { address, slice, slot: slot.key.slot })
+        })
+    }
+}
+
+impl SlotDraft {
+    /// Public IPv4 and default come together, and the one is a neighbour of the other.
+    fn way_out_faults(&self, item: Item) -> Vec<Found> {
+        let (public, default) = (item.field("public_v4"), item.field("default_v4"));
+        match (self.public_v4, self.default_v4) {
+            (None, None) => Vec::new(),
+            (Some(_), None) => vec![public.found(Fault::PublicWithoutDefault)],
+            (None, Some(_)) => vec![default.found(Fault::DefaultWithoutPublic)],
+            (Some(public_v4), Some(default_v4)) => {
+                let mut found = Vec::from_iter(fault::unusable(public, public_v4.addr().into()));
+                if !public_v4.contains(&default_v4) || public_v4.addr() == default_v4 {
+                    found.push(default.found(Fault::DefaultOutside { default_v4, public_v4 }));
+                }
+                found
+            }
+        }
+    }
+}
+
+/// Whether two prefixes have an address in common.
+pub(in crate::model) fn overlap(a: &Ipv6Net, b: &Ipv6Net) -> bool {
+    a.contains(b) || b.contains(a)
+}

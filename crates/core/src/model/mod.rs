@@ -1,0 +1,23 @@
+//! What is true: farms, nodes, networks. Fields are private and an invalid one cannot be built.
+//!
+//! Owns: the types, and every condition they must meet, each in one place ([`Fault`]). A *draft* is the same thing with
+//! open fields and not yet checked: it is what files are read into and what travels as JSON. Must not know TOML or
+//! files (`spec` does), nor what derives from an index (`desire` asks `addr`).
+//!
+//! ```text
+//! FarmDraft, NetworkDraft --faults(): all of them, each with its place--> Farm, Network, World
+//! ```
+
+mod farm;
+mod fault;
+mod network;
+mod node;
+mod world;
+
+pub use farm::{Farm, FarmDraft, Slot, SlotDraft, SlotKey, SlotKeyError, Upstream};
+pub use fault::{Fault, Found, Item, Place};
+pub use network::{
+    Attachment, ExitDraft, ExitRef, Exposure, Network, NetworkDraft, Protocol, Workload, WorkloadDraft,
+};
+pub use node::{Family, Node, NodeDraft, Reach};
+pub use world::{Document, World, WorldDraft};

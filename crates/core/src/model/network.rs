@@ -1,0 +1,240 @@
+//! A network: what one tenant asked for.
+//!
+//! Owns: the types; `network/faults.rs` has the conditions. Must not know of farms but by name: `world` does.
+
+mod faults;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use ipnet::Ipv6Net;
+use serde::{Deserialize, Serialize};
+
+use super::{Fault, SlotKey};
+use crate::id::{ExitSlot, FarmId, Label, NetworkId, NodeId, WorkloadNumber};
+
+/// Which exit a network's traffic to and from the Internet takes, as a tenant names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExitDraft {
+    /// The farm.
+    pub farm: FarmId,
+    /// The /48, which may be left out where the farm has one slot of that number.
+    pub prefix: Option<Ipv6Net>,
+    /// The slot.
+    pub slot: ExitSlot,
+}
+
+/// Which exit a network's traffic to and from the Internet takes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExitRef {
+    /// The farm.
+    pub farm: FarmId,
+    /// The /48 of the farm.
+    pub prefix: Ipv6Net,
+    /// The slot of the /48.
+    pub slot: ExitSlot,
+}
+
+impl ExitRef {
+    /// The slot's key in its farm.
+    #[must_use]
+    pub const fn key(&self) -> SlotKey {
+        SlotKey { prefix: self.prefix, slot: self.slot }
+    }
+}
+
+/// How a workload is attached to its network resource.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Attachment {
+    /// By a routed port into a network namespace that the agent makes.
+    #[default]
+    Namespace,
+}
+
+/// A workload with open fields, not yet checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkloadDraft {
+    /// Its name, unique in its network.
+    pub name: Label,
+    /// The node it is on.
+    pub node: NodeId,
+    /// Its number on that node; the first free one if left out.
+    pub number: Option<WorkloadNumber>,
+    /// How it is attached.
+    pub attachment: Attachment,
+}
+
+/// One machine, container or process group of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Workload {
+    /// Its name, unique in its network.
+    pub name: Label,
+    /// The node it is on, one of its network's.
+    pub node: NodeId,
+    /// Its number, unique in its network on that node.
+    pub number: WorkloadNumber,
+    /// How it is attached.
+    pub attachment: Attachment,
+}
+
+/// A transport protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
+/// A port of a workload that the Internet may reach.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exposure {
+    /// The workload.
+    pub workload: Label,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The port, 1 to 65535.
+    pub port: u16,
+}
+
+/// A network with open fields, not yet checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkDraft {
+    /// Its tenant and name.
+    pub id: NetworkId,
+    /// The nodes it has a resource on.
+    pub nodes: Vec<NodeId>,
+    /// Its exit.
+    pub exit: ExitDraft,
+    /// Its workloads.
+    pub workloads: Vec<WorkloadDraft>,
+    /// Its exposed ports.
+    pub exposures: Vec<Exposure>,
+}
+
+/// What one tenant asked for: nodes, an exit, workloads and exposed ports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "NetworkDraft", into = "NetworkDraft")]
+pub struct Network {
+    id: NetworkId,
+    nodes: BTreeSet<NodeId>,
+    exit: ExitRef,
+    workloads: Vec<Workload>,
+    exposures: Vec<Exposure>,
+}
+
+impl TryFrom<NetworkDraft> for Network {
+    type Error = Fault;
+
+    fn try_from(draft: NetworkDraft) -> Result<Self, Fault> {
+        if let Some(found) = draft.faults().into_iter().next() {
+            return Err(found.fault);
+        }
+        let workloads = draft.numbered();
+        let NetworkDraft { id, nodes, exit: ExitDraft { farm, prefix, slot }, exposures, .. } = draft;
+        let prefix = prefix.ok_or(Fault::ExitPrefix { slot })?;
+        let nodes = nodes.into_iter().collect();
+        Ok(Self { id, nodes, exit: ExitRef { farm, prefix, slot }, workloads, exposures })
+    }
+}
+
+impl From<Network> for NetworkDraft {
+    fn from(network: Network) -> Self {
+        let ExitRef { farm, prefix, slot } = network.exit;
+        let draft = |Workload { name, node, number, attachment }| WorkloadDraft {
+            name,
+            node,
+            number: Some(number),
+            attachment,
+        };
+        Self {
+            id: network.id,
+            nodes: network.nodes.into_iter().collect(),
+            exit: ExitDraft { farm, prefix: Some(prefix), slot },
+            workloads: network.workloads.into_iter().map(draft).collect(),
+            exposures: network.exposures,
+        }
+    }
+}
+
+impl NetworkDraft {
+    /// Its workloads, each with its number: the one it asked for, or in the order of the list the first on its node
+    /// that nobody asked for and nobody has.
+    fn numbered<'a>(&'a self) -> Vec<Workload> {
+        let mut taken: BTreeSet<_> =
+            self.workloads.iter().filter_map(|w| Some((&w.node, w.number?))).collect();
+        let number = |w: &'a WorkloadDraft| {
+            let free = w.number.or_else(|| WorkloadNumber::all().find(|k| taken.insert((&w.node, *k))));
+            free.expect("no more workloads are on a node than there are numbers")
+        };
+        let numbers = self.workloads.iter().map(number);
+        let pairs = numbers.zip(&self.workloads);
+        pairs
+            .map(|(number, w)| Workload {
+                name: w.name.clone(),
+                node: w.node.clone(),
+                number,
+                attachment: w.attachment,
+            })
+            .collect()
+    }
+}
+
+impl Network {
+    /// Its tenant and name.
+    #[must_use]
+    pub const fn id(&self) -> &NetworkId {
+        &self.id
+    }
+
+    /// The nodes it has a resource on; at least one.
+    #[must_use]
+    pub const fn nodes(&self) -> &BTreeSet<NodeId> {
+        &self.nodes
+    }
+
+    /// Its exit.
+    #[must_use]
+    pub const fn exit(&self) -> &ExitRef {
+        &self.exit
+    }
+
+    /// Its workloads, in the order they were given.
+    #[must_use]
+    pub fn workloads(&self) -> &[Workload] {
+        &self.workloads
+    }
+
+    /// Its workloads on one node.
+    pub fn workloads_on<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = &'a Workload> {
+        self.workloads.iter().filter(move |workload| workload.node == *node)
+    }
+
+    /// One of its workloads.
+    #[must_use]
+    pub fn workload(&self, name: &Label) -> Option<&Workload> {
+        self.workloads.iter().find(|workload| workload.name == *name)
+    }
+
+    /// Its exposed ports, in the order they were given; none twice.
+    #[must_use]
+    pub fn exposures(&self) -> &[Exposure] {
+        &self.exposures
+    }
+}

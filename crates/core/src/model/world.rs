@@ -1,0 +1,231 @@
+//! All farms and networks together.
+//!
+//! Owns: what can be seen only by comparing farms, or a network with the farms. Must not repeat what a farm or a
+//! network is by itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::farm::overlap;
+use super::{
+    ExitDraft, Farm, FarmDraft, Fault, Found, Item, Network, NetworkDraft, Node, NodeDraft, SlotKey, fault,
+};
+use crate::id::{FarmId, NetworkId, NodeId};
+use crate::limit;
+
+/// Farms and networks, not yet checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorldDraft {
+    /// The farms.
+    pub farms: Vec<FarmDraft>,
+    /// The networks.
+    pub networks: Vec<NetworkDraft>,
+}
+
+/// Which draft of a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Document {
+    /// A farm, by position.
+    Farm(usize),
+    /// A network, by position.
+    Network(usize),
+}
+
+/// All farms and networks, each with what it names in the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "WorldDraft", into = "WorldDraft")]
+pub struct World {
+    farms: BTreeMap<FarmId, Farm>,
+    networks: BTreeMap<NetworkId, Network>,
+}
+
+impl World {
+    /// The farms.
+    #[must_use]
+    pub const fn farms(&self) -> &BTreeMap<FarmId, Farm> {
+        &self.farms
+    }
+
+    /// The networks.
+    #[must_use]
+    pub const fn networks(&self) -> &BTreeMap<NetworkId, Network> {
+        &self.networks
+    }
+
+    /// One farm.
+    #[must_use]
+    pub fn farm(&self, id: &FarmId) -> Option<&Farm> {
+        self.farms.get(id)
+    }
+
+    /// One network.
+    #[must_use]
+    pub fn network(&self, id: &NetworkId) -> Option<&Network> {
+        self.networks.get(id)
+    }
+
+    /// One node and its farm: nodes' names are unique over all farms.
+    #[must_use]
+    pub fn node(&self, id: &NodeId) -> Option<(&Farm, &Node)> {
+        self.farms.values().find_map(|farm| Some((farm, farm.node(id)?)))
+    }
+
+    /// All nodes with their farms, in the order of farms and nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = (&Farm, &Node)> {
+        self.farms.values().flat_map(|farm| farm.nodes().values().map(move |node| (farm, node)))
+    }
+}
+
+impl TryFrom<WorldDraft> for World {
+    type Error = Fault;
+
+    fn try_from(mut draft: WorldDraft) -> Result<Self, Fault> {
+        if let Some((_, found)) = draft.faults().into_iter().next() {
+            return Err(found.fault);
+        }
+        for network in &mut draft.networks {
+            network.exit.prefix = Some(resolve(&network.exit, &draft.farms)?.prefix);
+        }
+        let farms = draft.farms.into_iter().map(|farm| Ok((farm.id.clone(), Farm::try_from(farm)?)));
+        let farms = farms.collect::<Result<_, Fault>>()?;
+        let networks =
+            draft.networks.into_iter().map(|network| Ok((network.id.clone(), Network::try_from(network)?)));
+        Ok(Self { farms, networks: networks.collect::<Result<_, Fault>>()? })
+    }
+}
+
+impl From<World> for WorldDraft {
+    fn from(world: World) -> Self {
+        Self {
+            farms: world.farms.into_values().map(FarmDraft::from).collect(),
+            networks: world.networks.into_values().map(NetworkDraft::from).collect(),
+        }
+    }
+}
+
+impl WorldDraft {
+    /// Everything wrong with the farms, the networks and what they say of each other.
+    #[must_use]
+    pub fn faults(&self) -> Vec<(Document, Found)> {
+        let mut found = Vec::new();
+        for (at, farm) in self.farms.iter().enumerate() {
+            let all = [farm.faults(), self.allocation_faults(at), self.count_farms(at)].concat();
+            found.extend(all.into_iter().map(|found| (Document::Farm(at), found)));
+        }
+        found.extend(self.node_faults());
+        let nodes: BTreeSet<_> =
+            self.farms.iter().flat_map(|farm| &farm.nodes).map(|node| &node.id).collect();
+        let mut seen = BTreeSet::new();
+        for (at, network) in self.networks.iter().enumerate() {
+            let mut all =
+                [network.faults(), self.member_faults(network, &nodes), self.count_networks(at)].concat();
+            if let Err(fault) = resolve(&network.exit, &self.farms) {
+                all.push(Item::Whole.field("exit").found(fault));
+            }
+            if !seen.insert(&network.id) {
+                let fault = Fault::DuplicateNetwork { network: network.id.clone() };
+                all.push(Item::Whole.field("network").found(fault));
+            }
+            found.extend(all.into_iter().map(|found| (Document::Network(at), found)));
+        }
+        found
+    }
+
+    /// Past the limit, at the first farm that is too many.
+    fn count_farms(&self, at: usize) -> Vec<Found> {
+        let farms = if at == limit::FARMS_MAX { self.farms.len() } else { 0 };
+        let place = Item::Whole.field("farm");
+        Vec::from_iter(fault::too_many(place, "farms", farms, limit::FARMS_MAX))
+    }
+
+    /// Past the limit, at the first network that is too many.
+    fn count_networks(&self, at: usize) -> Vec<Found> {
+        let networks = if at == limit::NETWORKS_MAX { self.networks.len() } else { 0 };
+        let place = Item::Whole.field("network");
+        Vec::from_iter(fault::too_many(place, "networks", networks, limit::NETWORKS_MAX))
+    }
+
+    /// A farm against those before it: their names and their allocations.
+    fn allocation_faults(&self, at: usize) -> Vec<Found> {
+        let (farm, before) = (&self.farms[at], &self.farms[..at]);
+        let mut found = Vec::new();
+        if before.iter().any(|other| other.id == farm.id) {
+            found.push(Item::Whole.field("farm").found(Fault::DuplicateFarm { farm: farm.id.clone() }));
+        }
+        for (element, prefix) in farm.allocations.iter().enumerate() {
+            for other_farm in before {
+                for other in other_farm.allocations.iter().filter(|other| overlap(prefix, other)) {
+                    let fault =
+                        Fault::Overlap { prefix: *prefix, other: *other, farm: other_farm.id.clone() };
+                    found.push(Item::Whole.element("allocations", element).found(fault));
+                }
+            }
+        }
+        found
+    }
+
+    /// Each farm's nodes against those of the farms before it: their names and addresses.
+    fn node_faults(&self) -> Vec<(Document, Found)> {
+        let (mut names, mut addresses) = (BTreeMap::new(), BTreeMap::new());
+        let mut found = Vec::new();
+        for (at, position, node) in self.placed_nodes() {
+            let farm = &self.farms[at];
+            let item = Item::Node(position);
+            match names.insert(&node.id, at) {
+                Some(before) if before != at => {
+                    let fault =
+                        Fault::NodeElsewhere { node: node.id.clone(), farm: self.farms[before].id.clone() };
+                    found.push((Document::Farm(at), item.field("name").found(fault)));
+                }
+                _ => {}
+            }
+            for (field, address) in node.addresses() {
+                match addresses.insert(address, (at, format!("node {} of farm {}", node.id, farm.id))) {
+                    Some((before, holder)) if before != at => {
+                        let fault = Fault::AddressTaken { address, holder };
+                        found.push((Document::Farm(at), item.field(field).found(fault)));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        found
+    }
+
+    /// Every node with the positions of its farm and of itself there.
+    fn placed_nodes(&self) -> impl Iterator<Item = (usize, usize, &NodeDraft)> {
+        let farms = self.farms.iter().enumerate();
+        farms.flat_map(|(at, farm)| {
+            farm.nodes.iter().enumerate().map(move |(position, node)| (at, position, node))
+        })
+    }
+
+    /// The nodes a network names, which must be somebody's.
+    fn member_faults(&self, network: &NetworkDraft, nodes: &BTreeSet<&NodeId>) -> Vec<Found> {
+        let members = network.nodes.iter().enumerate();
+        let unknown = members.filter(|(_, node)| !nodes.contains(node));
+        unknown
+            .map(|(at, node)| {
+                Item::Whole.element("nodes", at).found(Fault::UnknownNode { node: node.clone() })
+            })
+            .collect()
+    }
+}
+
+/// The slot that an exit names.
+fn resolve(exit: &ExitDraft, farms: &[FarmDraft]) -> Result<SlotKey, Fault> {
+    let farm = farms.iter().find(|farm| farm.id == exit.farm);
+    let farm = farm.ok_or_else(|| Fault::UnknownFarm { farm: exit.farm.clone() })?;
+    let asked =
+        |key: &SlotKey| key.slot == exit.slot && exit.prefix.is_none_or(|prefix| prefix == key.prefix);
+    let keys: BTreeSet<_> = farm.slots.iter().map(|slot| slot.key).collect();
+    let fits: Vec<_> = keys.iter().copied().filter(asked).collect();
+    let (farm, slot) = (exit.farm.clone(), exit.slot);
+    match fits[..] {
+        [] => Err(Fault::UnknownSlot { farm, slot, slots: keys.into_iter().collect() }),
+        [key] => Ok(key),
+        _ => Err(Fault::AmbiguousSlot { farm, slot, slots: fits }),
+    }
+}
