@@ -1,9 +1,120 @@
 //! Userspace WireGuard devices in a process of their own, without privilege.
+//!
+//! The process opens no TUN, binds no UDP socket and enters no namespace: whoever has the privilege does so and
+//! hands both descriptors over a Unix socket. So traffic outlives a restart of that other process, and this one
+//! needs no capability. It knows nothing of farms, networks and tenants, and depends on no crate of ours.
+//!
+//! ```text
+//!   agent ──add NAME MTU + [TUN, UDP]──▶ control ─┐
+//!                                                 ▼
+//!   TUN (in the resource's namespace) ◀──▶ pump ──▶ device ──▶ noise (gotatun)
+//!   UDP (in the public namespace)     ◀──▶   │        ▲
+//!                                            └─ uapi ─┘ ◀── wg show, wg setconf
+//! ```
+//!
+//! [`device`] is the state machine and knows no descriptor; `pump` carries packets and knows no protocol; [`noise`]
+//! is the only module that names the cryptographic library; [`uapi`] and [`control`] are text and values.
 
 pub mod allowed;
+pub mod client;
+pub mod control;
 pub mod device;
 pub mod inner;
 pub mod key;
 pub mod limiter;
 pub mod noise;
+mod pump;
+mod socket;
+pub mod status;
+mod sys;
 pub mod uapi;
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::io;
+use std::path::PathBuf;
+
+/// Where the tunnel is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Path of the control socket (`SOCK_SEQPACKET`, mode 0600).
+    pub control: PathBuf,
+    /// Directory of the configuration sockets, `NAME.sock` each; `wg` looks in the default and nowhere else.
+    pub uapi_dir: PathBuf,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { control: "/run/sixfold/tunnel.sock".into(), uapi_dir: "/run/wireguard".into() }
+    }
+}
+
+/// Why the tunnel does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process answers at the socket.
+    #[error("already running: {path} answers", path = path.display())]
+    AlreadyRunning {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// A socket cannot be bound.
+    #[error("socket {path} cannot be bound", path = path.display())]
+    Bind {
+        /// The socket.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A directory cannot be made.
+    #[error("directory {path} cannot be made", path = path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system refuses something that every tunnel needs.
+    #[error("system call {call} failed")]
+    System {
+        /// The system call.
+        call: &'static str,
+        /// What the system says.
+        source: Errno,
+    },
+}
+
+impl Error {
+    /// What a person can do about it.
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::AlreadyRunning { .. } => {
+                Some("end the running tunnel first, or use another path with --control")
+            }
+            Self::Bind { .. } | Self::Directory { .. } => {
+                Some("the directory must belong to the user that runs it")
+            }
+            Self::System { .. } => None,
+        }
+    }
+}
+
+/// Hosts devices until SIGTERM or SIGINT; to be called before the process starts any thread.
+///
+/// # Errors
+/// See [`Error`]; once it serves, nothing that a client or a peer does ends it.
+pub fn run(config: Config) -> Result<(), Error> {
+    raise_descriptor_limit();
+    let mut pump = pump::Pump::new(&config)?;
+    tracing::info!(control = %config.control.display(), "tunnel serves");
+    pump.serve()
+}
+
+/// A device takes three descriptors, and the usual soft limit is 1,024.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "limit of open descriptors not raised");
+    }
+}

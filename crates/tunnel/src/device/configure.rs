@@ -14,9 +14,7 @@ impl Device {
     /// # Errors
     /// Refuses a listen port other than that of the socket it was given (or zero, which means any).
     pub fn configure(&mut self, set: SetDevice, now: Duration) -> Result<(), UapiError> {
-        if let Some(wanted) = set.listen_port.filter(|port| *port != 0 && *port != self.port) {
-            return Err(UapiError::PortFixed { bound: self.port, wanted });
-        }
+        self.check(&set)?;
         if let Some(fwmark) = set.fwmark {
             self.fwmark = fwmark;
         }
@@ -32,6 +30,19 @@ impl Device {
             self.configure_peer(peer, now);
         }
         Ok(())
+    }
+
+    /// Tells whether [`Device::configure`] would take these changes.
+    ///
+    /// # Errors
+    /// As [`Device::configure`].
+    pub fn check(&self, set: &SetDevice) -> Result<(), UapiError> {
+        match set.listen_port {
+            Some(wanted) if wanted != 0 && wanted != self.port => {
+                Err(UapiError::PortFixed { bound: self.port, wanted })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The port of the socket the device was given.

@@ -1,0 +1,17 @@
+//! The smallest host of the tunnel, and the process the crate's own tests start: `serve CONTROL UAPI-DIR`.
+
+use sixfold_tunnel::{Config, run};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let [control, uapi_dir] = &arguments[..] else { return ExitCode::from(2) };
+    match run(Config { control: control.into(), uapi_dir: uapi_dir.into() }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            use std::io::Write as _;
+            let _ = writeln!(std::io::stderr(), "{error}; {}", error.hint().unwrap_or_default());
+            ExitCode::from(3)
+        }
+    }
+}

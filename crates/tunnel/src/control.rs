@@ -1,0 +1,223 @@
+//! The control protocol as values: one request per message, one reply. Pure: it knows no socket and no device.
+//!
+//! ```text
+//! add NAME MTU      with two descriptors, TUN and UDP socket    ok
+//! remove NAME                                                   ok
+//! list                                                          NAME PORT, a line per device; an empty line if none
+//! status NAME [PUBLIC-KEY]                                      see `status`
+//! ping                                                          ok VERSION PID
+//!                                                               error ERRNO WORDS, to any of them
+//! ```
+
+use crate::key::PublicKey;
+use nix::errno::Errno;
+use std::fmt;
+use std::str::FromStr;
+
+/// Longest request, in bytes.
+pub const REQUEST_LEN: usize = 512;
+/// Longest reply, in bytes; a status longer than that goes on in further replies.
+pub const REPLY_LEN: usize = 128 << 10;
+/// Smallest MTU of a TUN: what every IPv4 host must take (RFC 791).
+const MTU_MIN: u16 = 576;
+
+/// Name of a device: that of its network interface, 1 to 15 bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeviceName(String);
+
+impl DeviceName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for DeviceName {
+    type Err = ControlError;
+
+    fn from_str(text: &str) -> Result<Self, ControlError> {
+        let printable = |byte: u8| byte.is_ascii_graphic() && byte != b'/' && byte != b':';
+        let valid =
+            (1..=15).contains(&text.len()) && text.bytes().all(printable) && text != "." && text != "..";
+        valid.then(|| Self(text.to_owned())).ok_or(ControlError::WrongName)
+    }
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Host a device on the two descriptors of this message, or give a hosted one these descriptors.
+    Add {
+        /// Name of the device.
+        name: DeviceName,
+        /// MTU of its TUN, in bytes.
+        mtu: u16,
+    },
+    /// Close a device's descriptors and forget it.
+    Remove(DeviceName),
+    /// Name every device.
+    List,
+    /// Tell what a device counted.
+    Status {
+        /// Name of the device.
+        name: DeviceName,
+        /// The last peer of the reply before, if this one is to go on after it.
+        after: Option<PublicKey>,
+    },
+    /// Answer.
+    Ping,
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// It is none of the requests there are.
+    #[error("unknown request")]
+    UnknownRequest,
+    /// A device's name is that of a network interface.
+    #[error("device name is not 1 to 15 printable bytes without slash and colon")]
+    WrongName,
+    /// The MTU is no number, or too small.
+    #[error("MTU is not a number between 576 and 65535")]
+    WrongMtu,
+    /// A public key is not 44 characters of base64.
+    #[error("public key cannot be read")]
+    WrongKey,
+    /// The two descriptors did not come.
+    #[error("expected 2 descriptors (TUN, UDP socket), got {got}")]
+    WrongDescriptors {
+        /// How many came.
+        got: usize,
+    },
+    /// The second descriptor is not a bound IPv6 UDP socket, or a descriptor cannot be used.
+    #[error("descriptor cannot be used as {role}")]
+    UnusableDescriptor {
+        /// `TUN` or `UDP socket`.
+        role: &'static str,
+        /// What the system says.
+        errno: Errno,
+    },
+    /// The configuration socket cannot be made.
+    #[error("configuration socket of device {name} cannot be made")]
+    NoUapi {
+        /// The device.
+        name: DeviceName,
+        /// What the system says.
+        errno: Errno,
+    },
+    /// As many devices as there may be are hosted.
+    #[error("no more than {limit} devices are hosted")]
+    TooMany {
+        /// How many there may be.
+        limit: usize,
+    },
+    /// No device of this name is hosted.
+    #[error("no device {name}")]
+    NoDevice {
+        /// The name.
+        name: DeviceName,
+    },
+}
+
+impl ControlError {
+    /// The error number of the reply.
+    pub const fn errno(&self) -> Errno {
+        match self {
+            Self::UnknownRequest => Errno::EOPNOTSUPP,
+            Self::WrongName | Self::WrongMtu | Self::WrongKey => Errno::EINVAL,
+            Self::WrongDescriptors { .. } => Errno::EBADMSG,
+            Self::UnusableDescriptor { errno, .. } | Self::NoUapi { errno, .. } => *errno,
+            Self::TooMany { .. } => Errno::ENOSPC,
+            Self::NoDevice { .. } => Errno::ENODEV,
+        }
+    }
+
+    /// The whole reply.
+    pub fn to_reply(&self) -> String {
+        format!("error {} {self}", self.errno() as i32)
+    }
+}
+
+/// Reads a request.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn parse_command(text: &str) -> Result<Command, ControlError> {
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    match words[..] {
+        ["add", name, mtu] => Ok(Command::Add { name: name.parse()?, mtu: parse_mtu(mtu)? }),
+        ["remove", name] => Ok(Command::Remove(name.parse()?)),
+        ["list"] => Ok(Command::List),
+        ["status", name] => Ok(Command::Status { name: name.parse()?, after: None }),
+        ["status", name, key] => {
+            let after = Some(PublicKey::from_base64(key).ok_or(ControlError::WrongKey)?);
+            Ok(Command::Status { name: name.parse()?, after })
+        }
+        ["ping"] => Ok(Command::Ping),
+        _ => Err(ControlError::UnknownRequest),
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Add { name, mtu } => write!(f, "add {name} {mtu}"),
+            Self::Remove(name) => write!(f, "remove {name}"),
+            Self::List => f.write_str("list"),
+            Self::Status { name, after: None } => write!(f, "status {name}"),
+            Self::Status { name, after: Some(key) } => write!(f, "status {name} {key}"),
+            Self::Ping => f.write_str("ping"),
+        }
+    }
+}
+
+fn parse_mtu(text: &str) -> Result<u16, ControlError> {
+    text.parse().ok().filter(|mtu| *mtu >= MTU_MIN).ok_or(ControlError::WrongMtu)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_read_as_they_are_written() {
+        let name: DeviceName = "wg-2b-17".parse().unwrap();
+        let key = PublicKey::from_bytes([9; 32]);
+        let commands = [
+            Command::Add { name: name.clone(), mtu: 1420 },
+            Command::Remove(name.clone()),
+            Command::List,
+            Command::Status { name: name.clone(), after: None },
+            Command::Status { name, after: Some(key) },
+            Command::Ping,
+        ];
+        for command in commands {
+            assert_eq!(parse_command(&command.to_string()), Ok(command));
+        }
+    }
+
+    #[test]
+    fn refusals_carry_number_and_words() {
+        let cases = [
+            ("", "error 95 unknown request"),
+            ("add wg0", "error 95 unknown request"),
+            ("add ../x 1420", "error 22 device name is not 1 to 15 printable bytes without slash and colon"),
+            ("remove .", "error 22 device name is not 1 to 15 printable bytes without slash and colon"),
+            (
+                "add sixteen-bytes-xx 1420",
+                "error 22 device name is not 1 to 15 printable bytes without slash and colon",
+            ),
+            ("add wg0 575", "error 22 MTU is not a number between 576 and 65535"),
+            ("status wg0 x", "error 22 public key cannot be read"),
+        ];
+        for (text, reply) in cases {
+            assert_eq!(parse_command(text).unwrap_err().to_reply(), reply);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What the pump does for each request of the control protocol.
+
+use super::hosted::{Descriptors, Hosted};
+use super::{Pump, Role};
+use crate::control::{Command, ControlError, DeviceName, REPLY_LEN, parse_command};
+use crate::key::PublicKey;
+use crate::sys;
+use std::fmt::Write as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+
+/// Devices in one process; the list of all still fits into one reply.
+const DEVICES: usize = 4096;
+/// Room for the longest `peer` line and the `more` line.
+const PEER_LEN: usize = 768;
+
+impl Pump {
+    /// Answers one request. Descriptors that no request took are closed.
+    pub(super) fn answer(&mut self, request: &[u8], descriptors: Vec<OwnedFd>) -> String {
+        let text = std::str::from_utf8(request).unwrap_or_default(); // empty is refused as unknown
+        let outcome = parse_command(text).and_then(|command| match command {
+            Command::Add { name, mtu } => self.add(name, mtu, descriptors).map(|()| "ok".to_owned()),
+            Command::Remove(name) => {
+                self.remove(&name);
+                Ok("ok".to_owned())
+            }
+            Command::List => Ok(self.list()),
+            Command::Status { name, after } => self.status(&name, after),
+            Command::Ping => Ok(format!("ok {} {}", env!("CARGO_PKG_VERSION"), std::process::id())),
+        });
+        outcome.unwrap_or_else(|error| {
+            tracing::info!(%error, "request refused");
+            error.to_reply()
+        })
+    }
+
+    fn add(&mut self, name: DeviceName, mtu: u16, descriptors: Vec<OwnedFd>) -> Result<(), ControlError> {
+        let descriptors = Descriptors::adopt(descriptors)?;
+        let unusable = |errno| ControlError::UnusableDescriptor { role: "source of events", errno };
+        if let Some(id) = self.names.get(&name).copied() {
+            self.unwatch_descriptors(id);
+            self.device(id).rebase(mtu, descriptors);
+            return self.watch_descriptors(id).map_err(unusable);
+        }
+        if self.names.len() >= DEVICES {
+            return Err(ControlError::TooMany { limit: DEVICES });
+        }
+        let hosted = Hosted::new(name.clone(), mtu, descriptors, &self.uapi_dir)?;
+        let id = self.new_id();
+        let watched = self.watch(&hosted.uapi, id, Role::UapiListener);
+        self.devices.insert(id, hosted);
+        self.names.insert(name.clone(), id);
+        watched.and_then(|()| self.watch_descriptors(id)).map_err(|errno| {
+            self.remove(&name);
+            unusable(errno)
+        })?;
+        tracing::info!(device = %name, mtu, "device added");
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &DeviceName) {
+        let Some(id) = self.names.remove(name) else { return };
+        self.unwatch_descriptors(id);
+        if let Some(hosted) = self.devices.remove(&id) {
+            self.unwatch(hosted.uapi.as_fd());
+        }
+        self.uapi_connections.retain(|_, connection| connection.device != id);
+        tracing::info!(device = %name, "device removed");
+    }
+
+    fn list(&self) -> String {
+        let lines =
+            self.names.iter().map(|(name, id)| format!("{name} {}\n", self.devices[id].descriptors.port));
+        Some(lines.collect::<String>()).filter(|text| !text.is_empty()).unwrap_or_else(|| "\n".to_owned())
+    }
+
+    fn status(&self, name: &DeviceName, after: Option<PublicKey>) -> Result<String, ControlError> {
+        let hosted = self.names.get(name).and_then(|id| self.devices.get(id));
+        let status = hosted.ok_or_else(|| ControlError::NoDevice { name: name.clone() })?.status(sys::now());
+        let mut reply = format!("{}\n", status.head());
+        let mut last = after;
+        for peer in status.peers.iter().filter(|peer| Some(peer.public_key) > after) {
+            if reply.len() + PEER_LEN > REPLY_LEN {
+                let last = last.expect("a reply holds more than one peer");
+                writeln!(reply, "more {last}").expect("writing to a string cannot fail");
+                break;
+            }
+            writeln!(reply, "{peer}").expect("writing to a string cannot fail");
+            last = Some(peer.public_key);
+        }
+        Ok(reply)
+    }
+}

@@ -1,0 +1,265 @@
+//! The packet pump: one thread and one epoll that own every device, the control socket and the configuration
+//! sockets. Plain and right before fast: a packet is one read and one write. No lock, no buffer per device.
+//!
+//! Nothing outside this folder knows how packets reach a device, so a faster pump replaces this one alone.
+
+mod commands;
+mod hosted;
+mod uapi;
+
+use crate::control::{DeviceName, REQUEST_LEN};
+use crate::device::{Action, TICK};
+use crate::socket::{Listener, create_directory};
+use crate::sys::{self, accept, receive_with_descriptors, send_with_descriptors};
+use crate::{Config, Error};
+use hosted::{Hosted, Turn};
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::socket::SockType;
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use uapi::{UapiConnection, Wish};
+
+/// Longest packet or datagram there is.
+const BUFFER: usize = 65_536;
+/// Connections to control and configuration sockets at a time; further ones are closed at once.
+const CONNECTIONS: usize = 256;
+/// Events taken at a time.
+const EVENTS: usize = 64;
+
+/// What a descriptor is for; with its owner's number it makes the word epoll keeps for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Signals,
+    ControlListener,
+    Control,
+    Tun,
+    Udp,
+    UapiListener,
+    Uapi,
+}
+
+const ROLES: [Role; 7] = [
+    Role::Signals,
+    Role::ControlListener,
+    Role::Control,
+    Role::Tun,
+    Role::Udp,
+    Role::UapiListener,
+    Role::Uapi,
+];
+
+/// Everything the process owns. Numbers of devices and connections are never used again, so that an event that
+/// was under way when its descriptor closed finds nobody.
+pub(crate) struct Pump {
+    epoll: Epoll,
+    signals: SignalFd,
+    control: Listener,
+    uapi_dir: PathBuf,
+    devices: BTreeMap<u64, Hosted>,
+    names: BTreeMap<DeviceName, u64>,
+    control_connections: BTreeMap<u64, OwnedFd>,
+    uapi_connections: BTreeMap<u64, UapiConnection>,
+    last_id: u64,
+    next_tick: Duration,
+    actions: Vec<Action>,
+    buffer: Vec<u8>,
+}
+
+impl Pump {
+    /// Takes over the signals SIGTERM and SIGINT of this thread and binds the control socket.
+    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
+        create_directory(config.control.parent().unwrap_or(Path::new("/")))?;
+        create_directory(&config.uapi_dir)?;
+        let control = Listener::bind(&config.control, SockType::SeqPacket)?;
+        let failed = |call| move |source| Error::System { call, source };
+        let mut ends = SigSet::empty();
+        ends.add(Signal::SIGTERM);
+        ends.add(Signal::SIGINT);
+        ends.thread_block().map_err(failed("sigprocmask"))?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let signals = SignalFd::with_flags(&ends, flags).map_err(failed("signalfd"))?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed("epoll_create1"))?;
+        let pump = Self {
+            epoll,
+            signals,
+            control,
+            uapi_dir: config.uapi_dir.clone(),
+            devices: BTreeMap::new(),
+            names: BTreeMap::new(),
+            control_connections: BTreeMap::new(),
+            uapi_connections: BTreeMap::new(),
+            last_id: 0,
+            next_tick: Duration::ZERO,
+            actions: Vec::new(),
+            buffer: vec![0; BUFFER],
+        };
+        pump.watch(&pump.signals, 0, Role::Signals).map_err(failed("epoll_ctl"))?;
+        pump.watch(&pump.control, 0, Role::ControlListener).map_err(failed("epoll_ctl"))?;
+        Ok(pump)
+    }
+
+    /// Serves until a signal ends it.
+    pub(crate) fn serve(&mut self) -> Result<(), Error> {
+        let mut events = [EpollEvent::empty(); EVENTS];
+        loop {
+            let count = match self.epoll.wait(&mut events, self.timeout()) {
+                Ok(count) => count,
+                Err(Errno::EINTR) => continue,
+                Err(source) => return Err(Error::System { call: "epoll_wait", source }),
+            };
+            for event in &events[..count] {
+                let word = event.data();
+                match ROLES[usize::from((word & 7) as u8) % ROLES.len()] {
+                    Role::Signals => return Ok(()),
+                    role => self.turn(role, word >> 3),
+                }
+            }
+            self.tick();
+        }
+    }
+
+    fn turn(&mut self, role: Role, id: u64) {
+        match role {
+            Role::Signals => {}
+            Role::ControlListener => self.accept_control(),
+            Role::Control => self.read_control(id),
+            Role::Tun | Role::Udp => self.carry(role, id),
+            Role::UapiListener => self.accept_uapi(id),
+            Role::Uapi => self.advance_uapi(id),
+        }
+    }
+
+    fn carry(&mut self, role: Role, id: u64) {
+        let Some(hosted) = self.devices.get_mut(&id) else { return };
+        let turn = match role {
+            Role::Tun => hosted.read_tun(&mut self.buffer, sys::now(), &mut self.actions),
+            _ => hosted.read_udp(&mut self.buffer, sys::now(), &mut self.actions),
+        };
+        if turn == Turn::Lost {
+            // Left in epoll, a TUN that is gone would wake us for ever.
+            let _ = self.epoll.delete(&hosted.descriptors.tun);
+        }
+    }
+
+    /// Until the next tick, if any device needs one; else for ever.
+    fn timeout(&self) -> EpollTimeout {
+        if !self.devices.values().any(|hosted| hosted.device.is_ticking()) {
+            return EpollTimeout::NONE;
+        }
+        let wait = self.next_tick.saturating_sub(sys::now()).min(TICK);
+        EpollTimeout::try_from(wait.as_millis() + 1).unwrap_or(EpollTimeout::ZERO)
+    }
+
+    fn tick(&mut self) {
+        let now = sys::now();
+        if now < self.next_tick {
+            return;
+        }
+        self.next_tick = now + TICK;
+        for hosted in self.devices.values_mut() {
+            hosted.device.tick(now, &mut self.actions);
+            hosted.perform(&mut self.actions);
+        }
+    }
+
+    fn accept_control(&mut self) {
+        while let Ok(socket) = accept(self.control.as_fd()) {
+            let id = self.new_id();
+            if self.has_room() && self.watch(&socket, id, Role::Control).is_ok() {
+                self.control_connections.insert(id, socket);
+            }
+        }
+    }
+
+    fn accept_uapi(&mut self, device: u64) {
+        while let Some(Ok(socket)) = self.devices.get(&device).map(|hosted| accept(hosted.uapi.as_fd())) {
+            let id = self.new_id();
+            if self.has_room() && self.watch(&socket, id, Role::Uapi).is_ok() {
+                self.uapi_connections.insert(id, UapiConnection::new(socket, device));
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.control_connections.len() + self.uapi_connections.len() < CONNECTIONS
+    }
+
+    /// One request and its reply. A client that does not take its reply is cut off.
+    fn read_control(&mut self, id: u64) {
+        let Some(socket) = self.control_connections.remove(&id) else { return };
+        let mut request = [0; REQUEST_LEN];
+        match receive_with_descriptors(socket.as_fd(), &mut request) {
+            Ok((0, _)) => return,
+            Ok((length, descriptors)) => {
+                let reply = self.answer(&request[..length], descriptors);
+                if send_with_descriptors(socket.as_fd(), reply.as_bytes(), &[]).is_err() {
+                    return;
+                }
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(_) => return,
+        }
+        self.control_connections.insert(id, socket);
+    }
+
+    fn advance_uapi(&mut self, id: u64) {
+        let Some(connection) = self.uapi_connections.get_mut(&id) else { return };
+        let wish = match self.devices.get_mut(&connection.device) {
+            Some(hosted) => connection.advance(hosted, &mut self.buffer, sys::now()),
+            None => Wish::Close,
+        };
+        let flags = match wish {
+            Wish::Read => EpollFlags::EPOLLIN,
+            Wish::Write => EpollFlags::EPOLLOUT,
+            Wish::Close => {
+                self.uapi_connections.remove(&id);
+                return;
+            }
+        };
+        let mut event = EpollEvent::new(flags, word(id, Role::Uapi));
+        if self.epoll.modify(connection.as_fd(), &mut event).is_err() {
+            self.uapi_connections.remove(&id);
+        }
+    }
+
+    fn device(&mut self, id: u64) -> &mut Hosted {
+        self.devices.get_mut(&id).expect("names and devices are changed together")
+    }
+
+    const fn new_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    fn watch(&self, descriptor: impl AsFd, id: u64, role: Role) -> Result<(), Errno> {
+        self.epoll.add(descriptor, EpollEvent::new(EpollFlags::EPOLLIN, word(id, role)))
+    }
+
+    fn watch_descriptors(&self, id: u64) -> Result<(), Errno> {
+        let Some(hosted) = self.devices.get(&id) else { return Ok(()) };
+        self.watch(&hosted.descriptors.tun, id, Role::Tun)?;
+        self.watch(&hosted.descriptors.udp, id, Role::Udp)
+    }
+
+    /// Closing is not enough: epoll holds on to a description that the sender still has open.
+    fn unwatch_descriptors(&self, id: u64) {
+        if let Some(hosted) = self.devices.get(&id) {
+            self.unwatch(hosted.descriptors.tun.as_fd());
+            self.unwatch(hosted.descriptors.udp.as_fd());
+        }
+    }
+
+    /// A TUN that was lost is no longer watched; that is no error.
+    fn unwatch(&self, descriptor: BorrowedFd<'_>) {
+        let _ = self.epoll.delete(descriptor);
+    }
+}
+
+const fn word(id: u64, role: Role) -> u64 {
+    id << 3 | role as u64
+}

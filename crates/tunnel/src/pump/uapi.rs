@@ -1,0 +1,116 @@
+//! A connection to a device's configuration socket: collects a request, has it answered, writes the answer. It
+//! may carry any number of requests. What it holds may be a key: its buffers are wiped.
+
+use super::hosted::Hosted;
+use crate::sys;
+use crate::uapi::{Request, format_errno, format_state, parse_request};
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv, send};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::time::Duration;
+use zeroize::{Zeroize as _, Zeroizing};
+
+/// Longest request, in bytes: 5,000 peers with a dozen prefixes each.
+const REQUEST_LEN: usize = 8 << 20;
+const END: &[u8] = b"\n\n";
+
+/// What is to become of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Wake it when there is something to read.
+    Read,
+    /// Wake it when there is room to write.
+    Write,
+    /// Close it.
+    Close,
+}
+
+pub(super) struct UapiConnection {
+    socket: OwnedFd,
+    /// The device it configures.
+    pub(super) device: u64,
+    request: Zeroizing<Vec<u8>>,
+    answer: Zeroizing<String>,
+    written: usize,
+}
+
+impl UapiConnection {
+    /// Takes an accepted, non-blocking socket.
+    pub(super) fn new(socket: OwnedFd, device: u64) -> Self {
+        Self { socket, device, request: Zeroizing::default(), answer: Zeroizing::default(), written: 0 }
+    }
+
+    /// Goes on as far as it can without waiting.
+    pub(super) fn advance(&mut self, hosted: &mut Hosted, buffer: &mut [u8], now: Duration) -> Wish {
+        loop {
+            match self.write_answer() {
+                Wish::Read => {}
+                wish => return wish,
+            }
+            if self.answer_request(hosted, now) {
+                continue;
+            }
+            match recv(self.socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(0) => return Wish::Close,
+                Ok(length) if self.request.len() + length > REQUEST_LEN => return Wish::Close,
+                Ok(length) => {
+                    extend_wiped(&mut self.request, &buffer[..length]);
+                    buffer[..length].zeroize();
+                }
+                Err(Errno::EAGAIN | Errno::EINTR) => return Wish::Read,
+                Err(_) => return Wish::Close,
+            }
+        }
+    }
+
+    fn write_answer(&mut self) -> Wish {
+        while self.written < self.answer.len() {
+            let rest = &self.answer.as_bytes()[self.written..];
+            match send(self.socket.as_raw_fd(), rest, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
+                Ok(length) => self.written += length,
+                Err(Errno::EAGAIN | Errno::EINTR) => return Wish::Write,
+                Err(_) => return Wish::Close,
+            }
+        }
+        (self.answer, self.written) = (Zeroizing::default(), 0);
+        Wish::Read
+    }
+
+    /// Answers the first whole request, if there is one.
+    fn answer_request(&mut self, hosted: &mut Hosted, now: Duration) -> bool {
+        let Some(end) = self.request.windows(END.len()).position(|bytes| bytes == END) else { return false };
+        let rest = Zeroizing::new(self.request[end + END.len()..].to_vec());
+        let request = std::mem::replace(&mut self.request, rest);
+        self.answer = answer(&request[..end], hosted, now);
+        true
+    }
+}
+
+impl AsFd for UapiConnection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn answer(request: &[u8], hosted: &mut Hosted, now: Duration) -> Zeroizing<String> {
+    let text = std::str::from_utf8(request).unwrap_or_default(); // empty is refused as no operation
+    let outcome = parse_request(text).and_then(|request| match request {
+        Request::Get => Ok(format_state(&hosted.device.state(now, sys::wall_now()))),
+        Request::Set(set) => hosted.configure(set, now).map(|()| format_errno(None)),
+    });
+    outcome.unwrap_or_else(|error| {
+        tracing::info!(device = %hosted.name, %error, "configuration refused");
+        format_errno(Some(error.errno()))
+    })
+}
+
+/// Appends by moving to a larger buffer and wiping the old one, where `Vec` would leave a copy of a key behind.
+fn extend_wiped(buffer: &mut Zeroizing<Vec<u8>>, bytes: &[u8]) {
+    let length = buffer.len() + bytes.len();
+    if length > buffer.capacity() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(length.next_power_of_two()));
+        larger.extend_from_slice(buffer);
+        *buffer = larger;
+    }
+    buffer.extend_from_slice(bytes);
+}

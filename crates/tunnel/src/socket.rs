@@ -1,0 +1,114 @@
+//! Unix sockets at paths, open to their owner only, and what a UDP socket handed to us must be. It serves nobody.
+
+use crate::Error;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn6, UnixAddr, bind, connect, getsockname,
+    getsockopt, listen, setsockopt, socket, sockopt,
+};
+use nix::sys::stat::{Mode, umask};
+use std::fs::DirBuilder;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+/// Wanted receive and send buffers of a UDP socket, in bytes; the system's limit may make them smaller.
+const UDP_BUFFER: usize = 4 << 20;
+
+/// A listening Unix socket that takes its file with it when dropped.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: OwnedFd,
+    path: PathBuf,
+}
+
+impl Listener {
+    /// Binds `path` with mode 0600. The file of a dead process is replaced, that of a living one never.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyRunning`] if somebody answers at the path, otherwise what the system says.
+    pub(crate) fn bind(path: &Path, kind: SockType) -> Result<Self, Error> {
+        let unusable = |source: Errno| Error::Bind { path: path.to_owned(), source: source.into() };
+        match connect_to(path, kind) {
+            Ok(_) => return Err(Error::AlreadyRunning { path: path.to_owned() }),
+            Err(Errno::ECONNREFUSED) => {
+                std::fs::remove_file(path).map_err(|source| Error::Bind { path: path.to_owned(), source })?;
+            }
+            Err(Errno::ENOENT) => {}
+            Err(source) => return Err(unusable(source)),
+        }
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = socket(AddressFamily::Unix, kind, flags, None).map_err(unusable)?;
+        let address = UnixAddr::new(path).map_err(unusable)?;
+        let before = umask(Mode::from_bits_truncate(0o177));
+        let bound = bind(socket.as_raw_fd(), &address);
+        umask(before);
+        bound.and_then(|()| listen(&socket, Backlog::MAXCONN)).map_err(unusable)?;
+        Ok(Self { socket, path: path.to_owned() })
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "socket file not removed");
+        }
+    }
+}
+
+/// Connects to the socket at `path`, blocking.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn connect_to(path: &Path, kind: SockType) -> Result<OwnedFd, Errno> {
+    let socket = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(socket)
+}
+
+/// Makes `path` a directory, open to its owner only; one that is there stays as it is.
+///
+/// # Errors
+/// What the system says, with the path.
+pub(crate) fn create_directory(path: &Path) -> Result<(), Error> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| Error::Directory { path: path.to_owned(), source })
+}
+
+/// Makes a descriptor non-blocking; for the sender too, since they share it.
+///
+/// # Errors
+/// What `fcntl` says.
+pub(crate) fn set_nonblocking(descriptor: &OwnedFd) -> Result<(), Errno> {
+    let flags = OFlag::from_bits_retain(fcntl(descriptor, FcntlArg::F_GETFL)?);
+    fcntl(descriptor, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map(drop)
+}
+
+/// Prepares a UDP socket that was handed to us and gives its port.
+///
+/// # Errors
+/// `EPROTOTYPE` if it is not a datagram socket, `EAFNOSUPPORT` if not IPv6, `EDESTADDRREQ` if not bound.
+pub(crate) fn adopt_udp(socket: &OwnedFd) -> Result<u16, Errno> {
+    if getsockopt(socket, sockopt::SockType)? != SockType::Datagram {
+        return Err(Errno::EPROTOTYPE);
+    }
+    let address = getsockname::<SockaddrIn6>(socket.as_raw_fd()).map_err(|_| Errno::EAFNOSUPPORT)?;
+    if address.port() == 0 {
+        return Err(Errno::EDESTADDRREQ);
+    }
+    set_nonblocking(socket)?;
+    setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+    setsockopt(socket, sockopt::RcvBuf, &UDP_BUFFER)?;
+    setsockopt(socket, sockopt::SndBuf, &UDP_BUFFER)?;
+    Ok(address.port())
+}

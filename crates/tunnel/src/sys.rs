@@ -1,0 +1,151 @@
+//! The system calls no safe wrapper offers whole: those that give us descriptors. The only module with unsafe
+//! code; it holds the sockets' plumbing so that nothing else names `libc`.
+#![allow(unsafe_code)]
+
+use crate::device::Endpoint;
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockaddrIn6, accept4, recvmsg, sendmsg,
+};
+use nix::time::{ClockId, clock_gettime};
+use std::io::{IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// Descriptors taken with one message; a sender that puts in more loses those.
+const DESCRIPTORS: usize = 4;
+
+/// Accepts a connection, non-blocking and closed on exec.
+///
+/// # Errors
+/// What `accept4` says.
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let descriptor = accept4(listener.as_raw_fd(), flags)?;
+    // SAFETY: the kernel has just made this descriptor for us in this very call; nobody else knows its number,
+    // so it is open and we are its only owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Receives one message and the descriptors that came with it, closed on exec.
+///
+/// # Errors
+/// What `recvmsg` says; `EMSGSIZE` if the message is longer than `buffer`.
+pub(crate) fn receive_with_descriptors(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> Result<(usize, Vec<OwnedFd>), Errno> {
+    let mut space = nix::cmsg_space!([RawFd; DESCRIPTORS]);
+    let mut slices = [IoSliceMut::new(buffer)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let received = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
+    let mut descriptors = Vec::new();
+    for message in received.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(raw) = message {
+            for descriptor in raw {
+                // SAFETY: the kernel has just installed this descriptor for us in this very call; nobody else
+                // knows its number, so it is open and we are its only owner.
+                descriptors.push(unsafe { OwnedFd::from_raw_fd(descriptor) });
+            }
+        }
+    }
+    if received.flags.contains(MsgFlags::MSG_TRUNC) {
+        return Err(Errno::EMSGSIZE);
+    }
+    Ok((received.bytes, descriptors))
+}
+
+/// Sends one message with descriptors.
+///
+/// # Errors
+/// What `sendmsg` says.
+pub(crate) fn send_with_descriptors(
+    socket: BorrowedFd<'_>,
+    message: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<(), Errno> {
+    let raw: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control = if raw.is_empty() { &[][..] } else { &rights[..] };
+    let slices = [IoSlice::new(message)];
+    sendmsg::<()>(socket.as_raw_fd(), &slices, control, MsgFlags::MSG_NOSIGNAL, None).map(drop)
+}
+
+/// Receives one datagram, with where it came from and at which of our addresses it arrived.
+///
+/// # Errors
+/// What `recvmsg` says; `EMSGSIZE` if it is longer than `buffer`.
+pub(crate) fn receive_datagram(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> Result<(usize, Endpoint), Errno> {
+    let mut space = nix::cmsg_space!(libc::in6_pktinfo);
+    let mut slices = [IoSliceMut::new(buffer)];
+    let flags = MsgFlags::MSG_DONTWAIT;
+    let received = recvmsg::<SockaddrIn6>(socket.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
+    if received.flags.contains(MsgFlags::MSG_TRUNC) {
+        return Err(Errno::EMSGSIZE);
+    }
+    let remote = canonical(SocketAddrV6::from(received.address.ok_or(Errno::EDESTADDRREQ)?));
+    let local = received.cmsgs()?.find_map(|message| match message {
+        ControlMessageOwned::Ipv6PacketInfo(arrival) => {
+            Some(IpAddr::V6(Ipv6Addr::from(arrival.ipi6_addr.s6_addr)).to_canonical())
+        }
+        _ => None,
+    });
+    Ok((received.bytes, Endpoint { remote, local }))
+}
+
+/// Sends one datagram. If our address of the endpoint is gone, the kernel chooses another.
+///
+/// # Errors
+/// What `sendmsg` says.
+pub(crate) fn send_datagram(socket: BorrowedFd<'_>, datagram: &[u8], to: Endpoint) -> Result<(), Errno> {
+    let remote = SockaddrIn6::from(mapped(to.remote));
+    let slices = [IoSlice::new(datagram)];
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    if let Some(local) = to.local {
+        let source = pktinfo(local);
+        let control = [ControlMessage::Ipv6PacketInfo(&source)];
+        match sendmsg(socket.as_raw_fd(), &slices, &control, flags, Some(&remote)) {
+            Err(Errno::EINVAL | Errno::EADDRNOTAVAIL | Errno::ENETUNREACH | Errno::EHOSTUNREACH) => {}
+            outcome => return outcome.map(drop),
+        }
+    }
+    sendmsg(socket.as_raw_fd(), &slices, &[], flags, Some(&remote)).map(drop)
+}
+
+/// Time since boot, sleep included: WireGuard's sessions age while a machine sleeps.
+pub(crate) fn now() -> Duration {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has this clock since 2.6.39").into()
+}
+
+/// Time since the Unix epoch.
+pub(crate) fn wall_now() -> Duration {
+    clock_gettime(ClockId::CLOCK_REALTIME).expect("every system has this clock").into()
+}
+
+fn canonical(address: SocketAddrV6) -> SocketAddr {
+    match address.ip().to_ipv4_mapped() {
+        Some(ip) => SocketAddr::new(ip.into(), address.port()),
+        None => SocketAddr::V6(SocketAddrV6::new(*address.ip(), address.port(), 0, address.scope_id())),
+    }
+}
+
+/// The sockets are IPv6 and carry IPv4 in mapped addresses.
+fn mapped(address: SocketAddr) -> SocketAddrV6 {
+    match address {
+        SocketAddr::V4(address) => SocketAddrV6::new(address.ip().to_ipv6_mapped(), address.port(), 0, 0),
+        SocketAddr::V6(address) => address,
+    }
+}
+
+const fn pktinfo(local: IpAddr) -> libc::in6_pktinfo {
+    let address = match local {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: address.octets() }, ipi6_ifindex: 0 }
+}

@@ -1,0 +1,242 @@
+//! Real packets through two devices in network namespaces, configured and read by `wg`. Needs root.
+
+mod support;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sixfold_tunnel::client;
+use std::io::Read as _;
+use support::*;
+
+/// Two resources whose sockets live in two other, joined namespaces; one process hosts both devices.
+struct Pair {
+    tunnel: Tunnel,
+    names: [String; 2],
+    keys: [[String; 2]; 2],
+    inner: [Namespace; 2],
+    outer: [Namespace; 2],
+}
+
+const PORTS: [u16; 2] = [51820, 51821];
+
+impl Pair {
+    fn new(tag: &str) -> Self {
+        let inner = ["i1", "i2"].map(|end| Namespace::new(&format!("{tag}{end}")));
+        let outer = ["o1", "o2"].map(|end| Namespace::new(&format!("{tag}{end}")));
+        outer[0].join(&outer[1], [1, 2]);
+        let tunnel = Tunnel::start();
+        let names = ["1", "2"].map(|end| format!("wg-{tag}{end}"));
+        for end in 0..2 {
+            tunnel.add(&names[end], &inner[end], &outer[end], PORTS[end]);
+            inner[end].ip(&format!("address add 198.51.100.{}/24 dev {}", end + 1, names[end]));
+            inner[end].ip(&format!("address add 2001:db8:6::{}/64 dev {} nodad", end + 1, names[end]));
+        }
+        Self { tunnel, names, keys: [key_pair(), key_pair()], inner, outer }
+    }
+
+    /// The configuration of one end, whose peer is reached by the outer family of `host`.
+    fn conf(&self, end: usize, host: &str) -> String {
+        let far = 1 - end;
+        format!(
+            "[Interface]\nPrivateKey = {}\nListenPort = {}\n[Peer]\nPublicKey = {}\nEndpoint = {host}:{}\n\
+             AllowedIPs = 198.51.100.{n}/32, 2001:db8:6::{n}/128\n",
+            self.keys[end][0],
+            PORTS[end],
+            self.keys[far][1],
+            PORTS[far],
+            n = far + 1,
+        )
+    }
+
+    fn setconf(&self, end: usize, host: &str) {
+        let file = self.tunnel.file(&format!("{end}.conf"), &self.conf(end, host));
+        self.tunnel.assert_wg(&["setconf", &self.names[end], &file]);
+    }
+
+    fn assert_both_ways(&self) {
+        self.inner[0].assert_ping("198.51.100.2");
+        self.inner[0].assert_ping("2001:db8:6::2");
+        self.inner[1].assert_ping("198.51.100.1");
+        self.inner[1].assert_ping("2001:db8:6::1");
+    }
+}
+
+#[test]
+fn both_families_pass_over_both_families() {
+    let pair = Pair::new("a");
+    pair.setconf(0, "192.0.2.2");
+    pair.setconf(1, "192.0.2.1");
+    pair.assert_both_ways();
+    let endpoints = pair.tunnel.assert_wg(&["show", &pair.names[0], "endpoints"]);
+    assert_eq!(endpoints, format!("{}\t192.0.2.2:51821\n", pair.keys[1][1]));
+
+    pair.setconf(0, "[2001:db8::2]");
+    pair.setconf(1, "[2001:db8::1]");
+    pair.assert_both_ways();
+    let endpoints = pair.tunnel.assert_wg(&["show", &pair.names[0], "endpoints"]);
+    assert_eq!(endpoints, format!("{}\t[2001:db8::2]:51821\n", pair.keys[1][1]));
+}
+
+#[test]
+fn full_size_packets_pass() {
+    let pair = Pair::new("b");
+    pair.setconf(0, "[2001:db8::2]");
+    pair.setconf(1, "[2001:db8::1]");
+    let namespace = &pair.inner[0].0;
+    let size = (MTU - 48).to_string(); // IPv6 and ICMPv6 headers
+    let arguments = ["netns", "exec", namespace, "ping", "-M", "do", "-s", &size, "-c", "2", "2001:db8:6::2"];
+    run("ip", &arguments);
+}
+
+#[test]
+fn wg_shows_what_it_set() {
+    let pair = Pair::new("c");
+    let preshared = run("wg", &["genpsk"]);
+    let [private, preshared] = [("k", pair.keys[0][0].as_str()), ("p", preshared.trim())]
+        .map(|(name, text)| pair.tunnel.file(name, text));
+    let (name, peer) = (&pair.names[0], &pair.keys[1][1]);
+    pair.tunnel.assert_wg(&["set", name, "private-key", &private, "listen-port", "51820"]);
+    pair.tunnel.assert_wg(&[
+        "set",
+        name,
+        "peer",
+        peer,
+        "preshared-key",
+        &preshared,
+        "endpoint",
+        "[2001:db8::2]:51821",
+        "persistent-keepalive",
+        "20",
+        "allowed-ips",
+        "198.51.100.0/24,2001:db8:6::/48",
+    ]);
+    let shown = pair.tunnel.assert_wg(&["show", name]);
+    let expected = format!(
+        "interface: {name}\n  public key: {}\n  private key: (hidden)\n  listening port: 51820\n\npeer: {peer}\n  \
+         preshared key: (hidden)\n  endpoint: [2001:db8::2]:51821\n  \
+         allowed ips: 2001:db8:6::/48, 198.51.100.0/24\n",
+        pair.keys[0][1]
+    );
+    assert!(shown.starts_with(&expected), "{shown}");
+    assert!(shown.contains("persistent keepalive: every 20 seconds"), "{shown}");
+    let interfaces = pair.tunnel.assert_wg(&["show", "interfaces"]);
+    let mut interfaces: Vec<&str> = interfaces.split_whitespace().collect();
+    interfaces.sort_unstable();
+    assert_eq!(interfaces, [&pair.names[0], &pair.names[1]]);
+
+    pair.tunnel.assert_wg(&["set", name, "peer", peer, "remove"]);
+    assert_eq!(pair.tunnel.assert_wg(&["show", name, "peers"]), "");
+}
+
+#[test]
+fn wg_is_told_why_a_port_is_refused() {
+    let pair = Pair::new("d");
+    let output = pair.tunnel.wg(&["set", &pair.names[0], "listen-port", "9"]);
+    assert!(!output.status.success());
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("Address already in use"), "{words}");
+}
+
+#[test]
+fn syncconf_keeps_a_session() {
+    let pair = Pair::new("e");
+    pair.setconf(0, "192.0.2.2");
+    pair.setconf(1, "192.0.2.1");
+    pair.inner[0].assert_ping("198.51.100.2");
+    let handshakes = pair.tunnel.assert_wg(&["show", &pair.names[0], "latest-handshakes"]);
+    assert!(!handshakes.ends_with("\t0\n"), "{handshakes}");
+    let transfer = pair.tunnel.assert_wg(&["show", &pair.names[0], "transfer"]);
+    assert!(!transfer.ends_with("\t0\t0\n"), "{transfer}");
+
+    let file = pair.tunnel.file("sync.conf", &pair.conf(0, "192.0.2.2").replace(".2/32", ".0/24"));
+    pair.tunnel.assert_wg(&["syncconf", &pair.names[0], &file]);
+    pair.inner[0].assert_ping("198.51.100.2");
+    assert_eq!(pair.tunnel.assert_wg(&["show", &pair.names[0], "latest-handshakes"]), handshakes);
+    let allowed = pair.tunnel.assert_wg(&["show", &pair.names[0], "allowed-ips"]);
+    assert_eq!(allowed, format!("{}\t2001:db8:6::2/128 198.51.100.0/24\n", pair.keys[1][1]));
+}
+
+#[test]
+fn adding_again_replaces_descriptors_and_keeps_the_rest() {
+    let pair = Pair::new("f");
+    pair.setconf(0, "192.0.2.2");
+    pair.setconf(1, "192.0.2.1");
+    pair.inner[1].assert_ping("198.51.100.1");
+    let before = client::status(&pair.tunnel.control, &device(&pair.names[0])).unwrap();
+
+    // The persistent TUN is opened a second time, which needs the first to be closed: so it is not multi-queue.
+    let tun = pair.inner[0].inside(|| open_tun("other"));
+    let udp = pair.outer[0].inside(|| std::net::UdpSocket::bind(("::", 51900)).unwrap());
+    let fds = [std::os::fd::AsFd::as_fd(&tun), std::os::fd::AsFd::as_fd(&udp)];
+    client::add(&pair.tunnel.control, &device(&pair.names[0]), 1400, fds[0], fds[1]).unwrap();
+    drop((tun, udp));
+    let after = client::status(&pair.tunnel.control, &device(&pair.names[0])).unwrap();
+    assert_eq!((after.port, after.mtu), (51900, 1400));
+    assert_eq!(after.peers[0].public_key, before.peers[0].public_key);
+    assert!(after.peers[0].handshake_age_secs.is_some(), "the session is kept");
+
+    // The old TUN is closed: it has no carrier any more, and can be opened again.
+    drop(pair.inner[0].inside(|| open_tun(&pair.names[0])));
+    pair.inner[0].ip(&format!("link del {}", pair.names[0]));
+    pair.inner[0].ip("address add 198.51.100.1/24 dev other");
+    pair.inner[0].ip("link set other up");
+    pair.inner[0].assert_ping("198.51.100.2");
+}
+
+#[test]
+fn remove_closes_both_descriptors() {
+    let pair = Pair::new("g");
+    let control = &pair.tunnel.control;
+    assert_eq!(client::list(control).unwrap().len(), 2);
+    let descriptors = format!("/proc/{}/fd", pair.tunnel.child.id());
+    let tuns = || {
+        let links = std::fs::read_dir(&descriptors)
+            .unwrap()
+            .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        links.filter(|link| link.ends_with("net/tun")).count()
+    };
+    assert_eq!(tuns(), 2);
+    client::remove(control, &device(&pair.names[0])).unwrap();
+    assert_eq!(tuns(), 1);
+    pair.outer[0].inside(|| std::net::UdpSocket::bind(("::", PORTS[0])).unwrap()); // in use while anyone has it open
+    client::remove(control, &device(&pair.names[0])).unwrap();
+    let listed = client::list(control).unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!((listed[0].name.as_str(), listed[0].port), (pair.names[1].as_str(), PORTS[1]));
+    assert!(!pair.tunnel.uapi_dir.join(format!("{}.sock", pair.names[0])).exists());
+    drop(pair.inner[0].inside(|| open_tun(&pair.names[0]))); // EBUSY while anyone has it open
+}
+
+#[test]
+fn a_deleted_tun_is_reported_and_costs_nothing() {
+    let pair = Pair::new("h");
+    pair.inner[0].ip(&format!("link del {}", pair.names[0]));
+    let name = device(&pair.names[0]);
+    wait_for("the loss", || client::status(&pair.tunnel.control, &name).unwrap().is_tun_lost);
+    let ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pair.tunnel.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let before = ticks();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert!(ticks() - before <= 5, "it spins on the lost TUN");
+}
+
+#[test]
+fn sigterm_ends_cleanly() {
+    let mut pair = Pair::new("i");
+    kill(Pid::from_raw(pair.tunnel.child.id() as i32), Signal::SIGTERM).unwrap();
+    let status = pair.tunnel.child.wait().unwrap();
+    assert!(status.success(), "{status}");
+    let mut words = String::new();
+    pair.tunnel.child.stderr.take().unwrap().read_to_string(&mut words).unwrap();
+    assert_eq!(words, "");
+    assert!(!pair.tunnel.control.exists(), "the control socket is removed");
+    assert_eq!(
+        std::fs::read_dir(&pair.tunnel.uapi_dir).unwrap().count(),
+        0,
+        "so are the configuration sockets"
+    );
+    pair.inner[0].ip(&format!("link show {}", pair.names[0])); // persistent: routes and addresses stay
+}
