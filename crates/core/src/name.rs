@@ -5,6 +5,7 @@
 //! Realises addressing.md, "Names and addresses"; `NIB` is the prefix index as four lowercase hex digits.
 
 mod parse;
+pub mod rule;
 #[cfg(test)]
 mod tests;
 

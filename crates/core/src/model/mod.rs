@@ -10,14 +10,22 @@
 
 mod farm;
 mod fault;
+mod ledger;
 mod network;
 mod node;
+mod snapshot;
+mod status;
 mod world;
 
 pub use farm::{Farm, FarmDraft, Slot, SlotDraft, SlotKey, SlotKeyError, Upstream};
 pub use fault::{Fault, Found, Item, Place};
+pub use ledger::{Conflict, Grant, Ledger, LedgerChange, ReadSet, Record, ResourceKey, Seat};
 pub use network::{
     Attachment, ExitDraft, ExitRef, Exposure, Network, NetworkDraft, Protocol, Workload, WorkloadDraft,
 };
 pub use node::{Family, Node, NodeDraft, Reach};
+pub use snapshot::{
+    DeviceReport, ExposureView, GatewayView, NetworkView, Reports, ResourceView, Snapshot, WorkloadView,
+};
+pub use status::{DeviceStatus, Status};
 pub use world::{Document, World, WorldDraft};

@@ -155,19 +155,33 @@ impl Node {
     /// Where it can be reached in a family, if it can be.
     #[must_use]
     pub fn reachable(&self, family: Family) -> Option<IpAddr> {
-        self.0.addresses().map(|(_, address)| address).find(|address| family_of(*address) == family)
+        self.0.reach.address(family)
     }
 
     /// Whether it can send in a family.
     #[must_use]
     pub fn speaks(&self, family: Family) -> bool {
-        match &self.0.reach {
-            Reach::Public { .. } => self.reachable(family).is_some(),
-            Reach::Hidden { families } => families.contains(&family),
-        }
+        self.0.reach.speaks(family)
     }
 }
 
-const fn family_of(address: IpAddr) -> Family {
-    if address.is_ipv6() { Family::Ipv6 } else { Family::Ipv4 }
+impl Reach {
+    /// The address in a family, if it has one by which it can be reached.
+    #[must_use]
+    pub fn address(&self, family: Family) -> Option<IpAddr> {
+        match (self, family) {
+            (Self::Public { address, .. }, Family::Ipv6) => address.map(|net| IpAddr::V6(net.addr())),
+            (Self::Public { address_v4, .. }, Family::Ipv4) => address_v4.map(|net| IpAddr::V4(net.addr())),
+            (Self::Hidden { .. }, _) => None,
+        }
+    }
+
+    /// Whether packets of a family can be sent from there.
+    #[must_use]
+    pub fn speaks(&self, family: Family) -> bool {
+        match self {
+            Self::Public { .. } => self.address(family).is_some(),
+            Self::Hidden { families } => families.contains(&family),
+        }
+    }
 }

@@ -1,0 +1,356 @@
+//! The rules of every namespace of ours. Each stands here because something got through without it.
+//!
+//! Connections are tracked in the resource that hosts the workload and nowhere else (for IPv4 also at the gateway, for
+//! NAT). Every chain that guards ends in an explicit drop: a chain's policy does not hold while it is replaced.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::{Site, pieces};
+use crate::addr::{Gateway, Resource, Workload};
+use crate::model::{GatewayView, Protocol as Exposed};
+use crate::name::{self, IfName, rule};
+use crate::state::{
+    Action, CT_ESTABLISHED_RELATED, CT_INVALID, Chain, ChainName, Element, ElementKey, Family, Firewall, Hook,
+    HookPoint, LinkPattern, Match, Protocol, Rule, Set, SetKind, SetName,
+};
+
+const RAW: i32 = -300;
+const FILTER: i32 = 0;
+const SOURCE_NAT: i32 = 100;
+
+const ECHO_REQUEST: u8 = 128;
+const ECHO_REPLY: u8 = 129;
+const ECHO_REQUEST_V4: u8 = 8;
+const NEIGHBOUR_SOLICITATION: u8 = 135;
+const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+const REDIRECT: u8 = 137;
+
+/// Ports that SNAT may use: all that no service of the gateway could want.
+const SNAT_PORTS: (u16, u16) = (1024, 65_535);
+
+/// Addresses that never cross the farm's border, in either direction (RFC 1918, 6598, 3927, 4193, 4291).
+const PRIVATE: [Ipv6Net; 2] = [
+    Ipv6Net::new_assert(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
+    Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
+];
+const PRIVATE_V4: [Ipv4Net; 5] = [
+    pieces::PRIVATE_V4,
+    Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10),
+    Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16),
+    Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12),
+    Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 0, 0), 16),
+];
+
+/// A resource that hosts workloads.
+pub(super) fn resource(site: &Site<'_>) -> Firewall {
+    let mut table = Firewall::default();
+    members(&mut table, site);
+    services(&mut table, site);
+    let (ports, tunnel) = (begins("port-"), is(site.derived.wireguard));
+    chain(&mut table, "source", (HookPoint::Prerouting, RAW), sources());
+    let mut input = vec![
+        accept([input_is(name::loopback())], "itself"),
+        accept([Match::CtState(CT_ESTABLISHED_RELATED)], "answers"),
+        accept([from(&ports), Match::Icmpv6Type(NEIGHBOUR_SOLICITATION)], "neighbours ask"),
+        accept([from(&ports), Match::Icmpv6Type(NEIGHBOUR_ADVERTISEMENT)], "neighbours answer"),
+    ];
+    input.extend(echo_from_members());
+    input.push(closed());
+    chain(&mut table, "input", (HookPoint::Input, FILTER), input);
+    let to_workloads = |more: Match, why| accept([from(&tunnel), to(&ports), more], why);
+    let forward = vec![
+        drop([Match::CtState(CT_INVALID)], rule::UNCONNECTED),
+        clamp(),
+        accept([Match::CtState(CT_ESTABLISHED_RELATED)], "answers"),
+        accept([from(&ports), to(&tunnel)], "workloads speak"),
+        accept([from(&ports), to(&ports)], "workloads of one resource"),
+        to_workloads(Match::SourceIn(set("members"), Family::Ipv6), "from the network"),
+        to_workloads(Match::SourceIn(set("members_v4"), Family::Ipv4), "from the network over IPv4"),
+        to_workloads(Match::ServiceIn(set("exposed"), Family::Ipv6), "exposed"),
+        drop([], rule::NOT_EXPOSED),
+    ];
+    chain(&mut table, "forward", (HookPoint::Forward, FILTER), forward);
+    output(&mut table, vec![accept([Match::CtState(CT_ESTABLISHED_RELATED)], "answers")]);
+    table
+}
+
+/// A network's exit point: nothing tracked, nothing turned around on the gateway's side.
+pub(super) fn exit_point(site: &Site<'_>) -> Firewall {
+    let mut table = Firewall::default();
+    members(&mut table, site);
+    let (tunnel, gateway) = (is(site.derived.wireguard), is(site.derived.exit_public));
+    let mut source = vec![notrack([], "no state here")];
+    source.extend(sources());
+    chain(&mut table, "source", (HookPoint::Prerouting, RAW), source);
+    let mut input = vec![accept([input_is(name::loopback())], "itself")];
+    input.extend(neighbours(&gateway));
+    input.extend(echo_from_members());
+    input.push(closed());
+    chain(&mut table, "input", (HookPoint::Input, FILTER), input);
+    let forward = vec![
+        clamp(),
+        accept([from(&tunnel), to(&tunnel)], "between members that cannot meet"),
+        accept([from(&tunnel), to(&gateway)], "out"),
+        accept([from(&gateway), to(&tunnel)], "in: the hosting resource decides"),
+        drop([], rule::HAIRPIN),
+    ];
+    chain(&mut table, "forward", (HookPoint::Forward, FILTER), forward);
+    untracked_output(&mut table);
+    table
+}
+
+/// The gateway of a slot. The same few rules for one network and for four thousand: routes say who owns what, and the
+/// source check asks them.
+pub(super) fn gateway(derived: &Gateway, view: &GatewayView, management: &[IpNet]) -> Firewall {
+    let mut table = Firewall::default();
+    bogons(&mut table, management);
+    let (exits, public) = (begins("to-"), is(derived.public));
+    let mut source = vec![notrack([Match::Family(Family::Ipv6)], "no state for IPv6 here")];
+    source.extend(sources());
+    chain(&mut table, "source", (HookPoint::Prerouting, RAW), source);
+    let mut input = vec![accept([input_is(name::loopback())], "itself")];
+    input.extend(neighbours(&public));
+    input.extend(neighbours(&exits));
+    let slowly = Match::Limit { per_second: 100, burst: 100 };
+    input.push(accept([Match::Icmpv6Type(ECHO_REQUEST), slowly.clone()], "echo"));
+    input.push(accept([Match::IcmpType(ECHO_REQUEST_V4), slowly.clone()], "echo over IPv4"));
+    input.push(accept([Match::Icmpv6Type(ECHO_REPLY), slowly], "answers to its own echo"));
+    input.push(accept([Match::CtState(CT_ESTABLISHED_RELATED)], "answers over IPv4"));
+    input.push(closed());
+    chain(&mut table, "input", (HookPoint::Input, FILTER), input);
+    chain(&mut table, "forward", (HookPoint::Forward, FILTER), gateway_forward(&exits, &public));
+    if let Some(address) = view.public_v4 {
+        let snat = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp].map(|protocol| Rule {
+            matches: vec![to(&public), Match::Source(pieces::PRIVATE_V4.into()), Match::Protocol(protocol)],
+            action: Action::Snat { address: address.addr(), ports: SNAT_PORTS },
+            comment: format!("{protocol} leaves with the slot's address"),
+        });
+        let hook = Hook { point: HookPoint::Postrouting, priority: SOURCE_NAT, nat: true };
+        table.chains.insert(ChainName("nat".to_owned()), Chain { hook, rules: snat.into() });
+    }
+    untracked_output(&mut table);
+    table
+}
+
+fn gateway_forward(exits: &LinkPattern, public: &LinkPattern) -> Vec<Rule> {
+    let (v6, v4) = (Match::Family(Family::Ipv6), Match::Family(Family::Ipv4));
+    let (out, inward) = ([from(exits), to(public)], [from(public), to(exits)]);
+    let with = |way: &[Match; 2], more: Match| [way[0].clone(), way[1].clone(), more];
+    let translated = |protocol| accept(with(&out, Match::Protocol(protocol)), &format!("out: {protocol}"));
+    let bogon = |name: &str, family| Match::DestinationIn(set(name), family);
+    let from_bogon = |name: &str, family| Match::SourceIn(set(name), family);
+    vec![
+        drop([to(public), bogon("bogons", Family::Ipv6)], rule::BOGON_OUT),
+        drop([to(public), bogon("bogons_v4", Family::Ipv4)], &over_v4(rule::BOGON_OUT)),
+        drop([from(public), from_bogon("bogons", Family::Ipv6)], rule::BOGON_IN),
+        drop([from(public), from_bogon("bogons_v4", Family::Ipv4)], &over_v4(rule::BOGON_IN)),
+        drop([v4.clone(), Match::CtState(CT_INVALID)], rule::UNCONNECTED),
+        drop([from(exits), to(exits), v4.clone()], rule::TENANTS_V4),
+        drop([from(exits), Match::LeadsBack], rule::HAIRPIN),
+        clamp(),
+        accept([from(exits), to(exits), v6.clone()], "between networks, as from the Internet"),
+        accept(with(&out, v6.clone()), "out"),
+        accept(with(&inward, v6), "in: the hosting resource decides"),
+        translated(Protocol::Tcp),
+        translated(Protocol::Udp),
+        translated(Protocol::Icmp),
+        drop(with(&out, v4), rule::UNTRANSLATABLE),
+        accept(with(&inward, Match::CtState(CT_ESTABLISHED_RELATED)), "answers over IPv4"),
+        drop([], rule::UNASKED_V4),
+    ]
+}
+
+/// The name of the IPv4 twin of a rule.
+fn over_v4(name: &str) -> String {
+    format!("{name} (IPv4)")
+}
+
+/// The namespace `public`: WireGuard and what IP itself needs.
+pub(super) fn public(ports: &[u16]) -> Firewall {
+    let mut table = Firewall::default();
+    let tunnels = set("tunnels");
+    table.sets.insert(tunnels.clone(), Set { kind: SetKind::Ports });
+    for port in ports {
+        let key = ElementKey { set: tunnels.clone(), element: Element::Port(*port) };
+        table.elements.insert(key, ());
+    }
+    let link = is(name::public_link());
+    let mut input = vec![
+        accept([input_is(name::loopback())], "itself"),
+        accept([Match::DestinationPortIn(Protocol::Udp, tunnels.clone())], "tunnels"),
+    ];
+    input.extend(neighbours(&link));
+    let slowly = Match::Limit { per_second: 100, burst: 100 };
+    input.push(accept([Match::Icmpv6Type(ECHO_REQUEST), slowly.clone()], "echo"));
+    input.push(accept([Match::IcmpType(ECHO_REQUEST_V4), slowly], "echo over IPv4"));
+    input.push(accept([Match::CtState(CT_ESTABLISHED_RELATED)], "answers, and errors on the path of tunnels"));
+    input.push(closed());
+    chain(&mut table, "input", (HookPoint::Input, FILTER), input);
+    chain(&mut table, "forward", (HookPoint::Forward, FILTER), vec![closed()]);
+    output(&mut table, vec![accept([Match::SourcePortIn(Protocol::Udp, tunnels)], "tunnels")]);
+    table
+}
+
+/// The host's own firewall, where the farmer asked for it. It never locks the operator out: ssh stays open.
+pub(super) fn host(management: &[IpNet], ports: &[u16]) -> Firewall {
+    let mut table = Firewall::default();
+    let mut input = vec![
+        accept([input_is(name::loopback())], "itself"),
+        accept([Match::CtState(CT_ESTABLISHED_RELATED)], "answers"),
+        accept([Match::Protocol(Protocol::Icmpv6)], "IPv6 itself"),
+        accept([Match::Protocol(Protocol::Icmp)], "IPv4 itself"),
+        accept([Match::DestinationPort(Protocol::Tcp, 22)], "the operator's ssh"),
+        accept([Match::DestinationPort(Protocol::Udp, 546)], "DHCPv6 answers"),
+        accept([Match::DestinationPort(Protocol::Udp, 68)], "DHCP answers"),
+    ];
+    for prefix in management {
+        input.push(accept([Match::Source(*prefix)], &format!("management {prefix}")));
+    }
+    for port in ports {
+        let matches = [Match::DestinationPort(Protocol::Udp, *port)];
+        input.push(accept(matches, &format!("tunnel {port}")));
+    }
+    input.push(closed());
+    chain(&mut table, "input", (HookPoint::Input, FILTER), input);
+    table
+}
+
+/// The prefixes of the whole network, its own included.
+fn members(table: &mut Firewall, site: &Site<'_>) {
+    for resource in &site.network.resources {
+        let derived = Resource::derive(&site.network.allocation, resource.index);
+        table.add_prefix("members", derived.prefix.into());
+        table.add_prefix("members", derived.prefix_v4.into());
+    }
+}
+
+fn services(table: &mut Firewall, site: &Site<'_>) {
+    table.sets.insert(set("exposed"), Set { kind: SetKind::Services });
+    for exposure in site.network.exposures.iter().filter(|exposure| exposure.index == site.derived.index) {
+        let workload = Workload::derive(&site.network.allocation, exposure.index, exposure.number);
+        let protocol = match exposure.protocol {
+            Exposed::Tcp => Protocol::Tcp,
+            Exposed::Udp => Protocol::Udp,
+        };
+        let element = Element::Service(workload.address, protocol, exposure.port);
+        table.elements.insert(ElementKey { set: set("exposed"), element }, ());
+    }
+}
+
+fn bogons(table: &mut Firewall, management: &[IpNet]) {
+    let farmers = |v6: bool| management.iter().filter(move |prefix| prefix.addr().is_ipv6() == v6);
+    let of_v6 = farmers(true).filter_map(|prefix| match prefix {
+        IpNet::V6(prefix) => Some(*prefix),
+        IpNet::V4(_) => None,
+    });
+    let of_v4 = farmers(false).filter_map(|prefix| match prefix {
+        IpNet::V4(prefix) => Some(*prefix),
+        IpNet::V6(_) => None,
+    });
+    // Aggregated, because intervals of a set must not overlap.
+    for prefix in Ipv6Net::aggregate(&PRIVATE.into_iter().chain(of_v6).collect()) {
+        table.add_prefix("bogons", prefix.into());
+    }
+    for prefix in Ipv4Net::aggregate(&PRIVATE_V4.into_iter().chain(of_v4).collect()) {
+        table.add_prefix("bogons", prefix.into());
+    }
+}
+
+/// Each source is pinned to the link that leads back to it.
+fn sources() -> Vec<Rule> {
+    vec![accept([input_is(name::loopback())], "itself"), drop([Match::SourceNotHere], rule::SPOOFED)]
+}
+
+fn neighbours(link: &LinkPattern) -> [Rule; 2] {
+    let shown = match link {
+        LinkPattern::Is(name) => name.to_string(),
+        LinkPattern::Begins(start) => format!("{start}*"),
+    };
+    [
+        accept([from(link), Match::Icmpv6Type(NEIGHBOUR_SOLICITATION)], &format!("neighbours on {shown} ask")),
+        accept([from(link), Match::Icmpv6Type(NEIGHBOUR_ADVERTISEMENT)], &format!("neighbours on {shown} answer")),
+    ]
+}
+
+fn echo_from_members() -> [Rule; 2] {
+    [
+        accept([Match::SourceIn(set("members"), Family::Ipv6), Match::Icmpv6Type(ECHO_REQUEST)], "echo"),
+        accept(
+            [Match::SourceIn(set("members_v4"), Family::Ipv4), Match::IcmpType(ECHO_REQUEST_V4)],
+            "echo over IPv4",
+        ),
+    ]
+}
+
+/// What a namespace may say itself: errors, echoes and what neighbours need, never a redirect (no sysctl stops IPv6
+/// from sending those).
+fn output(table: &mut Firewall, more: Vec<Rule>) {
+    let mut rules = vec![
+        drop([Match::Icmpv6Type(REDIRECT)], "no redirects"),
+        accept([Match::OutputLink(is(name::loopback()))], "itself"),
+    ];
+    rules.extend(more);
+    rules.push(accept([Match::Protocol(Protocol::Icmpv6)], "IPv6 itself"));
+    rules.push(accept([Match::Protocol(Protocol::Icmp)], "IPv4 itself"));
+    rules.push(closed());
+    chain(table, "output", (HookPoint::Output, FILTER), rules);
+}
+
+fn untracked_output(table: &mut Firewall) {
+    output(table, Vec::new());
+}
+
+fn chain(table: &mut Firewall, name: &str, (point, priority): (HookPoint, i32), rules: Vec<Rule>) {
+    let hook = Hook { point, priority, nat: false };
+    table.chains.insert(ChainName(name.to_owned()), Chain { hook, rules });
+}
+
+fn make(matches: impl Into<Vec<Match>>, action: Action, comment: &str) -> Rule {
+    Rule { matches: matches.into(), action, comment: comment.to_owned() }
+}
+
+fn accept<const N: usize>(matches: [Match; N], comment: &str) -> Rule {
+    make(matches, Action::Accept, comment)
+}
+
+fn drop<const N: usize>(matches: [Match; N], comment: &str) -> Rule {
+    make(matches, Action::Drop, comment)
+}
+
+fn notrack<const N: usize>(matches: [Match; N], comment: &str) -> Rule {
+    make(matches, Action::Notrack, comment)
+}
+
+fn closed() -> Rule {
+    drop([], rule::CLOSED)
+}
+
+fn clamp() -> Rule {
+    make([Match::TcpSyn], Action::ClampMss, "segments fit the path")
+}
+
+fn set(name: &str) -> SetName {
+    SetName(name.to_owned())
+}
+
+fn is(link: IfName) -> LinkPattern {
+    LinkPattern::Is(link)
+}
+
+fn begins(start: &str) -> LinkPattern {
+    LinkPattern::Begins(start.to_owned())
+}
+
+fn input_is(link: IfName) -> Match {
+    Match::InputLink(LinkPattern::Is(link))
+}
+
+fn from(link: &LinkPattern) -> Match {
+    Match::InputLink(link.clone())
+}
+
+fn to(link: &LinkPattern) -> Match {
+    Match::OutputLink(link.clone())
+}

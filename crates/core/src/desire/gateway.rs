@@ -1,0 +1,66 @@
+//! The gateway of one exit slot: routes for every resource of every network that leaves by it, and NAT for IPv4.
+//! Seed 003, "GatewayContainer". Everything in it derives from the slot and the indices granted there, so the same
+//! gateway can be made on another node.
+
+use super::{Node, firewall, pieces};
+use crate::addr::{GATEWAY_LOOPBACK_V4, Gateway, PrefixIndex, Resource};
+use crate::model::GatewayView;
+use crate::name;
+use crate::state::{LinkEnd, LinkKind, Namespace, Netns, Nexthop, NexthopId, RouteTarget};
+
+impl Node<'_> {
+    pub(super) fn gateway(&mut self, view: &GatewayView) {
+        let derived = Gateway::derive(&view.allocation, view.slot);
+        let (mtu, parent) = (self.gateway_mtu(), self.snapshot.node.nic());
+        let next_hop = std::net::IpAddr::V6(self.snapshot.upstream.next_hop);
+        let firewall = firewall::gateway(&derived, view, &self.snapshot.management);
+        let bridge_netfilter = self.own.bridge_netfilter;
+        let ns = self.state.at(Netns::Named(derived.netns));
+        pieces::quiet(ns);
+        pieces::forwarding(ns, bridge_netfilter);
+        ns.firewall = Some(firewall);
+        pieces::address(ns, name::loopback(), ipnet::IpNet::from(std::net::IpAddr::V4(GATEWAY_LOOPBACK_V4)));
+        pieces::link(ns, derived.public, LinkKind::Macvlan { parent }, (mtu, Some(derived.public_mac)));
+        pieces::address(ns, derived.public, derived.public_link_local);
+        pieces::address(ns, derived.public, derived.public_address);
+        pieces::unreachable(ns, derived.slice);
+        pieces::unreachable(ns, pieces::PRIVATE_V4);
+        let out = |gateway| RouteTarget::Via { gateway, link: derived.public };
+        pieces::route(ns, pieces::EVERYWHERE, out(next_hop));
+        if let (Some(address), Some(router)) = (view.public_v4, view.default_v4) {
+            pieces::address(ns, derived.public, address);
+            pieces::route(ns, pieces::EVERYWHERE_V4, out(router.into()));
+        }
+        for (exit, indices) in &view.exits {
+            to_exit(ns, view, *exit, mtu);
+            routes_by(ns, view, *exit, indices);
+        }
+    }
+}
+
+/// The link to one exit point, with one neighbour and one nexthop on it.
+fn to_exit(ns: &mut Namespace, view: &GatewayView, exit: PrefixIndex, mtu: u16) {
+    let derived = Resource::derive(&view.allocation, exit);
+    let peer = LinkEnd { netns: Netns::Named(derived.netns), link: derived.exit_public };
+    let gateway = derived.exit_public_address.addr();
+    pieces::link(ns, derived.to_exit, LinkKind::Veth { peer }, (mtu, Some(derived.to_exit_mac)));
+    pieces::address(ns, derived.to_exit, derived.to_exit_address);
+    pieces::neighbour(ns, derived.to_exit, gateway, derived.exit_public_mac);
+    ns.nexthops.insert(nexthop(exit), Nexthop { gateway, link: derived.to_exit });
+}
+
+/// Three routes for every resource of the network, all over its exit point's nexthop: moving the exit point is
+/// replacing one object.
+fn routes_by(ns: &mut Namespace, view: &GatewayView, exit: PrefixIndex, indices: &[PrefixIndex]) {
+    for index in indices {
+        let derived = Resource::derive(&view.allocation, *index);
+        let target = RouteTarget::Nexthop(nexthop(exit));
+        pieces::route(ns, derived.prefix, target.clone());
+        pieces::route(ns, derived.prefix_v4, target.clone());
+        pieces::route(ns, ipnet::IpNet::from(std::net::IpAddr::V4(derived.wireguard_address_v4.addr())), target);
+    }
+}
+
+fn nexthop(exit: PrefixIndex) -> NexthopId {
+    NexthopId(u32::from(exit.get()))
+}

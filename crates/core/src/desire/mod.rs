@@ -1,0 +1,171 @@
+//! A node's whole desired network state, as a pure function of its snapshot and of what only the node itself knows.
+//!
+//! ```text
+//! Snapshot ─┬─ upstream   the namespace `public`, by which tunnels and gateways reach the world
+//!           ├─ gateway    one namespace for each slot held
+//!           ├─ exit_point a resource of each network whose exit slot is held
+//!           ├─ resource   one for each network that the tenant placed here, and its workloads
+//!           └─ firewall   the rules of each of these
+//! ```
+//!
+//! Knows nothing of what exists: never imports `plan`. An operator that rebuilds a gateway elsewhere calls this same
+//! function for another node.
+
+mod exit_point;
+mod firewall;
+mod gateway;
+mod pieces;
+mod resource;
+mod upstream;
+mod workload;
+
+use std::collections::BTreeMap;
+
+use crate::addr::{PrefixIndex, Resource};
+use crate::key::PublicKey;
+use crate::mesh;
+use crate::model::{NetworkView, ResourceKey, Seat, Snapshot};
+use crate::name;
+use crate::state::{Device, Endpoint, LinkKind, Netns, NodeState, Peer, PeerKey};
+
+/// Who carries WireGuard on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// The kernel.
+    Kernel,
+    /// The tunnel process.
+    Tunnel,
+}
+
+/// A device of this node's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnDevice {
+    /// Of the private key in the key store.
+    pub public_key: PublicKey,
+    /// The port it got, once it has one.
+    pub listen_port: Option<u16>,
+}
+
+/// What only the node knows of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Own {
+    /// Who carries WireGuard.
+    pub backend: Backend,
+    /// Whether the kernel can send bridged frames through the IP hooks: then that is switched off.
+    pub bridge_netfilter: bool,
+    /// Its devices, by resource. A resource without one gets no device.
+    pub devices: BTreeMap<ResourceKey, OwnDevice>,
+}
+
+/// Computes everything that shall be on the node of `snapshot`.
+#[must_use]
+pub fn desire(snapshot: &Snapshot, own: &Own) -> NodeState {
+    let mut state = NodeState::default();
+    state.at(Netns::Host);
+    let mut node = Node { snapshot, own, state: &mut state };
+    node.upstream();
+    for gateway in &snapshot.gateways {
+        node.gateway(gateway);
+    }
+    for network in &snapshot.networks {
+        let here = network.resources.iter().filter(|resource| resource.node == *snapshot.node.id());
+        for resource in here {
+            let site = Site::new(network, resource.index);
+            match resource.seat {
+                Seat::Exit => node.exit_point(&site),
+                Seat::Node(_) => node.resource(&site),
+            }
+        }
+    }
+    state
+}
+
+/// The resources that this node must have a device and so a key for.
+pub fn own_resources(snapshot: &Snapshot) -> impl Iterator<Item = ResourceKey> + '_ {
+    snapshot.networks.iter().flat_map(|network| {
+        let here = network.resources.iter().filter(|resource| resource.node == *snapshot.node.id());
+        here.map(|resource| ResourceKey { number: network.allocation.number(), index: resource.index })
+    })
+}
+
+/// The state under construction.
+struct Node<'a> {
+    snapshot: &'a Snapshot,
+    own: &'a Own,
+    state: &'a mut NodeState,
+}
+
+/// One resource of one network, with all that derives from its index.
+struct Site<'a> {
+    network: &'a NetworkView,
+    derived: Resource,
+    mtu: u16,
+}
+
+impl<'a> Site<'a> {
+    fn new(network: &'a NetworkView, index: PrefixIndex) -> Self {
+        let derived = Resource::derive(&network.allocation, index);
+        Self { network, derived, mtu: mesh::mtu(network) }
+    }
+
+    fn key(&self) -> ResourceKey {
+        ResourceKey { number: self.network.allocation.number(), index: self.derived.index }
+    }
+
+    fn netns(&self) -> Netns {
+        Netns::Named(self.derived.netns)
+    }
+
+    /// The other resources of the network, derived.
+    fn others(&self) -> impl Iterator<Item = Resource> + '_ {
+        let others = self.network.resources.iter().filter(|other| other.index != self.derived.index);
+        others.map(|other| Resource::derive(&self.network.allocation, other.index))
+    }
+}
+
+impl Node<'_> {
+    /// Where UDP sockets of tunnels live: in `public`, or in the host's own namespace on a hidden node.
+    fn socket(&self) -> Netns {
+        if self.snapshot.node.is_hidden() { Netns::Host } else { Netns::Named(name::netns_public()) }
+    }
+
+    /// The WireGuard link of a resource, its device and its peers.
+    fn wireguard(&mut self, site: &Site<'_>) {
+        let Some(own) = self.own.devices.get(&site.key()) else { return };
+        let socket = Some(self.socket());
+        let kind = match self.own.backend {
+            Backend::Kernel => LinkKind::Wireguard { socket },
+            Backend::Tunnel => LinkKind::Tun { socket },
+        };
+        let link = site.derived.wireguard;
+        let ns = self.state.at(site.netns());
+        pieces::link(ns, link, kind, (site.mtu, None));
+        pieces::address(ns, link, site.derived.wireguard_address);
+        pieces::address(ns, link, site.derived.wireguard_address_v4);
+        let listen_port = own.listen_port.unwrap_or(site.derived.wireguard_port);
+        ns.devices.insert(link, Device { public_key: own.public_key, listen_port });
+        for peer in mesh::mesh(site.network, site.derived.index) {
+            let key = PeerKey { link, public_key: peer.public_key };
+            let endpoint = peer.endpoint.map_or(Endpoint::Unset, Endpoint::At);
+            let (allowed_ips, keepalive_secs) = (peer.allowed_ips, peer.keepalive_secs);
+            ns.peers.insert(key, Peer { endpoint, allowed_ips, keepalive_secs });
+        }
+    }
+
+    /// Routes to every other resource of the network by its tunnel, and `unreachable` under each and under 10.0.0.0/8:
+    /// an unknown peer means no packet, not a packet somewhere else.
+    fn routes_to_network(&mut self, site: &Site<'_>) {
+        let tunnel = site.derived.wireguard;
+        let has_tunnel = self.own.devices.contains_key(&site.key());
+        let ns = self.state.at(site.netns());
+        pieces::unreachable(ns, pieces::PRIVATE_V4);
+        pieces::unreachable(ns, site.derived.prefix);
+        for other in site.others() {
+            pieces::unreachable(ns, other.prefix);
+            if has_tunnel {
+                pieces::route_by_link(ns, other.prefix, tunnel);
+                pieces::route_by_link(ns, other.prefix_v4, tunnel);
+            }
+        }
+    }
+}

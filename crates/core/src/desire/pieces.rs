@@ -1,0 +1,90 @@
+//! The pieces that every namespace of ours is put together from: one line each at the place of use.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::mac::Mac;
+use crate::name::IfName;
+use crate::state::{
+    AddressKey, Link, LinkKind, METRIC, METRIC_UNDERNEATH, Namespace, NeighbourKey, RouteKey, RouteTarget, SysctlName,
+};
+
+/// The range that all derived IPv4 lies in.
+pub(super) const PRIVATE_V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8);
+
+/// The whole of each family.
+pub(super) const EVERYWHERE: Ipv6Net = Ipv6Net::new_assert(std::net::Ipv6Addr::UNSPECIFIED, 0);
+/// The same for IPv4.
+pub(super) const EVERYWHERE_V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0);
+
+/// A link that is up, with its MTU and MAC.
+pub(super) fn link(ns: &mut Namespace, name: IfName, kind: LinkKind, (mtu, mac): (u16, Option<Mac>)) {
+    ns.links.insert(name, Link { kind, up: true, mtu: Some(mtu), mac });
+}
+
+/// An address on a link.
+pub(super) fn address(ns: &mut Namespace, link: IfName, address: impl Into<IpNet>) {
+    ns.addresses.insert(AddressKey { link, address: address.into() }, ());
+}
+
+/// An `unreachable` route underneath whatever else leads there.
+pub(super) fn unreachable(ns: &mut Namespace, destination: impl Into<IpNet>) {
+    let key = RouteKey { destination: destination.into(), metric: METRIC_UNDERNEATH };
+    ns.routes.insert(key, RouteTarget::Unreachable);
+}
+
+/// A route to a target.
+pub(super) fn route(ns: &mut Namespace, destination: impl Into<IpNet>, target: RouteTarget) {
+    ns.routes.insert(RouteKey { destination: destination.into(), metric: METRIC }, target);
+}
+
+/// A route straight to a link.
+pub(super) fn route_by_link(ns: &mut Namespace, destination: impl Into<IpNet>, link: IfName) {
+    route(ns, destination, RouteTarget::Link(link));
+}
+
+/// Both defaults by one IPv6 router: IPv4 goes by an IPv6 next hop, so these links need no ARP.
+pub(super) fn defaults_by(ns: &mut Namespace, gateway: IpAddr, link: IfName) {
+    let target = RouteTarget::Via { gateway, link };
+    route(ns, EVERYWHERE, target.clone());
+    route(ns, EVERYWHERE_V4, target);
+}
+
+/// A neighbour that is known and not learned.
+pub(super) fn neighbour(ns: &mut Namespace, link: IfName, address: impl Into<IpAddr>, mac: Mac) {
+    ns.neighbours.insert(NeighbourKey { link, address: address.into() }, mac);
+}
+
+/// What every namespace of ours has: no address that we do not give, nothing learned from router advertisements or
+/// redirects, no duplicate address detection (each derived address is unique), no source check by routing (the
+/// firewall's is strict and serves both families).
+pub(super) fn quiet(ns: &mut Namespace) {
+    *ns = Namespace { links: Namespace::fresh().links, ..std::mem::take(ns) };
+    for scope in ["all", "default"] {
+        sysctl(ns, &format!("net/ipv6/conf/{scope}/accept_ra"), 0);
+        sysctl(ns, &format!("net/ipv6/conf/{scope}/accept_redirects"), 0);
+        sysctl(ns, &format!("net/ipv4/conf/{scope}/accept_redirects"), 0);
+        sysctl(ns, &format!("net/ipv4/conf/{scope}/send_redirects"), 0);
+        sysctl(ns, &format!("net/ipv4/conf/{scope}/rp_filter"), 0);
+    }
+    sysctl(ns, "net/ipv6/conf/default/accept_dad", 0);
+    sysctl(ns, "net/ipv6/conf/default/autoconf", 0);
+    sysctl(ns, "net/ipv6/conf/default/addr_gen_mode", 1);
+}
+
+/// What a namespace that forwards has besides.
+pub(super) fn forwarding(ns: &mut Namespace, bridge_netfilter: bool) {
+    sysctl(ns, "net/ipv4/ip_forward", 1);
+    sysctl(ns, "net/ipv6/conf/all/forwarding", 1);
+    sysctl(ns, "net/ipv6/conf/default/forwarding", 1);
+    if bridge_netfilter {
+        for family in ["arp", "ip", "ip6"] {
+            sysctl(ns, &format!("net/bridge/bridge-nf-call-{family}tables"), 0);
+        }
+    }
+}
+
+fn sysctl(ns: &mut Namespace, name: &str, value: u8) {
+    ns.sysctls.insert(SysctlName(name.to_owned()), value.to_string());
+}

@@ -1,0 +1,50 @@
+//! An ordinary network resource: its tunnel, its routed ports, its workloads. Seeds 002 and 003; the only place where
+//! IPv6 connections are tracked.
+
+use super::{Node, Site, firewall, pieces};
+use crate::addr::{PORT_ADDRESS, Workload};
+use crate::name;
+use crate::state::{LinkEnd, LinkKind, Netns};
+
+impl Node<'_> {
+    pub(super) fn resource(&mut self, site: &Site<'_>) {
+        let bridge_netfilter = self.own.bridge_netfilter;
+        let ns = self.state.at(site.netns());
+        pieces::quiet(ns);
+        pieces::forwarding(ns, bridge_netfilter);
+        pieces::address(ns, name::loopback(), ipnet::IpNet::from(std::net::IpAddr::V6(site.derived.local_address)));
+        pieces::address(ns, name::loopback(), ipnet::IpNet::from(std::net::IpAddr::V4(site.derived.local_address_v4)));
+        self.wireguard(site);
+        self.routes_to_network(site);
+        let tunnel = site.derived.wireguard;
+        let workloads: Vec<Workload> = self.workloads_of(site);
+        let ns = self.state.at(site.netns());
+        if ns.links.contains_key(&tunnel) {
+            pieces::route_by_link(ns, pieces::EVERYWHERE, tunnel);
+            pieces::route_by_link(ns, pieces::EVERYWHERE_V4, tunnel);
+        }
+        ns.firewall = Some(firewall::resource(site));
+        for workload in &workloads {
+            self.port(site, workload);
+            self.workload(site, workload);
+        }
+    }
+
+    fn workloads_of(&self, site: &Site<'_>) -> Vec<Workload> {
+        let here = site.network.workloads.iter().filter(|workload| workload.index == site.derived.index);
+        here.map(|workload| Workload::derive(&site.network.allocation, workload.index, workload.number)).collect()
+    }
+
+    /// The near end: every port has the same addresses, because each is a link of its own with one neighbour on it.
+    fn port(&mut self, site: &Site<'_>, workload: &Workload) {
+        let peer = LinkEnd { netns: Netns::Named(workload.netns), link: name::workload_link() };
+        let ns = self.state.at(site.netns());
+        pieces::link(ns, workload.port, LinkKind::Veth { peer }, (site.mtu, Some(workload.near_mac)));
+        pieces::address(ns, workload.port, PORT_ADDRESS);
+        pieces::address(ns, workload.port, ipnet::IpNet::from(std::net::IpAddr::V4(site.derived.local_address_v4)));
+        pieces::neighbour(ns, workload.port, workload.address, workload.far_mac);
+        pieces::neighbour(ns, workload.port, workload.address_v4, workload.far_mac);
+        pieces::route_by_link(ns, ipnet::IpNet::from(std::net::IpAddr::V6(workload.address)), workload.port);
+        pieces::route_by_link(ns, ipnet::IpNet::from(std::net::IpAddr::V4(workload.address_v4)), workload.port);
+    }
+}

@@ -1,0 +1,22 @@
+//! A workload's own namespace, where the agent makes it: one link, two addresses, the way out. What runs in it is the
+//! tenant's.
+
+use super::{Node, Site, pieces};
+use crate::addr::{PORT_ADDRESS, Workload};
+use crate::name;
+use crate::state::{LinkEnd, LinkKind, Netns};
+
+impl Node<'_> {
+    pub(super) fn workload(&mut self, site: &Site<'_>, workload: &Workload) {
+        let peer = LinkEnd { netns: site.netns(), link: workload.port };
+        let link = name::workload_link();
+        let router = std::net::IpAddr::V6(PORT_ADDRESS.addr());
+        let ns = self.state.at(Netns::Named(workload.netns));
+        pieces::quiet(ns);
+        pieces::link(ns, link, LinkKind::Veth { peer }, (site.mtu, Some(workload.far_mac)));
+        pieces::address(ns, link, ipnet::IpNet::from(std::net::IpAddr::V6(workload.address)));
+        pieces::address(ns, link, ipnet::IpNet::from(std::net::IpAddr::V4(workload.address_v4)));
+        pieces::neighbour(ns, link, router, workload.near_mac);
+        pieces::defaults_by(ns, router, link);
+    }
+}

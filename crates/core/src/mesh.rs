@@ -1,0 +1,118 @@
+//! Who of a network peers with whom, and which prefixes each peer carries.
+//!
+//! ```text
+//!   resource ─── direct, where an address family is shared in which one side can be reached ─── resource
+//!       └──────── ::/0 and 0.0.0.0/0: everything else, by the exit point ────────┘
+//! ```
+//!
+//! Exactly one peer owns each prefix: WireGuard silently gives an overlap to its last writer. Seeds 002 and 003.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::addr::{PrefixIndex, Resource};
+use crate::key::PublicKey;
+use crate::limit;
+use crate::model::{Family, NetworkView, ResourceView, Seat};
+
+/// A peer of one resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeshPeer {
+    /// The peer's index.
+    pub index: PrefixIndex,
+    /// Its device's key.
+    pub public_key: PublicKey,
+    /// Where to reach it; `None` for one that is hidden from here: it calls first.
+    pub endpoint: Option<SocketAddr>,
+    /// What it carries.
+    pub allowed_ips: BTreeSet<IpNet>,
+    /// Seconds between keepalives; 0 but where a NAT of ours must be kept open.
+    pub keepalive_secs: u16,
+}
+
+/// The peers of the resource at `index`. A resource whose device is not reported yet is nobody's peer yet.
+///
+/// Empty if the network has no such resource.
+#[must_use]
+pub fn mesh(network: &NetworkView, index: PrefixIndex) -> Vec<MeshPeer> {
+    let Some(me) = network.resources.iter().find(|resource| resource.index == index) else { return Vec::new() };
+    let others = network.resources.iter().filter(|other| other.index != index);
+    others.filter_map(|other| peer(network, me, other)).collect()
+}
+
+fn peer(network: &NetworkView, me: &ResourceView, other: &ResourceView) -> Option<MeshPeer> {
+    let family = direct(me, other)?;
+    let device = other.device.as_ref()?;
+    let endpoint = other.reach.address(family).map(|address| SocketAddr::new(address, device.listen_port));
+    let behind_nat = me.reach.address(family).is_none();
+    Some(MeshPeer {
+        index: other.index,
+        public_key: device.public_key,
+        endpoint,
+        allowed_ips: allowed_ips(network, other),
+        keepalive_secs: if behind_nat { limit::KEEPALIVE_SECS } else { 0 },
+    })
+}
+
+/// The address family by which two resources speak directly: one that both speak and in which at least one of them can
+/// be reached. IPv6 where both would do.
+#[must_use]
+pub fn direct(one: &ResourceView, other: &ResourceView) -> Option<Family> {
+    [Family::Ipv6, Family::Ipv4].into_iter().find(|family| {
+        let shared = one.reach.speaks(*family) && other.reach.speaks(*family);
+        shared && (one.reach.address(*family).is_some() || other.reach.address(*family).is_some())
+    })
+}
+
+/// The exit carries everything for which there is no direct peer; everyone else what is its own.
+fn allowed_ips(network: &NetworkView, peer: &ResourceView) -> BTreeSet<IpNet> {
+    if peer.seat == Seat::Exit {
+        return BTreeSet::from([IpNet::V6(Ipv6Net::default()), IpNet::V4(Ipv4Net::default())]);
+    }
+    let derived = Resource::derive(&network.allocation, peer.index);
+    BTreeSet::from([
+        IpNet::V6(derived.prefix),
+        IpNet::V4(derived.prefix_v4),
+        IpNet::from(IpNet::V6(derived.wireguard_address).addr()),
+        IpNet::from(IpNet::V4(derived.wireguard_address_v4).addr()),
+    ])
+}
+
+/// The MTU of every device of a network, in bytes: what the narrowest of its direct paths leaves after WireGuard's own
+/// bytes (80 over IPv6, 60 over IPv4), and never less than IPv6 demands. One for the whole network, so that nothing
+/// need be fragmented or refused on the way by the exit.
+#[must_use]
+pub fn mtu(network: &NetworkView) -> u16 {
+    let mut kinds: Vec<(&ResourceView, u16, bool)> = Vec::new();
+    for resource in &network.resources {
+        match kinds.iter_mut().find(|(first, ..)| same_reach(first, resource)) {
+            Some((_, mtu, several)) => (*mtu, *several) = ((*mtu).min(resource.mtu), true),
+            None => kinds.push((resource, resource.mtu, false)),
+        }
+    }
+    let paths = kinds.iter().enumerate().flat_map(|(at, (one, mtu, several))| {
+        let from = if *several { at } else { at + 1 };
+        kinds[from..].iter().filter_map(move |(other, other_mtu, _)| {
+            Some((*mtu).min(*other_mtu).saturating_sub(overhead(direct(one, other)?)))
+        })
+    });
+    paths.min().unwrap_or(limit::MTU_MIN).max(limit::MTU_MIN)
+}
+
+/// Whether two resources are reached alike, so that one stands for the other: there are only a few ways to be reached,
+/// and pairs of ways are compared instead of pairs of resources.
+fn same_reach(one: &ResourceView, other: &ResourceView) -> bool {
+    [Family::Ipv6, Family::Ipv4].into_iter().all(|family| {
+        one.reach.speaks(family) == other.reach.speaks(family)
+            && one.reach.address(family).is_some() == other.reach.address(family).is_some()
+    })
+}
+
+fn overhead(family: Family) -> u16 {
+    match family {
+        Family::Ipv6 => limit::WIREGUARD_OVERHEAD,
+        Family::Ipv4 => limit::WIREGUARD_OVERHEAD_V4,
+    }
+}

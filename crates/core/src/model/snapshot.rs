@@ -1,0 +1,223 @@
+//! What one node may see: the farm it is in, the slots it holds, and the networks that have a resource on it.
+//!
+//! The agent's whole input. It travels as JSON; a field that this version does not know is kept out of its way, because
+//! a newer registry may speak to an older node.
+
+use std::collections::BTreeMap;
+
+use ipnet::{IpNet, Ipv4Net};
+use serde::{Deserialize, Serialize};
+
+use super::farm::{Farm, Upstream};
+use super::ledger::{Ledger, ResourceKey, Seat};
+use super::network::{Network, Protocol};
+use super::node::{Node, Reach};
+use super::world::World;
+use crate::addr::{Allocation, PrefixIndex};
+use crate::id::{ExitSlot, FarmId, Generation, NetworkId, NodeId, Revision, WorkloadNumber};
+use crate::key::PublicKey;
+
+/// What a node reports of each WireGuard device of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceReport {
+    /// Made on the node; its private half never leaves it.
+    pub public_key: PublicKey,
+    /// The port it got, which need not be the one it asked for.
+    pub listen_port: u16,
+}
+
+/// The devices reported so far, by resource.
+pub type Reports = BTreeMap<ResourceKey, DeviceReport>;
+
+/// Everything a node needs to know of the world.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Grows with every change; an older one is refused.
+    pub revision: Revision,
+    /// Whose it is.
+    pub node: Node,
+    /// The farm it is in.
+    pub farm: FarmId,
+    /// The way out of the farm.
+    pub upstream: Upstream,
+    /// The farmer's own prefixes, which no tenant reaches.
+    pub management: Vec<IpNet>,
+    /// Whether the host's own firewall is ours too.
+    pub host_firewall: bool,
+    /// The exit slots it holds.
+    pub gateways: Vec<GatewayView>,
+    /// The networks with a resource on it.
+    pub networks: Vec<NetworkView>,
+}
+
+/// A slot that the node holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayView {
+    /// The /48 and its number.
+    pub allocation: Allocation,
+    /// The slot.
+    pub slot: ExitSlot,
+    /// Source address for IPv4, with its subnet's length.
+    pub public_v4: Option<Ipv4Net>,
+    /// The IPv4 router.
+    pub default_v4: Option<std::net::Ipv4Addr>,
+    /// For each exit point, by its index: the indices of all resources of its network, its own included.
+    pub exits: BTreeMap<PrefixIndex, Vec<PrefixIndex>>,
+}
+
+/// A network, as far as a node that takes part sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkView {
+    /// Its id.
+    pub id: NetworkId,
+    /// The allocation that all of its prefixes are from.
+    pub allocation: Allocation,
+    /// The slot of its exit.
+    pub slot: ExitSlot,
+    /// All of its resources, the exit point among them.
+    pub resources: Vec<ResourceView>,
+    /// Workloads on this node only.
+    pub workloads: Vec<WorkloadView>,
+    /// Ports exposed by workloads on this node only.
+    pub exposures: Vec<ExposureView>,
+}
+
+/// A resource of a network, on this node or another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceView {
+    /// Its prefix index.
+    pub index: PrefixIndex,
+    /// Of its grant.
+    pub generation: Generation,
+    /// What it is.
+    pub seat: Seat,
+    /// The node it is on now.
+    pub node: NodeId,
+    /// How that node is reached.
+    pub reach: Reach,
+    /// MTU of that node's NIC, in bytes.
+    pub mtu: u16,
+    /// Its WireGuard device, once reported.
+    pub device: Option<DeviceReport>,
+}
+
+/// A workload on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkloadView {
+    /// The resource it is attached to.
+    pub index: PrefixIndex,
+    /// Its number in that resource.
+    pub number: WorkloadNumber,
+}
+
+/// A port that a workload on this node exposes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExposureView {
+    /// The resource it is attached to.
+    pub index: PrefixIndex,
+    /// The workload's number.
+    pub number: WorkloadNumber,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The port.
+    pub port: u16,
+}
+
+impl Snapshot {
+    /// What `node` may see of the world at the ledger's revision.
+    ///
+    /// Returns `None` for a node that no farm has.
+    #[must_use]
+    pub fn for_node(world: &World, ledger: &Ledger, reports: &Reports, node: &NodeId) -> Option<Self> {
+        let (farm, this) = world.node(node)?;
+        let seen = View { world, ledger, reports };
+        let networks: Vec<NetworkView> =
+            world.networks().values().filter_map(|network| seen.network(network, node)).collect();
+        Some(Self {
+            revision: ledger.revision(),
+            node: this.clone(),
+            farm: farm.id().clone(),
+            upstream: farm.upstream(),
+            management: farm.management().to_vec(),
+            host_firewall: farm.host_firewall(),
+            gateways: seen.gateways(farm, node),
+            networks,
+        })
+    }
+}
+
+struct View<'a> {
+    world: &'a World,
+    ledger: &'a Ledger,
+    reports: &'a Reports,
+}
+
+impl View<'_> {
+    fn gateways(&self, farm: &Farm, node: &NodeId) -> Vec<GatewayView> {
+        let held = farm.slots().iter().filter(|(_, slot)| slot.holder() == node);
+        held.filter_map(|(key, slot)| {
+            let allocation = self.ledger.allocation(key.prefix)?;
+            let mut networks: BTreeMap<&NetworkId, (Option<PrefixIndex>, Vec<PrefixIndex>)> = BTreeMap::new();
+            let live = self.ledger.grants_in(allocation.number(), key.slot).filter(|(_, grant)| !grant.quarantined);
+            for (index, grant) in live {
+                let (exit, indices) = networks.entry(&grant.network).or_default();
+                indices.push(index);
+                if grant.seat == Seat::Exit {
+                    *exit = Some(index);
+                }
+            }
+            let exits = networks.into_values().filter_map(|(exit, indices)| Some((exit?, indices))).collect();
+            let (public_v4, default_v4) = (slot.public_v4(), slot.default_v4());
+            Some(GatewayView { allocation, slot: key.slot, public_v4, default_v4, exits })
+        })
+        .collect()
+    }
+
+    /// The network as `node` sees it, if it has a resource there.
+    fn network(&self, network: &Network, node: &NodeId) -> Option<NetworkView> {
+        let holder = self.world.farm(&network.exit().farm)?.slot(network.exit().key())?.holder();
+        let allocation = self.ledger.allocation(network.exit().prefix)?;
+        let resources: Vec<ResourceView> = self
+            .ledger
+            .grants_of(network.id())
+            .filter_map(|(key, grant)| {
+                let on = match &grant.seat {
+                    Seat::Exit => holder,
+                    Seat::Node(node) => node,
+                };
+                let (_, there) = self.world.node(on)?;
+                Some(ResourceView {
+                    index: key.index,
+                    generation: grant.generation,
+                    seat: grant.seat.clone(),
+                    node: on.clone(),
+                    reach: there.reach().clone(),
+                    mtu: there.mtu(),
+                    device: self.reports.get(&key).cloned(),
+                })
+            })
+            .collect();
+        if !resources.iter().any(|resource| resource.node == *node) {
+            return None;
+        }
+        let here = resources.iter().find(|resource| resource.seat == Seat::Node(node.clone()));
+        let index = here.map(|resource| resource.index);
+        let workloads = network.workloads_on(node);
+        let exposures = network.exposures().iter().filter_map(|exposure| {
+            let workload = network.workload(&exposure.workload)?;
+            (workload.node == *node).then_some(())?;
+            let (protocol, port) = (exposure.protocol, exposure.port);
+            Some(ExposureView { index: index?, number: workload.number, protocol, port })
+        });
+        Some(NetworkView {
+            id: network.id().clone(),
+            allocation,
+            slot: network.exit().slot,
+            workloads: workloads
+                .filter_map(|workload| Some(WorkloadView { index: index?, number: workload.number }))
+                .collect(),
+            exposures: exposures.collect(),
+            resources,
+        })
+    }
+}

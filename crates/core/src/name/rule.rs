@@ -1,0 +1,23 @@
+//! The comments of firewall rules that stop packets: the names by which reports and expectations refer to them, so that
+//! what is expected (`reach`) and what is made (`desire`) can agree without knowing each other.
+
+/// The source's way back does not lead out where the packet came in.
+pub const SPOOFED: &str = "source is not from here";
+/// Last of a guarding chain.
+pub const CLOSED: &str = "closed";
+/// Last of a resource's forward chain.
+pub const NOT_EXPOSED: &str = "not exposed";
+/// A private or management address on the way out of the farm.
+pub const BOGON_OUT: &str = "no way to private addresses";
+/// A private or management address that claims to come from outside.
+pub const BOGON_IN: &str = "no private address comes from outside";
+/// IPv4 between networks.
+pub const TENANTS_V4: &str = "no IPv4 between networks";
+/// A protocol that port translation cannot serve.
+pub const UNTRANSLATABLE: &str = "this protocol cannot be translated";
+/// A packet that would leave where it came in.
+pub const HAIRPIN: &str = "no way back out where it came in";
+/// IPv4 from outside that answers nothing.
+pub const UNASKED_V4: &str = "unasked IPv4";
+/// Connection tracking cannot place it; NAT would let it out with the address it has.
+pub const UNCONNECTED: &str = "belongs to no connection";

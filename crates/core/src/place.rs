@@ -1,0 +1,30 @@
+//! Where a network's resources go: one on each node that the tenant listed, and the exit point on whichever node holds
+//! the exit's slot, listed or not.
+
+use std::collections::BTreeSet;
+
+use crate::id::{NetworkId, NodeId};
+use crate::model::{Farm, Network, Seat, SlotKey};
+
+/// The seats of a network, and where the exit point sits today.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// The network.
+    pub network: NetworkId,
+    /// The slot that all of its prefixes come from (seed 003).
+    pub slot: SlotKey,
+    /// The slot's holder. Moves with the slot; no prefix depends on it.
+    pub exit_node: NodeId,
+    /// A resource each. The exit point is one of its own, even on a node that has an ordinary one.
+    pub seats: BTreeSet<Seat>,
+}
+
+/// Places a network of which `farm` is the exit's. Returns `None` if the farm has no such slot, which a valid
+/// [`World`](crate::model::World) excludes.
+#[must_use]
+pub fn place(network: &Network, farm: &Farm) -> Option<Placement> {
+    let key = network.exit().key();
+    let exit_node = farm.slot(key)?.holder().clone();
+    let seats = network.nodes().iter().cloned().map(Seat::Node).chain([Seat::Exit]).collect();
+    Some(Placement { network: network.id().clone(), slot: key, exit_node, seats })
+}
