@@ -181,6 +181,7 @@ fn write_chain(f: &mut fmt::Formatter<'_>, nft: &str, name: &str, chain: &Chain)
         HookPoint::Forward => "forward",
         HookPoint::Output => "output",
         HookPoint::Postrouting => "postrouting",
+        HookPoint::Nowhere => "nowhere", // observed only: no plan desires it
     };
     writeln!(f, "{nft} -f - <<'EOF'")?;
     writeln!(f, "add chain inet {TABLE} {name} {{ type {kind} hook {point} priority {priority}; policy accept; }}")?;

@@ -81,6 +81,8 @@ pub enum HookPoint {
     Output,
     /// Before leaving.
     Postrouting,
+    /// Observed only: hooked in nowhere (a plain chain, a dormant table), or in a way that no chain of ours is.
+    Nowhere,
 }
 
 /// Matches, then a counter, then an action.
