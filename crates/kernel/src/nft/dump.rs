@@ -1,0 +1,190 @@
+//! The table `inet sixfold` as the kernel has it.
+//!
+//! Owns: reading chains, rules, sets and elements of our table and nothing else. What was made by hand in it stays
+//! visible: a rule as [`Match::Unknown`], a chain that is not hooked in as we would as [`HookPoint::Nowhere`], a set as
+//! [`SetKind::Unknown`]. What a rule owns (an anonymous set or chain) is seen in that rule, and goes with it.
+//!
+//! [`Match::Unknown`]: sixfold_core::state::Match::Unknown
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nix::libc;
+use sixfold_core::name::TABLE;
+use sixfold_core::state::{
+    Action, Chain, ChainName, ElementKey, Firewall, Hook, HookPoint, Rule, Set, SetKind, SetName,
+};
+
+use super::attr::{Attrs, find, find_str, find_u32, put_str};
+use super::expr::ACCEPT;
+use super::message::{flag, kind};
+use super::set::{self, Key, Shape};
+use super::{NftError, NftSocket, compile, rule};
+
+/// `NFT_TABLE_F_DORMANT`: the table is there, and hooked in nowhere.
+const DORMANT: u32 = 1;
+/// `NFT_CHAIN_BINDING`: the chain belongs to a rule.
+const BINDING: u32 = 4;
+/// `NFT_SET_ANONYMOUS`: the set belongs to a rule.
+const ANONYMOUS: u32 = 1;
+/// `NFT_SET_ELEM_INTERVAL_END`
+const INTERVAL_END: u32 = 1;
+
+/// A dump, and whether it is of one piece.
+pub(super) struct Dump<'a> {
+    socket: &'a mut NftSocket,
+    whole: bool,
+}
+
+impl<'a> Dump<'a> {
+    pub(super) fn new(socket: &'a mut NftSocket) -> Self {
+        Self { socket, whole: true }
+    }
+
+    /// Whether no change disturbed any of the dumps so far.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// Everything in the table; `None` if there is no table.
+    pub(super) fn firewall(&mut self) -> Result<Option<Firewall>, NftError> {
+        let Some(flags) = self.table()? else { return Ok(None) };
+        let mut chains = self.chains()?;
+        self.rules(&mut chains)?;
+        if flags & DORMANT != 0 {
+            chains.values_mut().for_each(|chain| chain.hook.point = HookPoint::Nowhere);
+        }
+        let sets = self.sets()?;
+        let mut elements = BTreeMap::new();
+        for (name, set) in sets.iter().filter(|(_, set)| set.kind != SetKind::Unknown) {
+            for element in self.elements(name, set.kind)? {
+                elements.insert(ElementKey { set: name.clone(), element }, ());
+            }
+        }
+        Ok(Some(Firewall { chains, sets, elements }))
+    }
+
+    /// The table's flags, if there is one.
+    fn table(&mut self) -> Result<Option<u32>, NftError> {
+        let mut flags = None;
+        let found =
+            self.ask(kind::GET_TABLE, flag::ACK, |attrs| flags = Some(find_u32(attrs, 2).unwrap_or(0)));
+        match found {
+            Err(error) if error.errno() == Some(libc::ENOENT) => Ok(None),
+            Err(error) => Err(error),
+            Ok(()) => Ok(flags),
+        }
+    }
+
+    /// Chains without their rules. An odd policy becomes a rule, which says what happens after all the others.
+    fn chains(&mut self) -> Result<BTreeMap<ChainName, Chain>, NftError> {
+        let mut chains = BTreeMap::new();
+        self.ask(kind::GET_CHAIN, flag::DUMP, |attrs| {
+            let bound = find_u32(attrs, 10).unwrap_or(0) & BINDING != 0;
+            if let (Some(name), false) = (find_str(attrs, 3), bound) {
+                let odd = find_u32(attrs, 5).is_some_and(|policy| policy != ACCEPT);
+                let rules = if odd { vec![odd_policy()] } else { Vec::new() };
+                chains.insert(ChainName(name), Chain { hook: hook(attrs), rules });
+            }
+        })?;
+        Ok(chains)
+    }
+
+    /// Fills the chains, each rule before the odd policy if there is one.
+    fn rules(&mut self, chains: &mut BTreeMap<ChainName, Chain>) -> Result<(), NftError> {
+        let mut found: BTreeMap<ChainName, Vec<Rule>> = BTreeMap::new();
+        self.each_rule(|chain, expressions, userdata| {
+            found.entry(chain).or_default().push(rule::decode(expressions, userdata));
+        })?;
+        for (name, rules) in found {
+            if let Some(chain) = chains.get_mut(&name) {
+                chain.rules.splice(0..0, rules);
+            }
+        }
+        Ok(())
+    }
+
+    /// Visits every rule of the table: its chain, expressions and user data, in order within a chain.
+    pub(super) fn each_rule(
+        &mut self,
+        mut each: impl FnMut(ChainName, &[u8], &[u8]),
+    ) -> Result<(), NftError> {
+        self.ask(kind::GET_RULE, flag::DUMP, |attrs| {
+            let part = |kind| find(attrs, kind).unwrap_or(&[]);
+            each(ChainName(find_str(attrs, 2).unwrap_or_default()), part(4), part(7));
+        })
+    }
+
+    fn sets(&mut self) -> Result<BTreeMap<SetName, Set>, NftError> {
+        let mut sets = BTreeMap::new();
+        self.ask(kind::GET_SET, flag::DUMP, |attrs| {
+            let number = |kind| find_u32(attrs, kind).unwrap_or(0);
+            let shape = Shape { flags: number(3), key_type: number(4), key_len: number(5) };
+            if let (Some(name), 0) = (find_str(attrs, 2), shape.flags & ANONYMOUS) {
+                sets.insert(SetName(name), Set { kind: set::kind(shape) });
+            }
+        })?;
+        Ok(sets)
+    }
+
+    fn elements(
+        &mut self,
+        name: &SetName,
+        kind: SetKind,
+    ) -> Result<Vec<sixfold_core::state::Element>, NftError> {
+        let mut request = table_attr();
+        put_str(&mut request, 2, &name.0);
+        let mut keys = BTreeSet::new();
+        self.whole &= self.socket.request(kind::GET_ELEMENT, flag::DUMP, &request, |attrs| {
+            keys.extend(Attrs(find(attrs, 3).unwrap_or(&[])).map(|element| key(element.value)));
+        })?;
+        Ok(set::elements(kind, keys))
+    }
+
+    /// Asks for the table's objects of one kind. The kernel does not filter all of them.
+    fn ask(&mut self, kind: u16, flags: u16, mut each: impl FnMut(&[u8])) -> Result<(), NftError> {
+        self.whole &= self.socket.request(kind, flags, &table_attr(), |attrs| {
+            if find_str(attrs, 1).as_deref() == Some(TABLE) {
+                each(attrs);
+            }
+        })?;
+        Ok(())
+    }
+}
+
+fn table_attr() -> Vec<u8> {
+    let mut out = Vec::new();
+    put_str(&mut out, 1, TABLE);
+    out
+}
+
+fn key(attrs: &[u8]) -> Key {
+    let bytes = find(attrs, 1).and_then(|key| find(key, 1)).unwrap_or(&[]).to_vec();
+    Key { bytes, end: find_u32(attrs, 3).unwrap_or(0) & INTERVAL_END != 0 }
+}
+
+fn hook(attrs: &[u8]) -> Hook {
+    let hook = find(attrs, 4).unwrap_or(&[]);
+    let number = find_u32(hook, 1);
+    let kind = find_str(attrs, 7).unwrap_or_default();
+    let point = [
+        HookPoint::Prerouting,
+        HookPoint::Input,
+        HookPoint::Forward,
+        HookPoint::Output,
+        HookPoint::Postrouting,
+    ]
+    .into_iter()
+    .find(|point| number.is_some() && compile::hook_number(*point) == number)
+    .filter(|_| kind == "filter" || kind == "nat")
+    .unwrap_or(HookPoint::Nowhere);
+    Hook { point, priority: find_u32(hook, 2).unwrap_or(0).cast_signed(), nat: kind == "nat" }
+}
+
+/// Stands for a policy other than accept. It equals no rule of ours, so the chain is set anew, which resets the policy.
+fn odd_policy() -> Rule {
+    Rule {
+        matches: Vec::new(),
+        action: Action::Unknown(Vec::new()),
+        comment: "policy is not accept".to_owned(),
+    }
+}

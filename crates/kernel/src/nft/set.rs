@@ -1,0 +1,202 @@
+//! Sets and their elements, both ways.
+//!
+//! ```text
+//! Prefixes    2001:db8::/32            start 2001:db8::, end 2001:db9:: (exclusive; none after the last address)
+//! Ports       53                       2 bytes, big-endian
+//! Services    2001:db8::1 . tcp . 80   16 + 4 + 4 bytes: each part padded to a register
+//! ```
+//!
+//! Owns: kinds, keys and intervals. Neighbouring prefixes keep an end and a start at the same key. nft also puts an end
+//! at key 0 of a set that begins later: it ends nothing, is not needed, and is ignored here.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use sixfold_core::state::{Element, Protocol, SetKind};
+
+/// `NFT_SET_INTERVAL`
+const INTERVAL: u32 = 0x4;
+
+/// nft's numbers of types, six bits each in a concatenation.
+const IPV4_ADDR: u32 = 7;
+const IPV6_ADDR: u32 = 8;
+const INET_PROTO: u32 = 12;
+const INET_SERVICE: u32 = 13;
+
+/// A set as the kernel keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) flags: u32,
+    pub(super) key_type: u32,
+    pub(super) key_len: u32,
+}
+
+/// Every kind that can be made.
+const KINDS: [SetKind; 5] =
+    [SetKind::Prefixes, SetKind::PrefixesV4, SetKind::Ports, SetKind::Services, SetKind::ServicesV4];
+
+/// How a kind is made; `None` for what cannot be.
+pub(super) fn shape(kind: SetKind) -> Option<Shape> {
+    let service = |address: u32| (address << 6 | INET_PROTO) << 6 | INET_SERVICE;
+    Some(match kind {
+        SetKind::Prefixes => Shape { flags: INTERVAL, key_type: IPV6_ADDR, key_len: 16 },
+        SetKind::PrefixesV4 => Shape { flags: INTERVAL, key_type: IPV4_ADDR, key_len: 4 },
+        SetKind::Ports => Shape { flags: 0, key_type: INET_SERVICE, key_len: 2 },
+        SetKind::Services => Shape { flags: 0, key_type: service(IPV6_ADDR), key_len: 24 },
+        SetKind::ServicesV4 => Shape { flags: 0, key_type: service(IPV4_ADDR), key_len: 12 },
+        SetKind::Unknown => return None,
+    })
+}
+
+/// The kind of that shape.
+pub(super) fn kind(found: Shape) -> SetKind {
+    KINDS.into_iter().find(|kind| shape(*kind) == Some(found)).unwrap_or(SetKind::Unknown)
+}
+
+/// A key in a set: an interval has one at its start and one after its end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) bytes: Vec<u8>,
+    /// Whether an interval ends before this key.
+    pub(super) end: bool,
+}
+
+/// The keys of an element.
+pub(super) fn keys(element: &Element) -> Vec<Key> {
+    let one = |bytes| vec![Key { bytes, end: false }];
+    match element {
+        Element::Prefix(net) => interval(octets(net.network()), octets(net.broadcast())),
+        Element::Port(port) => one(port.to_be_bytes().into()),
+        Element::Service(address, protocol, port) => one(service(&address.octets(), *protocol, *port)),
+        Element::ServiceV4(address, protocol, port) => one(service(&address.octets(), *protocol, *port)),
+        // An interval that is no prefix is kept as its first and its last address.
+        Element::Unknown(raw) if raw.len() == 32 || raw.len() == 8 => {
+            let (first, last) = raw.split_at(raw.len() / 2);
+            interval(first.to_vec(), last.to_vec())
+        }
+        Element::Unknown(raw) => one(raw.clone()),
+    }
+}
+
+/// The elements that these keys make up.
+pub(super) fn elements(kind: SetKind, keys: BTreeSet<Key>) -> Vec<Element> {
+    match kind {
+        SetKind::Prefixes | SetKind::PrefixesV4 => intervals(&keys),
+        SetKind::Ports | SetKind::Services | SetKind::ServicesV4 => {
+            keys.into_iter().map(|key| single(kind, key.bytes)).collect()
+        }
+        SetKind::Unknown => Vec::new(),
+    }
+}
+
+fn single(kind: SetKind, bytes: Vec<u8>) -> Element {
+    let known = match kind {
+        SetKind::Ports => {
+            bytes.as_slice().try_into().ok().map(|port| Element::Port(u16::from_be_bytes(port)))
+        }
+        SetKind::Services => service_of::<16>(&bytes)
+            .map(|(address, protocol, port)| Element::Service(Ipv6Addr::from(address), protocol, port)),
+        SetKind::ServicesV4 => service_of::<4>(&bytes)
+            .map(|(address, protocol, port)| Element::ServiceV4(Ipv4Addr::from(address), protocol, port)),
+        _ => None,
+    };
+    known.unwrap_or(Element::Unknown(bytes))
+}
+
+fn interval(first: Vec<u8>, last: Vec<u8>) -> Vec<Key> {
+    let end = after(&last).map(|bytes| Key { bytes, end: true });
+    [Key { bytes: first, end: false }].into_iter().chain(end).collect()
+}
+
+/// Pairs starts with ends. A start that follows a start ends it; the last one may be open.
+fn intervals(keys: &BTreeSet<Key>) -> Vec<Element> {
+    // At one key the end comes first: it belongs to the interval before.
+    let mut sorted: Vec<&Key> = keys.iter().collect();
+    sorted.sort_by_key(|key| (&key.bytes, !key.end));
+    let mut out = Vec::new();
+    let mut open: Option<&Key> = None;
+    for key in sorted {
+        if let (Some(start), Some(last)) = (open.take(), before(&key.bytes)) {
+            out.push(prefix(&start.bytes, &last));
+        }
+        open = (!key.end).then_some(key);
+    }
+    if let Some(start) = open {
+        out.push(prefix(&start.bytes, &vec![0xff; start.bytes.len()]));
+    }
+    out
+}
+
+/// The prefix from its first and last address, if it is one.
+fn prefix(first: &[u8], last: &[u8]) -> Element {
+    let bits = first.iter().zip(last).map(|(a, b)| (a ^ b).leading_zeros());
+    let mut common = 0_u8;
+    for same in bits {
+        common += u8::try_from(same).unwrap_or(0);
+        if same < 8 {
+            break;
+        }
+    }
+    let net = match (<[u8; 4]>::try_from(first), <[u8; 16]>::try_from(first)) {
+        (Ok(v4), _) => Ipv4Net::new(v4.into(), common).ok().map(IpNet::V4),
+        (_, Ok(v6)) => Ipv6Net::new(v6.into(), common).ok().map(IpNet::V6),
+        _ => None,
+    };
+    net.filter(|net| octets(net.network()) == first && octets(net.broadcast()) == last)
+        .map_or_else(|| Element::Unknown([first, last].concat()), Element::Prefix)
+}
+
+/// The address as it stands in a packet.
+pub(super) fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets().into(),
+        IpAddr::V6(v6) => v6.octets().into(),
+    }
+}
+
+/// The protocol of that number, if rules name it.
+pub(super) fn protocol(number: u8) -> Option<Protocol> {
+    [Protocol::Icmp, Protocol::Tcp, Protocol::Udp, Protocol::Icmpv6]
+        .into_iter()
+        .find(|p| p.number() == number)
+}
+
+fn service(address: &[u8], protocol: Protocol, port: u16) -> Vec<u8> {
+    let [high, low] = port.to_be_bytes();
+    [address, &[protocol.number(), 0, 0, 0, high, low, 0, 0]].concat()
+}
+
+fn service_of<const N: usize>(key: &[u8]) -> Option<([u8; N], Protocol, u16)> {
+    let (address, rest) = key.split_at_checked(N)?;
+    match rest {
+        [number, 0, 0, 0, high, low, 0, 0] => {
+            Some((address.try_into().ok()?, protocol(*number)?, u16::from_be_bytes([*high, *low])))
+        }
+        _ => None,
+    }
+}
+
+/// The next address; `None` after the last.
+fn after(address: &[u8]) -> Option<Vec<u8>> {
+    let mut next = address.to_vec();
+    for octet in next.iter_mut().rev() {
+        *octet = octet.wrapping_add(1);
+        if *octet != 0 {
+            return Some(next);
+        }
+    }
+    None
+}
+
+/// The address before; `None` before the first.
+fn before(address: &[u8]) -> Option<Vec<u8>> {
+    let mut previous = address.to_vec();
+    for octet in previous.iter_mut().rev() {
+        *octet = octet.wrapping_sub(1);
+        if *octet != 0xff {
+            return Some(previous);
+        }
+    }
+    None
+}
