@@ -2,6 +2,7 @@
 
 pub mod addr;
 pub mod allocate;
+pub mod check;
 pub mod desire;
 pub mod id;
 pub mod key;
@@ -12,6 +13,6 @@ pub mod model;
 pub mod name;
 pub mod place;
 pub mod plan;
-pub mod spec;
 pub mod reach;
+pub mod spec;
 pub mod state;

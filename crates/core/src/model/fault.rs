@@ -127,8 +127,8 @@ pub enum Fault {
     UnknownNode { node: NodeId },
     #[error("there is no farm {farm}")]
     UnknownFarm { farm: FarmId },
-    #[error("farm {farm} has no slot {slot}")]
-    UnknownSlot { farm: FarmId, slot: ExitSlot, slots: Vec<SlotKey> },
+    #[error("farm {farm} has no slot {slot}{}", of(*prefix))]
+    UnknownSlot { farm: FarmId, slot: ExitSlot, prefix: Option<Ipv6Net>, slots: Vec<SlotKey> },
     #[error("farm {farm} has several slots {slot}")]
     AmbiguousSlot { farm: FarmId, slot: ExitSlot, slots: Vec<SlotKey> },
     #[error("the exit does not say which prefix its slot {slot} is of")]
@@ -151,6 +151,10 @@ fn list<T: ToString>(things: &[T]) -> String {
     things.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
+fn of(prefix: Option<Ipv6Net>) -> String {
+    prefix.map_or_else(String::new, |prefix| format!(" of {prefix}"))
+}
+
 impl Fault {
     /// What to do about it, in one line.
     #[must_use]
@@ -159,8 +163,14 @@ impl Fault {
             Self::Allocation(error) => error.hint(),
             Self::HostBits { prefix } => format!("write {}", prefix.trunc()),
             Self::UnknownSlot { slots, .. } if slots.is_empty() => "declare the slot in the farm file".into(),
-            Self::UnknownSlot { slots, .. } => format!("it has {}", list(slots)),
-            Self::AmbiguousSlot { slots, .. } => format!("add prefix, as in {}", list(slots)),
+            Self::UnknownSlot { slots, .. } => {
+                let known = slots.iter().map(|key| format!("slot {} of {}", key.slot, key.prefix));
+                format!("it has {}", list(&known.collect::<Vec<_>>()))
+            }
+            Self::AmbiguousSlot { slots, .. } => {
+                let prefixes = slots.iter().map(|key| format!("\"{}\"", key.prefix));
+                format!("add prefix = one of {}", list(&prefixes.collect::<Vec<_>>()))
+            }
             Self::UnknownWorkload { workloads, .. } if workloads.is_empty() => "add a [[workload]]".into(),
             Self::UnknownWorkload { workloads, .. } => format!("the workloads are {}", list(workloads)),
             Self::DuplicateHolder { .. } | Self::DuplicateMember { .. } | Self::DuplicateExposure { .. } => {

@@ -224,7 +224,7 @@ fn resolve(exit: &ExitDraft, farms: &[FarmDraft]) -> Result<SlotKey, Fault> {
     let fits: Vec<_> = keys.iter().copied().filter(asked).collect();
     let (farm, slot) = (exit.farm.clone(), exit.slot);
     match fits[..] {
-        [] => Err(Fault::UnknownSlot { farm, slot, slots: keys.into_iter().collect() }),
+        [] => Err(Fault::UnknownSlot { farm, slot, prefix: exit.prefix, slots: keys.into_iter().collect() }),
         [key] => Ok(key),
         _ => Err(Fault::AmbiguousSlot { farm, slot, slots: fits }),
     }

@@ -83,10 +83,11 @@ impl FarmDraft {
 
     fn slot_faults(&self) -> Vec<Found> {
         let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
-        let carvings: Vec<_> = self.allocations.iter().filter_map(|prefix| carve(*prefix).ok()).collect();
+        // While an allocation is wrong nobody can tell which slots lie in it.
+        let carvings: Result<Vec<_>, _> = self.allocations.iter().map(|prefix| carve(*prefix)).collect();
         for (at, slot) in self.slots.iter().enumerate() {
             let (item, key) = (Item::Slot(at), slot.key);
-            if !carvings.iter().any(|carving| carving.holds(key.prefix)) {
+            if carvings.as_ref().is_ok_and(|all| !all.iter().any(|carving| carving.holds(key.prefix))) {
                 found.push(item.field("prefix").found(Fault::SlotPrefix { prefix: key.prefix }));
             }
             if !seen.insert(key) {
@@ -151,7 +152,9 @@ impl FarmDraft {
         taken.extend(self.upstream.next_hop_v4.map(|hop| (IpAddr::from(hop), router())));
         for slot in &self.slots {
             taken.insert(Gateway::router_in(slot.key.prefix).addr().into(), router());
-            taken.extend(slot.default_v4.map(|hop| (IpAddr::from(hop), router())));
+            let itself = slot.public_v4.map(|net| net.addr());
+            let hop = slot.default_v4.filter(|hop| Some(*hop) != itself);
+            taken.extend(hop.map(|hop| (IpAddr::from(hop), router())));
         }
         for slot in &self.slots {
             let address = Gateway::address_in(slot.key.prefix, slot.key.slot).addr();

@@ -38,7 +38,7 @@ impl NetworkDraft {
         let (mut found, mut names, mut numbers) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
         for (at, w) in self.workloads.iter().enumerate() {
             let item = Item::Workload(at);
-            if !members.contains(&w.node) {
+            if !members.is_empty() && !members.contains(&w.node) {
                 let fault = Fault::WorkloadNode { workload: w.name.clone(), node: w.node.clone() };
                 found.push(item.field("node").found(fault));
             }

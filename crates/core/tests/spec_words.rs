@@ -1,0 +1,279 @@
+//! The words of every problem: one good farm and one good network, and for each case what is changed in them.
+
+use sixfold_core::spec;
+
+const FARM: &str = r#"farm = "alpha"
+allocations = ["2001:db8:a::/48"]
+management = ["192.0.2.0/24"]
+host_firewall = false
+
+[upstream]
+next_hop = "fe80::1"
+next_hop_v4 = "203.0.113.1"
+
+[[node]]
+name = "ant"
+reach = "public"
+address = "2001:db8:a::a1/64"
+address_v4 = "203.0.113.11/24"
+mtu = 1500
+
+[[node]]
+name = "bee"
+reach = "public"
+address = "2001:db8:a::a2/64"
+nic = "eth1"
+
+[[node]]
+name = "cat"
+reach = "hidden"
+families = ["ipv4"]
+
+[[slot]]
+slot = 1
+holders = ["ant", "bee"]
+public_v4 = "203.0.113.5/24"
+default_v4 = "203.0.113.1"
+
+[[slot]]
+slot = 2
+holders = ["bee"]
+"#;
+
+const NETWORK: &str = r#"tenant = "acme"
+network = "web"
+nodes = ["ant", "bee", "cat"]
+exit = { farm = "alpha", slot = 1 }
+
+[[workload]]
+name = "db"
+node = "ant"
+
+[[workload]]
+name = "app"
+node = "ant"
+number = 16
+attachment = "namespace"
+
+[[expose]]
+workload = "db"
+protocol = "tcp"
+port = 443
+"#;
+
+/// What is wrong, and the edits that make it so, each of a text that stands once in one of the two files.
+type Case = (&'static str, &'static [(&'static str, &'static str)]);
+
+const SHAPE: &[Case] = &[
+    ("no TOML", &[("farm = \"alpha\"\n", "farm = alpha\n")]),
+    ("an open quote", &[("network = \"web\"", "network = \"web")]),
+    ("a field twice", &[("host_firewall = false", "host_firewall = false\nhost_firewall = true")]),
+    ("a misspelled field", &[("allocations =", "alocations =")]),
+    ("a field that nothing resembles", &[("mtu = 1500", "color = \"red\"")]),
+    ("a misspelled field of a slot", &[("holders = [\"bee\"]", "holder = [\"bee\"]")]),
+    ("a misspelled table", &[("[[expose]]", "[[exposed]]")]),
+    ("a field with control characters", &[("mtu = 1500", "\"\\u001b[2J\" = 1")]),
+    ("a missing field", &[("node = \"ant\"\nnumber", "number")]),
+    ("no exit", &[("exit = { farm = \"alpha\", slot = 1 }\n", "")]),
+    ("a number for a text", &[("name = \"ant\"", "name = 5")]),
+    ("a text for a number", &[("port = 443", "port = \"443\"")]),
+    ("a text for a list", &[("holders = [\"bee\"]", "holders = \"bee\"")]),
+    ("a text for a truth", &[("host_firewall = false", "host_firewall = \"no\"")]),
+    ("one table for a list of tables", &[("[[expose]]", "[expose]")]),
+    (
+        "neither farm nor network",
+        &[("tenant = \"acme\"\nnetwork = \"web\"", "tennant = \"acme\"\nnetwerk = \"web\"")],
+    ),
+];
+
+const FARMS: &[Case] = &[
+    ("host bits in an allocation", &[("a::/48", "a::1/48")]),
+    ("an allocation that is too long", &[("a::/48", "a:100::/56")]),
+    ("an allocation that is too short", &[("2001:db8:a::/48", "2001:d80::/28")]),
+    ("an allocation that is not global", &[("2001:db8:a::/48", "fd00:a::/48")]),
+    ("an allocation that is no prefix", &[("2001:db8:a::/48", "2001:db8:a::/129")]),
+    ("an allocation that is IPv4", &[("2001:db8:a::/48", "198.51.100.0/24")]),
+    (
+        "overlapping allocations",
+        &[
+            ("[\"2001:db8:a::/48\"]", "[\n  \"2001:db8:a::/48\",\n  \"2001:db8::/40\",\n]"),
+            ("slot = 1\nholders", "slot = 1\nprefix = \"2001:db8:a::/48\"\nholders"),
+            ("slot = 2\nholders", "slot = 2\nprefix = \"2001:db8:a::/48\"\nholders"),
+        ],
+    ),
+    ("slots that do not say which of two allocations", &[("a::/48\"", "a::/48\", \"2001:db8:c::/48\"")]),
+    ("a slot of an allocation to be carved", &[("2001:db8:a::/48", "2001:db8::/40")]),
+    ("a slot outside the allocations", &[("slot = 2\n", "slot = 2\nprefix = \"2001:db8:f::/48\"\n")]),
+    ("a slot prefix that is no /48", &[("slot = 2\n", "slot = 2\nprefix = \"2001:db8:a:2000::/52\"\n")]),
+    ("slot 0", &[("slot = 2\n", "slot = 0\n")]),
+    ("slot 16", &[("slot = 2\n", "slot = 16\n")]),
+    ("a slot twice", &[("slot = 2\n", "slot = 1\n")]),
+    ("a slot without holders", &[("[\"bee\"]", "[]")]),
+    ("an unknown holder", &[("[\"bee\"]", "[\"bea\"]")]),
+    ("a hidden holder", &[("[\"bee\"]", "[\"bee\", \"cat\"]")]),
+    ("a holder twice", &[("[\"bee\"]", "[\"bee\", \"bee\"]")]),
+    ("public IPv4 without default", &[("default_v4 = \"203.0.113.1\"\n", "")]),
+    ("default without public IPv4", &[("public_v4 = \"203.0.113.5/24\"\n", "")]),
+    ("a default on another subnet", &[("default_v4 = \"203.0.113.1\"", "default_v4 = \"198.51.100.1\"")]),
+    (
+        "a default that is the slot itself",
+        &[("default_v4 = \"203.0.113.1\"", "default_v4 = \"203.0.113.5\"")],
+    ),
+    ("a slot's IPv4 that a node has", &[("203.0.113.5/24", "203.0.113.11/24")]),
+    ("public IPv4 without a length", &[("203.0.113.5/24", "203.0.113.5")]),
+    (
+        "a node twice",
+        &[
+            ("name = \"bee\"", "name = \"ant\""),
+            ("[\"bee\"]", "[\"ant\"]"),
+            ("\"ant\", \"bee\"]\np", "\"ant\"]\np"),
+        ],
+    ),
+    ("a public node without an address", &[("address = \"2001:db8:a::a2/64\"\n", "")]),
+    ("a hidden node with an address", &[("families = [\"ipv4\"]", "address_v4 = \"192.0.2.7/24\"")]),
+    ("a public node with families", &[("nic = \"eth1\"", "families = [\"ipv6\"]")]),
+    ("an unknown family", &[("families = [\"ipv4\"]", "families = [\"ipv5\"]")]),
+    ("a hidden node that is silent", &[("families = [\"ipv4\"]", "families = []")]),
+    ("an unknown reach", &[("\"hidden\"", "\"hiden\"")]),
+    ("an address that a gateway has", &[("a::a2/64", "a:0:1000::1/64")]),
+    ("an address that the upstream router has", &[("a::a2/64", "a::1/64")]),
+    ("an address that another node has", &[("a::a2/64", "a::a1/64")]),
+    ("an address that tenants are granted", &[("a::a2/64", "a:1abc::2/64")]),
+    ("an address that no machine has", &[("203.0.113.11/24", "0.0.0.0/24")]),
+    ("an address that is none", &[("a::a2/64", "a::g2/64")]),
+    ("an MTU that is too small", &[("mtu = 1500", "mtu = 1359")]),
+    ("an MTU that is none", &[("mtu = 1500", "mtu = 70000")]),
+    ("a NIC that the kernel cannot name", &[("\"eth1\"", "\"enp0s31f6-uplink\"")]),
+    ("a NIC that is a path", &[("\"eth1\"", "\"../eth1\"")]),
+    ("host bits in a management prefix", &[("192.0.2.0/24", "192.0.2.1/24")]),
+    ("a management prefix that is none", &[("192.0.2.0/24", "office")]),
+    ("a next hop that is multicast", &[("fe80::1", "ff02::2")]),
+    ("a next hop that is none", &[("next_hop_v4 = \"203.0.113.1\"", "next_hop_v4 = \"router\"")]),
+    ("a farm named like a path", &[("farm = \"alpha\"\n", "farm = \"../alpha\"\n")]),
+    ("a node with an accent", &[("name = \"bee\"", "name = \"béé\"")]),
+    ("a node with a control character", &[("name = \"bee\"", "name = \"bee\\u001b[31m\"")]),
+    ("an empty node name", &[("name = \"bee\"", "name = \"\"")]),
+    (
+        "a name that is too long",
+        &[("name = \"bee\"", "name = \"b23456789012345678901234567890123456789012345678901234567890bcde\"")],
+    ),
+];
+
+const NETWORKS: &[Case] = &[
+    ("an unknown farm", &[("{ farm = \"alpha\"", "{ farm = \"omega\"")]),
+    ("an unknown slot", &[("slot = 1 }", "slot = 3 }")]),
+    ("an unknown slot prefix", &[("slot = 1 }", "slot = 1, prefix = \"2001:db8:c::/48\" }")]),
+    ("an exit at slot 16", &[("slot = 1 }", "slot = 16 }")]),
+    (
+        "an exit that may be one of two",
+        &[
+            ("a::/48\"", "a::/48\", \"2001:db8:c::/48\""),
+            ("slot = 1\nholders", "slot = 1\nprefix = \"2001:db8:a::/48\"\nholders"),
+            ("slot = 2\nholders", "slot = 1\nprefix = \"2001:db8:c::/48\"\nholders"),
+        ],
+    ),
+    ("an unknown node", &[("\"cat\"]", "\"cow\"]")]),
+    ("a node of the network twice", &[("\"cat\"]", "\"cat\", \"ant\"]")]),
+    ("no nodes", &[("nodes = [\"ant\", \"bee\", \"cat\"]", "nodes = []")]),
+    ("a workload outside the network", &[("[\"ant\", \"bee\", \"cat\"]", "[\"bee\", \"cat\"]")]),
+    ("a workload twice", &[("name = \"app\"", "name = \"db\"")]),
+    ("a workload number twice", &[("name = \"db\"\n", "name = \"db\"\nnumber = 16\n")]),
+    ("workload number 1", &[("number = 16", "number = 1")]),
+    ("workload number 255", &[("number = 16", "number = 255")]),
+    ("an attachment that is not offered", &[("\"namespace\"", "\"bridge\"")]),
+    ("an exposed port 0", &[("port = 443", "port = 0")]),
+    ("an exposed port past the last", &[("port = 443", "port = 65536")]),
+    ("an exposed workload that is unknown", &[("workload = \"db\"", "workload = \"bd\"")]),
+    (
+        "an exposure twice",
+        &[("port = 443", "port = 443\n\n[[expose]]\nworkload = \"db\"\nprotocol = \"tcp\"\nport = 443")],
+    ),
+    ("an unknown protocol", &[("\"tcp\"", "\"sctp\"")]),
+    ("a tenant in capitals", &[("\"acme\"", "\"ACME\"")]),
+    ("a network with a slash", &[("\"web\"", "\"web/1\"")]),
+    (
+        "everything at once",
+        &[
+            ("2001:db8:a::/48", "2001:db8:a::5/48"),
+            ("192.0.2.0/24", "192.0.2.77/24"),
+            ("mtu = 1500", "mtu = 576"),
+            ("[\"bee\"]", "[\"cat\"]"),
+            ("port = 443", "port = -1"),
+            ("name = \"app\"", "name = \"db\""),
+            ("\"cat\"]\nexit", "\"cat\", \"cat\"]\nexit"),
+        ],
+    ),
+];
+
+fn edited(edits: &[(&str, &str)]) -> [(String, String); 2] {
+    let [mut farm, mut network] = [FARM, NETWORK].map(str::to_owned);
+    for (old, new) in edits {
+        assert_eq!(
+            farm.matches(old).count() + network.matches(old).count(),
+            1,
+            "{old:?} does not stand there once"
+        );
+        farm = farm.replace(old, new);
+        network = network.replace(old, new);
+    }
+    [("farm.toml".to_owned(), farm), ("web.toml".to_owned(), network)]
+}
+
+fn words(cases: &[Case]) -> String {
+    let mut told = String::new();
+    for (title, edits) in cases {
+        let problems = spec::parse_all(&edited(edits)).expect_err(title);
+        told += &format!("# {title}\n");
+        for line in edits.iter().flat_map(|(_, new)| new.lines()).filter(|line| !line.is_empty()) {
+            told += &format!("| {line}\n");
+        }
+        told += &format!("{problems}\n\n");
+    }
+    assert!(!told.contains('\u{1b}'), "a control character reached the words");
+    told
+}
+
+#[test]
+fn the_two_files_are_good() {
+    spec::parse_all(&edited(&[])).unwrap();
+}
+
+#[test]
+fn words_about_shape() {
+    insta::assert_snapshot!(words(SHAPE));
+}
+
+#[test]
+fn words_about_farms() {
+    insta::assert_snapshot!(words(FARMS));
+}
+
+#[test]
+fn words_about_networks() {
+    insta::assert_snapshot!(words(NETWORKS));
+}
+
+#[test]
+fn words_about_several_files() {
+    let file = |name: &str, text: String| (name.to_owned(), text);
+    let beta = FARM.replace("\"alpha\"", "\"beta\"").replace("ant", "fox");
+    let told = |files: &[(String, String)]| spec::parse_all(files).unwrap_err().to_string();
+    let other = [file("alpha.toml", FARM.to_owned()), file("beta.toml", beta)];
+    let twice = [
+        file("farm.toml", FARM.to_owned()),
+        file("a.toml", NETWORK.to_owned()),
+        file("b.toml", NETWORK.to_owned()),
+    ];
+    let farm_twice =
+        [file("a.toml", "farm = \"a\"\n".to_owned()), file("b.toml", "farm = \"a\"\n".to_owned())];
+    let shapes = [file("a.toml", "farm = 1\n".to_owned()), file("b.toml", "tenant = \"t\"\n".to_owned())];
+    let large = [file("large.toml", "# large\n".repeat(1 << 17) + "#")];
+    insta::assert_snapshot!(format!(
+        "# two farms that claim the same\n{}\n\n# a network twice\n{}\n\n# a farm twice\n{}\n\n# two shapes\n{}\n\n# a file that is too large\n{}",
+        told(&other),
+        told(&twice),
+        told(&farm_twice),
+        told(&shapes),
+        told(&large)
+    ));
+}
