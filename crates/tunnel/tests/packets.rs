@@ -21,10 +21,13 @@ const PORTS: [u16; 2] = [51820, 51821];
 
 impl Pair {
     fn new(tag: &str) -> Self {
+        Self::with(Tunnel::start(), tag)
+    }
+
+    fn with(tunnel: Tunnel, tag: &str) -> Self {
         let inner = ["i1", "i2"].map(|end| Namespace::new(&format!("{tag}{end}")));
         let outer = ["o1", "o2"].map(|end| Namespace::new(&format!("{tag}{end}")));
         outer[0].join(&outer[1], [1, 2]);
-        let tunnel = Tunnel::start();
         let names = ["1", "2"].map(|end| format!("wg-{tag}{end}"));
         for end in 0..2 {
             tunnel.add(&names[end], &inner[end], &outer[end], PORTS[end]);
@@ -221,6 +224,57 @@ fn a_deleted_tun_is_reported_and_costs_nothing() {
     let before = ticks();
     std::thread::sleep(std::time::Duration::from_millis(500));
     assert!(ticks() - before <= 5, "it spins on the lost TUN");
+}
+
+#[test]
+fn a_link_that_went_down_and_up_carries_again() {
+    let pair = Pair::new("j");
+    pair.setconf(0, "192.0.2.2");
+    pair.setconf(1, "192.0.2.1");
+    pair.inner[0].assert_ping("198.51.100.2");
+    for (namespace, link) in [(&pair.inner[1], pair.names[1].as_str()), (&pair.outer[0], "v1")] {
+        namespace.ip(&format!("link set {link} down"));
+        assert!(!pair.inner[0].ping("198.51.100.2", 1).status.success());
+        namespace.ip(&format!("link set {link} up"));
+        wait_for("the link", || pair.inner[0].ping("198.51.100.2", 1).status.success());
+    }
+    let status = client::status(&pair.tunnel.control, &device(&pair.names[1])).unwrap();
+    assert!(!status.is_tun_lost);
+}
+
+#[test]
+fn a_host_answers_from_the_address_it_was_spoken_to() {
+    let pair = Pair::new("k");
+    pair.outer[1].ip("address add 2001:db8::99/64 dev v2 nodad");
+    pair.outer[1].ip("address add 192.0.2.99/24 dev v2");
+    pair.setconf(1, "192.0.2.1");
+    for host in ["[2001:db8::99]", "192.0.2.99"] {
+        pair.setconf(0, host);
+        pair.inner[0].assert_ping("198.51.100.2");
+        let endpoints = pair.tunnel.assert_wg(&["show", &pair.names[0], "endpoints"]);
+        assert_eq!(endpoints, format!("{}\t{host}:51821\n", pair.keys[1][1]));
+        // The address goes away: the peer answers from another, and is followed there.
+        let address = host.trim_matches(['[', ']']);
+        let length = if address.contains(':') { 64 } else { 24 };
+        pair.outer[1].ip(&format!("address del {address}/{length} dev v2"));
+        pair.inner[1].assert_ping("198.51.100.1");
+    }
+}
+
+#[test]
+fn a_process_without_privilege_carries_packets() {
+    let pair = Pair::with(Tunnel::start_unprivileged(), "l");
+    pair.setconf(0, "192.0.2.2");
+    pair.setconf(1, "192.0.2.1");
+    pair.assert_both_ways();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pair.tunnel.child.id())).unwrap();
+    let field =
+        |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    assert_eq!(field("CapEff:"), "0000000000000000");
+    assert_ne!(field("Uid:").split_whitespace().next(), Some("0"));
+    let output = pair.tunnel.wg(&["set", &pair.names[0], "fwmark", "7"]);
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("Operation not permitted"), "a mark needs privilege: {words}");
 }
 
 #[test]

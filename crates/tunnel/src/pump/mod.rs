@@ -75,12 +75,12 @@ impl Pump {
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
         create_directory(config.control.parent().unwrap_or(Path::new("/")))?;
         create_directory(&config.uapi_dir)?;
-        let control = Listener::bind(&config.control, SockType::SeqPacket)?;
         let failed = |call| move |source| Error::System { call, source };
         let mut ends = SigSet::empty();
         ends.add(Signal::SIGTERM);
         ends.add(Signal::SIGINT);
         ends.thread_block().map_err(failed("sigprocmask"))?;
+        let control = Listener::bind(&config.control, SockType::SeqPacket)?; // last: from here on a signal removes it
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let signals = SignalFd::with_flags(&ends, flags).map_err(failed("signalfd"))?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed("epoll_create1"))?;

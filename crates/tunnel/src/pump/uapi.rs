@@ -30,6 +30,8 @@ pub(super) struct UapiConnection {
     /// The device it configures.
     pub(super) device: u64,
     request: Zeroizing<Vec<u8>>,
+    /// Bytes of the request that are known to hold no end.
+    scanned: usize,
     answer: Zeroizing<String>,
     written: usize,
 }
@@ -37,7 +39,8 @@ pub(super) struct UapiConnection {
 impl UapiConnection {
     /// Takes an accepted, non-blocking socket.
     pub(super) fn new(socket: OwnedFd, device: u64) -> Self {
-        Self { socket, device, request: Zeroizing::default(), answer: Zeroizing::default(), written: 0 }
+        let (request, answer) = (Zeroizing::default(), Zeroizing::default());
+        Self { socket, device, request, scanned: 0, answer, written: 0 }
     }
 
     /// Goes on as far as it can without waiting.
@@ -78,7 +81,11 @@ impl UapiConnection {
 
     /// Answers the first whole request, if there is one.
     fn answer_request(&mut self, hosted: &mut Hosted, now: Duration) -> bool {
-        let Some(end) = self.request.windows(END.len()).position(|bytes| bytes == END) else { return false };
+        let Some(end) = self.request[self.scanned..].windows(END.len()).position(|bytes| bytes == END) else {
+            self.scanned = self.request.len().saturating_sub(END.len() - 1);
+            return false;
+        };
+        let end = std::mem::take(&mut self.scanned) + end;
         let rest = Zeroizing::new(self.request[end + END.len()..].to_vec());
         let request = std::mem::replace(&mut self.request, rest);
         self.answer = answer(&request[..end], hosted, now);

@@ -2,11 +2,13 @@
 //! and sockets opened in the right namespaces as the agent does it. All of it goes away with the values.
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(unsafe_code, reason = "TUNSETIFF has no safe wrapper")]
+#![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
 use nix::libc;
 use nix::sched::{CloneFlags, setns};
 use sixfold_tunnel::client;
 use sixfold_tunnel::control::DeviceName;
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::net::UdpSocket;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -118,10 +120,23 @@ pub(crate) struct Tunnel {
 
 impl Tunnel {
     pub(crate) fn start() -> Self {
+        Self::start_by(&[])
+    }
+
+    /// Starts it as nobody, without capabilities and without a way to get any.
+    pub(crate) fn start_unprivileged() -> Self {
+        let by = "setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs";
+        Self::start_by(&by.split(' ').collect::<Vec<_>>())
+    }
+
+    fn start_by(by: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        if !by.is_empty() {
+            std::os::unix::fs::chown(directory.path(), Some(65534), Some(65534)).unwrap();
+        }
         let (control, uapi_dir) =
             (directory.path().join("run/tunnel.sock"), directory.path().join("wireguard"));
-        let child = spawn_server(&control, &uapi_dir);
+        let child = spawn_server(by, &control, &uapi_dir);
         let tunnel = Self { child, control, uapi_dir, directory };
         wait_for("the tunnel", || client::ping(&tunnel.control).is_ok());
         tunnel
@@ -166,12 +181,14 @@ pub(crate) fn device(name: &str) -> DeviceName {
     name.parse().unwrap()
 }
 
-/// Starts the example `serve`, which `cargo test` builds beside the tests.
-pub(crate) fn spawn_server(control: &Path, uapi_dir: &Path) -> Child {
+/// Starts the example `serve`, which `cargo test` builds beside the tests; `by` is a program that starts it.
+pub(crate) fn spawn_server(by: &[&str], control: &Path, uapi_dir: &Path) -> Child {
     let tests = std::env::current_exe().unwrap();
     let server = tests.parent().unwrap().parent().unwrap().join("examples/serve");
     assert!(server.exists(), "{} is not built: cargo build -p sixfold-tunnel --examples", server.display());
-    Command::new(server).arg(control).arg(uapi_dir).stderr(Stdio::piped()).spawn().unwrap()
+    let words: Vec<&OsStr> = by.iter().map(OsStr::new).chain([server.as_os_str()]).collect();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).arg(control).arg(uapi_dir).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 /// Runs `wg`, which looks in /run/wireguard and nowhere else: in a mount namespace where that is `directory`.

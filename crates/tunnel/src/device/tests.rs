@@ -1,1 +1,0 @@
-//! Two devices joined in memory.

@@ -1,0 +1,173 @@
+//! Handshakes: who is heard, cookies under load, preshared keys, replays.
+
+use super::super::message::Kind;
+use super::super::{Endpoint, Reason};
+use super::world::{World, peer, public, secret};
+use crate::key::SecretKey;
+use crate::limiter::{INITIATIONS_PER_SECOND, INITIATIONS_PER_SOURCE};
+use crate::noise::{Gotatun, Noise as _};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Initiations to host `to`, each from another stranger, that know its public key and thus authenticate.
+fn strangers(world: &World, to: usize, count: u32) -> Vec<(Vec<u8>, SocketAddr)> {
+    let make = |number: u32| {
+        let key = SecretKey::from_bytes(std::array::from_fn(|at| (number >> (at % 4 * 8)) as u8 ^ 0x77));
+        let mut session = Gotatun::new(&key, world.now).session(&public(to), None, world.now);
+        let mut initiation = Vec::new();
+        assert!(session.initiate(world.now, &mut initiation));
+        (initiation, SocketAddr::from(([203, 0, 113, number as u8], 1 + number as u16)))
+    };
+    (0..count).map(make).collect()
+}
+
+#[test]
+fn a_flood_from_many_sources_calls_for_cookies_and_a_peer_with_one_gets_through() {
+    let mut world = World::star(2);
+    let limit = INITIATIONS_PER_SECOND;
+    let flood = strangers(&world, 1, limit + 50);
+    for (initiation, source) in &flood {
+        world.inject(1, initiation, *source);
+    }
+    assert_eq!(world.drops(1, Reason::NoPeer), u64::from(limit), "these were decrypted");
+    assert_eq!(world.drops(1, Reason::HandshakeLimited), 50, "these were not");
+    assert_eq!(world.count(1, Kind::Cookie), 50);
+    assert!(world.log.iter().filter(|sent| sent.is(1, Kind::Cookie)).all(|sent| sent.bytes.len() == 64));
+
+    world.send(0, 1);
+    assert_eq!(
+        (world.count(1, Kind::Cookie), world.count(1, Kind::Response)),
+        (51, 0),
+        "the peer is asked too"
+    );
+    assert_eq!(world.drops(0, Reason::NoSession), 0, "and keeps the cookie");
+
+    // The flood goes on until the peer tries again, 5 to 5.3 seconds later.
+    for _ in 0..22 {
+        world.wait(Duration::from_millis(250));
+        for (initiation, source) in strangers(&world, 1, limit / 2) {
+            world.inject(1, &initiation, source);
+        }
+    }
+    assert_eq!(world.count(0, Kind::Initiation), 2);
+    assert_eq!(world.count(1, Kind::Response), 1, "the second carries the cookie");
+    assert_eq!(world.hosts[1].received.len(), 1, "and what waited has passed");
+}
+
+#[test]
+fn a_cookie_is_worth_nothing_from_another_address() {
+    let mut world = World::star(2);
+    for (initiation, source) in strangers(&world, 1, INITIATIONS_PER_SECOND + 1) {
+        world.inject(1, &initiation, source);
+    }
+    world.send(0, 1);
+    world.cut = vec![0, 1];
+    world.wait(Duration::from_secs(6));
+    world.cut.clear();
+    for (initiation, source) in strangers(&world, 1, INITIATIONS_PER_SECOND + 1) {
+        world.inject(1, &initiation, source);
+    }
+    let retry = world.last(0, Kind::Initiation);
+    let limited = world.drops(1, Reason::HandshakeLimited);
+    world.inject(1, &retry.bytes, "203.0.113.9:9".parse().unwrap());
+    assert_eq!((world.drops(1, Reason::HandshakeLimited), world.count(1, Kind::Response)), (limited + 1, 0));
+    world.inject(1, &retry.bytes, world.hosts[0].address);
+    assert_eq!(world.count(1, Kind::Response), 1);
+}
+
+#[test]
+fn a_source_with_a_cookie_is_bounded_too() {
+    let mut world = World::star(2);
+    for (initiation, source) in strangers(&world, 1, INITIATIONS_PER_SECOND + 1) {
+        world.inject(1, &initiation, source);
+    }
+    world.send(0, 1);
+    world.cut = vec![0];
+    world.wait(Duration::from_millis(250));
+    // The retry after the cookie, again and again: a replay is refused only after it was admitted.
+    world.wait(Duration::from_secs(5));
+    let retry = world.last(0, Kind::Initiation);
+    for (initiation, source) in strangers(&world, 1, INITIATIONS_PER_SECOND + 1) {
+        world.inject(1, &initiation, source);
+    }
+    let before = world.drops(1, Reason::HandshakeLimited);
+    let source = world.hosts[0].address;
+    for _ in 0..INITIATIONS_PER_SOURCE + 7 {
+        world.inject(1, &retry.bytes, source);
+    }
+    assert_eq!(world.count(1, Kind::Response), 1);
+    assert_eq!(world.drops(1, Reason::Replayed), u64::from(INITIATIONS_PER_SOURCE) - 1);
+    assert_eq!(world.drops(1, Reason::HandshakeLimited), before + 7);
+}
+
+#[test]
+fn what_does_not_know_our_public_key_costs_no_handshake() {
+    let mut world = World::star(2);
+    let (mut initiation, source) = strangers(&world, 1, 1).remove(0);
+    initiation[40] ^= 1;
+    for _ in 0..500 {
+        world.inject(1, &initiation, source);
+    }
+    assert_eq!(world.drops(1, Reason::Forged), 500);
+    assert!(world.log.is_empty(), "not even a cookie");
+    world.send(0, 1);
+    assert_eq!(world.hosts[1].received.len(), 1, "and does not bring the device under load");
+}
+
+#[test]
+fn a_replayed_initiation_is_dropped_and_moves_no_endpoint() {
+    let mut world = World::star(2);
+    world.send(0, 1);
+    let initiation = world.last(0, Kind::Initiation);
+    world.inject(1, &initiation.bytes, "203.0.113.9:9".parse().unwrap());
+    assert_eq!((world.drops(1, Reason::Replayed), world.count(1, Kind::Response)), (1, 1));
+    assert_eq!(world.endpoint(1), Some(world.hosts[0].address));
+}
+
+#[test]
+fn a_replayed_response_is_dropped() {
+    let mut world = World::star(2);
+    world.send(0, 1);
+    let response = world.last(1, Kind::Response);
+    let source = world.hosts[1].address;
+    world.inject(0, &response.bytes, source);
+    assert_eq!(world.drops(0, Reason::NoSession), 1);
+    world.send(0, 1);
+    assert_eq!(world.hosts[1].received.len(), 2);
+}
+
+#[test]
+fn an_answered_handshake_counts_once_it_is_confirmed() {
+    let mut world = World::star(2);
+    world.cut = vec![1];
+    world.send(0, 1);
+    let initiation = world.last(0, Kind::Initiation);
+    let mut actions = Vec::new();
+    let from = Endpoint::from(world.hosts[0].address);
+    world.hosts[1].device.datagram_from_udp(&initiation.bytes, from, world.now, &mut actions);
+    assert_eq!(actions.len(), 1);
+    assert_eq!(world.handshake_age(1), None);
+
+    let mut world = World::star(2);
+    world.send(0, 1);
+    world.wait(Duration::from_secs(3));
+    assert_eq!(world.handshake_age(0), Some(Duration::from_secs(3)));
+    assert_eq!(world.handshake_age(1), Some(Duration::from_secs(3)));
+}
+
+#[test]
+fn a_preshared_key_must_be_the_same() {
+    let mut world = World::star(2);
+    let mut with_key = peer(1);
+    with_key.preshared_key = Some(secret(8));
+    world.configure_peer(0, with_key);
+    world.send(0, 1);
+    assert!(world.hosts[1].received.is_empty());
+    assert_eq!(world.drops(0, Reason::Forged), 1, "the response does not authenticate");
+
+    let mut with_key = peer(0);
+    with_key.preshared_key = Some(secret(8));
+    world.configure_peer(1, with_key);
+    world.wait(Duration::from_secs(6));
+    assert_eq!(world.hosts[1].received.len(), 1);
+}

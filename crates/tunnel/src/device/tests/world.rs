@@ -1,0 +1,209 @@
+//! Devices joined in memory, with a clock that the test turns. Every datagram that was sent is on record. A test
+//! that turns the clock makes one world only: on one thread the clock never goes back.
+
+use super::super::message::{Kind, kind};
+use super::super::{Action, Device, Endpoint, Reason, TICK};
+use crate::key::{PublicKey, SecretKey};
+use crate::noise::{Gotatun, Noise as _};
+use crate::uapi::{SetDevice, SetPeer};
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+pub(super) const MTU: u16 = 1420;
+
+pub(super) struct Host {
+    pub(super) device: Device,
+    pub(super) address: SocketAddr,
+    /// What reached its TUN.
+    pub(super) received: Vec<Vec<u8>>,
+}
+
+/// A datagram on record.
+#[derive(Debug, Clone)]
+pub(super) struct Sent {
+    pub(super) at: Duration,
+    pub(super) from: usize,
+    pub(super) to: SocketAddr,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Sent {
+    pub(super) fn is(&self, from: usize, wanted: Kind) -> bool {
+        self.from == from && kind(&self.bytes) == Some(wanted)
+    }
+
+    pub(super) fn is_keepalive(&self, from: usize) -> bool {
+        self.is(from, Kind::Data) && self.bytes.len() == 32
+    }
+}
+
+pub(super) struct World {
+    pub(super) hosts: Vec<Host>,
+    pub(super) now: Duration,
+    pub(super) log: Vec<Sent>,
+    /// Datagrams to and from a host in here are lost.
+    pub(super) cut: Vec<usize>,
+    wire: VecDeque<Sent>,
+}
+
+impl World {
+    /// Hosts 0.. with keys, at 192.0.2.(10+i):1000, that own 2001:db8:i::/48 and 198.51.100.i/32 inside; the first
+    /// is a peer of every other, and knows their endpoints but not they its own.
+    pub(super) fn star(hosts: usize) -> Self {
+        let now = Duration::from_secs(1000);
+        let mut world =
+            Self { hosts: Vec::new(), now, log: Vec::new(), cut: Vec::new(), wire: VecDeque::new() };
+        for number in 0..hosts {
+            let address = SocketAddr::from(([192, 0, 2, 10 + number as u8], 1000));
+            let mut device = Device::new(1000, MTU);
+            let set = SetDevice { private_key: Some(secret(number)), ..SetDevice::default() };
+            device.configure(set, now).unwrap();
+            world.hosts.push(Host { device, address, received: Vec::new() });
+        }
+        for number in 1..hosts {
+            let endpoint = Some(world.hosts[number].address);
+            world.configure_peer(0, SetPeer { endpoint, ..peer(number) });
+            world.configure_peer(number, peer(0));
+        }
+        world
+    }
+
+    /// Two hosts that have completed a handshake, begun by the first.
+    pub(super) fn pair() -> Self {
+        let mut world = Self::star(2);
+        world.send(0, 1);
+        assert_eq!(world.hosts[1].received.len(), 1);
+        world.log.clear();
+        world.hosts[1].received.clear();
+        world
+    }
+
+    pub(super) fn configure_peer(&mut self, host: usize, peer: SetPeer) {
+        let set = SetDevice { peers: vec![peer], ..SetDevice::default() };
+        self.hosts[host].device.configure(set, self.now).unwrap();
+    }
+
+    /// Host `from` sends an IPv6 packet to host `to`, and the wires run dry.
+    pub(super) fn send(&mut self, from: usize, to: usize) {
+        self.send_packet(from, &packet(from, to, 100));
+    }
+
+    pub(super) fn send_packet(&mut self, from: usize, packet: &[u8]) {
+        let mut actions = Vec::new();
+        self.hosts[from].device.packet_from_tun(packet, self.now, &mut actions);
+        self.perform(from, actions);
+        self.run();
+    }
+
+    /// Puts a datagram on the wire to host `to` as if it came from `source`.
+    pub(super) fn inject(&mut self, to: usize, bytes: &[u8], source: SocketAddr) {
+        let mut actions = Vec::new();
+        let endpoint = Endpoint::from(source);
+        self.hosts[to].device.datagram_from_udp(bytes, endpoint, self.now, &mut actions);
+        self.perform(to, actions);
+        self.run();
+    }
+
+    /// Lets time go by, with all ticks and what they lead to.
+    pub(super) fn wait(&mut self, span: Duration) {
+        let end = self.now + span;
+        while self.now < end {
+            self.now = (self.now + TICK).min(end);
+            for host in 0..self.hosts.len() {
+                let mut actions = Vec::new();
+                self.hosts[host].device.tick(self.now, &mut actions);
+                self.perform(host, actions);
+            }
+            self.run();
+        }
+    }
+
+    fn perform(&mut self, from: usize, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::ToTun(packet) => self.hosts[from].received.push(packet),
+                Action::ToUdp(bytes, to) => {
+                    let sent = Sent { at: self.now, from, to: to.remote, bytes };
+                    self.log.push(sent.clone());
+                    self.wire.push_back(sent);
+                }
+            }
+        }
+    }
+
+    fn run(&mut self) {
+        while let Some(sent) = self.wire.pop_front() {
+            let to = self.hosts.iter().position(|host| host.address == sent.to);
+            let Some(to) = to.filter(|to| ![*to, sent.from].iter().any(|end| self.cut.contains(end))) else {
+                continue;
+            };
+            let mut actions = Vec::new();
+            let source = Endpoint::from(self.hosts[sent.from].address);
+            self.hosts[to].device.datagram_from_udp(&sent.bytes, source, self.now, &mut actions);
+            self.perform(to, actions);
+        }
+    }
+
+    pub(super) fn count(&self, from: usize, wanted: Kind) -> usize {
+        self.log.iter().filter(|sent| sent.is(from, wanted)).count()
+    }
+
+    pub(super) fn last(&self, from: usize, wanted: Kind) -> Sent {
+        self.log.iter().rfind(|sent| sent.is(from, wanted)).unwrap().clone()
+    }
+
+    /// Drops of a device for `reason`.
+    pub(super) fn drops(&self, host: usize, reason: Reason) -> u64 {
+        self.hosts[host].device.counters().1.get(reason)
+    }
+
+    pub(super) fn endpoint(&self, host: usize) -> Option<SocketAddr> {
+        self.hosts[host].device.state(self.now, self.now).peers[0].endpoint
+    }
+
+    /// Age of the last handshake with the first peer.
+    pub(super) fn handshake_age(&self, host: usize) -> Option<Duration> {
+        let last = self.hosts[host].device.state(self.now, self.now).peers[0].last_handshake;
+        last.map(|then| self.now - then)
+    }
+}
+
+pub(super) fn secret(number: usize) -> SecretKey {
+    SecretKey::from_bytes(std::array::from_fn(|at| (number * 31 + at * 7 + 1) as u8))
+}
+
+pub(super) fn public(number: usize) -> PublicKey {
+    Gotatun::new(&secret(number), Duration::ZERO).public_key()
+}
+
+/// Host `number` as a peer, with the prefixes it owns.
+pub(super) fn peer(number: usize) -> SetPeer {
+    let prefixes = [format!("2001:db8:{number}::/48"), format!("198.51.100.{number}/32")];
+    let allowed_ips = prefixes.iter().map(|prefix| (prefix.parse().unwrap(), true)).collect();
+    SetPeer { allowed_ips, ..SetPeer::new(public(number)) }
+}
+
+pub(super) fn inner(number: usize) -> IpAddr {
+    format!("2001:db8:{number}::1").parse().unwrap()
+}
+
+/// An IPv6 packet of `length` bytes from one host's inside to another's.
+pub(super) fn packet(from: usize, to: usize, length: usize) -> Vec<u8> {
+    let [IpAddr::V6(source), IpAddr::V6(destination)] = [inner(from), inner(to)] else { unreachable!() };
+    let mut packet = vec![0x5a; length];
+    packet[..4].copy_from_slice(&[0x60, 0, 0, 0]);
+    packet[4..6].copy_from_slice(&(length as u16 - 40).to_be_bytes());
+    packet[8..24].copy_from_slice(&source.octets());
+    packet[24..40].copy_from_slice(&destination.octets());
+    packet
+}
+
+/// An IPv4 packet of `length` bytes.
+pub(super) fn packet_v4(from: usize, to: usize, length: usize) -> Vec<u8> {
+    let mut packet = vec![0xa5; length];
+    packet[0] = 0x45;
+    packet[2..4].copy_from_slice(&(length as u16).to_be_bytes());
+    packet[12..20].copy_from_slice(&[198, 51, 100, from as u8, 198, 51, 100, to as u8]);
+    packet
+}

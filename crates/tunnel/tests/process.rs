@@ -1,0 +1,134 @@
+//! The process: its control socket, its configuration sockets, many peers. Needs root for TUNs.
+
+mod support;
+
+use sixfold_tunnel::client::{self, ClientError};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use support::*;
+
+#[test]
+fn ping_tells_version_and_process() {
+    let tunnel = Tunnel::start();
+    let alive = client::ping(&tunnel.control).unwrap();
+    assert_eq!((alive.version.as_str(), alive.pid), (env!("CARGO_PKG_VERSION"), tunnel.child.id()));
+    assert_eq!(client::list(&tunnel.control).unwrap(), []);
+}
+
+#[test]
+fn sockets_are_their_owners_alone() {
+    let tunnel = Tunnel::start();
+    let inner = Namespace::new("pa");
+    tunnel.add("wg-pa", &inner, &inner, 51820);
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&tunnel.control), 0o600);
+    assert_eq!(mode(&tunnel.uapi_dir.join("wg-pa.sock")), 0o600);
+    assert_eq!(mode(&tunnel.uapi_dir), 0o700);
+}
+
+#[test]
+fn a_second_process_is_refused_and_a_dead_ones_sockets_are_replaced() {
+    let mut tunnel = Tunnel::start();
+    let second = spawn_server(&[], &tunnel.control, &tunnel.uapi_dir).wait_with_output().unwrap();
+    assert_eq!(second.status.code(), Some(3));
+    let words = String::from_utf8_lossy(&second.stderr);
+    assert!(words.contains("already running: ") && words.contains("end the running tunnel first"), "{words}");
+
+    let inner = Namespace::new("pb");
+    tunnel.add("wg-pb", &inner, &inner, 51820);
+    tunnel.child.kill().unwrap();
+    tunnel.child.wait().unwrap();
+    assert!(tunnel.control.exists());
+    assert!(matches!(client::ping(&tunnel.control), Err(ClientError::NoTunnel { .. })));
+    tunnel.child = spawn_server(&[], &tunnel.control, &tunnel.uapi_dir);
+    wait_for("the successor", || client::ping(&tunnel.control).is_ok());
+    tunnel.add("wg-pb", &inner, &inner, 51820);
+    tunnel.assert_wg(&["show", "wg-pb"]);
+}
+
+#[test]
+fn wrong_descriptors_are_refused_with_words() {
+    let tunnel = Tunnel::start();
+    let inner = Namespace::new("pc");
+    let tun = inner.inside(|| open_tun("wg-pc"));
+    let udp = inner.inside(|| std::net::UdpSocket::bind(("::", 51820)).unwrap());
+    let udp_v4 = inner.inside(|| std::net::UdpSocket::bind(("0.0.0.0", 51821)).unwrap());
+    let tcp = inner.inside(|| std::net::TcpListener::bind(("::", 51822)).unwrap());
+    for (second, words) in [
+        (udp_v4.as_fd(), "descriptor cannot be used as UDP socket"),
+        (tcp.as_fd(), "descriptor cannot be used as UDP socket"),
+        (tun.as_fd(), "descriptor cannot be used as UDP socket"),
+    ] {
+        let refused = client::add(&tunnel.control, &device("wg-pc"), MTU, tun.as_fd(), second).unwrap_err();
+        assert!(refused.to_string().contains(words), "{refused}");
+    }
+    assert_eq!(client::list(&tunnel.control).unwrap(), []);
+    let missing = client::status(&tunnel.control, &device("wg-pc")).unwrap_err();
+    assert_eq!(missing.to_string(), "tunnel refused: no device wg-pc");
+    client::add(&tunnel.control, &device("wg-pc"), MTU, tun.as_fd(), udp.as_fd()).unwrap();
+}
+
+#[test]
+fn a_thousand_peers_are_set_shown_and_told_in_pages() {
+    const PEERS: u32 = 1000;
+    let tunnel = Tunnel::start();
+    let inner = Namespace::new("pd");
+    tunnel.add("wg-pd", &inner, &inner, 51820);
+    let mut text = format!("[Interface]\nPrivateKey = {}\n", key_pair()[0]);
+    for number in 0..PEERS {
+        let key = sixfold_tunnel::key::PublicKey::from_bytes(std::array::from_fn(|at| {
+            (number >> (at % 2 * 8)) as u8
+        }));
+        write!(text, "[Peer]\nPublicKey = {key}\nAllowedIPs = 2001:db8:{number:x}::/48\n").unwrap();
+    }
+    let file = tunnel.file("many.conf", &text);
+    tunnel.assert_wg(&["setconf", "wg-pd", &file]);
+    assert_eq!(tunnel.assert_wg(&["show", "wg-pd", "peers"]).lines().count(), PEERS as usize);
+    assert_eq!(tunnel.assert_wg(&["show", "wg-pd", "allowed-ips"]).lines().count(), PEERS as usize);
+    let status = client::status(&tunnel.control, &device("wg-pd")).unwrap();
+    let keys: BTreeSet<_> = status.peers.iter().map(|peer| peer.public_key).collect();
+    assert_eq!((status.peers.len(), keys.len()), (PEERS as usize, PEERS as usize));
+}
+
+#[test]
+fn one_connection_may_carry_requests_in_pieces_and_one_after_the_other() {
+    let tunnel = Tunnel::start();
+    let inner = Namespace::new("pe");
+    tunnel.add("wg-pe", &inner, &inner, 51820);
+    let mut stream = UnixStream::connect(tunnel.uapi_dir.join("wg-pe.sock")).unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+    for piece in ["se", "t=1\nlisten_port=51820\n", "\nset=1\nfwmark=x\n\nget=", "1\n", "\n"] {
+        stream.write_all(piece.as_bytes()).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let expected = "errno=0\n\nerrno=-22\n\nlisten_port=51820\nerrno=0\n\n";
+    let mut answer = vec![0; expected.len()];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(String::from_utf8(answer).unwrap(), expected);
+}
+
+#[test]
+fn no_private_key_reaches_status_or_log() {
+    let mut tunnel = Tunnel::start();
+    let inner = Namespace::new("pf");
+    tunnel.add("wg-pf", &inner, &inner, 51820);
+    let key = sixfold_tunnel::key::SecretKey::from_bytes([0x5c; 32]);
+    let mut stream = UnixStream::connect(tunnel.uapi_dir.join("wg-pf.sock")).unwrap();
+    for request in ["", "unknown=1\n"] {
+        let request = format!("set=1\nprivate_key={}\n{request}\n", key.to_hex().as_str());
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = [0; 64];
+        let _ = stream.read(&mut answer).unwrap();
+    }
+    let status = client::status(&tunnel.control, &device("wg-pf")).unwrap();
+    assert!(status.public_key.is_some());
+    assert!(!format!("{status:?} {}", status.head()).contains("XFxc"), "base64 of the private key");
+    tunnel.child.kill().unwrap();
+    let mut words = String::new();
+    tunnel.child.stderr.take().unwrap().read_to_string(&mut words).unwrap();
+    assert!(!words.contains("5c5c") && !words.contains("XFxc"), "{words}");
+}
