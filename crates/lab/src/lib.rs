@@ -1,1 +1,3 @@
-//! sixfold-lab
+//! A whole farm on one machine, out of network namespaces.
+
+pub mod files;

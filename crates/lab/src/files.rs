@@ -1,0 +1,151 @@
+//! A folder of farm and network files, read into a world.
+//!
+//! Owns: finding the files and reading them, each with a limit. Must not judge what they say: `core::spec` does, and
+//! lists everything that is wrong with all of them.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use sixfold_core::limit;
+use sixfold_core::model::World;
+use sixfold_core::spec::{self, Problems};
+
+/// Why a folder gives no world.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The folder cannot be listed.
+    #[error("cannot list {path}", path = path.display())]
+    List {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The folder holds no farm or network file.
+    #[error("no *.toml file in {path}", path = path.display())]
+    Empty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {path}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// What the files say is not valid.
+    #[error("{path} has {count} problem{plural}", path = path.display(), count = problems.len(), plural = if problems.len() == 1 { "" } else { "s" })]
+    Invalid {
+        /// The folder.
+        path: PathBuf,
+        /// All of them, each with its file, line and hint.
+        #[source]
+        problems: Problems,
+    },
+}
+
+impl LoadError {
+    /// What a person can do about it; each problem of [`LoadError::Invalid`] has a hint of its own.
+    #[must_use]
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::List { .. } => Some("name a folder, as examples/first-farm"),
+            Self::Empty { .. } => Some("a folder has a farm file and network files, all named *.toml"),
+            Self::Read { .. } | Self::Invalid { .. } => None,
+        }
+    }
+
+    /// Whether the files are at fault, and not the system they are on.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Invalid { .. } | Self::Empty { .. })
+    }
+}
+
+/// Reads every `*.toml` of a folder, sorted by name, into one world. Files whose name begins with a dot are not read.
+///
+/// # Errors
+/// The first file that cannot be read, or everything wrong with what they say.
+pub fn load(dir: &Path) -> Result<World, LoadError> {
+    let paths = list(dir).map_err(|source| LoadError::List { path: dir.to_owned(), source })?;
+    if paths.is_empty() {
+        return Err(LoadError::Empty { path: dir.to_owned() });
+    }
+    let files = paths.into_iter().map(|path| match read(&path) {
+        Ok(text) => Ok((path.display().to_string(), text)),
+        Err(source) => Err(LoadError::Read { path, source }),
+    });
+    let files: Vec<_> = files.collect::<Result<_, _>>()?;
+    spec::parse_all(&files).map_err(|problems| LoadError::Invalid { path: dir.to_owned(), problems })
+}
+
+fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        if !hidden && entry.path().extension().is_some_and(|end| end == "toml") {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// One byte past the limit is enough for the parser to refuse it by its size.
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(limit::FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(error: &LoadError) -> String {
+        let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+        format!("{error}: {cause}")
+    }
+
+    #[test]
+    fn the_examples_are_valid() {
+        for (name, nodes) in [("first-farm", 3), ("two-farms", 4)] {
+            let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name);
+            let world = load(&dir).unwrap_or_else(|error| panic!("{name}: {}", words(&error)));
+            assert_eq!(world.nodes().count(), nodes, "{name}");
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_every_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let none = load(dir.path()).unwrap_err();
+        assert!(matches!(none, LoadError::Empty { .. }) && none.hint().is_some());
+        fs::write(dir.path().join("a.toml"), "farm = 1\n").unwrap();
+        fs::write(dir.path().join("b.toml"), "nonsense = 1\n").unwrap();
+        fs::write(dir.path().join(".c.toml"), "not read").unwrap();
+        fs::write(dir.path().join("notes.txt"), "not read").unwrap();
+        let error = load(dir.path()).unwrap_err();
+        let LoadError::Invalid { problems, .. } = &error else { panic!("{}", words(&error)) };
+        let files: Vec<_> = problems.iter().map(|problem| problem.file.rsplit('/').next().unwrap()).collect();
+        assert_eq!(files, ["a.toml", "b.toml"]);
+    }
+
+    #[test]
+    fn a_file_too_long_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a.toml"), "#".repeat(limit::FILE_BYTES_MAX + 100)).unwrap();
+        let error = load(dir.path()).unwrap_err();
+        assert!(words(&error).contains("is longer than"), "{}", words(&error));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_the_systems_fault() {
+        let error = load(Path::new("/nonexistent")).unwrap_err();
+        assert!(matches!(error, LoadError::List { .. }) && !error.is_refusal());
+    }
+}
