@@ -2,7 +2,6 @@
 
 mod vectors;
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::Ipv6Net;
@@ -19,81 +18,115 @@ fn indices() -> impl Iterator<Item = PrefixIndex> {
     (0..=u16::MAX).filter_map(|i| PrefixIndex::new(i).ok())
 }
 
+/// Panics if two of the values are alike.
+fn all_differ<T: Ord + std::fmt::Debug>(mut values: Vec<T>) {
+    values.sort_unstable();
+    for pair in values.windows(2) {
+        assert_ne!(pair[0], pair[1]);
+    }
+}
+
 #[test]
 fn fifteen_slots_hold_61184_prefixes() {
     assert_eq!(indices().count(), 61_184);
     let by_slot: Vec<_> = ExitSlot::all().map(|slot| PrefixIndex::of_slot(slot).count()).collect();
     assert_eq!(by_slot, [vec![4096; 14], vec![3840]].concat());
-    assert!(indices().all(|i| PrefixIndex::of_slot(i.slot()).any(|other| other == i)));
+    let of_slots =
+        ExitSlot::all().flat_map(|slot| PrefixIndex::of_slot(slot).map(move |index| (index, slot)));
+    assert!(of_slots.eq(indices().map(|index| (index, index.slot()))));
 }
 
 /// Every name and address that a namespace, a node or the Internet could see next to another one of the same kind.
 #[test]
 fn no_two_resources_share_a_name_or_an_address() {
-    let (mut links, mut namespaces, mut prefixes) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let (mut links, mut namespaces, mut prefixes) = (Vec::new(), Vec::new(), Vec::new());
     for (prefix, n) in [("2001:db8:a::/48", 1), ("2001:db8:b::/48", 2), ("2001:db8:c::/48", 65_535)] {
         let allocation = allocation(prefix, n);
-        let (mut locals, mut addresses_v4, mut macs) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        assert!(locals.insert(UPSTREAM) && addresses_v4.insert(GATEWAY_LOOPBACK_V4));
-        for slot in ExitSlot::all() {
-            let gateway = Gateway::derive(&allocation, slot);
-            assert!(links.insert(gateway.public) && namespaces.insert(gateway.netns));
-            assert!(locals.insert(gateway.public_link_local.addr()), "{}", gateway.public_link_local);
-            assert!(macs.insert(gateway.public_mac), "{}", gateway.public_mac);
+        let (mut locals, mut addresses_v4, mut macs) =
+            (vec![UPSTREAM], vec![GATEWAY_LOOPBACK_V4], Vec::new());
+        for gateway in ExitSlot::all().map(|slot| Gateway::derive(&allocation, slot)) {
+            links.push(gateway.public);
+            namespaces.push(gateway.netns);
+            locals.push(gateway.public_link_local.addr());
+            macs.push(gateway.public_mac);
             assert!(allocation.segment().contains(&gateway.public_address));
         }
         for index in indices() {
             let r = Resource::derive(&allocation, index);
-            for link in [r.wireguard, r.bridge, r.local, r.exit_public, r.to_exit] {
-                assert!(links.insert(link), "{link}");
-            }
-            assert!(namespaces.insert(r.netns) && prefixes.insert(r.prefix));
-            for local in [r.wireguard_address, r.exit_public_address, r.to_exit_address] {
-                assert!(locals.insert(local.addr()), "{local}");
-            }
-            assert!(macs.insert(r.to_exit_mac) && macs.insert(r.exit_public_mac));
-            assert!(addresses_v4.insert(r.local_address_v4) && addresses_v4.insert(r.exit_loopback_v4));
+            links.extend([r.wireguard, r.bridge, r.local, r.exit_public, r.to_exit]);
+            namespaces.push(r.netns);
+            prefixes.push(r.prefix);
+            locals.extend(
+                [r.wireguard_address, r.exit_public_address, r.to_exit_address].map(|net| net.addr()),
+            );
+            macs.extend([r.to_exit_mac, r.exit_public_mac]);
+            addresses_v4.extend([r.local_address_v4, r.exit_loopback_v4]);
             assert!(!r.prefix_v4.contains(&r.exit_loopback_v4), "{index}");
             assert_eq!(allocation.index_of(r.local_address), Some(index));
             assert!(
                 allocation.slice(index.slot()).contains(&r.prefix) && !allocation.zero().contains(&r.prefix)
             );
         }
+        all_differ(locals);
+        all_differ(addresses_v4);
+        all_differ(macs);
     }
+    all_differ(links);
+    all_differ(namespaces);
+    all_differ(prefixes);
 }
 
 #[test]
 fn no_two_workloads_share_an_address_a_mac_or_a_namespace() {
     let allocation = allocation("2001:db8:a::/48", 65_535);
-    let (mut addresses, mut macs, mut namespaces) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    let numbers = || WorkloadNumber::all();
-    for index in indices().filter(|i| i.low() % 17 == 0) {
+    let (mut addresses, mut macs, mut namespaces) = (Vec::<IpAddr>::new(), Vec::new(), Vec::new());
+    for index in indices().filter(|i| [0, 1, 0x7f, 0xff].contains(&i.low())) {
         let resource = Resource::derive(&allocation, index);
-        assert!(addresses.insert(IpAddr::from(resource.local_address)));
-        assert!(addresses.insert(IpAddr::from(resource.local_address_v4)));
-        for k in numbers() {
-            let w = Workload::derive(&allocation, index, k);
-            assert!(addresses.insert(w.address.into()) && addresses.insert(w.address_v4.into()));
-            assert!(macs.insert(w.near_mac) && macs.insert(w.far_mac) && namespaces.insert(w.netns));
+        addresses.extend([IpAddr::from(resource.local_address), resource.local_address_v4.into()]);
+        macs.extend([resource.to_exit_mac, resource.exit_public_mac]);
+        for w in WorkloadNumber::all().map(|k| Workload::derive(&allocation, index, k)) {
+            addresses.extend([IpAddr::from(w.address), w.address_v4.into()]);
+            macs.extend([w.near_mac, w.far_mac]);
+            namespaces.push(w.netns);
             assert!(resource.prefix.contains(&w.address) && resource.prefix_v4.contains(&w.address_v4));
         }
     }
+    all_differ(addresses);
+    all_differ(macs);
+    all_differ(namespaces);
 }
 
 /// Two allocations may share a segment: there the gateways' link-local addresses and MACs differ for every (slot, n).
 #[test]
 fn gateways_of_all_allocations_can_share_a_segment() {
-    let mut seen = BTreeSet::new();
+    let prefix = "2001:db8:a::/48".parse().unwrap();
+    let (mut addresses, mut macs) = (vec![UPSTREAM], Vec::new());
     for n in AllocationNumber::all() {
-        let allocation = Allocation::new("2001:db8:a::/48".parse().unwrap(), n).unwrap();
-        for slot in ExitSlot::all() {
-            let gateway = Gateway::derive(&allocation, slot);
-            assert_ne!(gateway.public_link_local.addr(), UPSTREAM);
-            assert!(seen.insert((gateway.public_link_local, gateway.public_mac)));
+        let allocation = Allocation::new(prefix, n).unwrap();
+        for gateway in ExitSlot::all().map(|slot| Gateway::derive(&allocation, slot)) {
+            addresses.push(gateway.public_link_local.addr());
+            macs.push(gateway.public_mac);
         }
     }
-    let (addresses, macs): (BTreeSet<_>, BTreeSet<_>) = seen.iter().copied().unzip();
-    assert_eq!((addresses.len(), macs.len()), (15 * 65_535, 15 * 65_535));
+    assert_eq!(macs.len(), 15 * 65_535);
+    all_differ(addresses);
+    all_differ(macs);
+}
+
+/// What needs no number is the same as what is derived with one.
+#[test]
+fn a_slot_looks_the_same_before_its_allocation_has_a_number() {
+    let allocation = allocation("2001:db8:a::/48", 7);
+    for slot in ExitSlot::all() {
+        let gateway = Gateway::derive(&allocation, slot);
+        assert_eq!(Gateway::slice_in(allocation.whole(), slot), gateway.slice);
+        assert_eq!(Gateway::address_in(allocation.whole(), slot), gateway.public_address);
+        assert_eq!(
+            PrefixIndex::of_slot(slot).next().map(|i| allocation.prefix(i).network()),
+            Some(gateway.slice.network())
+        );
+    }
+    assert_eq!(Gateway::router_in(allocation.whole()).to_string(), "2001:db8:a::1/64");
 }
 
 #[test]

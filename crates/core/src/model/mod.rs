@@ -15,6 +15,8 @@ mod network;
 mod node;
 mod snapshot;
 mod status;
+#[cfg(test)]
+mod tests;
 mod world;
 
 pub use farm::{Farm, FarmDraft, Slot, SlotDraft, SlotKey, SlotKeyError, Upstream};

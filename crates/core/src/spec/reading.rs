@@ -3,6 +3,7 @@
 //! Owns: the reading of names, addresses and numbers, and the lines of what was read. Must not know which fields there
 //! are (`farm` and `network` do).
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
@@ -62,22 +63,22 @@ impl Reading {
     }
 
     /// Notes where something stands and reads it.
-    pub(super) fn read<S, T>(
+    pub(super) fn read<S: Borrow<Q>, Q: ?Sized, T>(
         &mut self,
         place: Place,
         said: &Spanned<S>,
-        with: impl FnOnce(&'static str, &S) -> Result<T, ProblemKind>,
+        with: impl FnOnce(&'static str, &Q) -> Result<T, ProblemKind>,
     ) -> Option<T> {
         self.mark(place, said);
-        with(place.field, said.get_ref()).map_err(|what| self.refuse(place, what)).ok()
+        with(place.field, said.get_ref().borrow()).map_err(|what| self.refuse(place, what)).ok()
     }
 
     /// Reads what may be left out.
-    pub(super) fn read_if<S, T>(
+    pub(super) fn read_if<S: Borrow<Q>, Q: ?Sized, T>(
         &mut self,
         place: Place,
         said: Option<&Spanned<S>>,
-        with: impl FnOnce(&'static str, &S) -> Result<T, ProblemKind>,
+        with: impl FnOnce(&'static str, &Q) -> Result<T, ProblemKind>,
     ) -> Option<T> {
         said.and_then(|said| self.read(place, said, with))
     }
@@ -88,7 +89,7 @@ impl Reading {
         item: Item,
         field: &'static str,
         said: &[Text],
-        with: impl Fn(&'static str, &String) -> Result<T, ProblemKind>,
+        with: impl Fn(&'static str, &str) -> Result<T, ProblemKind>,
     ) -> Vec<T> {
         let mut read = Vec::new();
         for text in said {
@@ -134,18 +135,18 @@ impl Reading {
 }
 
 /// Reads a name: a farm's, node's, tenant's, network's or workload's.
-pub(super) fn name<T: From<Label>>(field: &'static str, text: &String) -> Result<T, ProblemKind> {
-    let label = Label::try_from(text.as_str());
+pub(super) fn name<T: From<Label>>(field: &'static str, text: &str) -> Result<T, ProblemKind> {
+    let label = Label::try_from(text);
     label.map(T::from).map_err(|source| ProblemKind::Name { field, text: shown(text), source })
 }
 
 /// Reads a link's name.
-pub(super) fn link(field: &'static str, text: &String) -> Result<IfName, ProblemKind> {
+pub(super) fn link(field: &'static str, text: &str) -> Result<IfName, ProblemKind> {
     text.parse().map_err(|source| ProblemKind::Link { field, text: shown(text), source })
 }
 
 /// Reads an address or a prefix.
-pub(super) fn net<T: FromStr>(wanted: Wanted) -> impl Fn(&'static str, &String) -> Result<T, ProblemKind> {
+pub(super) fn net<T: FromStr>(wanted: Wanted) -> impl Fn(&'static str, &str) -> Result<T, ProblemKind> {
     move |field, text| text.parse().map_err(|_| ProblemKind::NotA { field, text: shown(text), wanted })
 }
 
@@ -153,10 +154,10 @@ pub(super) fn net<T: FromStr>(wanted: Wanted) -> impl Fn(&'static str, &String) 
 pub(super) fn word<T: Copy>(
     known: &'static [&'static str],
     values: &[T],
-) -> impl Fn(&'static str, &String) -> Result<T, ProblemKind> {
+) -> impl Fn(&'static str, &str) -> Result<T, ProblemKind> {
     debug_assert_eq!(known.len(), values.len());
     move |field, text| {
-        let at = known.iter().position(|word| word == text);
+        let at = known.iter().position(|word| *word == text);
         let value = at.and_then(|at| values.get(at)).copied();
         value.ok_or_else(|| ProblemKind::Word { field, text: shown(text), known })
     }

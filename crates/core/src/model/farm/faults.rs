@@ -28,16 +28,13 @@ impl FarmDraft {
 
     fn too_many(&self) -> Vec<Found> {
         let lists = [
-            ("allocations", self.allocations.len(), limit::ALLOCATIONS_PER_FARM),
-            ("management", self.management.len(), limit::MANAGEMENT_PER_FARM),
-            ("nodes", self.nodes.len(), limit::NODES_PER_FARM),
-            ("slots", self.slots.len(), limit::SLOTS_PER_FARM),
+            ("allocations", "allocations", self.allocations.len(), limit::ALLOCATIONS_PER_FARM),
+            ("management", "management prefixes", self.management.len(), limit::MANAGEMENT_PER_FARM),
+            ("", "nodes", self.nodes.len(), limit::NODES_PER_FARM),
+            ("", "slots", self.slots.len(), limit::SLOTS_PER_FARM),
         ];
-        let place = |what| Item::Whole.field(if matches!(what, "nodes" | "slots") { "" } else { what });
-        lists
-            .into_iter()
-            .filter_map(|(what, count, most)| fault::too_many(place(what), what, count, most))
-            .collect()
+        let over = |(field, what, count, most)| fault::too_many(Item::Whole.field(field), what, count, most);
+        lists.into_iter().filter_map(over).collect()
     }
 
     fn allocation_faults(&self) -> Vec<Found> {
