@@ -1,5 +1,7 @@
 //! The table as we write it, as nft shows it, and as we read it back. Needs root and nft.
 
+#![allow(clippy::unwrap_used)] // a test's unwrap is its assertion
+
 mod nft_ground;
 
 use nft_ground::*;

@@ -254,3 +254,6 @@ pub(super) fn hook_number(point: HookPoint) -> Option<u32> {
         HookPoint::Nowhere => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;

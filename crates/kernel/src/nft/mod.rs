@@ -37,7 +37,7 @@ pub use rule::{COMMENT_BYTES_MAX, decode, encode};
 pub use socket::NftSocket;
 
 /// How often something is tried against a ruleset that others keep changing.
-const ATTEMPTS: usize = 16;
+const ATTEMPTS: usize = 32;
 
 /// What a rule has counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -15,8 +15,8 @@ use super::{action, condition};
 /// `NFTNL_UDATA_RULE_COMMENT`
 const COMMENT: u8 = 0;
 
-/// Bytes of a comment that its one-byte length, which counts the closing zero, has room for.
-pub const COMMENT_BYTES_MAX: usize = 254;
+/// Bytes of a comment: a rule has 256 of user data, of which type, length and closing zero take three.
+pub const COMMENT_BYTES_MAX: usize = 253;
 
 /// Bytes of the expressions of a rule.
 #[must_use]

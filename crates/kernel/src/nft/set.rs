@@ -200,3 +200,6 @@ fn before(address: &[u8]) -> Option<Vec<u8>> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

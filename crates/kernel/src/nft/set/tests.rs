@@ -1,0 +1,80 @@
+//! Elements and their keys, without a kernel.
+
+use super::*;
+
+fn prefixes(list: &[&str]) -> Vec<Element> {
+    list.iter().map(|prefix| Element::Prefix(prefix.parse().unwrap())).collect()
+}
+
+fn through_keys(kind: SetKind, elements_in: &[Element]) -> Vec<Element> {
+    elements(kind, elements_in.iter().flat_map(keys).collect())
+}
+
+#[test]
+fn a_prefix_ends_before_the_next_address_or_not_at_all() {
+    let ends = |prefix: &str| {
+        keys(&prefixes(&[prefix])[0]).into_iter().map(|key| (key.bytes, key.end)).collect::<Vec<_>>()
+    };
+    assert_eq!(ends("192.0.2.0/25"), [(vec![192, 0, 2, 0], false), (vec![192, 0, 2, 128], true)]);
+    assert_eq!(ends("255.255.255.0/24"), [(vec![255, 255, 255, 0], false)]);
+    assert_eq!(ends("0.0.0.0/0"), [(vec![0; 4], false)]);
+}
+
+#[test]
+fn prefixes_that_touch_stay_apart() {
+    for list in [
+        &["192.0.2.0/25", "192.0.2.128/25", "192.0.3.0/24"][..],
+        &["0.0.0.0/8", "255.255.255.255/32"],
+        &["0.0.0.0/0"],
+        &["0.0.0.0/1", "128.0.0.0/1"],
+    ] {
+        assert_eq!(through_keys(SetKind::PrefixesV4, &prefixes(list)), prefixes(list));
+    }
+    let v6 = ["::/128", "::1/128", "2001:db8::/33", "2001:db8:8000::/33", "ff00::/8"];
+    assert_eq!(through_keys(SetKind::Prefixes, &prefixes(&v6)), prefixes(&v6));
+}
+
+#[test]
+fn an_end_that_ends_nothing_is_ignored() {
+    let mut found: BTreeSet<Key> = prefixes(&["192.0.2.0/24"]).iter().flat_map(keys).collect();
+    found.insert(Key { bytes: vec![0; 4], end: true });
+    assert_eq!(elements(SetKind::PrefixesV4, found), prefixes(&["192.0.2.0/24"]));
+}
+
+#[test]
+fn a_range_that_is_no_prefix_is_unknown_and_has_the_same_keys() {
+    let range = interval(vec![192, 0, 2, 1], vec![192, 0, 2, 9]);
+    let found = elements(SetKind::PrefixesV4, range.iter().cloned().collect());
+    assert_eq!(found, [Element::Unknown(vec![192, 0, 2, 1, 192, 0, 2, 9])]);
+    assert_eq!(keys(&found[0]), range);
+}
+
+#[test]
+fn services_and_ports_are_read_as_they_were_written() {
+    let v6 = "2001:db8::1".parse().unwrap();
+    let services = vec![Element::Service(v6, Protocol::Tcp, 443), Element::Service(v6, Protocol::Udp, 53)];
+    assert_eq!(through_keys(SetKind::Services, &services), services);
+    assert_eq!(keys(&services[0])[0].bytes.len(), 24);
+    let v4 = vec![Element::ServiceV4("192.0.2.1".parse().unwrap(), Protocol::Icmp, 0)];
+    assert_eq!(through_keys(SetKind::ServicesV4, &v4), v4);
+    assert_eq!(through_keys(SetKind::Ports, &[Element::Port(53)]), [Element::Port(53)]);
+}
+
+#[test]
+fn a_service_of_another_protocol_is_unknown_and_keeps_its_key() {
+    let mut key = service(&[192, 0, 2, 1], Protocol::Tcp, 80);
+    key[4] = 132;
+    let found = elements(SetKind::ServicesV4, BTreeSet::from([Key { bytes: key.clone(), end: false }]));
+    assert_eq!(found, [Element::Unknown(key.clone())]);
+    assert_eq!(keys(&found[0]), [Key { bytes: key, end: false }]);
+}
+
+#[test]
+fn every_kind_has_a_shape_of_its_own() {
+    for wanted in KINDS {
+        let found = shape(wanted).expect("can be made");
+        assert_eq!(kind(found), wanted);
+        assert_eq!(kind(Shape { flags: found.flags | 8, ..found }), SetKind::Unknown, "a map");
+    }
+    assert_eq!(shape(SetKind::Unknown), None);
+}
