@@ -15,7 +15,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::addr::{PrefixIndex, Resource};
 use crate::key::PublicKey;
 use crate::limit;
-use crate::model::{Family, NetworkView, ResourceView, Seat};
+use crate::model::{Family, NetworkView, Reach, ResourceView, Seat};
 
 /// A peer of one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub fn mesh(network: &NetworkView, index: PrefixIndex) -> Vec<MeshPeer> {
 }
 
 fn peer(network: &NetworkView, me: &ResourceView, other: &ResourceView) -> Option<MeshPeer> {
-    let family = direct(me, other)?;
+    let family = direct(&me.reach, &other.reach)?;
     let device = other.device.as_ref()?;
     let endpoint = other.reach.address(family).map(|address| SocketAddr::new(address, device.listen_port));
     let behind_nat = me.reach.address(family).is_none();
@@ -56,13 +56,13 @@ fn peer(network: &NetworkView, me: &ResourceView, other: &ResourceView) -> Optio
     })
 }
 
-/// The address family by which two resources speak directly: one that both speak and in which at least one of them can
+/// The address family by which the resources of two nodes speak directly: one that both speak and in which at least one of them can
 /// be reached. IPv6 where both would do.
 #[must_use]
-pub fn direct(one: &ResourceView, other: &ResourceView) -> Option<Family> {
+pub fn direct(one: &Reach, other: &Reach) -> Option<Family> {
     [Family::Ipv6, Family::Ipv4].into_iter().find(|family| {
-        let shared = one.reach.speaks(*family) && other.reach.speaks(*family);
-        shared && (one.reach.address(*family).is_some() || other.reach.address(*family).is_some())
+        let shared = one.speaks(*family) && other.speaks(*family);
+        shared && (one.address(*family).is_some() || other.address(*family).is_some())
     })
 }
 
@@ -95,7 +95,7 @@ pub fn mtu(network: &NetworkView) -> u16 {
     let paths = kinds.iter().enumerate().flat_map(|(at, (one, mtu, several))| {
         let from = if *several { at } else { at + 1 };
         kinds[from..].iter().filter_map(move |(other, other_mtu, _)| {
-            Some((*mtu).min(*other_mtu).saturating_sub(overhead(direct(one, other)?)))
+            Some((*mtu).min(*other_mtu).saturating_sub(overhead(direct(&one.reach, &other.reach)?)))
         })
     });
     paths.min().unwrap_or(limit::MTU_MIN).max(limit::MTU_MIN)

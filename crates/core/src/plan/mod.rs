@@ -9,8 +9,7 @@ mod display;
 mod evolve;
 mod op;
 mod order;
-#[cfg(test)]
-mod tests;
+
 
 use std::collections::BTreeSet;
 

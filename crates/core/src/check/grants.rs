@@ -1,0 +1,55 @@
+//! Invariants of the ledger's grants.
+
+use std::collections::BTreeMap;
+
+use super::Violation;
+use crate::model::{Grant, Ledger, Network, Seat, World};
+
+/// A network's prefixes all come from its exit's slot.
+pub(super) fn outside(network: &Network, ledger: &Ledger) -> Vec<Violation> {
+    let exit = network.exit();
+    let slice = ledger.allocation(exit.prefix).map(|allocation| (allocation.number(), exit.slot));
+    let strays = ledger.grants_of(network.id()).filter(|(key, _)| slice != Some((key.number, key.index.slot())));
+    strays.map(|(key, _)| Violation::Outside { network: network.id().clone(), key, slot: exit.slot }).collect()
+}
+
+/// A seat has one prefix.
+pub(super) fn twice(network: &Network, ledger: &Ledger) -> Vec<Violation> {
+    let mut seen = BTreeMap::new();
+    let mut found = Vec::new();
+    for (key, grant) in ledger.grants_of(network.id()) {
+        if let Some(first) = seen.insert(&grant.seat, key.index) {
+            let (network, seat) = (network.id().clone(), grant.seat.clone());
+            found.push(Violation::Twice { network, seat, first, second: key.index });
+        }
+    }
+    found
+}
+
+/// Every seat has a prefix: one for each listed node, and one for the exit point.
+pub(super) fn missing(network: &Network, ledger: &Ledger) -> Vec<Violation> {
+    let granted: Vec<&Seat> = ledger.grants_of(network.id()).map(|(_, grant)| &grant.seat).collect();
+    let seats = network.nodes().iter().cloned().map(Seat::Node).chain([Seat::Exit]);
+    let without = seats.filter(|seat| !granted.contains(&seat));
+    without.map(|seat| Violation::Missing { network: network.id().clone(), seat }).collect()
+}
+
+/// No live grant is anyone's who is not there.
+pub(super) fn leaked(world: &World, ledger: &Ledger) -> Vec<Violation> {
+    let live = ledger.grants().iter().filter(|(_, grant)| !grant.quarantined);
+    let leaks = live.filter(|(_, grant)| !has_seat(world, grant));
+    leaks
+        .map(|(key, grant)| Violation::Leaked {
+            network: grant.network.clone(),
+            key: *key,
+            seat: grant.seat.clone(),
+        })
+        .collect()
+}
+
+fn has_seat(world: &World, grant: &Grant) -> bool {
+    world.network(&grant.network).is_some_and(|network| match &grant.seat {
+        Seat::Exit => true,
+        Seat::Node(node) => network.nodes().contains(node),
+    })
+}

@@ -1,0 +1,154 @@
+//! Grants: deterministic, unique, contained, never spilling, and reclaimed by nobody but their own.
+
+
+
+use std::collections::BTreeSet;
+
+use crate::farm::{Farm, SECRET};
+use proptest::prelude::*;
+use sixfold_core::allocate::{AllocateError, IndexSecret, allocate, number};
+use sixfold_core::id::NodeId;
+use sixfold_core::model::{Ledger, Seat, SlotKey};
+use sixfold_core::place::{Placement, place};
+
+fn key(slot: u8) -> SlotKey {
+    SlotKey { prefix: "2001:db8:a::/48".parse().unwrap(), slot: slot.try_into().unwrap() }
+}
+
+fn placement(network: &str, slot: u8, nodes: usize) -> Placement {
+    let seats = (0..nodes).map(|at| Seat::Node(format!("n{at}").parse().unwrap())).chain([Seat::Exit]);
+    Placement { network: network.parse().unwrap(), slot: key(slot), exit_node: "n0".parse().unwrap(), seats: seats.collect() }
+}
+
+fn numbered() -> Ledger {
+    let mut ledger = Ledger::default();
+    let (read, change) = number(&ledger, key(1).prefix);
+    ledger.commit(&read, change).unwrap();
+    ledger
+}
+
+fn grant(ledger: &mut Ledger, placement: &Placement) {
+    let (read, change) = allocate(ledger, placement, &SECRET).unwrap();
+    ledger.commit(&read, change).unwrap();
+}
+
+#[test]
+fn the_exit_point_is_a_resource_of_its_own_wherever_the_slot_is_held() {
+    let farm = Farm::first();
+    let network = farm.world.network(&"globex/lab".parse().unwrap()).unwrap();
+    let placement = place(network, farm.world.farm(&"alpha".parse().unwrap()).unwrap()).unwrap();
+    assert_eq!(placement.exit_node, "ant".parse::<NodeId>().unwrap(), "ant holds slot 1, though globex never listed it");
+    let seat = |node: &str| Seat::Node(node.parse().unwrap());
+    assert_eq!(placement.seats, BTreeSet::from([Seat::Exit, seat("bee"), seat("cat")]));
+}
+
+#[test]
+fn what_is_recreated_elsewhere_gets_the_indices_it_had() {
+    let (mut one, mut other) = (numbered(), numbered());
+    grant(&mut one, &placement("acme/web", 1, 3));
+    grant(&mut other, &placement("globex/lab", 1, 2));
+    grant(&mut other, &placement("acme/web", 1, 3));
+    let of = |ledger: &Ledger| -> Vec<_> {
+        ledger.grants_of(&"acme/web".parse().unwrap()).map(|(key, grant)| (key, grant.clone())).collect()
+    };
+    assert_eq!(of(&one), of(&other));
+}
+
+#[test]
+fn another_secret_gives_other_indices() {
+    let ledger = numbered();
+    let indices = |secret| -> Vec<_> {
+        allocate(&ledger, &placement("acme/web", 1, 8), &secret).unwrap().1.grants.into_keys().collect()
+    };
+    assert_ne!(indices(SECRET), indices(IndexSecret([8; 32])));
+}
+
+#[test]
+fn nothing_changes_when_everything_is_granted() {
+    let mut ledger = numbered();
+    grant(&mut ledger, &placement("acme/web", 1, 3));
+    let before = ledger.clone();
+    grant(&mut ledger, &placement("acme/web", 1, 3));
+    assert_eq!(ledger, before);
+}
+
+#[test]
+fn a_released_index_rests_and_comes_back_one_generation_higher_to_its_own_seat_alone() {
+    let mut ledger = numbered();
+    grant(&mut ledger, &placement("acme/web", 1, 3));
+    let first: Vec<_> = ledger.grants_of(&"acme/web".parse().unwrap()).map(|(key, _)| key).collect();
+    grant(&mut ledger, &placement("acme/web", 1, 2));
+    assert_eq!(ledger.grants_of(&"acme/web".parse().unwrap()).count(), 3);
+    assert_eq!(ledger.grants().len(), 4, "the fourth is in quarantine");
+    grant(&mut ledger, &placement("globex/lab", 1, 8));
+    grant(&mut ledger, &placement("acme/web", 1, 3));
+    let again: Vec<_> = ledger.grants_of(&"acme/web".parse().unwrap()).map(|(key, _)| key).collect();
+    assert_eq!(again, first);
+    let generations: BTreeSet<u32> =
+        ledger.grants_of(&"acme/web".parse().unwrap()).map(|(_, grant)| grant.generation.0).collect();
+    assert_eq!(generations, BTreeSet::from([1, 2]));
+}
+
+#[test]
+fn a_slot_is_filled_to_the_last_prefix_and_spills_nowhere() {
+    for (slot, room) in [(1_u8, 4096_usize), (15, 3840)] {
+        let mut ledger = numbered();
+        grant(&mut ledger, &placement("acme/web", slot, room - 1));
+        let live: BTreeSet<_> = ledger.grants().keys().collect();
+        assert_eq!(live.len(), room);
+        assert!(live.iter().all(|key| key.index.slot().get() == slot));
+        let full = allocate(&ledger, &placement("globex/lab", slot, 1), &SECRET).unwrap_err();
+        assert_eq!(full.to_string(), format!("exit slot {slot} of 2001:db8:a::/48 is full: {room} prefixes are in use"));
+    }
+}
+
+#[test]
+fn an_allocation_without_a_number_grants_nothing() {
+    let refused = allocate(&Ledger::default(), &placement("acme/web", 1, 1), &SECRET).unwrap_err();
+    assert_eq!(refused, AllocateError::Unnumbered { prefix: key(1).prefix });
+}
+
+#[test]
+fn a_commit_from_an_old_reading_is_refused_and_one_beside_it_is_not() {
+    let mut ledger = numbered();
+    let one = allocate(&ledger, &placement("acme/web", 1, 1), &SECRET).unwrap();
+    let same_slot = allocate(&ledger, &placement("globex/lab", 1, 1), &SECRET).unwrap();
+    let other_slot = allocate(&ledger, &placement("initech/net", 2, 1), &SECRET).unwrap();
+    ledger.commit(&one.0, one.1).unwrap();
+    let before = ledger.clone();
+    ledger.commit(&same_slot.0, same_slot.1).unwrap_err();
+    assert_eq!(ledger, before);
+    ledger.commit(&other_slot.0, other_slot.1).unwrap();
+}
+
+#[test]
+fn numbers_count_up_and_stay() {
+    let mut ledger = numbered();
+    for (at, prefix) in ["2001:db8:b::/48", "2001:db8:a::/48", "2001:db8:9::/48"].iter().enumerate() {
+        let (read, change) = number(&ledger, prefix.parse().unwrap());
+        ledger.commit(&read, change).unwrap();
+        assert_eq!(ledger.allocations().count(), [2, 2, 3][at]);
+    }
+    let numbers: Vec<_> = ledger.allocations().map(|it| (it.whole().to_string(), it.number().get())).collect();
+    assert_eq!(numbers, [("2001:db8:9::/48".into(), 3), ("2001:db8:a::/48".into(), 1), ("2001:db8:b::/48".into(), 2)]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever is placed and taken away in whatever order: each seat has one index in the right slot, and none is
+    /// anyone else's.
+    #[test]
+    fn grants_are_disjoint_and_contained(steps in prop::collection::vec((0..4_usize, 1..3_u8, 0..40_usize), 1..24)) {
+        let mut ledger = numbered();
+        for (network, slot, nodes) in steps {
+            let wanted = placement(&format!("t{network}/web"), slot, nodes);
+            grant(&mut ledger, &wanted);
+            let live: Vec<_> = ledger.grants_of(&wanted.network).collect();
+            let seats: BTreeSet<_> = live.iter().map(|(_, grant)| grant.seat.clone()).collect();
+            prop_assert_eq!(live.len(), seats.len());
+            prop_assert_eq!(seats, wanted.seats);
+            prop_assert!(live.iter().all(|(key, _)| key.index.slot() == wanted.slot.slot));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! A world, its ledger and its nodes' states, for tests of the whole pure path.
+
+use std::collections::BTreeMap;
+
+use sixfold_core::allocate::{IndexSecret, allocate, number};
+use sixfold_core::check::check;
+use sixfold_core::desire::{Backend, Own, OwnDevice, desire, own_resources};
+use sixfold_core::id::NodeId;
+use sixfold_core::key::PrivateKey;
+use sixfold_core::model::{DeviceReport, Ledger, Reports, ResourceKey, Snapshot, World};
+use sixfold_core::place::place;
+use sixfold_core::plan::{evolve, plan};
+use sixfold_core::spec::parse_all;
+use sixfold_core::state::{Netns, NodeState};
+
+pub(crate) const SECRET: IndexSecret = IndexSecret([7; 32]);
+
+pub(crate) struct Farm {
+    pub(crate) world: World,
+    pub(crate) ledger: Ledger,
+    pub(crate) reports: Reports,
+}
+
+impl Farm {
+    pub(crate) fn new(files: &[(&str, &str)]) -> Self {
+        let files: Vec<(String, String)> =
+            files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        let world = parse_all(&files).unwrap_or_else(|problems| panic!("{problems}"));
+        let mut farm = Self { world, ledger: Ledger::default(), reports: Reports::new() };
+        farm.grant();
+        farm.report();
+        farm
+    }
+
+    pub(crate) fn first() -> Self {
+        Self::new(&[
+            ("farm.toml", include_str!("../../../../examples/first-farm/farm.toml")),
+            ("acme.toml", include_str!("../../../../examples/first-farm/acme.toml")),
+            ("globex.toml", include_str!("../../../../examples/first-farm/globex.toml")),
+        ])
+    }
+
+    pub(crate) fn two() -> Self {
+        Self::new(&[
+            ("alpha.toml", include_str!("../../../../examples/two-farms/alpha.toml")),
+            ("beta.toml", include_str!("../../../../examples/two-farms/beta.toml")),
+            ("acme.toml", include_str!("../../../../examples/two-farms/acme.toml")),
+            ("globex.toml", include_str!("../../../../examples/two-farms/globex.toml")),
+        ])
+    }
+
+    /// The registry's part: number, place, allocate, check, commit.
+    pub(crate) fn grant(&mut self) {
+        for slot in self.world.farms().values().flat_map(|farm| farm.slots().keys()) {
+            let (read, change) = number(&self.ledger, slot.prefix);
+            self.ledger.commit(&read, change).unwrap();
+        }
+        for network in self.world.networks().values() {
+            let farm = self.world.farm(&network.exit().farm).unwrap();
+            let placement = place(network, farm).unwrap();
+            let (read, change) = allocate(&self.ledger, &placement, &SECRET).unwrap();
+            self.ledger.commit(&read, change).unwrap();
+        }
+        assert_eq!(check(&self.world, &self.ledger), []);
+    }
+
+    /// The nodes' part: a key for each resource, and the port asked for.
+    pub(crate) fn report(&mut self) {
+        for key in self.ledger.grants().keys() {
+            let report = DeviceReport { public_key: device_key(*key), listen_port: key.index.get() };
+            self.reports.insert(*key, report);
+        }
+    }
+
+    pub(crate) fn nodes(&self) -> Vec<NodeId> {
+        self.world.nodes().map(|(_, node)| node.id().clone()).collect()
+    }
+
+    pub(crate) fn snapshot(&self, node: &NodeId) -> Snapshot {
+        Snapshot::for_node(&self.world, &self.ledger, &self.reports, node).unwrap()
+    }
+
+    pub(crate) fn desired(&self, node: &NodeId) -> NodeState {
+        let snapshot = self.snapshot(node);
+        desire(&snapshot, &own(&snapshot))
+    }
+}
+
+fn device_key(key: ResourceKey) -> sixfold_core::key::PublicKey {
+    let mut bytes = [1; 32];
+    bytes[1..3].copy_from_slice(&key.number.get().to_be_bytes());
+    bytes[3..5].copy_from_slice(&key.index.get().to_be_bytes());
+    PrivateKey::from_bytes(bytes).public()
+}
+
+pub(crate) fn own(snapshot: &Snapshot) -> Own {
+    let devices: BTreeMap<ResourceKey, OwnDevice> = own_resources(snapshot)
+        .map(|key| (key, OwnDevice { public_key: device_key(key), listen_port: Some(key.index.get()) }))
+        .collect();
+    Own { backend: Backend::Tunnel, bridge_netfilter: true, devices }
+}
+
+/// A node on which there is nothing of ours.
+pub(crate) fn bare() -> NodeState {
+    let mut state = NodeState::default();
+    state.at(Netns::Host);
+    state
+}
+
+/// Plans and does it all; the kernel must refuse nothing of it.
+pub(crate) fn reach(state: &mut NodeState, desired: &NodeState) {
+    let plan = plan(desired, state);
+    for step in &plan.steps {
+        if let Err(refusal) = evolve(state, step) {
+            panic!("refused: {refusal}\n  {step}\nof the plan\n{plan}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The whole pure path on the two examples and on generated farms.
+
+mod allocate;
+mod check;
+mod farm;
+mod mesh;
+mod path;
+mod plan;
+mod reach;

@@ -1,0 +1,153 @@
+//! Who peers with whom, and that exactly one peer owns each prefix.
+
+
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::farm::Farm;
+use sixfold_core::addr::Resource;
+use sixfold_core::id::NodeId;
+use sixfold_core::mesh::{MeshPeer, direct, mesh, mtu};
+use sixfold_core::model::{NetworkView, Seat};
+
+fn views(farm: &Farm) -> Vec<(NodeId, NetworkView)> {
+    let nodes = farm.nodes();
+    nodes.iter().flat_map(|node| farm.snapshot(node).networks.into_iter().map(|view| (node.clone(), view))).collect()
+}
+
+fn view(farm: &Farm, node: &str, network: &str) -> NetworkView {
+    let node = node.parse().unwrap();
+    let id = network.parse().unwrap();
+    farm.snapshot(&node).networks.into_iter().find(|view| view.id == id).unwrap()
+}
+
+/// Peers by the seat's name, of the resource of `node`.
+fn peers(network: &NetworkView, seat: &Seat) -> BTreeMap<String, MeshPeer> {
+    let index = |wanted: &Seat| network.resources.iter().find(|there| there.seat == *wanted).unwrap().index;
+    let named = |peer: MeshPeer| {
+        let there = network.resources.iter().find(|there| there.index == peer.index).unwrap();
+        let name = match &there.seat {
+            Seat::Exit => "exit".to_owned(),
+            Seat::Node(node) => node.to_string(),
+        };
+        (name, peer)
+    };
+    mesh(network, index(seat)).into_iter().map(named).collect()
+}
+
+fn on(node: &str) -> Seat {
+    Seat::Node(node.parse().unwrap())
+}
+
+#[test]
+fn a_hidden_node_calls_public_ones_and_keeps_its_nat_open() {
+    let farm = Farm::first();
+    let peers = peers(&view(&farm, "cat", "acme/web"), &on("cat"));
+    assert_eq!(peers.keys().collect::<Vec<_>>(), ["ant", "bee", "exit"]);
+    for (name, peer) in &peers {
+        let endpoint = peer.endpoint.expect("a public peer has an endpoint");
+        assert!(endpoint.is_ipv4(), "{name}: cat speaks IPv4 only");
+        assert_eq!(peer.keepalive_secs, 20, "{name}");
+    }
+}
+
+#[test]
+fn a_public_node_waits_for_hidden_ones_and_prefers_ipv6_among_public_ones() {
+    let farm = Farm::first();
+    let peers = peers(&view(&farm, "ant", "acme/web"), &on("ant"));
+    assert_eq!(peers["cat"].endpoint, None, "a hidden peer has no endpoint as seen from a public one");
+    assert!(peers["bee"].endpoint.unwrap().is_ipv6());
+    assert!(peers.values().all(|peer| peer.keepalive_secs == 0), "no NAT of ant's must be kept open");
+}
+
+#[test]
+fn two_hidden_nodes_meet_at_the_exit() {
+    let farm = Farm::two();
+    let network = view(&farm, "cat", "acme/span");
+    let peers = peers(&network, &on("cat"));
+    assert_eq!(peers.keys().collect::<Vec<_>>(), ["ant", "exit", "fox"], "owl is hidden too, in another home");
+    let all = &peers["exit"].allowed_ips;
+    assert_eq!(all.iter().map(ToString::to_string).collect::<Vec<_>>(), ["0.0.0.0/0", "::/0"]);
+}
+
+#[test]
+fn the_exit_knows_every_resource_by_its_own_prefixes() {
+    let farm = Farm::two();
+    let network = view(&farm, "ant", "acme/span");
+    let peers = peers(&network, &Seat::Exit);
+    assert_eq!(peers.keys().collect::<Vec<_>>(), ["ant", "cat", "fox", "owl"]);
+    for peer in peers.values() {
+        let derived = Resource::derive(&network.allocation, peer.index);
+        let expected = BTreeSet::from([
+            derived.prefix.to_string(),
+            derived.prefix_v4.to_string(),
+            format!("{}/128", derived.wireguard_address.addr()),
+            format!("{}/32", derived.wireguard_address_v4.addr()),
+        ]);
+        assert_eq!(peer.allowed_ips.iter().map(ToString::to_string).collect::<BTreeSet<_>>(), expected);
+    }
+}
+
+#[test]
+fn no_two_peers_of_a_device_share_a_prefix_and_none_is_lost() {
+    for farm in [Farm::first(), Farm::two()] {
+        for (_, network) in views(&farm) {
+            for me in &network.resources {
+                let peers = mesh(&network, me.index);
+                let mut owners = BTreeMap::new();
+                for peer in &peers {
+                    for prefix in &peer.allowed_ips {
+                        assert_eq!(owners.insert(*prefix, peer.index), None, "{prefix} has two owners");
+                    }
+                }
+                // Whoever is no direct peer is covered by the exit's ::/0.
+                for other in network.resources.iter().filter(|other| other.index != me.index) {
+                    let met = peers.iter().any(|peer| peer.index == other.index);
+                    assert_eq!(met, direct(&me.reach, &other.reach).is_some());
+                    assert!(met || peers.iter().any(|peer| peer.allowed_ips.len() == 2));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn being_direct_is_mutual() {
+    let farm = Farm::two();
+    for (_, network) in views(&farm) {
+        for one in &network.resources {
+            for other in &network.resources {
+                assert_eq!(direct(&one.reach, &other.reach), direct(&other.reach, &one.reach));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_resource_that_has_not_reported_its_key_is_nobodys_peer_yet() {
+    let mut farm = Farm::first();
+    let network = view(&farm, "ant", "acme/web");
+    let cat = network.resources.iter().find(|there| there.seat == on("cat")).unwrap().index;
+    farm.reports.retain(|key, _| key.index != cat);
+    let network = view(&farm, "ant", "acme/web");
+    assert!(!peers(&network, &on("ant")).contains_key("cat"));
+}
+
+#[test]
+fn the_mtu_is_what_the_narrowest_path_leaves() {
+    let farm = Farm::first();
+    let mut network = view(&farm, "ant", "acme/web");
+    assert_eq!(mtu(&network), 1420, "1500 less 80: ant and bee speak by IPv6");
+    network.resources.iter_mut().for_each(|resource| resource.mtu = 9000);
+    assert_eq!(mtu(&network), 8920);
+    network.resources[0].mtu = 1300;
+    assert_eq!(mtu(&network), 1280, "never less than IPv6 demands");
+}
+
+#[test]
+fn over_ipv4_alone_the_mtu_is_20_bytes_more() {
+    let farm = Farm::two();
+    let mut network = view(&farm, "fox", "globex/lab");
+    network.resources.retain(|resource| resource.seat != Seat::Exit);
+    assert_eq!(mtu(&network), 1440, "owl speaks IPv4 only");
+}
