@@ -1,4 +1,23 @@
-//! sixfold-core
+//! What is true of a farm, and what follows from it: pure functions, without input or output.
+//!
+//! ```text
+//! farm.toml, network.toml
+//!    │ spec::parse_all              text -> World; every problem listed, an invalid model cannot be built
+//!    ▼
+//! World ── place::place ──▶ Placement ── allocate::allocate ──▶ change to the Ledger
+//!    │                                       │ check::check      whole-farm invariants, before anything is written
+//!    ▼                                       ▼
+//! Snapshot::for_node: what one node may see
+//!    │ desire::desire (mesh::mesh: who peers with whom; addr: everything derives from one 16-bit index)
+//!    ▼
+//! NodeState (desired)        NodeState (observed, by the kernel crate)
+//!    └──────────── plan::plan ────────────┘
+//!                      ▼
+//!            Plan: steps in order of stages; empty means in sync
+//! ```
+//!
+//! Beside the path stands [`reach`]: who may reach whom, told from the model alone, so that packets can be checked
+//! against it. This crate knows no clock, file, socket, process or randomness, and its output has one order.
 
 pub mod addr;
 pub mod allocate;
