@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What the guest needs before it sees the host's root: the machine's bus, 9p over it, and the layer on top.
-const MODULES: [&str; 6] = ["virtio_pci", "virtio_mmio", "virtio_rng", "9pnet_virtio", "9p", "overlay"];
+const MODULES: [&str; 5] = ["virtio_pci", "virtio_rng", "9pnet_virtio", "9p", "overlay"];
 
 const FOLDERS: [&str; 8] = ["bin", "dev", "proc", "sys", "modules", "host", "upper", "new"];
 
