@@ -1,0 +1,219 @@
+//! What can go wrong with the kernel, as values: where, doing what, why, and what helps.
+
+use nix::errno::Errno;
+use sixfold_core::key::PublicKey;
+use sixfold_core::name::IfName;
+use sixfold_core::plan::Step;
+use sixfold_core::state::{Netns, SysctlName};
+
+use crate::netns::NetnsError;
+use crate::nft::NftError;
+use crate::socket::{Refusal, SocketError};
+use crate::tunnel::TunnelError;
+
+/// Why the node cannot be observed.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserveError {
+    /// The namespaces cannot be listed.
+    #[error("cannot list namespaces")]
+    List(#[source] NetnsError),
+    /// One namespace cannot be entered.
+    #[error("cannot enter namespace {netns}")]
+    Enter {
+        /// Which.
+        netns: Netns,
+        /// Why not.
+        #[source]
+        source: NetnsError,
+    },
+    /// One class of objects cannot be read.
+    #[error("cannot read {what} of namespace {netns}")]
+    Read {
+        /// Which namespace.
+        netns: Netns,
+        /// Which objects.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: SocketError,
+    },
+    /// A sysctl cannot be read.
+    #[error("cannot read sysctl {name} of namespace {netns}")]
+    Sysctl {
+        /// Which namespace.
+        netns: Netns,
+        /// Which sysctl.
+        name: SysctlName,
+        /// Why not.
+        #[source]
+        errno: Errno,
+    },
+    /// The table cannot be read.
+    #[error("cannot read the firewall of namespace {netns}")]
+    Firewall {
+        /// Which namespace.
+        netns: Netns,
+        /// Why not.
+        #[source]
+        source: NftError,
+    },
+    /// The tunnel process is there and does not answer as it should.
+    #[error("cannot read the devices of the tunnel process")]
+    Tunnel(#[source] TunnelError),
+}
+
+impl ObserveError {
+    /// What may help, if that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        let errno = match self {
+            Self::List(source) | Self::Enter { source, .. } => source.errno(),
+            Self::Read { source, .. } => source.errno(),
+            Self::Sysctl { errno, .. } => Some(*errno),
+            Self::Firewall { .. } | Self::Tunnel(_) => None,
+        };
+        errno.and_then(hint_for)
+    }
+}
+
+/// Why a step could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The namespace cannot be made, entered or deleted.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// The kernel refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The kernel could not be asked.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// A link that the step needs is not there.
+    #[error("no link {link}")]
+    NoLink {
+        /// Its name.
+        link: IfName,
+    },
+    /// Another link has the name already.
+    #[error("another link has the name {link}")]
+    NameTaken {
+        /// The name.
+        link: IfName,
+    },
+    /// The namespace `public` was not made by us.
+    #[error("the namespace {netns} is someone else's")]
+    Foreign {
+        /// Its name.
+        netns: Netns,
+    },
+    /// A step that no plan contains: a link without what its kind needs.
+    #[error("the link {link} cannot be made")]
+    Unmakeable {
+        /// Its name.
+        link: IfName,
+    },
+    /// There is no private key.
+    #[error("no private key for {public_key}")]
+    NoKey {
+        /// Its public key.
+        public_key: PublicKey,
+    },
+    /// A sysctl cannot be written.
+    #[error("cannot write sysctl {name}")]
+    Sysctl {
+        /// Which.
+        name: SysctlName,
+        /// Why not.
+        #[source]
+        errno: Errno,
+    },
+    /// A TUN cannot be made.
+    #[error("cannot make the TUN {link}")]
+    Tun {
+        /// Its name.
+        link: IfName,
+        /// Why not.
+        #[source]
+        errno: Errno,
+    },
+    /// No UDP socket can be opened for a device.
+    #[error("cannot open a UDP socket for {link}")]
+    Udp {
+        /// The device's link.
+        link: IfName,
+        /// Why not.
+        #[source]
+        errno: Errno,
+    },
+    /// The firewall's transaction was refused because of this step.
+    #[error(transparent)]
+    Firewall(#[from] NftError),
+    /// The firewall's transaction was refused because of another step of it.
+    #[error("not done, because another change of the same firewall was refused")]
+    FirewallOther,
+    /// The tunnel process refused or is not there.
+    #[error(transparent)]
+    Tunnel(#[from] TunnelError),
+}
+
+impl ApplyError {
+    /// What may help, if that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Foreign { .. } => Some("a namespace called public was there before: rename or delete it"),
+            Self::NameTaken { .. } => Some("rename or delete the other link"),
+            Self::Tun { errno: Errno::ENOENT | Errno::ENODEV | Errno::ENXIO, .. } => {
+                Some("/dev/net/tun is missing: load the module tun")
+            }
+            Self::Tun { errno: Errno::EACCES, .. } => Some("/dev/net/tun may not be opened by this user"),
+            Self::Tunnel(TunnelError::NotRunning { .. }) => Some("start it: sixfold tunnel run"),
+            Self::NoKey { .. } => {
+                Some("the key store has lost a key: delete the device's link to have it made anew")
+            }
+            Self::Netns(source) => source.errno().and_then(hint_for),
+            Self::Refused(refusal) => hint_for(refusal.errno),
+            Self::Socket(source) => source.errno().and_then(hint_for),
+            Self::Sysctl { errno, .. } | Self::Tun { errno, .. } | Self::Udp { errno, .. } => {
+                hint_for(*errno)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn hint_for(errno: Errno) -> Option<&'static str> {
+    match errno {
+        Errno::EPERM | Errno::EACCES => Some("this needs root, or CAP_NET_ADMIN and CAP_SYS_ADMIN"),
+        Errno::EMFILE | Errno::ENFILE => Some("raise the limit of open files (LimitNOFILE, ulimit -n)"),
+        Errno::EROFS => Some("/proc/sys is mounted read-only: a container may not do this"),
+        Errno::EOPNOTSUPP => Some("the running kernel lacks this: see the requirements in the README"),
+        _ => None,
+    }
+}
+
+/// A step that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("failed: {step}")]
+pub struct Failure {
+    /// The step.
+    pub step: Step,
+    /// Why.
+    #[source]
+    pub error: ApplyError,
+}
+
+/// What became of a plan.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// The steps that failed; all others are done.
+    pub failures: Vec<Failure>,
+}
+
+impl Report {
+    /// Whether every step was done.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.failures.is_empty()
+    }
+}

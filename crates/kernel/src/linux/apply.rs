@@ -1,0 +1,295 @@
+//! Doing a plan: stage by stage and namespace by namespace, many messages per send, each outcome matched to its step.
+
+use nix::errno::Errno;
+use sixfold_core::plan::{Op, Plan, Stage, Step};
+use sixfold_core::state::Netns;
+
+use super::handle::{Handle, OpenError};
+use super::observe::is_public;
+use super::steps::{self, Message};
+use super::{Linux, firewall};
+use crate::netns::{Found, NetnsError};
+use crate::rtnl::{Links, link};
+use crate::socket::{Refusal, SocketError};
+use crate::{ApplyError, Failure, Keys, Report};
+
+/// Links of one namespace beyond which they are deleted together: one wait of the kernel instead of one for each.
+const FEW_LINKS: usize = 16;
+/// Links deleted together: the kernel holds its lock that long.
+const TOGETHER: usize = 128;
+
+/// One plan under way.
+pub(super) struct Run<'a> {
+    pub(super) linux: &'a mut Linux,
+    pub(super) keys: &'a dyn Keys,
+    failures: Vec<Failure>,
+    /// The namespace `public` has been found to be ours.
+    public_is_ours: bool,
+}
+
+impl From<OpenError> for ApplyError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Netns(error) => error.into(),
+            OpenError::Socket(error) => error.into(),
+        }
+    }
+}
+
+impl Linux {
+    pub(super) fn apply_plan(&mut self, plan: &Plan, keys: &dyn Keys) -> Report {
+        let mut run = Run { linux: self, keys, failures: Vec::new(), public_is_ours: false };
+        for group in plan.steps.chunk_by(|a, b| a.stage == b.stage && a.netns == b.netns) {
+            run.group(group);
+        }
+        Report { failures: run.failures }
+    }
+}
+
+impl Run<'_> {
+    /// All steps of one stage in one namespace.
+    fn group(&mut self, steps: &[Step]) {
+        let [first, ..] = steps else { return };
+        match self.enter(first) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                for step in steps {
+                    self.fail(step, error.clone().into());
+                }
+                return;
+            }
+        }
+        for step in steps {
+            self.single(step);
+        }
+        self.links_away(steps);
+        self.plain(steps);
+        let transaction: Vec<&Step> = steps.iter().filter(|step| firewall::is_firewall(&step.op)).collect();
+        if !transaction.is_empty() {
+            for (step, error) in firewall::apply(&mut self.linux.handles, &first.netns, &transaction) {
+                self.fail(step, error);
+            }
+        }
+    }
+
+    pub(super) fn fail(&mut self, step: &Step, error: ApplyError) {
+        tracing::debug!(step = %step, error = %error, "step failed");
+        self.failures.push(Failure { step: step.clone(), error });
+    }
+
+    pub(super) fn settle(&mut self, step: &Step, outcome: Result<(), ApplyError>) {
+        if let Err(error) = outcome {
+            self.fail(step, error);
+        }
+    }
+
+    /// Sees that the steps' namespace is there and ours. `false`: it is not there, and the steps only take away.
+    fn enter(&mut self, step: &Step) -> Result<bool, EnterError> {
+        let netns = &step.netns;
+        if let (Netns::Named(name), false) = (netns, step.stage == Stage::RemoveNetns) {
+            let found = self.linux.handles.directory.find(name)?;
+            let revive = found == Some(Found::Dead) && step.stage > Stage::RemoveNetns;
+            if revive || step.stage == Stage::AddNetns {
+                self.linux.handles.directory.make(&self.linux.handles.worker, name)?;
+            }
+        }
+        match self.linux.handles.get(netns) {
+            Err(error) if error.is_not_there() && step.stage <= Stage::RemoveNetns => {
+                return Ok(step.stage == Stage::RemoveNetns || step.stage == Stage::Disconnect);
+            }
+            handle => drop(handle?),
+        }
+        if is_public(netns) && !self.public_is_ours {
+            self.public_is_ours = self.is_ours(netns)?;
+            if !self.public_is_ours {
+                return Err(EnterError::Foreign(netns.clone()));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether a namespace that bears our name has our table, or nothing in it yet.
+    fn is_ours(&mut self, netns: &Netns) -> Result<bool, EnterError> {
+        let handle = self.linux.handles.get(netns)?;
+        let links = link::decode(&handle.route.dump(link::dump())?);
+        let alone = links.iter().all(|link| link.loopback);
+        // What cannot be read is not known to be ours.
+        Ok(alone
+            || firewall::observe(&mut self.linux.handles, netns).is_ok_and(|firewall| firewall.is_some()))
+    }
+
+    /// A step that is done alone, not in a batch.
+    fn single(&mut self, step: &Step) {
+        let outcome = match &step.op {
+            Op::AddNetns => self.add_netns(&step.netns),
+            Op::DelNetns => self.del_netns(&step.netns),
+            Op::SetSysctl { name, value } => {
+                self.linux.handles.get(&step.netns).map_err(Into::into).and_then(|handle| {
+                    handle
+                        .sysctls
+                        .write(name, value)
+                        .map_err(|errno| ApplyError::Sysctl { name: name.clone(), errno })
+                })
+            }
+            Op::AddLink { name, link, peer } => self.add_link(&step.netns, name, link, peer.as_ref()),
+            Op::SetDevice { link, device } => self.set_device(&step.netns, link, device),
+            Op::DelDevice { link } => self.del_device(&step.netns, link),
+            Op::SetPeer { key, peer } => self.set_peer(&step.netns, key, peer),
+            Op::DelPeer(key) => self.del_peer(&step.netns, key),
+            _ => Ok(()),
+        };
+        self.settle(step, outcome);
+    }
+
+    fn add_netns(&mut self, netns: &Netns) -> Result<(), ApplyError> {
+        let handle = self.linux.handles.get(netns)?;
+        let mut up = [link::set_up(&sixfold_core::name::loopback(), true)];
+        handle.route.batch(&mut up)?.into_iter().try_for_each(|outcome| outcome.map_err(Into::into))
+    }
+
+    fn del_netns(&mut self, netns: &Netns) -> Result<(), ApplyError> {
+        // An open descriptor would keep it alive.
+        self.linux.handles.close(netns);
+        match netns {
+            Netns::Named(name) => Ok(self.linux.handles.directory.delete(name)?),
+            Netns::Host => Ok(()),
+        }
+    }
+
+    /// Many links of one namespace go together: marked, then deleted by their mark.
+    fn links_away(&mut self, steps: &[Step]) {
+        let going: Vec<&Step> = steps.iter().filter(|step| matches!(step.op, Op::DelLink { .. })).collect();
+        if going.len() <= FEW_LINKS {
+            return;
+        }
+        for slice in going.chunks(TOGETHER) {
+            let mut messages: Vec<Message> = slice.iter().filter_map(|step| mark(step)).collect();
+            messages.push(Message { bytes: link::delete_going(), done_already: &[Errno::ENODEV] });
+            let outcomes = self.send(&slice[0].netns, messages);
+            // A link that could not be marked is told of as itself; a failure to delete is every link's.
+            match outcomes {
+                Err(error) => slice.iter().for_each(|step| self.fail(step, error.clone().into())),
+                Ok(mut outcomes) => {
+                    let last = outcomes.pop().unwrap_or(Ok(()));
+                    for (step, outcome) in slice.iter().zip(outcomes) {
+                        self.settle(step, outcome.and_then(|()| last.clone()).map_err(Into::into));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Steps that are one message each, in as few sends as they fit.
+    fn plain(&mut self, steps: &[Step]) {
+        let many = steps.iter().filter(|step| matches!(step.op, Op::DelLink { .. })).count() > FEW_LINKS;
+        let links = match self.links_for(steps) {
+            Ok(links) => links,
+            Err(error) => {
+                for step in steps.iter().filter(|step| steps::needs(&step.op).is_some()) {
+                    self.fail(step, error.clone().into());
+                }
+                return;
+            }
+        };
+        let (mut sent, mut messages) = (Vec::new(), Vec::new());
+        for step in steps.iter().filter(|step| !(many && matches!(step.op, Op::DelLink { .. }))) {
+            match steps::message(&step.op, &links) {
+                Ok(None) => {}
+                Err(error) => self.fail(step, error),
+                Ok(Some(message)) => {
+                    sent.push(step);
+                    messages.push(message);
+                }
+            }
+        }
+        let Some(first) = sent.first() else { return };
+        match self.send(&first.netns, messages) {
+            Err(error) => sent.iter().for_each(|step| self.fail(step, error.clone().into())),
+            Ok(outcomes) => {
+                for (step, outcome) in sent.iter().zip(outcomes) {
+                    let outcome = outcome.map_err(Into::into).or_else(|error| self.once_more(step, error));
+                    self.settle(step, outcome);
+                }
+            }
+        }
+    }
+
+    /// A kernel device whose port someone has taken since cannot be set up; on another port it can.
+    fn once_more(&mut self, step: &Step, error: ApplyError) -> Result<(), ApplyError> {
+        match (&step.op, &error) {
+            (Op::SetUp { name, up: true }, ApplyError::Refused(Refusal { errno: Errno::EADDRINUSE, .. })) => {
+                self.free_port(&step.netns, name)?;
+                let message = Message { bytes: link::set_up(name, true), done_already: &[] };
+                let outcomes = self.send(&step.netns, vec![message])?;
+                outcomes.into_iter().try_for_each(|outcome| outcome.map_err(Into::into))
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// The namespace's links, if any step needs an index.
+    fn links_for(&mut self, steps: &[Step]) -> Result<Links, EnterError> {
+        match steps.iter().find(|step| steps::needs(&step.op).is_some()) {
+            None => Ok(Links::default()),
+            Some(step) => Ok(self.linux.handles.get(&step.netns)?.links()?),
+        }
+    }
+
+    fn send(
+        &mut self,
+        netns: &Netns,
+        messages: Vec<Message>,
+    ) -> Result<Vec<Result<(), Refusal>>, EnterError> {
+        let handle: &mut Handle = self.linux.handles.get(netns)?;
+        let (mut requests, allowed): (Vec<_>, Vec<_>) =
+            messages.into_iter().map(|message| (message.bytes, message.done_already)).unzip();
+        let outcomes = handle.route.batch(&mut requests)?;
+        let tolerant = |(outcome, allowed): (Result<(), Refusal>, &[Errno])| match outcome {
+            Err(refusal) if allowed.contains(&refusal.errno) => Ok(()),
+            outcome => outcome,
+        };
+        Ok(outcomes.into_iter().zip(allowed).map(tolerant).collect())
+    }
+}
+
+fn mark(step: &Step) -> Option<Message> {
+    let Op::DelLink { name } = &step.op else { return None };
+    Some(Message { bytes: link::mark_going(name), done_already: &[Errno::ENODEV] })
+}
+
+/// Why a namespace's steps cannot even begin: the same for all of them.
+#[derive(Debug, Clone)]
+enum EnterError {
+    Open(OpenError),
+    Socket(SocketError),
+    Foreign(Netns),
+}
+
+impl From<OpenError> for EnterError {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
+    }
+}
+
+impl From<NetnsError> for EnterError {
+    fn from(error: NetnsError) -> Self {
+        Self::Open(OpenError::Netns(error))
+    }
+}
+
+impl From<SocketError> for EnterError {
+    fn from(error: SocketError) -> Self {
+        Self::Socket(error)
+    }
+}
+
+impl From<EnterError> for ApplyError {
+    fn from(error: EnterError) -> Self {
+        match error {
+            EnterError::Open(error) => error.into(),
+            EnterError::Socket(error) => error.into(),
+            EnterError::Foreign(netns) => Self::Foreign { netns },
+        }
+    }
+}

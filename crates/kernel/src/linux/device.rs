@@ -1,0 +1,283 @@
+//! Devices and peers, whoever carries them: the link's kind tells.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd as _;
+
+use nix::errno::Errno;
+use sixfold_core::key::PublicKey;
+use sixfold_core::name::{IfName, LinkRole, netns_resource};
+use sixfold_core::state::{Device, LinkKind, Netns, NodeState, Peer, PeerKey};
+use socket2::{Domain, Protocol, Socket as UdpSocket, Type};
+
+use super::apply::Run;
+use super::handle::{Handle, Handles};
+use super::kind::{Dumped, Kinds};
+use super::{Linux, wireguard};
+use crate::rtnl::link::RawLink;
+use crate::socket::{self, Socket, SocketError};
+use crate::tunnel::{Held, Tunnel};
+use crate::{ApplyError, Backend, ObserveError, Scope};
+
+/// MTU that a TUN has if nothing else is said.
+const MTU: u16 = 1280;
+
+/// Says who can carry WireGuard here, by asking the kernel (which loads its module, if there is one).
+///
+/// # Errors
+/// If the kernel cannot be asked.
+pub fn probe_wireguard() -> Result<Backend, SocketError> {
+    match wireguard::family(&mut Socket::open(socket::GENERIC)?) {
+        Ok(_) => Ok(Backend::Kernel),
+        Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(Backend::Tunnel),
+        Err(error) => Err(error),
+    }
+}
+
+impl Linux {
+    fn family(&mut self) -> Result<u16, SocketError> {
+        if let Some(family) = self.wireguard {
+            return Ok(family);
+        }
+        let family = wireguard::family(&mut Socket::open(socket::GENERIC)?)?;
+        self.wireguard = Some(family);
+        Ok(family)
+    }
+
+    pub(super) fn tunnel(&self) -> Tunnel<'_> {
+        Tunnel { control: &self.config.tunnel, uapi_dir: &self.config.uapi_dir }
+    }
+
+    pub(super) fn observe_devices(
+        &mut self,
+        scope: &Scope,
+        state: &mut NodeState,
+        dumped: &Dumped,
+    ) -> Result<(), ObserveError> {
+        let mut held = self.tunnel().list().map_err(ObserveError::Tunnel)?;
+        for (netns, links) in dumped {
+            for raw in links {
+                let hosted =
+                    raw.kind == "tun" && raw.carrier && held.iter().any(|(name, _)| *name == raw.name);
+                if hosted {
+                    held.retain(|(name, _)| *name != raw.name);
+                    // One that answers no more is none: it will be set again.
+                    let device = self.tunnel().get(&raw.name).inspect_err(|error| {
+                        tracing::warn!(link = %raw.name, %error, "a device of the tunnel process does not answer");
+                    });
+                    put(state, netns, &raw.name, device.unwrap_or_default());
+                } else if raw.kind == "wireguard" {
+                    let device = self.observe_kernel_device(netns, raw)?;
+                    put(state, netns, &raw.name, device);
+                }
+            }
+        }
+        if scope.contains(&Netns::Host) {
+            self.observe_strays(state, &held);
+        }
+        Ok(())
+    }
+
+    fn observe_kernel_device(&mut self, netns: &Netns, raw: &RawLink) -> Result<Held, ObserveError> {
+        let unread = |source| ObserveError::Read { netns: netns.clone(), what: "WireGuard devices", source };
+        let family = self.family().map_err(unread)?;
+        let Some(socket) = generic(&mut self.handles, netns).map_err(unread)? else {
+            return Ok(Held::default());
+        };
+        wireguard::get(socket, family, &raw.name).map_err(unread)
+    }
+
+    /// Devices that the tunnel process holds without their link: they are shown in the host's namespace, where nobody
+    /// desires them, so that a plan has it let go.
+    fn observe_strays(&mut self, state: &mut NodeState, held: &[(IfName, u16)]) {
+        for (name, port) in held {
+            let Some(LinkRole::Wireguard { index, n }) = name.role() else { continue };
+            let home = Netns::Named(netns_resource(index, n));
+            let unseen = !state.namespaces.contains_key(&home);
+            if unseen && self.handles.get(&home).ok().and_then(|handle| link_of(handle, name)).is_some() {
+                continue;
+            }
+            let nobody = Device { public_key: PublicKey::from_bytes([0; 32]), listen_port: *port };
+            let device = self.tunnel().get(name).ok().and_then(|held| held.device).unwrap_or(nobody);
+            state.at(Netns::Host).devices.insert(*name, device);
+        }
+    }
+}
+
+/// The TUN of that name that some process holds.
+fn link_of(handle: &mut Handle, name: &IfName) -> Option<RawLink> {
+    handle.link(name).ok()?.filter(|link| link.kind == "tun" && link.carrier)
+}
+
+fn put(state: &mut NodeState, netns: &Netns, link: &IfName, held: Held) {
+    let namespace = state.at(netns.clone());
+    if let Some(device) = held.device {
+        namespace.devices.insert(*link, device);
+        namespace.peers.extend(held.peers);
+    }
+}
+
+/// The socket for devices of a namespace, opened inside on first use; `None`: the namespace is not open.
+fn generic<'a>(handles: &'a mut Handles, netns: &Netns) -> Result<Option<&'a mut Socket>, SocketError> {
+    let Some((worker, handle)) = handles.opened(netns) else { return Ok(None) };
+    if handle.generic.is_none() {
+        let opened = worker.within(&handle.entrance, || Socket::open(socket::GENERIC));
+        let entering = |_| SocketError::Io { action: "open", errno: Errno::ENOENT };
+        handle.generic = Some(opened.map_err(entering)??);
+    }
+    Ok(handle.generic.as_mut())
+}
+
+/// What a link's device is spoken to by.
+enum Carrier {
+    Kernel { port: Option<u16> },
+    Tunnel { raw: RawLink },
+    Nobody,
+}
+
+impl Run<'_> {
+    pub(super) fn set_device(
+        &mut self,
+        netns: &Netns,
+        link: &IfName,
+        device: &Device,
+    ) -> Result<(), ApplyError> {
+        let no_key = || ApplyError::NoKey { public_key: device.public_key };
+        let key = self.keys.private_key(&device.public_key).ok_or_else(no_key)?;
+        match self.carrier(netns, link)? {
+            Carrier::Nobody => Err(ApplyError::NoLink { link: *link }),
+            Carrier::Tunnel { raw } => {
+                self.attach(netns, &raw, device.listen_port)?;
+                Ok(self.linux.tunnel().set_key(link, &key)?)
+            }
+            Carrier::Kernel { port } => {
+                let wanted = Some(device.listen_port).filter(|wanted| *wanted != 0 && Some(*wanted) != port);
+                // On a link that is down a taken port would be told of only when it is set up.
+                let free = match wanted {
+                    Some(wanted) if self.bind(netns, link, wanted).is_err() => Some(0),
+                    wanted => wanted,
+                };
+                let family = self.linux.family()?;
+                self.ask_device(netns, vec![wireguard::set_device(family, link, &key, free)])
+            }
+        }
+    }
+
+    pub(super) fn del_device(&mut self, netns: &Netns, link: &IfName) -> Result<(), ApplyError> {
+        match self.carrier(netns, link) {
+            Ok(Carrier::Kernel { .. }) => {
+                let family = self.linux.family()?;
+                self.ask_device(netns, vec![wireguard::clear(family, link)])
+            }
+            // The tunnel process may hold it though its link, or its namespace, is gone.
+            _ => Ok(self.linux.tunnel().remove(link)?),
+        }
+    }
+
+    pub(super) fn set_peer(&mut self, netns: &Netns, key: &PeerKey, peer: &Peer) -> Result<(), ApplyError> {
+        match self.carrier(netns, &key.link)? {
+            Carrier::Nobody => Err(ApplyError::NoLink { link: key.link }),
+            Carrier::Tunnel { .. } => Ok(self.linux.tunnel().set_peer(key, peer)?),
+            Carrier::Kernel { .. } => {
+                let family = self.linux.family()?;
+                self.ask_device(netns, wireguard::set_peer(family, key, peer))
+            }
+        }
+    }
+
+    pub(super) fn del_peer(&mut self, netns: &Netns, key: &PeerKey) -> Result<(), ApplyError> {
+        match self.carrier(netns, &key.link) {
+            Ok(Carrier::Kernel { .. }) => {
+                let family = self.linux.family()?;
+                self.ask_device(netns, vec![wireguard::del_peer(family, key)])
+            }
+            Ok(Carrier::Tunnel { .. }) => Ok(self.linux.tunnel().del_peer(key)?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Has a device listen on any port that is free, because its own is taken.
+    pub(super) fn free_port(&mut self, netns: &Netns, link: &IfName) -> Result<(), ApplyError> {
+        let family = self.linux.family()?;
+        self.ask_device(netns, vec![wireguard::set_port(family, link, 0)])
+    }
+
+    fn carrier(&mut self, netns: &Netns, link: &IfName) -> Result<Carrier, ApplyError> {
+        let Some(raw) = self.linux.handles.get(netns)?.link(link)? else { return Ok(Carrier::Nobody) };
+        match raw.kind.as_str() {
+            "tun" => Ok(Carrier::Tunnel { raw }),
+            "wireguard" => {
+                let family = self.linux.family()?;
+                let held = match generic(&mut self.linux.handles, netns)? {
+                    Some(socket) => wireguard::get(socket, family, link)?,
+                    None => Held::default(),
+                };
+                Ok(Carrier::Kernel { port: held.device.map(|device| device.listen_port) })
+            }
+            _ => Ok(Carrier::Nobody),
+        }
+    }
+
+    /// Sees that the tunnel process holds a device with its TUN and a socket on that port (0: on any).
+    fn attach(&mut self, netns: &Netns, raw: &RawLink, port: u16) -> Result<(), ApplyError> {
+        let held = self.linux.tunnel().list()?.into_iter().find(|(name, _)| *name == raw.name);
+        let right = |bound| port == 0 || port == bound;
+        if raw.carrier && held.is_some_and(|(_, bound)| right(bound)) {
+            return Ok(());
+        }
+        if held.is_some() && raw.carrier {
+            // A TUN has one holder: it must let go before another descriptor of it can be opened.
+            return self.attach_anew(netns, raw, port);
+        }
+        self.hand_over(netns, raw, port)
+    }
+
+    /// Another port means another socket: peers and their endpoints are kept over it.
+    fn attach_anew(&mut self, netns: &Netns, raw: &RawLink, port: u16) -> Result<(), ApplyError> {
+        let before = self.linux.tunnel().get(&raw.name)?;
+        self.linux.tunnel().remove(&raw.name)?;
+        self.hand_over(netns, raw, port)?;
+        for (key, peer) in &before.peers {
+            self.linux.tunnel().set_peer(key, peer)?;
+        }
+        Ok(())
+    }
+
+    fn hand_over(&mut self, netns: &Netns, raw: &RawLink, port: u16) -> Result<(), ApplyError> {
+        let socket = self.bind(netns, &raw.name, port).or_else(|_| self.bind(netns, &raw.name, 0))?;
+        let tun = self.open_tun(netns, &raw.name)?;
+        let mtu = u16::try_from(raw.mtu).unwrap_or(MTU);
+        Ok(self.linux.tunnel().add(&raw.name, mtu, tun.as_fd(), socket.as_fd())?)
+    }
+
+    /// A UDP socket for both families in the namespace where the device's socket shall live.
+    fn bind(&mut self, netns: &Netns, link: &IfName, port: u16) -> Result<UdpSocket, ApplyError> {
+        let place = self.socket_place(netns, link)?;
+        let entrance = self.linux.handles.entrance(&place)?;
+        let opened = self.linux.handles.worker.within(&entrance, move || open_udp(port))?;
+        opened.map_err(|error| ApplyError::Udp { link: *link, errno: crate::netns::errno(&error) })
+    }
+
+    fn socket_place(&mut self, netns: &Netns, link: &IfName) -> Result<Netns, ApplyError> {
+        let missing = || ApplyError::NoLink { link: *link };
+        let raw = self.linux.handles.get(netns)?.link(link)?.ok_or_else(missing)?;
+        let mut kinds = Kinds { handles: &mut self.linux.handles, dumped: &Dumped::new(), names: &[] };
+        match kinds.link(netns, &raw).kind {
+            LinkKind::Tun { socket: Some(place) } | LinkKind::Wireguard { socket: Some(place) } => Ok(place),
+            _ => Err(ApplyError::Unmakeable { link: *link }),
+        }
+    }
+
+    fn ask_device(&mut self, netns: &Netns, mut requests: Vec<Vec<u8>>) -> Result<(), ApplyError> {
+        self.linux.handles.get(netns)?;
+        let Some(socket) = generic(&mut self.linux.handles, netns)? else { return Ok(()) };
+        let outcomes = socket.batch(&mut requests)?;
+        outcomes.into_iter().try_for_each(|outcome| outcome.map_err(Into::into))
+    }
+}
+
+fn open_udp(port: u16) -> std::io::Result<UdpSocket> {
+    let socket = UdpSocket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_only_v6(false)?;
+    socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
+    Ok(socket)
+}

@@ -1,0 +1,186 @@
+//! Open doors into namespaces: for each a few sockets and directories opened inside, kept within a bound.
+//!
+//! A descriptor keeps its namespace alive, so whoever deletes one closes its handle first, and one that is found gone or
+//! replaced is closed at once.
+
+use std::collections::BTreeMap;
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
+use sixfold_core::name::IfName;
+use sixfold_core::state::{Firewall, Netns};
+
+use super::sysctl::Directories;
+use crate::netns::{Directory, Entrance, Found, NetnsError, Worker};
+use crate::nft::NftSocket;
+use crate::rtnl::{Links, link};
+use crate::socket::{self, Socket, SocketError};
+
+/// Descriptors of one handle, at most.
+const DESCRIPTORS: u64 = 7;
+/// Handles that are kept however few descriptors there may be.
+const FEWEST: u64 = 16;
+/// Handles beyond which keeping more gains nothing: a socket costs 6.9 kB of the kernel's memory.
+const MOST: u64 = 8192;
+
+/// What is open in one namespace.
+pub(crate) struct Handle {
+    pub(crate) entrance: Entrance,
+    pub(crate) route: Socket,
+    pub(crate) sysctls: Directories,
+    pub(crate) generic: Option<Socket>,
+    pub(crate) nft: Option<NftSocket>,
+    /// The table as it was at a generation number.
+    pub(crate) firewall: Option<(u32, Option<Firewall>)>,
+    /// By what name this namespace's ids were last found to be known.
+    pub(crate) nsids: BTreeMap<i32, Netns>,
+    used: u64,
+}
+
+impl Handle {
+    fn open(worker: &Worker, entrance: Entrance) -> Result<Self, OpenError> {
+        let (route, sysctls) = worker
+            .within(&entrance, || (Socket::open(socket::ROUTE), Directories::open()))
+            .map_err(OpenError::Netns)?;
+        Ok(Self {
+            entrance,
+            route: route.map_err(OpenError::Socket)?,
+            sysctls,
+            generic: None,
+            nft: None,
+            firewall: None,
+            nsids: BTreeMap::new(),
+            used: 0,
+        })
+    }
+
+    /// All links, by name and index.
+    pub(crate) fn links(&mut self) -> Result<Links, SocketError> {
+        let links = link::decode(&self.route.dump(link::dump())?);
+        Ok(links.into_iter().map(|link| (link.index, link.name)).collect())
+    }
+
+    /// The link of that name; `None`: there is none.
+    pub(crate) fn link(&mut self, name: &IfName) -> Result<Option<link::RawLink>, SocketError> {
+        match self.route.ask(link::get_by_name(name)) {
+            Err(error) if error.errno() == Some(Errno::ENODEV) => Ok(None),
+            answer => Ok(link::decode(&answer?).pop()),
+        }
+    }
+}
+
+/// Why a handle cannot be opened.
+#[derive(Debug, Clone)]
+pub(crate) enum OpenError {
+    Netns(NetnsError),
+    Socket(SocketError),
+}
+
+impl OpenError {
+    pub(crate) fn is_not_there(&self) -> bool {
+        matches!(self, Self::Netns(NetnsError::NotThere { .. }))
+    }
+
+    fn is_too_many(&self) -> bool {
+        let errno = match self {
+            Self::Netns(error) => error.errno(),
+            Self::Socket(error) => error.errno(),
+        };
+        matches!(errno, Some(Errno::EMFILE | Errno::ENFILE))
+    }
+}
+
+/// The handles, the directory their names are in, and the thread that opens them.
+pub(crate) struct Handles {
+    pub(crate) worker: Worker,
+    pub(crate) directory: Directory,
+    open: BTreeMap<Netns, Handle>,
+    most: usize,
+    clock: u64,
+}
+
+impl Handles {
+    pub(crate) fn new(worker: Worker, directory: Directory) -> Self {
+        let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+        let most = (soft / 2 / DESCRIPTORS).clamp(FEWEST, MOST);
+        let most = usize::try_from(most).expect("clamped to a small number");
+        Self { worker, directory, open: BTreeMap::new(), most, clock: 0 }
+    }
+
+    /// The handle of a namespace that is there, opened if it was not.
+    pub(crate) fn get(&mut self, netns: &Netns) -> Result<&mut Handle, OpenError> {
+        self.close_if_other(netns)?;
+        if !self.open.contains_key(netns) {
+            let handle = match self.open_one(netns) {
+                Err(error) if error.is_too_many() => {
+                    self.open.clear();
+                    self.open_one(netns)?
+                }
+                handle => handle?,
+            };
+            self.make_room();
+            self.open.insert(netns.clone(), handle);
+        }
+        self.clock += 1;
+        let handle = self.open.get_mut(netns).expect("it was there or has just been put there");
+        handle.used = self.clock;
+        Ok(handle)
+    }
+
+    /// A handle that is open already, and the thread that opens more in its namespace.
+    pub(crate) fn opened(&mut self, netns: &Netns) -> Option<(&Worker, &mut Handle)> {
+        Some((&self.worker, self.open.get_mut(netns)?))
+    }
+
+    /// Holds a namespace open, without sockets in it.
+    pub(crate) fn entrance(&self, netns: &Netns) -> Result<Entrance, NetnsError> {
+        match netns {
+            Netns::Host => Ok(self.worker.home().clone()),
+            Netns::Named(name) => self.directory.open(name),
+        }
+    }
+
+    /// The number of the namespace that has that name now.
+    pub(crate) fn inode(&self, netns: &Netns) -> Result<Option<u64>, NetnsError> {
+        match netns {
+            Netns::Host => Ok(Some(self.worker.home().inode)),
+            Netns::Named(name) => Ok(self.directory.find(name)?.and_then(|found| match found {
+                Found::Alive { inode } => Some(inode),
+                Found::Dead => None,
+            })),
+        }
+    }
+
+    /// Lets go of a namespace.
+    pub(crate) fn close(&mut self, netns: &Netns) {
+        self.open.remove(netns);
+    }
+
+    /// Lets go of all but these.
+    pub(crate) fn close_all_but(&mut self, keep: impl Fn(&Netns) -> bool) {
+        self.open.retain(|netns, _| keep(netns));
+    }
+
+    /// A name may have been given to another namespace since.
+    fn close_if_other(&mut self, netns: &Netns) -> Result<(), OpenError> {
+        let inode = self.inode(netns).map_err(OpenError::Netns)?;
+        if self.open.get(netns).is_some_and(|handle| Some(handle.entrance.inode) != inode) {
+            self.close(netns);
+        }
+        Ok(())
+    }
+
+    fn open_one(&self, netns: &Netns) -> Result<Handle, OpenError> {
+        let entrance = self.entrance(netns).map_err(OpenError::Netns)?;
+        Handle::open(&self.worker, entrance)
+    }
+
+    fn make_room(&mut self) {
+        while self.open.len() >= self.most {
+            let oldest =
+                self.open.iter().min_by_key(|(_, handle)| handle.used).map(|(netns, _)| netns.clone());
+            let Some(oldest) = oldest else { return };
+            self.open.remove(&oldest);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The kernel that this process runs on.
+//!
+//! Owns: handles into namespaces, and the order of conversations with the kernel. What is said is `rtnl`'s, `nft`'s and
+//! `wireguard`'s; what should be said is the plan's.
+
+mod apply;
+mod device;
+mod firewall;
+mod handle;
+mod kind;
+mod links;
+mod observe;
+mod steps;
+mod sysctl;
+mod wireguard;
+
+use std::path::PathBuf;
+
+use sixfold_core::plan::Plan;
+use sixfold_core::state::NodeState;
+
+pub use self::device::probe_wireguard;
+use self::handle::Handles;
+use crate::netns::{Directory, NetnsError, Worker};
+use crate::{Kernel, Keys, ObserveError, Report, Scope};
+
+/// Where things are on this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Directory of named namespaces.
+    pub netns_dir: PathBuf,
+    /// Control socket of the tunnel process.
+    pub tunnel: PathBuf,
+    /// Directory of the devices' configuration sockets.
+    pub uapi_dir: PathBuf,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            netns_dir: "/run/netns".into(),
+            tunnel: "/run/sixfold/tunnel.sock".into(),
+            uapi_dir: "/run/wireguard".into(),
+        }
+    }
+}
+
+/// The kernel as seen from the namespace and mounts of the thread that made this value.
+pub struct Linux {
+    config: Config,
+    handles: Handles,
+    wireguard: Option<u16>,
+}
+
+impl Linux {
+    /// Begins a conversation. The caller's namespace becomes [`sixfold_core::state::Netns::Host`].
+    ///
+    /// # Errors
+    /// If `/proc` is not mounted or no thread can be started.
+    pub fn new(config: Config) -> Result<Self, NetnsError> {
+        let worker = Worker::start()?;
+        let directory = Directory::new(config.netns_dir.clone())?;
+        Ok(Self { config, handles: Handles::new(worker, directory), wireguard: None })
+    }
+}
+
+impl Kernel for Linux {
+    fn observe(&mut self, scope: &Scope) -> Result<NodeState, ObserveError> {
+        self.observe_scope(scope)
+    }
+
+    fn apply(&mut self, plan: &Plan, keys: &dyn Keys) -> Report {
+        self.apply_plan(plan, keys)
+    }
+}

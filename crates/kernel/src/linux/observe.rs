@@ -1,0 +1,150 @@
+//! Reading one node: first every namespace's dumps, one after the other, then what links are across namespaces.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use sixfold_core::name::{NetnsName, NetnsRole};
+use sixfold_core::state::{Namespace, Netns, NodeState, RouteTarget};
+
+use super::handle::{Handle, OpenError};
+use super::kind::{Dumped, Kinds};
+use super::{Linux, firewall};
+use crate::rtnl::link::RawLink;
+use crate::rtnl::{Links, address, link, neighbour, nexthop, route};
+use crate::socket::SocketError;
+use crate::{ObserveError, Scope};
+
+/// A failure to read one class of objects, before it is known of which namespace.
+type Unread = (&'static str, SocketError);
+
+impl Linux {
+    pub(super) fn observe_scope(&mut self, scope: &Scope) -> Result<NodeState, ObserveError> {
+        let names = self.handles.directory.list().map_err(ObserveError::List)?;
+        self.handles.close_all_but(|netns| match netns {
+            Netns::Host => true,
+            Netns::Named(name) => names.binary_search(name).is_ok(),
+        });
+        let mut state = NodeState::default();
+        let mut dumped = Dumped::new();
+        let all = [Netns::Host].into_iter().chain(names.iter().map(|name| Netns::Named(*name)));
+        for netns in all.filter(|netns| scope.contains(netns)) {
+            if let Some((namespace, links)) = self.observe_one(&netns)? {
+                state.namespaces.insert(netns.clone(), namespace);
+                dumped.insert(netns, links);
+            }
+        }
+        self.observe_kinds(&mut state, &dumped, &names);
+        self.observe_devices(scope, &mut state, &dumped)?;
+        Ok(state)
+    }
+
+    /// One namespace but for its links' kinds; `None`: it is gone, or it is someone else's.
+    fn observe_one(&mut self, netns: &Netns) -> Result<Option<(Namespace, Vec<RawLink>)>, ObserveError> {
+        if let Netns::Named(name) = netns
+            && self.is_dead(name)?
+        {
+            return Ok(Some(Default::default()));
+        }
+        let handle = match self.handles.get(netns) {
+            Err(error) if error.is_not_there() => return Ok(None),
+            handle => handle.map_err(|error| refused_to_open(netns, error))?,
+        };
+        let unread = |(what, source)| ObserveError::Read { netns: netns.clone(), what, source };
+        let raw = dump_links(handle).map_err(unread)?;
+        let alone = raw.iter().all(|link| link.loopback);
+        let firewall = firewall::observe(&mut self.handles, netns)?;
+        if is_public(netns) && firewall.is_none() && !alone {
+            return Ok(None);
+        }
+        let handle = self.handles.get(netns).map_err(|error| refused_to_open(netns, error))?;
+        let ours: Vec<RawLink> = raw.into_iter().filter(|link| is_ours(netns, link)).collect();
+        let mut namespace = dump_objects(handle, netns, &ours).map_err(unread)?;
+        namespace.firewall = firewall;
+        if *netns != Netns::Host {
+            namespace.sysctls = handle.sysctls.read_ours().map_err(|(name, errno)| ObserveError::Sysctl {
+                netns: netns.clone(),
+                name,
+                errno,
+            })?;
+        }
+        Ok(Some((namespace, ours)))
+    }
+
+    /// A name without a namespace is ours to give one, or to remove: it looks like a namespace with nothing in it.
+    fn is_dead(&self, name: &NetnsName) -> Result<bool, ObserveError> {
+        use crate::netns::Found;
+        let found = self.handles.directory.find(name);
+        Ok(found.map_err(ObserveError::List)? == Some(Found::Dead))
+    }
+
+    fn observe_kinds(&mut self, state: &mut NodeState, dumped: &Dumped, names: &[NetnsName]) {
+        let mut kinds = Kinds { handles: &mut self.handles, dumped, names };
+        for (netns, raw) in dumped {
+            for raw in raw {
+                let link = kinds.link(netns, raw);
+                state.at(netns.clone()).links.insert(raw.name, link);
+            }
+        }
+    }
+}
+
+pub(super) fn is_public(netns: &Netns) -> bool {
+    matches!(netns, Netns::Named(name) if name.role() == Some(NetnsRole::Public))
+}
+
+fn refused_to_open(netns: &Netns, error: OpenError) -> ObserveError {
+    let netns = netns.clone();
+    match error {
+        OpenError::Netns(source) => ObserveError::Enter { netns, source },
+        OpenError::Socket(source) => ObserveError::Read { netns, what: "links", source },
+    }
+}
+
+/// In the host's namespace only names tell; in ours also the mark that we put on what we make.
+fn is_ours(netns: &Netns, link: &RawLink) -> bool {
+    match netns {
+        Netns::Host => link.name.is_ours(),
+        Netns::Named(_) => link.loopback || link.is_marked() || link.name.is_ours(),
+    }
+}
+
+fn dump_links(handle: &mut Handle) -> Result<Vec<RawLink>, Unread> {
+    Ok(link::decode(&handle.route.dump(link::dump()).map_err(|error| ("links", error))?))
+}
+
+fn dump_objects(handle: &mut Handle, netns: &Netns, ours: &[RawLink]) -> Result<Namespace, Unread> {
+    let links: Links = ours.iter().map(|link| (link.index, link.name)).collect();
+    let mut namespace = Namespace::default();
+    // Without a link of ours the host's namespace can hold nothing of ours.
+    if ours.is_empty() {
+        return Ok(namespace);
+    }
+    let mut dump = |what, request| handle.route.dump(request).map_err(|error| (what, error));
+    let answer = dump("addresses", address::dump())?;
+    namespace.addresses.extend(address::decode(&answer, &links).map(|key| (key, ())));
+    let answer = dump("nexthops", nexthop::dump())?;
+    namespace.nexthops.extend(nexthop::decode(&answer, &links));
+    for family in [IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)] {
+        let answer = dump("routes", route::dump(family))?;
+        for (key, target) in route::decode(&answer, &links) {
+            // Two of one destination and metric: no one desires that, so the key leads nowhere that is desired.
+            namespace.routes.entry(key).and_modify(|there| *there = route::FOREIGN).or_insert(target);
+        }
+    }
+    let answer = dump("neighbours", neighbour::dump())?;
+    namespace.neighbours.extend(neighbour::decode(&answer, &links));
+    if *netns == Netns::Host {
+        keep_on_our_links(&mut namespace, ours);
+    }
+    Ok(namespace)
+}
+
+/// In the host's namespace a route is ours only if it leads to a link of ours: the protocol's number is anybody's.
+fn keep_on_our_links(namespace: &mut Namespace, ours: &[RawLink]) {
+    let is_ours = |name| ours.iter().any(|link| link.name == name);
+    namespace.nexthops.retain(|_, nexthop| is_ours(nexthop.link));
+    let nexthops = &namespace.nexthops;
+    namespace.routes.retain(|_, target| match target {
+        RouteTarget::Nexthop(id) => nexthops.contains_key(id),
+        target => target.link().is_some_and(|link| is_ours(*link)),
+    });
+}

@@ -1,0 +1,183 @@
+//! The kernel's own WireGuard by generic netlink. No message ever replaces a device's peers: only the one it names.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+use netlink_packet_core::ParseableParametrized as _;
+use netlink_packet_generic::ctrl::nlas::GenlCtrlAttrs;
+use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
+use netlink_packet_generic::{GenlHeader, GenlMessage};
+use netlink_packet_wireguard::{
+    WireguardAddressFamily, WireguardAllowedIp, WireguardAllowedIpAttr, WireguardAttribute, WireguardCmd,
+    WireguardDeviceFlags, WireguardMessage, WireguardPeer, WireguardPeerAttribute, WireguardPeerFlags,
+};
+use sixfold_core::key::{PrivateKey, PublicKey};
+use sixfold_core::name::IfName;
+use sixfold_core::state::{Device, Endpoint, Peer, PeerKey};
+
+use crate::rtnl::{CHANGE, DUMP};
+use crate::socket::{Refusal, Socket, SocketError};
+use crate::tunnel::{Held, endpoint};
+use crate::wire;
+
+/// Allowed prefixes in one message: at 40 bytes each a message stays under the 64 kB that an attribute can hold.
+const PREFIXES_PER_MESSAGE: usize = 1000;
+
+/// Number of the family `wireguard`, which the kernel loads if it can; refused with `ENOENT` where there is none.
+pub(super) fn family(socket: &mut Socket) -> Result<u16, SocketError> {
+    let name = GenlCtrlAttrs::FamilyName("wireguard".to_owned());
+    let question = GenlMessage::from_payload(GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas: vec![name] });
+    let answer = socket.ask(wire::request(question, CHANGE))?;
+    let found = wire::messages(&answer).find_map(|message| {
+        let (_, id) =
+            wire::attributes(message.payload, 4).find(|(kind, value)| *kind == 1 && value.len() == 2)?;
+        wire::short(id)
+    });
+    found.ok_or(SocketError::Refused(Refusal { errno: nix::errno::Errno::ENOENT, words: None }))
+}
+
+/// A device with its peers.
+pub(super) fn get(socket: &mut Socket, family: u16, link: &IfName) -> Result<Held, SocketError> {
+    let answer = socket.dump(request(family, WireguardCmd::GetDevice, vec![named(link)], DUMP))?;
+    let mut held = Held::default();
+    let (mut public_key, mut listen_port) = (None, 0);
+    for message in wire::messages(&answer).filter(|message| message.kind == family) {
+        let header = GenlHeader { cmd: 0, version: 1 };
+        let Ok(message) =
+            WireguardMessage::parse_with_param(message.payload.get(4..).unwrap_or_default(), header)
+        else {
+            continue;
+        };
+        for attribute in message.attributes {
+            match attribute {
+                WireguardAttribute::PublicKey(key) => public_key = Some(PublicKey::from_bytes(key)),
+                WireguardAttribute::ListenPort(port) => listen_port = port,
+                WireguardAttribute::Peers(peers) => {
+                    peers.into_iter().for_each(|peer| read_peer(&mut held, link, peer))
+                }
+                _ => {}
+            }
+        }
+    }
+    held.device = public_key.map(|public_key| Device { public_key, listen_port });
+    Ok(held)
+}
+
+/// A peer whose prefixes do not fit one message comes again in the next, with the rest of them and nothing else.
+fn read_peer(held: &mut Held, link: &IfName, peer: WireguardPeer) {
+    let (mut key, mut address, mut handshake, mut keepalive_secs) = (None, None, None, 0);
+    let mut prefixes = Vec::new();
+    for attribute in peer.0 {
+        match attribute {
+            WireguardPeerAttribute::PublicKey(bytes) => key = Some(PublicKey::from_bytes(bytes)),
+            WireguardPeerAttribute::Endpoint(at) => address = Some(at),
+            WireguardPeerAttribute::PersistentKeepalive(secs) => keepalive_secs = secs,
+            WireguardPeerAttribute::LastHandshake(at) => {
+                handshake = u64::try_from(at.seconds).ok().map(Duration::from_secs);
+            }
+            WireguardPeerAttribute::AllowedIps(list) => prefixes.extend(list.iter().filter_map(read_prefix)),
+            _ => {}
+        }
+    }
+    let Some(public_key) = key else { return };
+    let fresh =
+        || Peer { endpoint: endpoint(address, handshake), allowed_ips: Default::default(), keepalive_secs };
+    let peer = held.peers.entry(PeerKey { link: *link, public_key }).or_insert_with(fresh);
+    peer.allowed_ips.extend(prefixes);
+}
+
+fn read_prefix(allowed: &WireguardAllowedIp) -> Option<IpNet> {
+    let (mut address, mut length) = (None, None);
+    for attribute in &allowed.0 {
+        match attribute {
+            WireguardAllowedIpAttr::IpAddr(found) => address = Some(*found),
+            WireguardAllowedIpAttr::Cidr(found) => length = Some(*found),
+            _ => {}
+        }
+    }
+    IpNet::new(address?, length?).ok()
+}
+
+/// Gives a device its key, and a port if one is told.
+pub(super) fn set_device(family: u16, link: &IfName, key: &PrivateKey, port: Option<u16>) -> Vec<u8> {
+    let mut attributes = vec![named(link), WireguardAttribute::PrivateKey(*key.as_bytes())];
+    attributes.extend(port.map(WireguardAttribute::ListenPort));
+    request(family, WireguardCmd::SetDevice, attributes, CHANGE)
+}
+
+/// Has a device listen on a port; 0: any.
+pub(super) fn set_port(family: u16, link: &IfName, port: u16) -> Vec<u8> {
+    let attributes = vec![named(link), WireguardAttribute::ListenPort(port)];
+    request(family, WireguardCmd::SetDevice, attributes, CHANGE)
+}
+
+/// Takes key and peers from a device that stays.
+pub(super) fn clear(family: u16, link: &IfName) -> Vec<u8> {
+    let attributes = vec![
+        named(link),
+        WireguardAttribute::Flags(WireguardDeviceFlags::ReplacePeers),
+        WireguardAttribute::PrivateKey([0; 32]),
+    ];
+    request(family, WireguardCmd::SetDevice, attributes, CHANGE)
+}
+
+/// Makes or changes one peer: the first message replaces its prefixes, further ones add to them.
+pub(super) fn set_peer(family: u16, key: &PeerKey, peer: &Peer) -> Vec<Vec<u8>> {
+    let prefixes: Vec<WireguardAllowedIp> = peer.allowed_ips.iter().map(write_prefix).collect();
+    let mut slices = prefixes.chunks(PREFIXES_PER_MESSAGE);
+    let mut first = vec![
+        WireguardPeerAttribute::PublicKey(*key.public_key.as_bytes()),
+        WireguardPeerAttribute::Flags(WireguardPeerFlags::ReplaceAllowedIps),
+        WireguardPeerAttribute::PersistentKeepalive(peer.keepalive_secs),
+    ];
+    if let Endpoint::At(address) | Endpoint::Live(address) = peer.endpoint {
+        first.push(WireguardPeerAttribute::Endpoint(address));
+    }
+    first.extend(slices.next().map(|slice| WireguardPeerAttribute::AllowedIps(slice.to_vec())));
+    let mut messages = vec![one_peer(family, &key.link, first)];
+    messages.extend(slices.map(|slice| {
+        let more = vec![
+            WireguardPeerAttribute::PublicKey(*key.public_key.as_bytes()),
+            WireguardPeerAttribute::Flags(WireguardPeerFlags::UpdateOnly),
+            WireguardPeerAttribute::AllowedIps(slice.to_vec()),
+        ];
+        one_peer(family, &key.link, more)
+    }));
+    messages
+}
+
+/// Removes one peer.
+pub(super) fn del_peer(family: u16, key: &PeerKey) -> Vec<u8> {
+    let peer = vec![
+        WireguardPeerAttribute::PublicKey(*key.public_key.as_bytes()),
+        WireguardPeerAttribute::Flags(WireguardPeerFlags::RemoveMe),
+    ];
+    one_peer(family, &key.link, peer)
+}
+
+fn write_prefix(prefix: &IpNet) -> WireguardAllowedIp {
+    let family = match prefix {
+        IpNet::V4(_) => WireguardAddressFamily::Ipv4,
+        IpNet::V6(_) => WireguardAddressFamily::Ipv6,
+    };
+    WireguardAllowedIp(vec![
+        WireguardAllowedIpAttr::Family(family),
+        WireguardAllowedIpAttr::IpAddr(prefix.network()),
+        WireguardAllowedIpAttr::Cidr(prefix.prefix_len()),
+    ])
+}
+
+fn one_peer(family: u16, link: &IfName, peer: Vec<WireguardPeerAttribute>) -> Vec<u8> {
+    let attributes = vec![named(link), WireguardAttribute::Peers(vec![WireguardPeer(peer)])];
+    request(family, WireguardCmd::SetDevice, attributes, CHANGE)
+}
+
+fn named(link: &IfName) -> WireguardAttribute {
+    WireguardAttribute::IfName(link.as_str().to_owned())
+}
+
+fn request(family: u16, cmd: WireguardCmd, attributes: Vec<WireguardAttribute>, flags: u16) -> Vec<u8> {
+    let mut message = GenlMessage::from_payload(WireguardMessage { cmd, attributes });
+    message.set_resolved_family_id(family);
+    wire::request(message, flags)
+}

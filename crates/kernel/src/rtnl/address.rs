@@ -1,0 +1,73 @@
+//! Addresses: permanent, without duplicate address detection.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
+};
+use sixfold_core::state::AddressKey;
+
+use super::{CHANGE, DUMP, Links, SET, family};
+use crate::wire;
+
+/// Asks for all addresses.
+pub(crate) fn dump() -> Vec<u8> {
+    wire::request(RouteNetlinkMessage::GetAddress(AddressMessage::default()), DUMP)
+}
+
+/// The permanent addresses of those links, without what the kernel makes for itself on the loopback.
+pub(crate) fn decode<'a>(answer: &'a [u8], links: &'a Links) -> impl Iterator<Item = AddressKey> + 'a {
+    const NEW_ADDRESS: u16 = 20;
+    wire::messages(answer)
+        .filter(|message| message.kind == NEW_ADDRESS)
+        .filter_map(|m| decode_one(m.payload, links))
+}
+
+fn decode_one(payload: &[u8], links: &Links) -> Option<AddressKey> {
+    let &[_, length, flags, scope] = payload.get(..4)? else { return None };
+    let link = links.name(wire::number(payload.get(4..8)?)?)?;
+    let mut flags = u32::from(flags);
+    let (mut local, mut address) = (None, None);
+    for (kind, value) in wire::attributes(payload, 8) {
+        match kind {
+            1 => address = wire::address(value),
+            2 => local = wire::address(value),
+            8 => flags = wire::number(value)?,
+            _ => {}
+        }
+    }
+    let permanent = AddressFlags::from_bits_retain(flags).contains(AddressFlags::Permanent);
+    if !permanent || AddressScope::from(scope) == AddressScope::Host {
+        return None;
+    }
+    Some(AddressKey { link, address: IpNet::new(local.or(address)?, length).ok()? })
+}
+
+/// Puts it on the link of that index, or makes the one there permanent.
+pub(crate) fn add(key: &AddressKey, index: u32) -> Vec<u8> {
+    let mut message = message(key, index);
+    let flags = AddressFlags::Nodad | AddressFlags::Permanent;
+    message.header.flags = AddressHeaderFlags::from_bits_truncate(flags.bits() as u8);
+    message.attributes.push(AddressAttribute::Flags(flags));
+    wire::request(RouteNetlinkMessage::NewAddress(message), SET)
+}
+
+/// Takes it off.
+pub(crate) fn delete(key: &AddressKey, index: u32) -> Vec<u8> {
+    wire::request(RouteNetlinkMessage::DelAddress(message(key, index)), CHANGE)
+}
+
+fn message(key: &AddressKey, index: u32) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    let address = key.address.addr();
+    message.header.family = family(address);
+    message.header.prefix_len = key.address.prefix_len();
+    message.header.index = index;
+    if matches!(address, IpAddr::V4(address) if address.is_link_local()) {
+        message.header.scope = AddressScope::Link;
+    }
+    message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
+    message
+}

@@ -1,0 +1,182 @@
+//! Links as the kernel tells them, and every change but making one.
+
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage};
+use sixfold_core::mac::Mac;
+use sixfold_core::name::IfName;
+
+use super::{CHANGE, DUMP};
+use crate::wire;
+
+/// Group of every link that we make.
+pub(crate) const GROUP: u32 = 200;
+/// Group of links that are about to be deleted together.
+pub(crate) const GROUP_GOING: u32 = 201;
+
+/// What of a link counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RawLink {
+    pub(crate) index: u32,
+    pub(crate) name: IfName,
+    /// The kernel's word, empty for a physical one and for the loopback.
+    pub(crate) kind: String,
+    pub(crate) up: bool,
+    pub(crate) loopback: bool,
+    /// Of a TUN: some process holds it.
+    pub(crate) carrier: bool,
+    pub(crate) mtu: u32,
+    pub(crate) mac: Option<Mac>,
+    pub(crate) group: u32,
+    /// Index of the veth's other end or of the macvlan's parent.
+    pub(crate) other: Option<u32>,
+    /// Id of the namespace that `other` is in, if not in the same.
+    pub(crate) other_nsid: Option<i32>,
+    pub(crate) alias: Option<String>,
+    /// The first number of the kind's own attributes that tells one shape from another: a macvlan's mode, a TUN's type.
+    pub(crate) shape: Option<u32>,
+}
+
+impl RawLink {
+    /// Whether it is one that we made, by its mark.
+    pub(crate) fn is_marked(&self) -> bool {
+        matches!(self.group, GROUP | GROUP_GOING)
+    }
+}
+
+/// Asks for all links, without their counters.
+pub(crate) fn dump() -> Vec<u8> {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    wire::request(RouteNetlinkMessage::GetLink(message), DUMP)
+}
+
+/// Asks for the link of that index in the namespace of that id as this one sees it, or in this one.
+pub(crate) fn get(index: u32, nsid: Option<i32>) -> Vec<u8> {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    message.attributes.extend(nsid.map(LinkAttribute::IfNetnsId));
+    wire::request(RouteNetlinkMessage::GetLink(message), CHANGE)
+}
+
+/// Asks for the link of that name.
+pub(crate) fn get_by_name(name: &IfName) -> Vec<u8> {
+    let mut message = named(name);
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    wire::request(RouteNetlinkMessage::GetLink(message), CHANGE)
+}
+
+/// The links in an answer. One whose name nobody here could have given is left out.
+pub(crate) fn decode(answer: &[u8]) -> Vec<RawLink> {
+    const NEW_LINK: u16 = 16;
+    wire::messages(answer)
+        .filter(|message| message.kind == NEW_LINK)
+        .filter_map(|m| decode_one(m.payload))
+        .collect()
+}
+
+fn decode_one(payload: &[u8]) -> Option<RawLink> {
+    let index = wire::number(payload.get(4..8)?)?;
+    let flags = LinkFlags::from_bits_retain(wire::number(payload.get(8..12)?)?);
+    let mut name = None;
+    let mut link = RawLink {
+        index,
+        name: sixfold_core::name::loopback(),
+        kind: String::new(),
+        up: flags.contains(LinkFlags::Up),
+        loopback: flags.contains(LinkFlags::Loopback),
+        carrier: false,
+        mtu: 0,
+        mac: None,
+        group: 0,
+        other: None,
+        other_nsid: None,
+        alias: None,
+        shape: None,
+    };
+    for (kind, value) in wire::attributes(payload, 16) {
+        match kind {
+            1 => link.mac = <[u8; 6]>::try_from(value).ok().map(Mac),
+            3 => name = wire::text(value).and_then(|name| IfName::try_from(name).ok()),
+            4 => link.mtu = wire::number(value)?,
+            5 => link.other = wire::number(value),
+            18 => link.read_kind(value),
+            20 => link.alias = wire::text(value).map(str::to_owned),
+            27 => link.group = wire::number(value)?,
+            33 => link.carrier = value == [1],
+            37 => link.other_nsid = wire::number(value).map(u32::cast_signed),
+            _ => {}
+        }
+    }
+    Some(RawLink { name: name?, ..link })
+}
+
+impl RawLink {
+    fn read_kind(&mut self, info: &[u8]) {
+        for (kind, value) in wire::attributes(info, 0) {
+            match kind {
+                1 => self.kind = wire::text(value).unwrap_or_default().to_owned(),
+                2 => self.shape = self.read_shape(value),
+                _ => {}
+            }
+        }
+    }
+
+    fn read_shape(&self, specific: &[u8]) -> Option<u32> {
+        let (wanted, is_byte) = match self.kind.as_str() {
+            "macvlan" => (1, false), // IFLA_MACVLAN_MODE
+            "tun" => (3, true),      // IFLA_TUN_TYPE
+            _ => return None,
+        };
+        let (_, value) = wire::attributes(specific, 0).find(|(kind, _)| *kind == wanted)?;
+        if is_byte { value.first().map(|byte| u32::from(*byte)) } else { wire::number(value) }
+    }
+}
+
+fn named(name: &IfName) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(name.as_str().to_owned()));
+    message
+}
+
+/// Changes attributes of the link of that name.
+pub(crate) fn change(name: &IfName, attributes: Vec<LinkAttribute>) -> Vec<u8> {
+    let mut message = named(name);
+    message.attributes.extend(attributes);
+    wire::request(RouteNetlinkMessage::SetLink(message), CHANGE)
+}
+
+/// Sets it up or down.
+pub(crate) fn set_up(name: &IfName, up: bool) -> Vec<u8> {
+    let mut message = named(name);
+    message.header.change_mask = LinkFlags::Up;
+    message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+    wire::request(RouteNetlinkMessage::SetLink(message), CHANGE)
+}
+
+/// Sets its MTU.
+pub(crate) fn set_mtu(name: &IfName, mtu: u16) -> Vec<u8> {
+    change(name, vec![LinkAttribute::Mtu(mtu.into())])
+}
+
+/// Sets its hardware address.
+pub(crate) fn set_mac(name: &IfName, mac: Mac) -> Vec<u8> {
+    change(name, vec![LinkAttribute::Address(mac.0.to_vec())])
+}
+
+/// Moves it to the group of those that go.
+pub(crate) fn mark_going(name: &IfName) -> Vec<u8> {
+    change(name, vec![LinkAttribute::Group(GROUP_GOING)])
+}
+
+/// Deletes it.
+pub(crate) fn delete(name: &IfName) -> Vec<u8> {
+    wire::request(RouteNetlinkMessage::DelLink(named(name)), CHANGE)
+}
+
+/// Deletes all that go: one wait of the kernel for all of them instead of one for each.
+pub(crate) fn delete_going() -> Vec<u8> {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::Group(GROUP_GOING));
+    wire::request(RouteNetlinkMessage::DelLink(message), CHANGE)
+}

@@ -1,0 +1,113 @@
+//! Routes of our protocol in the main table.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType, RouteVia,
+};
+use sixfold_core::name::ROUTE_PROTOCOL;
+use sixfold_core::state::{NexthopId, RouteKey, RouteTarget};
+
+use super::{CHANGE, DUMP, Links, SET, family};
+use crate::wire;
+
+/// A target that no one desires: what someone else made under our protocol's number. No nexthop object has number 0.
+pub(crate) const FOREIGN: RouteTarget = RouteTarget::Nexthop(NexthopId(0));
+
+/// Asks for the routes of our protocol, of one family.
+pub(crate) fn dump(example: IpAddr) -> Vec<u8> {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(example);
+    message.header.protocol = RouteProtocol::from(ROUTE_PROTOCOL);
+    wire::request(RouteNetlinkMessage::GetRoute(message), DUMP)
+}
+
+/// The routes in an answer that are of our protocol and in the main table.
+pub(crate) fn decode<'a>(
+    answer: &'a [u8],
+    links: &'a Links,
+) -> impl Iterator<Item = (RouteKey, RouteTarget)> + 'a {
+    const NEW_ROUTE: u16 = 24;
+    wire::messages(answer)
+        .filter(|message| message.kind == NEW_ROUTE)
+        .filter_map(|m| decode_one(m.payload, links))
+}
+
+fn decode_one(payload: &[u8], links: &Links) -> Option<(RouteKey, RouteTarget)> {
+    let &[family, length, _, _, table, protocol, _, kind] = payload.get(..8)? else { return None };
+    let mut destination: IpAddr = if i32::from(family) == nix::libc::AF_INET {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
+    let mut table = u32::from(table);
+    let (mut metric, mut link, mut gateway, mut nexthop) = (0, None, None, None);
+    for (kind, value) in wire::attributes(payload, 12) {
+        match kind {
+            1 => destination = wire::address(value)?,
+            4 => link = wire::number(value).and_then(|index| links.name(index)),
+            5 => gateway = wire::address(value),
+            6 => metric = wire::number(value)?,
+            15 => table = wire::number(value)?,
+            18 => gateway = wire::address(value.get(2..)?),
+            30 => nexthop = wire::number(value),
+            _ => {}
+        }
+    }
+    if protocol != ROUTE_PROTOCOL || table != u32::from(RouteHeader::RT_TABLE_MAIN) {
+        return None;
+    }
+    let key = RouteKey { destination: IpNet::new(destination, length).ok()?, metric };
+    let target = match (RouteType::from(kind), nexthop, gateway, link) {
+        // An IPv6 one has the loopback for a link, and a nexthop object's router and link are told beside its number.
+        (RouteType::Unreachable, None, ..) => RouteTarget::Unreachable,
+        (RouteType::Unicast, Some(id), ..) => RouteTarget::Nexthop(NexthopId(id)),
+        (RouteType::Unicast, None, Some(gateway), Some(link)) => RouteTarget::Via { gateway, link },
+        (RouteType::Unicast, None, None, Some(link)) => RouteTarget::Link(link),
+        _ => FOREIGN,
+    };
+    Some((key, target))
+}
+
+/// Makes it or replaces the one of the same destination and metric. `index` is of the target's link.
+pub(crate) fn set(key: &RouteKey, target: &RouteTarget, index: Option<u32>) -> Vec<u8> {
+    let mut message = message(key);
+    let v4 = key.destination.addr().is_ipv4();
+    message.header.kind = RouteType::Unicast;
+    message.attributes.extend(index.map(RouteAttribute::Oif));
+    match target {
+        RouteTarget::Unreachable => message.header.kind = RouteType::Unreachable,
+        RouteTarget::Link(_) if v4 => message.header.scope = RouteScope::Link,
+        RouteTarget::Link(_) => {}
+        RouteTarget::Via { gateway: IpAddr::V6(gateway), .. } if v4 => {
+            message.attributes.push(RouteAttribute::Via(RouteVia::Inet6(*gateway)));
+        }
+        RouteTarget::Via { gateway, .. } => {
+            message.attributes.push(RouteAttribute::Gateway(RouteAddress::from(*gateway)));
+        }
+        RouteTarget::Nexthop(id) => message.attributes.push(RouteAttribute::NhId(id.0)),
+    }
+    wire::request(RouteNetlinkMessage::NewRoute(message), SET)
+}
+
+/// Deletes the one of that destination, metric and our protocol, wherever it leads.
+pub(crate) fn delete(key: &RouteKey) -> Vec<u8> {
+    let mut message = message(key);
+    message.header.scope = RouteScope::NoWhere; // IPv4: of any scope
+    wire::request(RouteNetlinkMessage::DelRoute(message), CHANGE)
+}
+
+fn message(key: &RouteKey) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(key.destination.addr());
+    message.header.destination_prefix_length = key.destination.prefix_len();
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::from(ROUTE_PROTOCOL);
+    message.attributes = vec![
+        RouteAttribute::Destination(RouteAddress::from(key.destination.network())),
+        RouteAttribute::Priority(key.metric),
+    ];
+    message
+}

@@ -1,0 +1,96 @@
+//! The system calls that no safe wrapper offers: TUN devices, and the namespace id that comes with a netlink message.
+//!
+//! Owns: every `unsafe` of this crate, each with its reason. Must not decide anything.
+#![allow(unsafe_code)]
+
+use std::fs::OpenOptions;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::ptr;
+
+use nix::errno::Errno;
+use nix::libc;
+use sixfold_core::name::IfName;
+
+mod ioctl {
+    use nix::libc;
+
+    nix::ioctl_write_ptr_bad!(tun_set_iff, libc::TUNSETIFF, libc::ifreq);
+    nix::ioctl_write_int_bad!(tun_set_persist, libc::TUNSETPERSIST);
+}
+
+/// Opens a TUN device of that name in the calling thread's namespace, making it if it is not there: whole IP packets,
+/// no header in front. It lives as long as the descriptor does, unless [`persist`] is called.
+///
+/// # Errors
+/// `ENOENT` without `/dev/net/tun`; `EBUSY` if another process holds the device; `EINVAL` if the name is another kind's.
+pub fn open_tun(name: &IfName) -> Result<OwnedFd, Errno> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK)
+        .open("/dev/net/tun")
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+    let fd = OwnedFd::from(file);
+    // SAFETY: `ifreq` is a C structure of integers, arrays and a union of such: all zeroes is a value of it.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
+    // SAFETY: the descriptor is open, and the request is a whole `ifreq` that lives through the call. Its name ends in
+    // a zero because an `IfName` has at most 15 bytes of the array's 16.
+    unsafe { ioctl::tun_set_iff(fd.as_raw_fd(), &raw const request) }?;
+    Ok(fd)
+}
+
+/// Lets the TUN device of this descriptor outlive it.
+///
+/// # Errors
+/// As the kernel says; none is expected on a descriptor from [`open_tun`].
+pub fn persist(tun: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: the descriptor is open, and the argument is a plain number.
+    unsafe { ioctl::tun_set_persist(tun.as_raw_fd(), 1) }.map(drop)
+}
+
+/// Receives one datagram from a netlink socket that listens to all namespaces, without waiting: its length, and the id
+/// of the namespace it comes from, or `None` for the socket's own.
+///
+/// # Errors
+/// `EAGAIN` when there is none, `ENOBUFS` when some were lost.
+pub(crate) fn receive_with_nsid(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> Result<(usize, Option<i32>), Errno> {
+    const NETLINK_LISTEN_ALL_NSID: libc::c_int = 8;
+    let mut control = [0_u64; 8]; // aligned as a `cmsghdr` must be, and larger than one with an i32
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: `msghdr` is a C structure of integers and pointers: all zeroes is a value of it, meaning "nothing".
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control) as _;
+    // SAFETY: the header's pointers lead to the buffer, the part and the control array above, whose lengths it tells
+    // and which live through the call.
+    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
+    let length = usize::try_from(length).map_err(|_| Errno::last())?;
+    // SAFETY: the kernel has filled in the control array and its length; this yields a header within it or null.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    while !header.is_null() {
+        // SAFETY: not null, so it points to a whole, aligned header within the control array.
+        let found = unsafe { *header };
+        if found.cmsg_level == libc::SOL_NETLINK
+            && found.cmsg_type == NETLINK_LISTEN_ALL_NSID
+            && found.cmsg_len as usize >= size_of::<libc::cmsghdr>() + size_of::<i32>()
+        {
+            // SAFETY: the header's length says that an i32 follows it; nothing is said of its alignment.
+            let nsid = unsafe { ptr::read_unaligned(libc::CMSG_DATA(header).cast::<i32>()) };
+            return Ok((length.min(buffer.len()), Some(nsid)));
+        }
+        // SAFETY: header and message are the pair that the kernel filled in; this yields the next one or null.
+        header = unsafe { libc::CMSG_NXTHDR(&raw const message, header) };
+    }
+    Ok((length.min(buffer.len()), None))
+}

@@ -1,0 +1,199 @@
+//! The client of the tunnel process, which carries WireGuard where the kernel has none.
+//!
+//! ```text
+//! control socket (SOCK_SEQPACKET)   add NAME MTU + [TUN, UDP] | remove NAME | list
+//! NAME.sock (stream)                WireGuard's text protocol: keys and peers
+//! ```
+//!
+//! Owns: both conversations. Must not know namespaces, nor open the descriptors it hands over.
+
+mod uapi;
+
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, sendmsg, socket,
+};
+use sixfold_core::key::PrivateKey;
+use sixfold_core::name::IfName;
+use sixfold_core::state::{Peer, PeerKey};
+
+pub(crate) use uapi::{Held, endpoint};
+
+/// Bytes of the longest reply: the names and ports of all devices.
+const REPLY_MAX: usize = 128 << 10;
+/// It is a process on this machine: an answer comes at once or not.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why the tunnel process did not do as it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TunnelError {
+    /// Nobody listens.
+    #[error("the tunnel process does not listen on {}", path.display())]
+    NotRunning {
+        /// Its socket.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        errno: Errno,
+    },
+    /// The conversation broke off.
+    #[error("cannot talk to the tunnel process on {}", path.display())]
+    Broken {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        errno: Errno,
+    },
+    /// It refused.
+    #[error("the tunnel process refuses: {words}")]
+    Refused {
+        /// Its number for the reason.
+        errno: Errno,
+        /// Its words.
+        words: String,
+    },
+    /// Its answer makes no sense.
+    #[error("the tunnel process gave an answer that cannot be read")]
+    Malformed,
+}
+
+/// The tunnel process, by its sockets. Each question is a connection of its own, so that its restart goes unnoticed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tunnel<'a> {
+    pub(crate) control: &'a Path,
+    pub(crate) uapi_dir: &'a Path,
+}
+
+impl Tunnel<'_> {
+    /// The names and ports of the devices that it holds. None, if it is not running.
+    pub(crate) fn list(&self) -> Result<Vec<(IfName, u16)>, TunnelError> {
+        let reply = match self.converse("list", &[]) {
+            Err(TunnelError::NotRunning { .. }) => return Ok(Vec::new()),
+            reply => reply?,
+        };
+        reply
+            .lines()
+            .filter(|line| !line.is_empty())
+            .map(|line| read_device(line).ok_or(TunnelError::Malformed))
+            .collect()
+    }
+
+    /// Hands over a device's descriptors. One of that name that it holds goes on with them, peers and all.
+    pub(crate) fn add(
+        &self,
+        name: &IfName,
+        mtu: u16,
+        tun: BorrowedFd<'_>,
+        udp: BorrowedFd<'_>,
+    ) -> Result<(), TunnelError> {
+        self.converse(&format!("add {name} {mtu}"), &[tun, udp]).and_then(|reply| read_ok(&reply))
+    }
+
+    /// Has it let go of a device. One that it does not hold is done already, and so is any if it is not running.
+    pub(crate) fn remove(&self, name: &IfName) -> Result<(), TunnelError> {
+        match self.converse(&format!("remove {name}"), &[]).and_then(|reply| read_ok(&reply)) {
+            Err(TunnelError::NotRunning { .. } | TunnelError::Refused { errno: Errno::ENODEV, .. }) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Key, port and peers of a device.
+    pub(crate) fn get(&self, name: &IfName) -> Result<Held, TunnelError> {
+        uapi::get(&self.device(name), name)
+    }
+
+    /// Gives a device its key.
+    pub(crate) fn set_key(&self, name: &IfName, key: &PrivateKey) -> Result<(), TunnelError> {
+        uapi::set(&self.device(name), &uapi::key(key))
+    }
+
+    /// Makes or changes one peer.
+    pub(crate) fn set_peer(&self, key: &PeerKey, peer: &Peer) -> Result<(), TunnelError> {
+        uapi::set(&self.device(&key.link), &uapi::peer(&key.public_key, peer))
+    }
+
+    /// Removes one peer. On a device that is not there it is done already.
+    pub(crate) fn del_peer(&self, key: &PeerKey) -> Result<(), TunnelError> {
+        match uapi::set(&self.device(&key.link), &uapi::no_peer(&key.public_key)) {
+            Err(TunnelError::NotRunning { .. }) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    fn device(&self, name: &IfName) -> PathBuf {
+        self.uapi_dir.join(format!("{name}.sock"))
+    }
+
+    fn converse(&self, request: &str, descriptors: &[BorrowedFd<'_>]) -> Result<String, TunnelError> {
+        let socket = self.connect()?;
+        let broken = |errno| TunnelError::Broken { path: self.control.to_owned(), errno };
+        let descriptors: Vec<_> = descriptors.iter().map(|descriptor| descriptor.as_raw_fd()).collect();
+        let rights = [ControlMessage::ScmRights(&descriptors)];
+        let control: &[_] = if descriptors.is_empty() { &[] } else { &rights };
+        let parts = [IoSlice::new(request.as_bytes())];
+        sendmsg::<()>(socket.as_raw_fd(), &parts, control, MsgFlags::MSG_NOSIGNAL, None).map_err(broken)?;
+        let mut reply = vec![0; REPLY_MAX];
+        let length = recv(socket.as_raw_fd(), &mut reply, MsgFlags::empty()).map_err(broken)?;
+        reply.truncate(length);
+        String::from_utf8(reply).map_err(|_| TunnelError::Malformed)
+    }
+
+    fn connect(&self) -> Result<OwnedFd, TunnelError> {
+        let path = || self.control.to_owned();
+        let broken = |errno| TunnelError::Broken { path: path(), errno };
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let socket = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).map_err(broken)?;
+        let options = socket2::SockRef::from(&socket);
+        let patient =
+            options.set_read_timeout(Some(PATIENCE)).and_then(|()| options.set_write_timeout(Some(PATIENCE)));
+        patient.map_err(|error| broken(crate::netns::errno(&error)))?;
+        let address = UnixAddr::new(self.control).map_err(broken)?;
+        connect(socket.as_raw_fd(), &address).map_err(|errno| not_running(self.control, errno))?;
+        Ok(socket)
+    }
+}
+
+fn not_running(path: &Path, errno: Errno) -> TunnelError {
+    let path = path.to_owned();
+    match errno {
+        Errno::ENOENT | Errno::ECONNREFUSED => TunnelError::NotRunning { path, errno },
+        errno => TunnelError::Broken { path, errno },
+    }
+}
+
+fn read_ok(reply: &str) -> Result<(), TunnelError> {
+    if reply.split_whitespace().next() == Some("ok") {
+        return Ok(());
+    }
+    let refusal = reply.strip_prefix("error ").and_then(|rest| rest.split_once(' '));
+    let (number, words) = refusal.ok_or(TunnelError::Malformed)?;
+    let errno = Errno::from_raw(number.parse().map_err(|_| TunnelError::Malformed)?);
+    Err(TunnelError::Refused { errno, words: words.trim_end().to_owned() })
+}
+
+fn read_device(line: &str) -> Option<(IfName, u16)> {
+    let (name, port) = line.split_once(' ')?;
+    Some((IfName::try_from(name).ok()?, port.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_are_told_apart() {
+        assert_eq!(read_ok("ok"), Ok(()));
+        let refused = TunnelError::Refused { errno: Errno::ENODEV, words: "no device wg-1000-1".into() };
+        assert_eq!(read_ok("error 19 no device wg-1000-1"), Err(refused));
+        assert_eq!(read_ok(""), Err(TunnelError::Malformed));
+        assert_eq!(read_ok("error x y"), Err(TunnelError::Malformed));
+        assert_eq!(read_device("wg-1000-1 51820"), Some((IfName::try_from("wg-1000-1").unwrap(), 51820)));
+        assert_eq!(read_device("wg-1000-1"), None);
+    }
+}
