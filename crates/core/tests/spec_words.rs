@@ -264,14 +264,24 @@ fn words_about_several_files() {
         file("a.toml", NETWORK.to_owned()),
         file("b.toml", NETWORK.to_owned()),
     ];
+    let near = |text: &str| {
+        let node = format!("[[node]]\nname = \"fox\"\nreach = \"public\"\n{text}\n");
+        told(&[file("alpha.toml", FARM.to_owned()), file("beta.toml", format!("farm = \"beta\"\n{node}"))])
+    };
+    let neighbours = [
+        near("address = \"2001:db8:a:0:1000::1/64\""),
+        near("address = \"2001:db8:a:1abc::5/64\""),
+        near("address_v4 = \"203.0.113.5/24\""),
+    ];
     let farm_twice =
         [file("a.toml", "farm = \"a\"\n".to_owned()), file("b.toml", "farm = \"a\"\n".to_owned())];
     let shapes = [file("a.toml", "farm = 1\n".to_owned()), file("b.toml", "tenant = \"t\"\n".to_owned())];
     let large = [file("large.toml", "# large\n".repeat(1 << 17) + "#")];
     insta::assert_snapshot!(format!(
-        "# two farms that claim the same\n{}\n\n# a network twice\n{}\n\n# a farm twice\n{}\n\n# two shapes\n{}\n\n# a file that is too large\n{}",
+        "# two farms that claim the same\n{}\n\n# a network twice\n{}\n\n# nodes of one farm with addresses of another\n{}\n\n# a farm twice\n{}\n\n# two shapes\n{}\n\n# a file that is too large\n{}",
         told(&other),
         told(&twice),
+        neighbours.join("\n"),
         told(&farm_twice),
         told(&shapes),
         told(&large)

@@ -2,8 +2,10 @@
 //!
 //! Owns: the types; `farm/faults.rs` has the conditions. Must not know of networks.
 
+mod addresses;
 mod faults;
 
+pub(super) use addresses::Addresses;
 pub(super) use faults::overlap;
 
 use std::collections::BTreeMap;
@@ -20,7 +22,6 @@ use crate::id::{ExitSlot, FarmId, NodeId};
 
 /// The router that a farm's gateways send to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Upstream {
     /// Its address on the segment; `fe80::1` unless the farm file says otherwise.
     pub next_hop: Ipv6Addr,

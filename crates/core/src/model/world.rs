@@ -7,10 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::farm::overlap;
-use super::{
-    ExitDraft, Farm, FarmDraft, Fault, Found, Item, Network, NetworkDraft, Node, NodeDraft, SlotKey, fault,
-};
+use super::farm::{Addresses, overlap};
+use super::{ExitDraft, Farm, FarmDraft, Fault, Found, Item, Network, NetworkDraft, Node, SlotKey, fault};
 use crate::id::{FarmId, NetworkId, NodeId};
 use crate::limit;
 
@@ -115,6 +113,7 @@ impl WorldDraft {
             found.extend(all.into_iter().map(|found| (Document::Farm(at), found)));
         }
         found.extend(self.node_faults());
+        found.extend(self.address_faults());
         let nodes: BTreeSet<_> =
             self.farms.iter().flat_map(|farm| &farm.nodes).map(|node| &node.id).collect();
         let mut seen = BTreeSet::new();
@@ -166,40 +165,31 @@ impl WorldDraft {
         found
     }
 
-    /// Each farm's nodes against those of the farms before it: their names and addresses.
+    /// Each farm's nodes against those of the farms before it.
     fn node_faults(&self) -> Vec<(Document, Found)> {
-        let (mut names, mut addresses) = (BTreeMap::new(), BTreeMap::new());
+        let mut names = BTreeMap::new();
         let mut found = Vec::new();
-        for (at, position, node) in self.placed_nodes() {
-            let farm = &self.farms[at];
-            let item = Item::Node(position);
-            match names.insert(&node.id, at) {
-                Some(before) if before != at => {
+        for (at, farm) in self.farms.iter().enumerate() {
+            for (position, node) in farm.nodes.iter().enumerate() {
+                let before = *names.entry(&node.id).or_insert(at);
+                if before != at {
                     let fault =
                         Fault::NodeElsewhere { node: node.id.clone(), farm: self.farms[before].id.clone() };
-                    found.push((Document::Farm(at), item.field("name").found(fault)));
-                }
-                _ => {}
-            }
-            for (field, address) in node.addresses() {
-                match addresses.insert(address, (at, format!("node {} of farm {}", node.id, farm.id))) {
-                    Some((before, holder)) if before != at => {
-                        let fault = Fault::AddressTaken { address, holder };
-                        found.push((Document::Farm(at), item.field(field).found(fault)));
-                    }
-                    _ => {}
+                    found.push((Document::Farm(at), Item::Node(position).field("name").found(fault)));
                 }
             }
         }
         found
     }
 
-    /// Every node with the positions of its farm and of itself there.
-    fn placed_nodes(&self) -> impl Iterator<Item = (usize, usize, &NodeDraft)> {
+    /// Each farm's addresses against those of the other farms.
+    fn address_faults(&self) -> Vec<(Document, Found)> {
+        let mut addresses = Addresses::of_routers(&self.farms);
         let farms = self.farms.iter().enumerate();
-        farms.flat_map(|(at, farm)| {
-            farm.nodes.iter().enumerate().map(move |(position, node)| (at, position, node))
-        })
+        let taken =
+            farms.flat_map(|(at, farm)| addresses.take(at, farm).into_iter().map(move |taken| (at, taken)));
+        let elsewhere = taken.filter(|(at, (other, _))| at != other);
+        elsewhere.map(|(at, (_, found))| (Document::Farm(at), found)).collect()
     }
 
     /// The nodes a network names, which must be somebody's.

@@ -2,7 +2,7 @@
 //!
 //! Owns: bringing each fault of the model back to its line. Must not have conditions of its own.
 
-use super::problem::{ProblemKind, Problems};
+use super::problem::Problems;
 use super::reading::Reading;
 use super::{FarmSpec, NetworkSpec};
 use crate::model::{Document, World, WorldDraft};
@@ -31,7 +31,7 @@ pub fn validate(farms: Vec<FarmSpec>, networks: Vec<NetworkSpec>) -> Result<Worl
     if !problems.is_empty() {
         return Err(Problems::sorted(problems));
     }
-    World::try_from(draft).map_err(|fault| Problems::sorted(vec![ProblemKind::Fault(fault).at("", 1)]))
+    Ok(World::try_from(draft).expect("a fault is passed over only where a problem was found"))
 }
 
 /// Drafts with their readings in the same order, and apart the readings that gave no draft.

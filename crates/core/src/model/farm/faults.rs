@@ -2,13 +2,14 @@
 //!
 //! Owns: one small function for each thing looked at. Must not compare farms: `world` does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::Ipv6Net;
 
+use super::addresses::Addresses;
 use super::{FarmDraft, SlotDraft};
-use crate::addr::{Gateway, carve};
+use crate::addr::carve;
 use crate::limit;
 use crate::model::Reach;
 use crate::model::fault::{self, Fault, Found, Item};
@@ -119,54 +120,8 @@ impl FarmDraft {
 
     /// No two machines have one address: routers, gateways, nodes and slots' public IPv4.
     fn address_faults(&self) -> Vec<Found> {
-        let mut taken = self.routers();
-        let mut found = Vec::new();
-        for (at, node) in self.nodes.iter().enumerate() {
-            for (field, address) in node.addresses() {
-                let place = Item::Node(at).field(field);
-                found.extend(self.slice_of(address).map(|fault| place.found(fault)));
-                match taken.get(&address) {
-                    Some(holder) => {
-                        found.push(place.found(Fault::AddressTaken { address, holder: holder.clone() }));
-                    }
-                    None => drop(taken.insert(address, format!("node {}", node.id))),
-                }
-            }
-        }
-        for (at, slot) in self.slots.iter().enumerate() {
-            let Some(address) = slot.public_v4.map(|net| IpAddr::from(net.addr())) else { continue };
-            if let Some(holder) = taken.insert(address, format!("slot {}", slot.key.slot)) {
-                found.push(Item::Slot(at).field("public_v4").found(Fault::AddressTaken { address, holder }));
-            }
-        }
-        found
-    }
-
-    /// The upstream router's addresses and the derived ones of the gateways, with who has them.
-    fn routers(&self) -> BTreeMap<IpAddr, String> {
-        let router = || "the upstream router".to_owned();
-        let mut taken = BTreeMap::from([(IpAddr::from(self.upstream.next_hop), router())]);
-        taken.extend(self.upstream.next_hop_v4.map(|hop| (IpAddr::from(hop), router())));
-        for slot in &self.slots {
-            taken.insert(Gateway::router_in(slot.key.prefix).addr().into(), router());
-            let itself = slot.public_v4.map(|net| net.addr());
-            let hop = slot.default_v4.filter(|hop| Some(*hop) != itself);
-            taken.extend(hop.map(|hop| (IpAddr::from(hop), router())));
-        }
-        for slot in &self.slots {
-            let address = Gateway::address_in(slot.key.prefix, slot.key.slot).addr();
-            taken.insert(address.into(), format!("the gateway of slot {}", slot.key.slot));
-        }
-        taken
-    }
-
-    /// The fault of an address to which packets would go by a gateway.
-    fn slice_of(&self, address: IpAddr) -> Option<Fault> {
-        let IpAddr::V6(inside) = address else { return None };
-        self.slots.iter().find_map(|slot| {
-            let slice = slot.key.slice();
-            slice.contains(&inside).then_some(Fault::AddressInSlice { address, slice, slot: slot.key.slot })
-        })
+        let mut addresses = Addresses::of_routers(std::slice::from_ref(self));
+        addresses.take(0, self).into_iter().map(|(_, found)| found).collect()
     }
 }
 
