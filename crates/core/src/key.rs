@@ -3,6 +3,12 @@
 //! Owns: the two key types. Must not import anything of ours. [`PrivateKey`] has no `Debug`, `Display`, `Serialize` or
 //! `Clone`, so that it cannot reach a state, a plan, a log or a golden by accident.
 //!
+//! This compiles, and with one more line none of the three below does:
+//!
+//! ```
+//! let key = sixfold_core::key::PrivateKey::from_bytes([1; 32]);
+//! format!("{:?}", key.public());
+//! ```
 //! ```compile_fail
 //! let key = sixfold_core::key::PrivateKey::from_bytes([1; 32]);
 //! format!("{key:?}");
