@@ -149,7 +149,7 @@ fn pass_on(mut output: impl BufRead) -> io::Result<Tally> {
 
 fn line_of(step: &Step, tally: &Tally, took: Duration) -> String {
     let word = if tally.failed == 0 { "ok" } else { "FAILED" };
-    format!("level {}  {:<44} {word:<7} {:>6.1} s  {tally}", step.level, step.name, took.as_secs_f64())
+    format!("level {}  {:<48} {word:<7} {:>6.1} s  {tally}", step.level, step.name, took.as_secs_f64())
 }
 
 #[cfg(test)]
