@@ -26,12 +26,17 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// Counts an initiation and tells whether the device is under load. It stays so for one more second after a
-    /// second that was over the limit, so that a flood does not get a free hundred with every new second.
+    /// Tells whether the device is under load before the next initiation. It stays so for one more second after a
+    /// second that reached the limit, so that a flood does not get a free hundred with every new second.
     pub fn is_under_load(&mut self, now: Duration) -> bool {
         self.turn(now);
+        self.initiations >= INITIATIONS_PER_SECOND || self.previous >= INITIATIONS_PER_SECOND
+    }
+
+    /// Counts an initiation, whatever it is answered with.
+    pub fn count(&mut self, now: Duration) {
+        self.turn(now);
         self.initiations = self.initiations.saturating_add(1);
-        self.initiations > INITIATIONS_PER_SECOND || self.previous > INITIATIONS_PER_SECOND
     }
 
     /// Counts an initiation with a valid cookie and tells whether its source may still be heard this second.
@@ -64,6 +69,7 @@ mod tests {
         let (mut limiter, start) = (Limiter::default(), Duration::from_secs(50));
         for _ in 0..INITIATIONS_PER_SECOND {
             assert!(!limiter.is_under_load(start));
+            limiter.count(start);
         }
         assert!(limiter.is_under_load(start));
         assert!(limiter.is_under_load(start + WINDOW), "the second after is still under load");

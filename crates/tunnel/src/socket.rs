@@ -1,6 +1,7 @@
 //! Unix sockets at paths, open to their owner only, and what a UDP socket handed to us must be. It serves nobody.
 
 use crate::Error;
+use crate::sys::allow_fragments;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
@@ -108,6 +109,7 @@ pub(crate) fn adopt_udp(socket: &OwnedFd) -> Result<u16, Errno> {
     }
     set_nonblocking(socket)?;
     setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+    allow_fragments(socket)?;
     setsockopt(socket, sockopt::RcvBuf, &UDP_BUFFER)?;
     setsockopt(socket, sockopt::SndBuf, &UDP_BUFFER)?;
     Ok(address.port())

@@ -1,6 +1,6 @@
-//! The system calls no safe wrapper offers whole: those that give us descriptors. The only module with unsafe
-//! code; it holds the sockets' plumbing so that nothing else names `libc`.
-#![allow(unsafe_code)]
+//! The system calls no safe wrapper offers whole: those that give us descriptors, and one socket option. The only
+//! module with unsafe code; it holds the sockets' plumbing so that nothing else names `libc`.
+#![allow(unsafe_code, reason = "the one module that may; each block says why it is sound")]
 
 use crate::device::Endpoint;
 use nix::errno::Errno;
@@ -16,6 +16,27 @@ use std::time::Duration;
 
 /// Descriptors taken with one message; a sender that puts in more loses those.
 const DESCRIPTORS: usize = 4;
+
+/// Lets routers fragment IPv4 datagrams, as the kernel's WireGuard does: the inner packet has its own MTU, and an
+/// outer one that is too long for some link must arrive in pieces rather than not. IPv6 fragments at the source.
+///
+/// # Errors
+/// What `setsockopt` says.
+pub(crate) fn allow_fragments(socket: &OwnedFd) -> Result<(), Errno> {
+    let wish = libc::IP_PMTUDISC_DONT;
+    let length = size_of_val(&wish) as libc::socklen_t;
+    // SAFETY: the option takes one `int`; `wish` is one and outlives the call, which only reads `length` bytes of it.
+    let outcome = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            (&raw const wish).cast(),
+            length,
+        )
+    };
+    Errno::result(outcome).map(drop)
+}
 
 /// Accepts a connection, non-blocking and closed on exec.
 ///

@@ -1,6 +1,8 @@
 //! Our device and an implementation that is not ours, `wireguard-go`, each as initiator. Needs root and the
 //! Debian package wireguard-go.
 
+#![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
+
 mod support;
 
 use std::process::{Child, Command, Stdio};

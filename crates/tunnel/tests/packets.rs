@@ -92,6 +92,52 @@ fn full_size_packets_pass() {
 }
 
 #[test]
+fn packets_larger_than_the_underlay_arrive_in_pieces() {
+    let pair = Pair::new("m");
+    for (end, link) in ["v1", "v2"].iter().enumerate() {
+        pair.outer[end].ip(&format!("link set {link} mtu 1280"));
+    }
+    for hosts in [["[2001:db8::2]", "[2001:db8::1]"], ["192.0.2.2", "192.0.2.1"]] {
+        pair.setconf(0, hosts[0]);
+        pair.setconf(1, hosts[1]);
+        let size = (MTU - 48).to_string();
+        let arguments = ["netns", "exec", &pair.inner[0].0, "ping", "-s", &size, "-c", "2", "2001:db8:6::2"];
+        run("ip", &arguments);
+    }
+}
+
+/// With "don't fragment" the first large packet would be lost to a "fragmentation needed".
+#[test]
+fn a_router_on_the_way_may_fragment() {
+    let pair = Pair::new("n");
+    let router = Namespace::new("nr");
+    run("ip", &["netns", "exec", &router.0, "sysctl", "-qw", "net.ipv4.ip_forward=1"]);
+    for (end, network, hop) in [(0, 0, [1, 2]), (1, 4, [6, 5])] {
+        let (host, link) = (&pair.outer[end], format!("r{end}"));
+        let peer = ["peer", "name", link.as_str(), "netns", router.0.as_str()];
+        run(
+            "ip",
+            &[&["link", "add", "toward-r", "netns", host.0.as_str(), "type", "veth"], &peer[..]].concat(),
+        );
+        for (namespace, link, address) in [(host, "toward-r", hop[0]), (&router, &*link, hop[1])] {
+            namespace.ip(&format!("address add 203.0.113.{address}/30 dev {link}"));
+            namespace.ip(&format!("link set {link} up"));
+        }
+        host.ip(&format!("route add 203.0.113.{}/30 via 203.0.113.{}", 4 - network, hop[1]));
+    }
+    router.ip("link set r1 mtu 1280");
+    pair.outer[1].ip("link set toward-r mtu 1280"); // a veth end drops what is longer than its own MTU
+    pair.setconf(0, "203.0.113.6");
+    pair.setconf(1, "203.0.113.1");
+    pair.inner[0].assert_ping("198.51.100.2");
+    let size = (MTU - 28).to_string(); // IPv4 and ICMP headers
+    run(
+        "ip",
+        &["netns", "exec", &pair.inner[0].0, "ping", "-W", "2", "-s", &size, "-c", "1", "198.51.100.2"],
+    );
+}
+
+#[test]
 fn wg_shows_what_it_set() {
     let pair = Pair::new("c");
     let preshared = run("wg", &["genpsk"]);
@@ -127,6 +173,9 @@ fn wg_shows_what_it_set() {
     interfaces.sort_unstable();
     assert_eq!(interfaces, [&pair.names[0], &pair.names[1]]);
 
+    pair.tunnel.assert_wg(&["set", name, "fwmark", "0x7"]);
+    assert_eq!(pair.tunnel.assert_wg(&["show", name, "fwmark"]), "0x7\n");
+    pair.tunnel.assert_wg(&["set", name, "fwmark", "off"]);
     pair.tunnel.assert_wg(&["set", name, "peer", peer, "remove"]);
     assert_eq!(pair.tunnel.assert_wg(&["show", name, "peers"]), "");
 }

@@ -95,6 +95,32 @@ fn a_thousand_peers_are_set_shown_and_told_in_pages() {
 }
 
 #[test]
+fn idle_devices_are_small_and_need_no_thread() {
+    const DEVICES: u16 = 100;
+    let tunnel = Tunnel::start();
+    let inner = Namespace::new("pg");
+    let of_process = |name: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", tunnel.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+        line.split(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    let before = of_process("VmRSS:");
+    for number in 0..DEVICES {
+        let name = format!("wg-pg{number}");
+        tunnel.add(&name, &inner, &inner, 52000 + number);
+        let mut stream = UnixStream::connect(tunnel.uapi_dir.join(format!("{name}.sock"))).unwrap();
+        let key = sixfold_tunnel::key::SecretKey::from_bytes([number as u8 + 1; 32]);
+        write!(stream, "set=1\nprivate_key={}\n\n", key.to_hex().as_str()).unwrap();
+        let mut answer = [0; 9];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"errno=0\n\n");
+    }
+    let per_device = (of_process("VmRSS:") - before) / u64::from(DEVICES);
+    assert!(per_device < 64, "{per_device} KiB for each idle device");
+    assert_eq!(of_process("Threads:"), 1);
+}
+
+#[test]
 fn one_connection_may_carry_requests_in_pieces_and_one_after_the_other() {
     let tunnel = Tunnel::start();
     let inner = Namespace::new("pe");

@@ -4,7 +4,7 @@ use super::message::{Kind, kind, receiver_index, sender_index};
 use super::{Action, Device, Endpoint, Outbox, Reason};
 use crate::inner::parse_inner;
 use crate::key::PublicKey;
-use crate::noise::{Admission, Arrival, Progress, Refused};
+use crate::noise::{Admission, Arrival, Demand, Progress, Refused};
 use std::time::Duration;
 
 impl From<Refused> for Reason {
@@ -56,12 +56,15 @@ impl Device {
     }
 
     fn take_initiation(&mut self, datagram: Datagram<'_>, actions: &mut Vec<Action>) -> Result<(), Refusal> {
-        self.admit(datagram, false, actions)?;
-        if self.limiter.is_under_load(datagram.now) {
-            self.admit(datagram, true, actions)?;
-            if !self.limiter.admits(datagram.from.remote.ip().to_canonical(), datagram.now) {
-                return Err(Refusal(Reason::HandshakeLimited, None));
-            }
+        let under_load = self.limiter.is_under_load(datagram.now);
+        let demand = if under_load { Demand::Cookie } else { Demand::FairShare };
+        let admitted = self.admit(datagram, demand, actions);
+        if !matches!(admitted, Err(Refusal(Reason::Forged, _))) {
+            self.limiter.count(datagram.now); // what does not know our public key brings no load
+        }
+        admitted?;
+        if under_load && !self.limiter.admits(datagram.from.remote.ip().to_canonical(), datagram.now) {
+            return Err(Refusal(Reason::HandshakeLimited, None));
         }
         let key = self.noise.as_ref().and_then(|noise| noise.initiator(datagram.bytes));
         let key = key.filter(|key| self.peers.contains_key(key)).ok_or(Refusal(Reason::NoPeer, None))?;
@@ -71,20 +74,20 @@ impl Device {
     /// A response is looked up before it is checked: without a handshake of ours under way it costs nothing.
     fn take_response(&mut self, datagram: Datagram<'_>, actions: &mut Vec<Action>) -> Result<(), Refusal> {
         let key = self.receiver(datagram)?;
-        self.admit(datagram, false, actions)?;
+        self.admit(datagram, Demand::Authentic, actions)?;
         self.take_handshake(key, datagram, actions)
     }
 
     fn admit(
         &self,
         datagram: Datagram<'_>,
-        under_load: bool,
+        demand: Demand,
         actions: &mut Vec<Action>,
     ) -> Result<(), Refusal> {
         let Some(noise) = &self.noise else { return Err(Refusal(Reason::NoPeer, None)) };
         let arrival = Arrival { message: datagram.bytes, source: datagram.from.remote, now: datagram.now };
         let mut reply = Vec::new();
-        match noise.admit(arrival, under_load, &mut reply) {
+        match noise.admit(arrival, demand, &mut reply) {
             Admission::Accept => Ok(()),
             Admission::Forged => Err(Refusal(Reason::Forged, None)),
             Admission::Cookie => {

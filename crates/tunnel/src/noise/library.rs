@@ -5,7 +5,7 @@
 //! in production and under tests, and a call costs no system call for the time. The wall clock is used by the
 //! library once per peer, for the first timestamp of its handshakes.
 
-use super::{Admission, Arrival, Noise, Progress, Refused, Session, Tick};
+use super::{Admission, Arrival, Demand, Noise, Progress, Refused, Session, Tick};
 use crate::key::{PublicKey, SecretKey};
 use gotatun::noise::errors::WireGuardError;
 use gotatun::noise::handshake::parse_handshake_anon;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Initiations a second that one source may send before the library asks it for a cookie.
-const PER_SOURCE: u64 = 50;
+const PER_SOURCE: u64 = 100;
 
 /// Sets the clock the library sees. It never goes back on one thread: the library subtracts without a check.
 fn set_clock(now: Duration) {
@@ -32,10 +32,10 @@ pub struct Gotatun {
     secret: x25519::StaticSecret,
     public: x25519::PublicKey,
     indices: IndexTable,
-    /// Demands a cookie from a source that is over its own limit.
-    calm: Arc<RateLimiter>,
-    /// Demands a cookie from everybody.
-    loaded: RateLimiter,
+    /// Never demands a cookie; the sessions hold it too, but do not ask it.
+    authentic: Arc<RateLimiter>,
+    fair_share: RateLimiter,
+    cookie: RateLimiter,
 }
 
 impl Gotatun {
@@ -48,8 +48,9 @@ impl Gotatun {
             secret,
             public,
             indices: IndexTable::from_os_rng(),
-            calm: Arc::new(RateLimiter::new(&public, PER_SOURCE)),
-            loaded: RateLimiter::new(&public, 0),
+            authentic: Arc::new(RateLimiter::new(&public, u64::MAX)),
+            fair_share: RateLimiter::new(&public, PER_SOURCE),
+            cookie: RateLimiter::new(&public, 0),
         }
     }
 }
@@ -67,13 +68,17 @@ impl Noise for Gotatun {
             preshared.map(|key| *key.as_bytes()),
             None,
             self.indices.clone(),
-            Arc::clone(&self.calm),
+            Arc::clone(&self.authentic),
         ))
     }
 
-    fn admit(&self, arrival: Arrival<'_>, under_load: bool, reply: &mut Vec<u8>) -> Admission {
+    fn admit(&self, arrival: Arrival<'_>, demand: Demand, reply: &mut Vec<u8>) -> Admission {
         set_clock(arrival.now);
-        let limiter = if under_load { &self.loaded } else { &*self.calm };
+        let limiter = match demand {
+            Demand::Authentic => &*self.authentic,
+            Demand::FairShare => &self.fair_share,
+            Demand::Cookie => &self.cookie,
+        };
         match limiter.verify_packet(canonical(arrival.source), Packet::copy_from(arrival.message)) {
             Ok(_) => Admission::Accept,
             Err(TunnResult::WriteToNetwork(cookie)) => {
@@ -98,8 +103,9 @@ impl Noise for Gotatun {
 
     fn tick(&self, now: Duration) {
         set_clock(now);
-        self.calm.try_reset_count();
-        self.loaded.try_reset_count();
+        for limiter in [&*self.authentic, &self.fair_share, &self.cookie] {
+            limiter.try_reset_count();
+        }
     }
 }
 

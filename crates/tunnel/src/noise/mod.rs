@@ -21,6 +21,17 @@ pub struct Arrival<'a> {
     pub now: Duration,
 }
 
+/// What a handshake message must show before it is heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demand {
+    /// That it was made for our public key.
+    Authentic,
+    /// The same, and a cookie if its source sends more than its share.
+    FairShare,
+    /// The same, and a cookie from everybody: the device is under load.
+    Cookie,
+}
+
 /// What the first check of a handshake message says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
@@ -75,8 +86,8 @@ pub trait Noise: Send {
     /// Makes the state for one peer; nothing is sent.
     fn session(&self, peer: &PublicKey, preshared: Option<&SecretKey>, now: Duration) -> Box<dyn Session>;
 
-    /// Checks a handshake message before anything expensive is done with it. `under_load` demands a cookie.
-    fn admit(&self, arrival: Arrival<'_>, under_load: bool, reply: &mut Vec<u8>) -> Admission;
+    /// Checks a handshake message before anything expensive is done with it.
+    fn admit(&self, arrival: Arrival<'_>, demand: Demand, reply: &mut Vec<u8>) -> Admission;
 
     /// Decrypts who sent an admitted initiation.
     fn initiator(&self, message: &[u8]) -> Option<PublicKey>;

@@ -55,10 +55,12 @@ impl UapiConnection {
             }
             match recv(self.socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
                 Ok(0) => return Wish::Close,
-                Ok(length) if self.request.len() + length > REQUEST_LEN => return Wish::Close,
                 Ok(length) => {
                     extend_wiped(&mut self.request, &buffer[..length]);
                     buffer[..length].zeroize();
+                    if self.request.len() > REQUEST_LEN {
+                        return Wish::Close;
+                    }
                 }
                 Err(Errno::EAGAIN | Errno::EINTR) => return Wish::Read,
                 Err(_) => return Wish::Close,
