@@ -10,6 +10,7 @@
 //! something is desired, and must not start a process.
 
 mod error;
+pub mod fake;
 pub mod linux;
 pub mod netns;
 pub mod nft;

@@ -28,6 +28,22 @@ pub(super) fn check(op: &Op) -> Result<(), NftError> {
     }
 }
 
+/// Whether an operation is one of the firewall's.
+#[must_use]
+pub fn is_firewall(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::AddTable
+            | Op::DelTable
+            | Op::AddSet { .. }
+            | Op::DelSet { .. }
+            | Op::AddElement(_)
+            | Op::DelElement(_)
+            | Op::SetChain { .. }
+            | Op::DelChain { .. }
+    )
+}
+
 /// Whether the operation takes something away that may not be there.
 pub(super) fn deletes(op: &Op) -> bool {
     matches!(op, Op::DelTable | Op::DelSet { .. } | Op::DelElement(_) | Op::DelChain { .. })

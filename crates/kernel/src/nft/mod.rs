@@ -29,6 +29,7 @@ use sixfold_core::plan::Op;
 use sixfold_core::state::{ChainName, Firewall};
 
 use attr::find_u32;
+pub use check::is_firewall;
 use compile::Look;
 use dump::Dump;
 pub use error::NftError;
