@@ -232,11 +232,12 @@ fn open_inner(protocol: isize) -> io::Result<netlink_sys::Socket> {
 
 /// Larger buffers, by privilege or as far as one may; whatever the outcome, no send exceeds the smallest.
 fn widen(socket: &netlink_sys::Socket) {
-    if setsockopt(socket, sockopt::RcvBufForce, &BUFFER).is_err() {
-        drop(setsockopt(socket, sockopt::RcvBuf, &BUFFER));
-    }
-    if setsockopt(socket, sockopt::SndBufForce, &BUFFER).is_err() {
-        drop(setsockopt(socket, sockopt::SndBuf, &BUFFER));
+    let received = setsockopt(socket, sockopt::RcvBufForce, &BUFFER)
+        .or_else(|_| setsockopt(socket, sockopt::RcvBuf, &BUFFER));
+    let sent = setsockopt(socket, sockopt::SndBufForce, &BUFFER)
+        .or_else(|_| setsockopt(socket, sockopt::SndBuf, &BUFFER));
+    if received.and(sent).is_err() {
+        tracing::debug!("netlink buffers stay as they are");
     }
 }
 

@@ -175,6 +175,8 @@ fn damage_of_every_kind_is_seen_and_repaired() {
             "ip -n net-1234-1 -6 route add 2001:db8:9::/64 dev wg-1234-1 proto 200",
             "ip -n net-1234-1 -6 route replace 2001:db8:1234::/64 dev pub-1234-1 metric 1024 proto 200",
             "ip -n net-1234-1 -6 route add blackhole 2001:db8:9::/64 proto 200",
+            "ip -n net-1234-1 -6 route add 2001:db8:9::/64 proto 200 nexthop via fe80::2 dev pub-1234-1 nexthop via fe80::3 dev pub-1234-1",
+            "ip -n net-1234-1 -6 route append 2001:db8:1234::/64 dev pub-1234-1 metric 1024 proto 200",
             "ip -n gw-1-1 nexthop flush",
             "ip -n gw-1-1 nexthop add id 5 via fe80::9 dev to-1234-1 proto 200",
             "ip -n gw-1-1 nexthop add id 6 blackhole proto 200",
@@ -187,7 +189,7 @@ fn damage_of_every_kind_is_seen_and_repaired() {
             "ip netns del gw-1-1",
             "ip netns add net-2345-1",
             "touch /run/netns/net-2345-1",
-            "umount /run/netns/gw-1-1",
+            "umount -l /run/netns/gw-1-1",
         ] {
             run(damage);
             let todo = node.converge(&desired);

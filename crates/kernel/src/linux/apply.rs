@@ -1,6 +1,9 @@
 //! Doing a plan: stage by stage and namespace by namespace, many messages per send, each outcome matched to its step.
 
+use std::time::Duration;
+
 use nix::errno::Errno;
+use sixfold_core::name::IfName;
 use sixfold_core::plan::{Op, Plan, Stage, Step};
 use sixfold_core::state::Netns;
 
@@ -9,7 +12,7 @@ use super::observe::is_public;
 use super::steps::{self, Message};
 use super::{Linux, firewall};
 use crate::netns::{Found, NetnsError};
-use crate::rtnl::{Links, link};
+use crate::rtnl::{Links, link, route};
 use crate::socket::{Refusal, SocketError};
 use crate::{ApplyError, Failure, Keys, Report};
 
@@ -17,6 +20,10 @@ use crate::{ApplyError, Failure, Keys, Report};
 const FEW_LINKS: usize = 16;
 /// Links deleted together: the kernel holds its lock that long.
 const TOGETHER: usize = 128;
+
+/// A deleted namespace ends within some milliseconds, if it is not among many.
+const ENDING: Duration = Duration::from_millis(10);
+const ENDING_ATTEMPTS: u32 = 100;
 
 /// One plan under way.
 pub(super) struct Run<'a> {
@@ -64,6 +71,7 @@ impl Run<'_> {
             self.single(step);
         }
         self.links_away(steps);
+        self.part_twins(steps);
         self.plain(steps);
         let transaction: Vec<&Step> = steps.iter().filter(|step| firewall::is_firewall(&step.op)).collect();
         if !transaction.is_empty() {
@@ -180,6 +188,23 @@ impl Run<'_> {
         }
     }
 
+    /// The kernel replaces one route: of several that someone made for one destination and metric the others go first.
+    fn part_twins(&mut self, steps: &[Step]) {
+        let Some(first) = steps.first() else { return };
+        let Ok(handle) = self.linux.handles.get(&first.netns) else { return };
+        let mut requests: Vec<Vec<u8>> = Vec::new();
+        for step in steps {
+            if let Op::SetRoute { key, .. } | Op::DelRoute { key } = &step.op
+                && let Some(more) = handle.twins.remove(key)
+            {
+                requests.extend(std::iter::repeat_n(route::delete(key), more));
+            }
+        }
+        if let Err(error) = handle.route.batch(&mut requests) {
+            tracing::debug!(netns = %first.netns, %error, "routes of one destination could not be parted");
+        }
+    }
+
     /// Steps that are one message each, in as few sends as they fit.
     fn plain(&mut self, steps: &[Step]) {
         let many = steps.iter().filter(|step| matches!(step.op, Op::DelLink { .. })).count() > FEW_LINKS;
@@ -215,17 +240,36 @@ impl Run<'_> {
         }
     }
 
-    /// A kernel device whose port someone has taken since cannot be set up; on another port it can.
+    /// Two refusals to set a link up are no last word: a kernel device's port that someone has taken since, and a
+    /// macvlan's address that another still has whose namespace was deleted and is about to end.
     fn once_more(&mut self, step: &Step, error: ApplyError) -> Result<(), ApplyError> {
-        match (&step.op, &error) {
-            (Op::SetUp { name, up: true }, ApplyError::Refused(Refusal { errno: Errno::EADDRINUSE, .. })) => {
+        let Op::SetUp { name, up: true } = &step.op else { return Err(error) };
+        if !is_in_use(&error) {
+            return Err(error);
+        }
+        let kind = self.linux.handles.get(&step.netns)?.link(name)?.map(|link| link.kind);
+        match kind.as_deref() {
+            Some("wireguard") => {
                 self.free_port(&step.netns, name)?;
-                let message = Message { bytes: link::set_up(name, true), done_already: &[] };
-                let outcomes = self.send(&step.netns, vec![message])?;
-                outcomes.into_iter().try_for_each(|outcome| outcome.map_err(Into::into))
+                self.set_up(&step.netns, name)
+            }
+            Some("macvlan") => {
+                for _ in 0..ENDING_ATTEMPTS {
+                    std::thread::sleep(ENDING);
+                    match self.set_up(&step.netns, name) {
+                        Err(error) if is_in_use(&error) => {}
+                        outcome => return outcome,
+                    }
+                }
+                Err(error)
             }
             _ => Err(error),
         }
+    }
+
+    fn set_up(&mut self, netns: &Netns, name: &IfName) -> Result<(), ApplyError> {
+        let message = Message { bytes: link::set_up(name, true), done_already: &[] };
+        self.send(netns, vec![message])?.into_iter().try_for_each(|outcome| outcome.map_err(Into::into))
     }
 
     /// The namespace's links, if any step needs an index.
@@ -251,6 +295,10 @@ impl Run<'_> {
         };
         Ok(outcomes.into_iter().zip(allowed).map(tolerant).collect())
     }
+}
+
+fn is_in_use(error: &ApplyError) -> bool {
+    matches!(error, ApplyError::Refused(Refusal { errno: Errno::EADDRINUSE, .. }))
 }
 
 fn mark(step: &Step) -> Option<Message> {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use sixfold_core::name::IfName;
-use sixfold_core::state::{Firewall, Netns};
+use sixfold_core::state::{Firewall, Netns, RouteKey};
 
 use super::sysctl::Directories;
 use crate::netns::{Directory, Entrance, Found, NetnsError, Worker};
@@ -34,6 +34,8 @@ pub(crate) struct Handle {
     pub(crate) firewall: Option<(u32, Option<Firewall>)>,
     /// By what name this namespace's ids were last found to be known.
     pub(crate) nsids: BTreeMap<i32, Netns>,
+    /// How many more routes than one there were of a destination and metric when they were last read.
+    pub(crate) twins: BTreeMap<RouteKey, usize>,
     used: u64,
 }
 
@@ -50,6 +52,7 @@ impl Handle {
             nft: None,
             firewall: None,
             nsids: BTreeMap::new(),
+            twins: BTreeMap::new(),
             used: 0,
         })
     }

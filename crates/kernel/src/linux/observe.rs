@@ -1,9 +1,11 @@
 //! Reading one node: first every namespace's dumps, one after the other, then what links are across namespaces.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sixfold_core::name::{NetnsName, NetnsRole};
-use sixfold_core::state::{Namespace, Netns, NodeState, RouteTarget};
+use sixfold_core::state::{Namespace, Netns, NodeState, RouteKey, RouteTarget};
 
 use super::handle::{Handle, OpenError};
 use super::kind::{Dumped, Kinds};
@@ -123,19 +125,40 @@ fn dump_objects(handle: &mut Handle, netns: &Netns, ours: &[RawLink]) -> Result<
     namespace.addresses.extend(address::decode(&answer, &links).map(|key| (key, ())));
     let answer = dump("nexthops", nexthop::dump())?;
     namespace.nexthops.extend(nexthop::decode(&answer, &links));
+    let mut twins = BTreeMap::new();
     for family in [IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)] {
         let answer = dump("routes", route::dump(family))?;
         for (key, target) in route::decode(&answer, &links) {
-            // Two of one destination and metric: no one desires that, so the key leads nowhere that is desired.
-            namespace.routes.entry(key).and_modify(|there| *there = route::FOREIGN).or_insert(target);
+            put_route(&mut namespace, &mut twins, key, target);
         }
     }
     let answer = dump("neighbours", neighbour::dump())?;
     namespace.neighbours.extend(neighbour::decode(&answer, &links));
+    handle.twins = twins;
     if *netns == Netns::Host {
         keep_on_our_links(&mut namespace, ours);
     }
     Ok(namespace)
+}
+
+/// Adds a route; one over a nexthop that is not ours, or a second of its destination and metric, is what no one desires.
+fn put_route(
+    namespace: &mut Namespace,
+    twins: &mut BTreeMap<RouteKey, usize>,
+    key: RouteKey,
+    target: RouteTarget,
+) {
+    let target = match target {
+        RouteTarget::Nexthop(id) if !namespace.nexthops.contains_key(&id) => route::foreign(),
+        target => target,
+    };
+    match namespace.routes.entry(key) {
+        Entry::Vacant(place) => drop(place.insert(target)),
+        Entry::Occupied(mut there) => {
+            *twins.entry(there.key().clone()).or_default() += 1;
+            there.insert(route::foreign());
+        }
+    }
 }
 
 /// In the host's namespace a route is ours only if it leads to a link of ours: the protocol's number is anybody's.

@@ -7,14 +7,16 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType, RouteVia,
 };
-use sixfold_core::name::ROUTE_PROTOCOL;
+use sixfold_core::name::{ROUTE_PROTOCOL, loopback};
 use sixfold_core::state::{NexthopId, RouteKey, RouteTarget};
 
 use super::{CHANGE, DUMP, Links, SET, family};
 use crate::wire;
 
-/// A target that no one desires: what someone else made under our protocol's number. No nexthop object has number 0.
-pub(crate) const FOREIGN: RouteTarget = RouteTarget::Nexthop(NexthopId(0));
+/// A target that no one desires: what someone else made under our protocol's number leads to no router on the loopback.
+pub(crate) fn foreign() -> RouteTarget {
+    RouteTarget::Via { gateway: Ipv6Addr::UNSPECIFIED.into(), link: loopback() }
+}
 
 /// Asks for the routes of our protocol, of one family.
 pub(crate) fn dump(example: IpAddr) -> Vec<u8> {
@@ -66,7 +68,7 @@ fn decode_one(payload: &[u8], links: &Links) -> Option<(RouteKey, RouteTarget)> 
         (RouteType::Unicast, Some(id), ..) => RouteTarget::Nexthop(NexthopId(id)),
         (RouteType::Unicast, None, Some(gateway), Some(link)) => RouteTarget::Via { gateway, link },
         (RouteType::Unicast, None, None, Some(link)) => RouteTarget::Link(link),
-        _ => FOREIGN,
+        _ => foreign(),
     };
     Some((key, target))
 }
