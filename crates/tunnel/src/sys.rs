@@ -1,4 +1,4 @@
-//! The system calls no safe wrapper offers whole: those that give us descriptors, and one socket option. The only
+//! The system calls no safe wrapper offers whole: those that give us descriptors, and two questions. The only
 //! module with unsafe code; it holds the sockets' plumbing so that nothing else names `libc`.
 #![allow(unsafe_code, reason = "the one module that may; each block says why it is sound")]
 
@@ -16,6 +16,25 @@ use std::time::Duration;
 
 /// Descriptors taken with one message; a sender that puts in more loses those.
 const DESCRIPTORS: usize = 4;
+
+/// Tells whether a descriptor is an attached TUN that gives bare IP packets: no Ethernet, no packet information, no
+/// offload header, any of which would be read as the start of a packet.
+///
+/// # Errors
+/// `EPROTOTYPE` if it gives something else, otherwise what `ioctl` says (`ENOTTY`: it is no TUN at all; `EBADFD`: it
+/// is attached to no device).
+pub(crate) fn check_tun(descriptor: &OwnedFd) -> Result<(), Errno> {
+    // SAFETY: `ifreq` is plain old data, for which all zero is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // SAFETY: TUNGETIFF writes one `ifreq`, which `request` is, and outlives the call. On a descriptor of another
+    // kind the number is unknown and nothing is written.
+    Errno::result(unsafe { libc::ioctl(descriptor.as_raw_fd(), libc::TUNGETIFF, &raw mut request) })?;
+    // SAFETY: the kernel has written the flags, and any 16 bits are a valid value of this member of the union.
+    let flags = libc::c_int::from(unsafe { request.ifr_ifru.ifru_flags });
+    let wanted = libc::IFF_TUN | libc::IFF_NO_PI;
+    let looked_at = wanted | libc::IFF_TAP | libc::IFF_VNET_HDR;
+    if flags & looked_at == wanted { Ok(()) } else { Err(Errno::EPROTOTYPE) }
+}
 
 /// Lets routers fragment IPv4 datagrams, as the kernel's WireGuard does: the inner packet has its own MTU, and an
 /// outer one that is too long for some link must arrive in pieces rather than not. IPv6 fragments at the source.

@@ -58,13 +58,21 @@ fn wrong_descriptors_are_refused_with_words() {
     let udp = inner.inside(|| std::net::UdpSocket::bind(("::", 51820)).unwrap());
     let udp_v4 = inner.inside(|| std::net::UdpSocket::bind(("0.0.0.0", 51821)).unwrap());
     let tcp = inner.inside(|| std::net::TcpListener::bind(("::", 51822)).unwrap());
-    for (second, words) in [
-        (udp_v4.as_fd(), "descriptor cannot be used as UDP socket"),
-        (tcp.as_fd(), "descriptor cannot be used as UDP socket"),
-        (tun.as_fd(), "descriptor cannot be used as UDP socket"),
+    let tap = inner.inside(|| open_tuntap("wg-pct", nix::libc::IFF_TAP | nix::libc::IFF_NO_PI));
+    let with_header = nix::libc::IFF_TUN | nix::libc::IFF_NO_PI | nix::libc::IFF_VNET_HDR;
+    let offloading = inner.inside(|| open_tuntap("wg-pco", with_header));
+    for (first, second, words) in [
+        (tun.as_fd(), udp_v4.as_fd(), "error 97 descriptor cannot be used as UDP socket"),
+        (tun.as_fd(), tcp.as_fd(), "error 91 descriptor cannot be used as UDP socket"),
+        (tun.as_fd(), tun.as_fd(), "error 88 descriptor cannot be used as UDP socket"),
+        (udp.as_fd(), udp.as_fd(), "error 25 descriptor cannot be used as TUN"),
+        (tap.as_fd(), udp.as_fd(), "error 91 descriptor cannot be used as TUN"),
+        (offloading.as_fd(), udp.as_fd(), "error 91 descriptor cannot be used as TUN"),
     ] {
-        let refused = client::add(&tunnel.control, &device("wg-pc"), MTU, tun.as_fd(), second).unwrap_err();
-        assert!(refused.to_string().contains(words), "{refused}");
+        let refused = client::add(&tunnel.control, &device("wg-pc"), MTU, first, second).unwrap_err();
+        let ClientError::Refused { errno, words: told } = refused else { panic!("{refused}") };
+        let refused = format!("error {errno} {told}");
+        assert_eq!(refused, words);
     }
     assert_eq!(client::list(&tunnel.control).unwrap(), []);
     let missing = client::status(&tunnel.control, &device("wg-pc")).unwrap_err();
@@ -86,7 +94,10 @@ fn a_thousand_peers_are_set_shown_and_told_in_pages() {
         write!(text, "[Peer]\nPublicKey = {key}\nAllowedIPs = 2001:db8:{number:x}::/48\n").unwrap();
     }
     let file = tunnel.file("many.conf", &text);
+    let before = tunnel.memory_kib();
     tunnel.assert_wg(&["setconf", "wg-pd", &file]);
+    let per_peer = (tunnel.memory_kib() - before) / u64::from(PEERS);
+    assert!(per_peer < 24, "{per_peer} KiB for each peer");
     assert_eq!(tunnel.assert_wg(&["show", "wg-pd", "peers"]).lines().count(), PEERS as usize);
     assert_eq!(tunnel.assert_wg(&["show", "wg-pd", "allowed-ips"]).lines().count(), PEERS as usize);
     let status = client::status(&tunnel.control, &device("wg-pd")).unwrap();
@@ -99,12 +110,7 @@ fn idle_devices_are_small_and_need_no_thread() {
     const DEVICES: u16 = 100;
     let tunnel = Tunnel::start();
     let inner = Namespace::new("pg");
-    let of_process = |name: &str| {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", tunnel.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
-        line.split(' ').next().unwrap().parse::<u64>().unwrap()
-    };
-    let before = of_process("VmRSS:");
+    let before = tunnel.memory_kib();
     for number in 0..DEVICES {
         let name = format!("wg-pg{number}");
         tunnel.add(&name, &inner, &inner, 52000 + number);
@@ -115,9 +121,9 @@ fn idle_devices_are_small_and_need_no_thread() {
         stream.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"errno=0\n\n");
     }
-    let per_device = (of_process("VmRSS:") - before) / u64::from(DEVICES);
+    let per_device = (tunnel.memory_kib() - before) / u64::from(DEVICES);
     assert!(per_device < 64, "{per_device} KiB for each idle device");
-    assert_eq!(of_process("Threads:"), 1);
+    assert_eq!(tunnel.of_process("Threads:"), "1");
 }
 
 #[test]

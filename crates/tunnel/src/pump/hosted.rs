@@ -6,7 +6,7 @@ use crate::control::{ControlError, DeviceName};
 use crate::device::{Action, Device, Endpoint};
 use crate::socket::{Listener, adopt_udp, set_nonblocking};
 use crate::status::{DeviceStatus, PeerStatus};
-use crate::sys::{receive_datagram, send_datagram};
+use crate::sys::{check_tun, receive_datagram, send_datagram};
 use crate::uapi::{SetDevice, UapiError};
 use nix::errno::Errno;
 use nix::sys::socket::{SockType, setsockopt, sockopt};
@@ -31,7 +31,9 @@ impl Descriptors {
     pub(super) fn adopt(received: Vec<OwnedFd>) -> Result<Self, ControlError> {
         let [tun, udp] = <[OwnedFd; 2]>::try_from(received)
             .map_err(|received| ControlError::WrongDescriptors { got: received.len() })?;
-        set_nonblocking(&tun).map_err(|errno| ControlError::UnusableDescriptor { role: "TUN", errno })?;
+        check_tun(&tun)
+            .and_then(|()| set_nonblocking(&tun))
+            .map_err(|errno| ControlError::UnusableDescriptor { role: "TUN", errno })?;
         let port = adopt_udp(&udp)
             .map_err(|errno| ControlError::UnusableDescriptor { role: "UDP socket", errno })?;
         Ok(Self { tun, udp, port })

@@ -150,6 +150,17 @@ impl Tunnel {
         inner.ip(&format!("link set {name} mtu {MTU} up"));
     }
 
+    /// A line of the process's /proc status.
+    pub(crate) fn of_process(&self, name: &str) -> String {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned()
+    }
+
+    /// Its resident memory.
+    pub(crate) fn memory_kib(&self) -> u64 {
+        self.of_process("VmRSS:").split(' ').next().unwrap().parse().unwrap()
+    }
+
     pub(crate) fn wg(&self, arguments: &[&str]) -> Output {
         wg(&self.uapi_dir, arguments)
     }
@@ -209,13 +220,17 @@ pub(crate) fn key_pair() -> [String; 2] {
 
 /// Opens a persistent TUN without packet information in the current namespace.
 pub(crate) fn open_tun(name: &str) -> OwnedFd {
+    open_tuntap(name, libc::IFF_TUN | libc::IFF_NO_PI)
+}
+
+pub(crate) fn open_tuntap(name: &str, flags: libc::c_int) -> OwnedFd {
     let tun = OpenOptions::new().read(true).write(true).open("/dev/net/tun").unwrap();
     // SAFETY: all zero is a valid `ifreq`.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
         *to = from as libc::c_char;
     }
-    request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
+    request.ifr_ifru.ifru_flags = flags as libc::c_short;
     // SAFETY: TUNSETIFF reads and writes one `ifreq`, which `request` is and outlives the call.
     let made = unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
     assert_eq!(made, 0, "TUNSETIFF: {}", std::io::Error::last_os_error());

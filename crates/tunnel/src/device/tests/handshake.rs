@@ -6,6 +6,7 @@ use super::world::{World, peer, public, secret};
 use crate::key::SecretKey;
 use crate::limiter::{INITIATIONS_PER_SECOND, INITIATIONS_PER_SOURCE};
 use crate::noise::{Gotatun, Noise as _};
+use crate::uapi::SetPeer;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -83,9 +84,8 @@ fn a_source_with_a_cookie_is_bounded_too() {
     }
     world.send(0, 1);
     world.cut = vec![0];
-    world.wait(Duration::from_millis(250));
     // The retry after the cookie, again and again: a replay is refused only after it was admitted.
-    world.wait(Duration::from_secs(5));
+    world.wait(Duration::from_secs(6));
     let retry = world.last(0, Kind::Initiation);
     for (initiation, source) in strangers(&world, 1, INITIATIONS_PER_SECOND + 1) {
         world.inject(1, &initiation, source);
@@ -170,4 +170,53 @@ fn a_preshared_key_must_be_the_same() {
     world.configure_peer(1, with_key);
     world.wait(Duration::from_secs(6));
     assert_eq!(world.hosts[1].received.len(), 1);
+}
+
+#[test]
+fn two_initiations_that_cross_lead_to_a_session() {
+    let mut world = World::star(2);
+    let endpoint = Some(world.hosts[0].address);
+    world.configure_peer(1, SetPeer { endpoint, ..peer(0) });
+    world.cut = vec![0, 1];
+    world.send(0, 1);
+    world.send(1, 0);
+    world.cut.clear();
+    for end in 0..2 {
+        let initiation = world.last(end, Kind::Initiation);
+        let source = world.hosts[end].address;
+        world.inject(1 - end, &initiation.bytes, source);
+    }
+    assert_eq!(
+        (world.hosts[0].received.len(), world.hosts[1].received.len()),
+        (1, 1),
+        "what waited has passed"
+    );
+    for _ in 0..150 {
+        world.wait(Duration::from_secs(1));
+        world.send(0, 1);
+        world.send(1, 0);
+    }
+    assert_eq!((world.hosts[0].received.len(), world.hosts[1].received.len()), (151, 151));
+    assert!(
+        world.count(0, Kind::Initiation) + world.count(1, Kind::Initiation) <= 4,
+        "and they do not race on"
+    );
+}
+
+#[test]
+fn a_packet_of_the_session_before_still_arrives() {
+    let mut world = World::pair();
+    world.cut = vec![1];
+    world.send(0, 1);
+    let late = world.last(0, Kind::Data);
+    world.cut.clear();
+    for _ in 0..125 {
+        world.wait(Duration::from_secs(1));
+        world.send(0, 1);
+    }
+    assert_eq!(world.count(0, Kind::Initiation), 1, "rekeyed");
+    let before = world.hosts[1].received.len();
+    let source = world.hosts[0].address;
+    world.inject(1, &late.bytes, source);
+    assert_eq!(world.hosts[1].received.len(), before + 1);
 }
