@@ -94,7 +94,6 @@ pub struct Allocation {
 
 /// An allocation as it travels, not yet checked.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Parts {
     prefix: Ipv6Net,
     number: AllocationNumber,

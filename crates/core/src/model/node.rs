@@ -35,7 +35,7 @@ impl fmt::Display for Family {
 
 /// How a node can be reached.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
+#[serde(rename_all = "lowercase")]
 pub enum Reach {
     /// By anyone, at one address of at least one family.
     Public {
@@ -53,7 +53,6 @@ pub enum Reach {
 
 /// A node with open fields, not yet checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct NodeDraft {
     /// Its name, unique over all farms.
     pub id: NodeId,
