@@ -1,1 +1,22 @@
-//! sixfold-agent
+//! One per node: turns what the registry says into what the kernel holds, and says how that went.
+//!
+//! ```text
+//! feed ──▶ accept ──▶ Snapshot ──▶ pass: observe ─▶ desire ─▶ plan ─▶ apply ─▶ observe ─▶ plan (empty) ──▶ status
+//!            │ older ones refused      ▲
+//!            ▼                         └── keys: made here, their private halves never leave
+//!          store: two slots on disk, so that a node boots and serves with the registry gone
+//! ```
+//!
+//! Owns: the order of these, the files of one node, and when a pass is due. Must not decide what is desired (`core`),
+//! speak to the kernel (`kernel`), or know the registry. It ends without touching anything: traffic goes on.
+
+pub mod accept;
+mod devices;
+pub mod disk;
+pub mod feed;
+pub mod keys;
+pub mod pass;
+pub mod remove;
+pub mod run;
+pub mod status;
+pub mod store;

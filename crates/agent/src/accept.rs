@@ -1,0 +1,101 @@
+//! Which snapshot the node works from: the newest it was given, or the last good one from disk.
+//!
+//! Stale never wins: one older than what was seen is refused, whoever brings it. A node keeps its name: a snapshot of
+//! another node would take everything down here and build that one's things.
+
+use sixfold_core::id::{NodeId, Revision};
+use sixfold_core::model::Snapshot;
+
+use crate::disk::DiskError;
+use crate::store::{SlotError, Store};
+
+/// Why a snapshot is not used, or used and not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// A newer one has been seen.
+    #[error("refused a snapshot of revision {given}: revision {seen} has been seen")]
+    Older {
+        /// Its revision.
+        given: Revision,
+        /// The newest so far.
+        seen: Revision,
+    },
+    /// It is of another node.
+    #[error("refused a snapshot of node {given}: this is node {this}")]
+    OtherNode {
+        /// Whose it is.
+        given: NodeId,
+        /// Whose all others were.
+        this: NodeId,
+    },
+    /// It is used, and would be lost with a restart.
+    #[error("cannot keep the snapshot of revision {revision} on disk")]
+    NotKept {
+        /// Its revision.
+        revision: Revision,
+        /// Why not.
+        #[source]
+        source: DiskError,
+    },
+}
+
+impl AcceptError {
+    /// What may help, if that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Older { .. } => {
+                Some("whoever writes the feed is behind: it catches up by itself, or was set back")
+            }
+            Self::OtherNode { .. } => {
+                Some("to give this machine another name, first: sixfold agent --remove")
+            }
+            Self::NotKept { source, .. } => source.hint(),
+        }
+    }
+}
+
+/// The snapshot in use.
+#[derive(Debug)]
+pub struct Current {
+    store: Store,
+    snapshot: Option<Snapshot>,
+}
+
+impl Current {
+    /// Begins with the last good snapshot, if there is one; and says which slots were damaged.
+    #[must_use]
+    pub fn open(store: Store) -> (Self, Vec<SlotError>) {
+        let loaded = store.load();
+        (Self { store, snapshot: loaded.snapshot }, loaded.damaged)
+    }
+
+    /// The snapshot in use, if there has been any.
+    #[must_use]
+    pub const fn snapshot(&self) -> Option<&Snapshot> {
+        self.snapshot.as_ref()
+    }
+
+    /// Takes a snapshot into use and keeps it.
+    ///
+    /// # Errors
+    /// If it is older or of another node, it is not used; if it cannot be kept on disk, it is used all the same.
+    pub fn offer(&mut self, given: Snapshot) -> Result<(), AcceptError> {
+        if let Some(held) = &self.snapshot {
+            if held.node.id() != given.node.id() {
+                let (given, this) = (given.node.id().clone(), held.node.id().clone());
+                return Err(AcceptError::OtherNode { given, this });
+            }
+            if given.revision < held.revision {
+                return Err(AcceptError::Older { given: given.revision, seen: held.revision });
+            }
+            if *held == given {
+                return Ok(());
+            }
+        }
+        let revision = given.revision;
+        let kept = self.store.save(&given);
+        self.snapshot = Some(given);
+        kept.map_err(|source| AcceptError::NotKept { revision, source })
+    }
+}

@@ -1,0 +1,97 @@
+//! This node's own WireGuard devices: their keys from the store, their ports from the kernel.
+//!
+//! Owns: putting the two together, for `desire` and for the status. The kernel is the truth about a port: what is
+//! remembered could be another device's by now. Must not see a private key.
+
+use std::collections::BTreeMap;
+
+use sixfold_core::addr::Resource;
+use sixfold_core::desire::{self, Own, OwnDevice};
+use sixfold_core::key::PublicKey;
+use sixfold_core::model::{DeviceReport, DeviceStatus, ResourceKey, Snapshot};
+use sixfold_core::name::{self, IfName};
+use sixfold_core::state::{Device, Netns, NodeState};
+
+use crate::keys::{KeyStore, KeyStoreError};
+use crate::pass::Ground;
+
+/// Resources whose key cannot be used, each with the reason.
+pub(crate) type KeyFailures = Vec<(ResourceKey, KeyStoreError)>;
+
+struct Site {
+    netns: Netns,
+    link: IfName,
+    public_key: Option<PublicKey>,
+}
+
+/// The devices that a snapshot asks for here.
+pub(crate) struct Devices(BTreeMap<ResourceKey, Site>);
+
+impl Devices {
+    /// Finds the devices of a snapshot and gives each its key.
+    pub(crate) fn of(snapshot: &Snapshot, keys: &mut KeyStore) -> (Self, KeyFailures) {
+        let allocations: BTreeMap<_, _> = snapshot
+            .networks
+            .iter()
+            .map(|network| (network.allocation.number(), network.allocation))
+            .collect();
+        let (mut sites, mut failed) = (BTreeMap::new(), Vec::new());
+        for key in desire::own_resources(snapshot) {
+            let Some(allocation) = allocations.get(&key.number) else { continue };
+            let derived = Resource::derive(allocation, key.index);
+            let public_key = keys.provide(key).map_err(|error| failed.push((key, error))).ok();
+            let (netns, link) = (Netns::Named(derived.netns), derived.wireguard);
+            sites.insert(key, Site { netns, link, public_key });
+        }
+        (Self(sites), failed)
+    }
+
+    /// What only the node knows, by the last observation. A device that runs keeps running when its key file cannot be
+    /// used: nothing is taken away from a tenant because of a mode.
+    pub(crate) fn own(&self, observed: &NodeState, ground: Ground) -> Own {
+        let devices = self.0.iter().filter_map(|(key, site)| {
+            let there = site.there(observed);
+            let public_key = site.public_key.or(there.map(|device| device.public_key))?;
+            let listen_port = there.map(|device| device.listen_port).filter(|port| *port != 0);
+            Some((*key, OwnDevice { public_key, listen_port }))
+        });
+        Own { backend: ground.backend, bridge_netfilter: ground.bridge_netfilter, devices: devices.collect() }
+    }
+
+    /// What peers need to know of the devices that are there.
+    pub(crate) fn report(&self, observed: &NodeState) -> Vec<DeviceStatus> {
+        let there = self.0.iter().filter_map(|(key, site)| {
+            let Device { public_key, listen_port } = *site.there(observed)?;
+            let ready = site.public_key.is_none_or(|wanted| wanted == public_key) && listen_port != 0;
+            let report = DeviceReport { public_key, listen_port };
+            ready.then_some(DeviceStatus { resource: *key, report })
+        });
+        there.collect()
+    }
+
+    /// Deletes the keys of resources that are neither asked for nor there any more: in this order, so that a device is
+    /// never without its key.
+    pub(crate) fn retire(&self, keys: &mut KeyStore, observed: &NodeState) -> KeyFailures {
+        let kept = match keys.kept() {
+            Ok(kept) => kept,
+            Err(error) => {
+                tracing::warn!(%error, "cannot look for keys of resources that are gone");
+                return Vec::new();
+            }
+        };
+        let gone = kept.into_iter().filter(|key| !self.0.contains_key(key) && !is_there(*key, observed));
+        gone.filter_map(|key| keys.forget(key).err().map(|error| (key, error))).collect()
+    }
+}
+
+impl Site {
+    fn there<'a>(&self, observed: &'a NodeState) -> Option<&'a Device> {
+        observed.namespaces.get(&self.netns)?.devices.get(&self.link)
+    }
+}
+
+/// Whether the device's link is anywhere.
+fn is_there(key: ResourceKey, observed: &NodeState) -> bool {
+    let link = name::wireguard(key.index.get(), key.number);
+    observed.namespaces.values().any(|namespace| namespace.links.contains_key(&link))
+}

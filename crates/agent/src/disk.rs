@@ -1,0 +1,125 @@
+//! Files that are whole or not there: written aside, synced, and renamed into place.
+//!
+//! Owns: how this crate touches files. Must not know what is in them.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::libc::O_NOFOLLOW;
+
+/// What could not be done with a file or a folder.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {verb} {path}", path = path.display())]
+pub struct DiskError {
+    /// What was to be done: `read`, `write`, `make`, `delete`.
+    pub verb: &'static str,
+    /// With which file or folder.
+    pub path: PathBuf,
+    /// What the system says.
+    #[source]
+    pub source: io::Error,
+}
+
+impl DiskError {
+    fn of<'a>(verb: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self { verb, path: path.to_owned(), source }
+    }
+
+    /// What may help, if that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self.source.kind() {
+            io::ErrorKind::PermissionDenied => {
+                Some("run it as root, or name folders of your own with --state and --run")
+            }
+            io::ErrorKind::StorageFull => Some("the disk is full"),
+            io::ErrorKind::ReadOnlyFilesystem => Some("the file system is mounted read-only"),
+            _ => None,
+        }
+    }
+}
+
+/// Makes a folder that only its owner enters, with those above it. One that is there keeps its mode.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn make_private_dir(path: &Path) -> Result<(), DiskError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(DiskError::of("make", path))
+}
+
+/// Makes a folder, with those above it.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn make_dir(path: &Path) -> Result<(), DiskError> {
+    fs::create_dir_all(path).map_err(DiskError::of("make", path))
+}
+
+/// Puts a file in place of what is there. After a crash there is the old one or the new one, never half of it.
+///
+/// # Errors
+/// If it cannot be written; then the old one is there as before.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DiskError> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".new");
+    let aside = PathBuf::from(aside);
+    write_aside(&aside, bytes, mode).map_err(DiskError::of("write", &aside))?;
+    fs::rename(&aside, path).map_err(DiskError::of("write", path))?;
+    sync_parent(path)
+}
+
+fn write_aside(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {} // one left by a crash would keep its own mode
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// A rename is on disk only once its folder is.
+fn sync_parent(path: &Path) -> Result<(), DiskError> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    File::open(parent).and_then(|dir| dir.sync_all()).map_err(DiskError::of("write", parent))
+}
+
+/// Reads a file of at most `limit` bytes, and one byte more of a longer one; `None` if there is none.
+///
+/// # Errors
+/// If it is there and cannot be read.
+pub fn read(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, DiskError> {
+    let mut bytes = Vec::new();
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(DiskError::of("read", path))?,
+    };
+    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(DiskError::of("read", path))?;
+    Ok(Some(bytes))
+}
+
+/// Opens a file that is no symbolic link, with its mode; `None` if there is none.
+///
+/// # Errors
+/// If it is there and cannot be opened.
+pub fn open_plain(path: &Path) -> Result<Option<(File, u32)>, DiskError> {
+    let opened = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(path);
+    match opened.and_then(|file| Ok((file.metadata()?.mode(), file))) {
+        Ok((mode, file)) => Ok(Some((file, mode))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(DiskError { verb: "read", path: path.to_owned(), source }),
+    }
+}
+
+/// Deletes a file; also right if there is none.
+///
+/// # Errors
+/// If it is there and cannot be deleted.
+pub fn delete(path: &Path) -> Result<(), DiskError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        deleted => deleted.map_err(DiskError::of("delete", path)),
+    }
+}

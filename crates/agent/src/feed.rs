@@ -1,0 +1,163 @@
+//! Where snapshots come from. Here: a file that someone replaces by rename.
+//!
+//! Owns: noticing a new one and reading it, within a limit. Must not judge whether it may be used: `accept` does.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use sixfold_core::limit;
+use sixfold_core::model::Snapshot;
+
+use crate::disk::{self, DiskError};
+
+/// Why a feed gives no snapshot although there is something new.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// It cannot be read from the disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// It is longer than any node's snapshot.
+    #[error("{path} is longer than {} bytes", limit::SNAPSHOT_BYTES_MAX, path = path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is no snapshot.
+    #[error("{path} is no snapshot", path = path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says, with line and column.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl FeedError {
+    /// What may help, if that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Disk(error) => error.hint(),
+            Self::TooLarge { .. } => None,
+            Self::Content { .. } => Some("replace the file by rename, so that it is never seen half written"),
+        }
+    }
+}
+
+/// A source of snapshots.
+pub trait Feed {
+    /// What is new since the last call, without waiting.
+    ///
+    /// # Errors
+    /// If there is something new that is no snapshot; said once.
+    fn next(&mut self) -> Result<Option<Snapshot>, FeedError>;
+
+    /// What to wait on until there may be something new; `None` if only asking tells.
+    fn wake(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// For tests and simulations: one after the other.
+impl Feed for VecDeque<Snapshot> {
+    fn next(&mut self) -> Result<Option<Snapshot>, FeedError> {
+        Ok(self.pop_front())
+    }
+}
+
+/// Which file it was: a rename brings another inode, a rewrite another time or length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Print {
+    device: u64,
+    inode: u64,
+    modified: (i64, i64),
+    length: u64,
+}
+
+/// A snapshot file. Absent is not an error: it may come later.
+#[derive(Debug)]
+pub struct FileFeed {
+    path: PathBuf,
+    inotify: Option<Inotify>,
+    watched: bool,
+    seen: Option<Print>,
+}
+
+impl FileFeed {
+    /// Watches a file, which need not be there yet. Without inotify it is asked for at each sweep.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).ok();
+        let mut feed = Self { path: path.to_owned(), inotify, watched: false, seen: None };
+        feed.watch();
+        feed
+    }
+
+    /// Watches the folder, not the file: a rename gives the name another file.
+    fn watch(&mut self) {
+        let Some(inotify) = self.inotify.as_ref().filter(|_| !self.watched) else { return };
+        let parent = self.path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+        let flags = AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE;
+        self.watched = inotify.add_watch(parent, flags).is_ok();
+    }
+
+    /// Takes what inotify has to say, which is only that it is time to look.
+    fn drain(&mut self) {
+        let Some(inotify) = &self.inotify else { return };
+        let gone = AddWatchFlags::IN_IGNORED;
+        while let Ok(events) = inotify.read_events() {
+            if events.iter().any(|event| event.mask.contains(gone)) {
+                self.watched = false;
+            }
+        }
+    }
+
+    fn print(&self) -> Result<Option<Print>, DiskError> {
+        match fs::metadata(&self.path) {
+            Ok(meta) => Ok(Some(Print {
+                device: meta.dev(),
+                inode: meta.ino(),
+                modified: (meta.mtime(), meta.mtime_nsec()),
+                length: meta.len(),
+            })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(DiskError { verb: "read", path: self.path.clone(), source }),
+        }
+    }
+}
+
+impl Feed for FileFeed {
+    fn next(&mut self) -> Result<Option<Snapshot>, FeedError> {
+        self.drain();
+        self.watch();
+        let print = self.print()?;
+        if print.is_none() || print == self.seen {
+            return Ok(None);
+        }
+        self.seen = print; // before reading: what cannot be read is said once
+        read(&self.path)
+    }
+
+    fn wake(&self) -> Option<BorrowedFd<'_>> {
+        self.inotify.as_ref().filter(|_| self.watched).map(|inotify| inotify.as_fd())
+    }
+}
+
+/// Reads one snapshot file; `None` if there is none.
+///
+/// # Errors
+/// If it cannot be read, is too long, or is no snapshot.
+pub fn read(path: &Path) -> Result<Option<Snapshot>, FeedError> {
+    let Some(bytes) = disk::read(path, limit::SNAPSHOT_BYTES_MAX)? else { return Ok(None) };
+    if bytes.len() > limit::SNAPSHOT_BYTES_MAX {
+        return Err(FeedError::TooLarge { path: path.to_owned() });
+    }
+    let snapshot = serde_json::from_slice(&bytes);
+    snapshot.map(Some).map_err(|source| FeedError::Content { path: path.to_owned(), source })
+}

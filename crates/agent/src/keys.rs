@@ -1,0 +1,181 @@
+//! The private keys of this node's devices: made here, kept here, deleted here.
+//!
+//! ```text
+//! STATE/keys/         0700
+//!   1abc-1            0600   32 bytes: the private key of the resource with index 1abc in allocation 1
+//! ```
+//!
+//! Owns: these files. A private key is read at the moment the kernel crate asks for it and overwritten after; what is
+//! kept in memory is which public key is whose. Never in a state, a plan, a log or an error.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use sixfold_core::addr::PrefixIndex;
+use sixfold_core::id::AllocationNumber;
+use sixfold_core::key::{PrivateKey, PublicKey};
+use sixfold_core::model::ResourceKey;
+use sixfold_kernel::Keys;
+use zeroize::Zeroizing;
+
+use crate::disk::{self, DiskError};
+
+/// Bits of a mode that let anyone but the owner in.
+const OTHERS: u32 = 0o077;
+const KEY_BYTES: usize = 32;
+
+/// Why there is no key for a resource.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyStoreError {
+    /// It cannot be read or written.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Others may read it, or the folder it is in.
+    #[error("refused {path}: others than its owner have access (mode {mode:04o})", path = path.display())]
+    Open {
+        /// The file or folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It is not 32 bytes long.
+    #[error("{path} is not a key of 32 bytes", path = path.display())]
+    Length {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system gives no random bytes.
+    #[error("no random bytes for a new key")]
+    Entropy(#[source] getrandom::Error),
+}
+
+impl KeyStoreError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Disk(error) => error.hint().map(str::to_owned),
+            Self::Open { path, mode } => {
+                let wanted = if *mode & 0o100 == 0 { "0600" } else { "0700" };
+                let path = path.display();
+                Some(format!(
+                    "others may have read it. If not: chmod {wanted} {path}. If so, delete it: a new key is made"
+                ))
+            }
+            Self::Length { path } => {
+                Some(format!("delete {}: a new key is made and its peers learn it", path.display()))
+            }
+            Self::Entropy(_) => None,
+        }
+    }
+}
+
+/// The key files of one node.
+#[derive(Debug)]
+pub struct KeyStore {
+    dir: PathBuf,
+    public: BTreeMap<ResourceKey, PublicKey>,
+}
+
+impl KeyStore {
+    /// Opens the folder of keys, which is made if need be.
+    ///
+    /// # Errors
+    /// If it cannot be made, or others may enter it.
+    pub fn open(dir: &Path) -> Result<Self, KeyStoreError> {
+        disk::make_private_dir(dir)?;
+        let meta = fs::metadata(dir);
+        let meta = meta.map_err(|source| DiskError { verb: "read", path: dir.to_owned(), source })?;
+        refuse_open(dir, meta.mode())?;
+        Ok(Self { dir: dir.to_owned(), public: BTreeMap::new() })
+    }
+
+    /// The public key of a resource's own device; its private half is made if there is none yet.
+    ///
+    /// # Errors
+    /// If there is one that cannot be used, or none can be made. Other resources are not concerned.
+    pub fn provide(&mut self, resource: ResourceKey) -> Result<PublicKey, KeyStoreError> {
+        if let Some(public) = self.public.get(&resource) {
+            return Ok(*public); // each pass asks for all of them
+        }
+        let path = self.path(resource);
+        let private = match read(&path)? {
+            Some(private) => private,
+            None => make(&path)?,
+        };
+        let public = private.public();
+        self.public.insert(resource, public);
+        Ok(public)
+    }
+
+    /// The resources that have a key file.
+    ///
+    /// # Errors
+    /// If the folder cannot be listed.
+    pub fn kept(&self) -> Result<BTreeSet<ResourceKey>, KeyStoreError> {
+        let failed = |source| DiskError { verb: "list", path: self.dir.clone(), source };
+        let names = fs::read_dir(&self.dir).map_err(failed)?;
+        let names: Vec<_> = names.collect::<io::Result<_>>().map_err(failed)?;
+        Ok(names.iter().filter_map(|entry| resource_of(entry.file_name().to_str()?)).collect())
+    }
+
+    /// Deletes the key of a resource that is gone.
+    ///
+    /// # Errors
+    /// If it is there and cannot be deleted.
+    pub fn forget(&mut self, resource: ResourceKey) -> Result<(), KeyStoreError> {
+        self.public.remove(&resource);
+        Ok(disk::delete(&self.path(resource))?)
+    }
+
+    fn path(&self, ResourceKey { number, index }: ResourceKey) -> PathBuf {
+        self.dir.join(format!("{index}-{number}"))
+    }
+}
+
+impl Keys for KeyStore {
+    fn private_key(&self, public: &PublicKey) -> Option<PrivateKey> {
+        let (resource, _) = self.public.iter().find(|(_, held)| *held == public)?;
+        let private = read(&self.path(*resource)).ok().flatten()?;
+        (private.public() == *public).then_some(private)
+    }
+}
+
+/// The resource that a file is named after.
+fn resource_of(name: &str) -> Option<ResourceKey> {
+    let (index, number) = name.split_once('-')?;
+    let (index, number): (PrefixIndex, AllocationNumber) = (index.parse().ok()?, number.parse().ok()?);
+    Some(ResourceKey { number, index })
+}
+
+fn refuse_open(path: &Path, mode: u32) -> Result<(), KeyStoreError> {
+    let mode = mode & 0o7777;
+    if mode & OTHERS == 0 { Ok(()) } else { Err(KeyStoreError::Open { path: path.to_owned(), mode }) }
+}
+
+fn read(path: &Path) -> Result<Option<PrivateKey>, KeyStoreError> {
+    let Some((mut file, mode)) = disk::open_plain(path)? else { return Ok(None) };
+    refuse_open(path, mode)?;
+    let mut bytes = Zeroizing::new([0; KEY_BYTES + 1]); // a byte more than a key has, to see one that is too long
+    let mut length = 0;
+    while length < bytes.len() {
+        match file.read(&mut bytes[length..]) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(source) => return Err(DiskError { verb: "read", path: path.to_owned(), source }.into()),
+        }
+    }
+    let key = bytes.first_chunk::<KEY_BYTES>().filter(|_| length == KEY_BYTES);
+    let key = key.ok_or_else(|| KeyStoreError::Length { path: path.to_owned() })?;
+    Ok(Some(PrivateKey::from_bytes(*key)))
+}
+
+fn make(path: &Path) -> Result<PrivateKey, KeyStoreError> {
+    let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+    getrandom::fill(bytes.as_mut_slice()).map_err(KeyStoreError::Entropy)?;
+    disk::replace(path, bytes.as_slice(), 0o600)?;
+    Ok(PrivateKey::from_bytes(*bytes))
+}

@@ -1,0 +1,73 @@
+//! Takes everything of ours off a node, and nothing else: desired is nothing, and the plan says the rest.
+//!
+//! ```text
+//! desired: the host's namespace with nothing of ours in it ─▶ plan ─▶ apply ─▶ observe ─▶ plan (empty) ─▶ files
+//! ```
+//!
+//! Owns: the order: keys, snapshots and status go only once the kernel has nothing of ours left.
+
+use sixfold_core::plan::{self, Plan};
+use sixfold_core::state::{Netns, NodeState};
+use sixfold_kernel::{Failure, Kernel, ObserveError, Scope};
+
+use crate::disk::{self, DiskError};
+use crate::keys::{KeyStore, KeyStoreError};
+use crate::pass::{apply, done};
+use crate::run::Places;
+use crate::store::Store;
+
+/// What one round leaves, another finds gone: a namespace whose sockets were just let go of.
+const ROUNDS: usize = 3;
+
+/// Why not everything of ours is gone.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    /// The kernel cannot be read.
+    #[error("cannot see what is left")]
+    Observe(#[from] ObserveError),
+    /// Some of it stays.
+    #[error("{} operations are left to do", left.len())]
+    Left {
+        /// What is left to do.
+        left: Plan,
+        /// What failed.
+        failures: Vec<Failure>,
+    },
+    /// The kernel holds nothing of ours any more, but a file does.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The same for a key.
+    #[error(transparent)]
+    Key(#[from] KeyStoreError),
+}
+
+/// Removes every kernel object of ours, then keys, snapshots and status. Gives the number of operations done.
+///
+/// # Errors
+/// If something is left; then all files are, too, and running it again goes on from there.
+pub fn remove<K: Kernel>(kernel: &mut K, places: &Places) -> Result<u64, RemoveError> {
+    let mut keys = KeyStore::open(&places.keys())?;
+    let mut nothing = NodeState::default();
+    nothing.at(Netns::Host);
+    let mut operations = 0;
+    let mut left = plan::plan(&nothing, &kernel.observe(&Scope::All)?);
+    let mut failures = Vec::new();
+    for _ in 0..ROUNDS {
+        if left.is_empty() {
+            break;
+        }
+        let report = apply(kernel, &left, &keys);
+        operations += done(&left, &report);
+        failures = report.failures;
+        left = plan::plan(&nothing, &kernel.observe(&Scope::All)?);
+    }
+    if !left.is_empty() {
+        return Err(RemoveError::Left { left, failures });
+    }
+    for resource in keys.kept()? {
+        keys.forget(resource)?;
+    }
+    Store::open(&places.state)?.delete()?;
+    disk::delete(&places.status())?;
+    Ok(operations)
+}

@@ -1,0 +1,126 @@
+//! What the agent says of its node: one JSON file, replaced by rename after each pass.
+//!
+//! Owns: putting outcomes into the words of core's `Status`. No private key can get here: no type in it holds one.
+
+use std::error::Error;
+use std::path::Path;
+
+use sixfold_core::desire::Backend;
+use sixfold_core::id::{NodeId, Revision};
+use sixfold_core::model::Status;
+use sixfold_kernel::{Failure, ObserveError};
+
+use crate::disk::{self, DiskError};
+use crate::pass::Outcome;
+
+/// Lines of drift, and of failures: a person reads the first ones, the rest is a number.
+const LINES_MAX: usize = 100;
+
+/// What is counted since the agent started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Passes.
+    pub passes: u64,
+    /// Operations done.
+    pub operations: u64,
+}
+
+/// Says how a pass went, with what was wrong with the feed and the disk.
+#[must_use]
+pub fn of_outcome(
+    of: (&NodeId, Revision, Backend),
+    counts: Counts,
+    outcome: &Outcome,
+    complaints: &[String],
+) -> Status {
+    let failures = complaints.iter().cloned().chain(failures(outcome));
+    Status {
+        in_sync: outcome.in_sync(),
+        devices: outcome.devices.clone(),
+        drift: short(outcome.left.steps.iter().map(|step| one_line(&step.to_string()))),
+        failures: short(failures),
+        ..blank(of, counts)
+    }
+}
+
+/// Says that the kernel could not be observed. The devices are those that were last there.
+#[must_use]
+pub fn of_blindness(
+    of: (&NodeId, Revision, Backend),
+    counts: Counts,
+    error: &ObserveError,
+    before: Option<&Status>,
+) -> Status {
+    let devices = before.map(|status| status.devices.clone()).unwrap_or_default();
+    Status { devices, failures: vec![words(error, error.hint())], ..blank(of, counts) }
+}
+
+fn blank((node, revision, backend): (&NodeId, Revision, Backend), counts: Counts) -> Status {
+    Status {
+        node: node.clone(),
+        revision,
+        in_sync: false,
+        wireguard: match backend {
+            Backend::Kernel => "kernel".to_owned(),
+            Backend::Tunnel => "tunnel".to_owned(),
+        },
+        devices: Vec::new(),
+        drift: Vec::new(),
+        failures: Vec::new(),
+        passes: counts.passes,
+        operations: counts.operations,
+    }
+}
+
+/// Writes the status where anyone on the node may read it.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write(path: &Path, status: &Status) -> Result<(), DiskError> {
+    let mut text = serde_json::to_vec_pretty(status).expect("a status's keys are all strings");
+    text.push(b'\n');
+    disk::replace(path, &text, 0o644)
+}
+
+/// Each failed step and each refused key with its reason and hint.
+pub(crate) fn failures(outcome: &Outcome) -> impl Iterator<Item = String> + '_ {
+    let keys = outcome.keys.iter().map(|(resource, error)| {
+        let hint = error.hint();
+        let of = format!("resource {}-{}: ", resource.index, resource.number);
+        of + &words(error, hint.as_deref())
+    });
+    outcome.failures.iter().map(of_step).chain(keys)
+}
+
+/// A failed step in one line.
+pub(crate) fn of_step(failure: &Failure) -> String {
+    words(failure, failure.error.hint())
+}
+
+/// An error with its causes and, in brackets, what helps.
+pub(crate) fn words(error: &dyn Error, hint: Option<&str>) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    if let Some(hint) = hint {
+        text = format!("{text} (hint: {hint})");
+    }
+    one_line(&text)
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+fn short(lines: impl Iterator<Item = String>) -> Vec<String> {
+    let mut lines: Vec<String> = lines.collect();
+    let more = lines.len().saturating_sub(LINES_MAX);
+    if more > 0 {
+        lines.truncate(LINES_MAX);
+        lines.push(format!("and {more} more"));
+    }
+    lines
+}

@@ -1,0 +1,141 @@
+//! The last good snapshot on disk, in two slots: a node boots and serves with the registry gone.
+//!
+//! ```text
+//! snapshot.a   sixfold-snapshot 1 SERIAL LENGTH SHA256     one line, then LENGTH bytes of JSON
+//! snapshot.b   the save before, or the one after: the higher serial is the newer
+//! ```
+//!
+//! Owns: the two files. A save overwrites the slot that is *not* the newest good one, so whatever tears it, a good one
+//! is left. Must not judge a snapshot: `accept` does.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use sixfold_core::limit;
+use sixfold_core::model::Snapshot;
+
+use crate::disk::{self, DiskError};
+
+const MAGIC: &str = "sixfold-snapshot 1";
+/// Longest first line: the magic, two numbers of 20 digits and a checksum of 64 are 124 bytes.
+const HEAD_BYTES_MAX: usize = 160;
+const NAMES: [&str; 2] = ["snapshot.a", "snapshot.b"];
+
+/// Why a slot holds no snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum SlotError {
+    /// It cannot be read from the disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Its first line is not one that we write.
+    #[error("{path} does not begin as a snapshot does", path = path.display())]
+    Head {
+        /// The slot.
+        path: PathBuf,
+    },
+    /// Its bytes are not those whose checksum was written.
+    #[error("{path} does not match its checksum", path = path.display())]
+    Checksum {
+        /// The slot.
+        path: PathBuf,
+    },
+    /// It is whole, and not a snapshot that this version can read.
+    #[error("{path} is no snapshot that this version reads", path = path.display())]
+    Content {
+        /// The slot.
+        path: PathBuf,
+        /// What the parser says.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// What the two slots hold.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// The newest good snapshot.
+    pub snapshot: Option<Snapshot>,
+    /// The slots that are there and not good.
+    pub damaged: Vec<SlotError>,
+}
+
+/// The two slots.
+#[derive(Debug, Clone)]
+pub struct Store {
+    dir: PathBuf,
+}
+
+impl Store {
+    /// Opens the slots in a folder, which is made if need be.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn open(dir: &Path) -> Result<Self, DiskError> {
+        disk::make_private_dir(dir)?;
+        Ok(Self { dir: dir.to_owned() })
+    }
+
+    /// Reads both slots.
+    #[must_use]
+    pub fn load(&self) -> Loaded {
+        let (mut good, mut damaged) = (Vec::new(), Vec::new());
+        for path in self.paths() {
+            match read_slot(&path) {
+                Ok(slot) => good.extend(slot),
+                Err(error) => damaged.push(error),
+            }
+        }
+        let newest = good.into_iter().max_by_key(|(serial, _)| *serial);
+        Loaded { snapshot: newest.map(|(_, snapshot)| snapshot), damaged }
+    }
+
+    /// Saves a snapshot over the slot that can be spared.
+    ///
+    /// # Errors
+    /// If it cannot be written; the newest good one is there as before.
+    pub fn save(&self, snapshot: &Snapshot) -> Result<(), DiskError> {
+        let [a, b] = self.paths();
+        let serial = |path: &Path| read_slot(path).ok().flatten().map(|(serial, _)| serial);
+        let (of_a, of_b) = (serial(&a), serial(&b));
+        let spare = if of_a > of_b { b } else { a };
+        let next = of_a.max(of_b).map_or(0, |newest| newest.wrapping_add(1));
+        let body = serde_json::to_vec(snapshot).expect("a snapshot's keys are all strings");
+        let mut bytes = head(next, &body).into_bytes();
+        bytes.extend_from_slice(&body);
+        disk::replace(&spare, &bytes, 0o600)
+    }
+
+    /// Deletes both slots.
+    ///
+    /// # Errors
+    /// If one is there and cannot be deleted.
+    pub fn delete(&self) -> Result<(), DiskError> {
+        self.paths().iter().try_for_each(|path| disk::delete(path))
+    }
+
+    fn paths(&self) -> [PathBuf; 2] {
+        NAMES.map(|name| self.dir.join(name))
+    }
+}
+
+fn head(serial: u64, body: &[u8]) -> String {
+    let sum: String = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{MAGIC} {serial} {} {sum}\n", body.len())
+}
+
+/// The serial and the snapshot of a slot, if the slot is there.
+fn read_slot(path: &Path) -> Result<Option<(u64, Snapshot)>, SlotError> {
+    let Some(bytes) = disk::read(path, HEAD_BYTES_MAX + limit::SNAPSHOT_BYTES_MAX)? else { return Ok(None) };
+    let broken = || SlotError::Head { path: path.to_owned() };
+    let end = bytes.iter().take(HEAD_BYTES_MAX).position(|byte| *byte == b'\n').ok_or_else(broken)?;
+    let (line, body) = (&bytes[..=end], &bytes[end + 1..]);
+    let words = std::str::from_utf8(line).ok().and_then(|line| line.strip_prefix(MAGIC));
+    let serial = words.and_then(|words| words.split_whitespace().next()).and_then(|word| word.parse().ok());
+    let serial: u64 = serial.ok_or_else(broken)?;
+    if head(serial, body).as_bytes() != line {
+        return Err(SlotError::Checksum { path: path.to_owned() });
+    }
+    let read = serde_json::from_slice(body);
+    read.map(|snapshot| Some((serial, snapshot)))
+        .map_err(|source| SlotError::Content { path: path.to_owned(), source })
+}

@@ -1,0 +1,225 @@
+//! The agent's files: the feed, the two slots, the keys, the status and the lock.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::support::{Farm, Registry, Shared, agent, ground, node, places};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use sixfold_agent::feed::{Feed as _, FeedError, FileFeed};
+use sixfold_agent::keys::{KeyStore, KeyStoreError};
+use sixfold_agent::run::{Agent, RunError};
+use sixfold_agent::store::Store;
+use sixfold_core::id::Revision;
+use sixfold_core::limit;
+use sixfold_core::model::{ResourceKey, Snapshot};
+use sixfold_kernel::Keys as _;
+
+fn snapshot(revision: u64) -> Snapshot {
+    let mut registry = Registry::of_first_farm();
+    registry.revision = revision;
+    registry.snapshot(&node("ant"))
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+fn put(path: &Path, text: &str) {
+    let aside = path.with_extension("aside");
+    fs::write(&aside, text).unwrap();
+    fs::rename(aside, path).unwrap();
+}
+
+#[test]
+fn a_torn_slot_falls_back_to_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert!(store.load().snapshot.is_none());
+    store.save(&snapshot(1)).unwrap();
+    store.save(&snapshot(2)).unwrap();
+    let newest = dir.path().join("snapshot.b");
+    let whole = fs::read(&newest).unwrap();
+    let revision = |store: &Store| store.load().snapshot.map(|found| found.revision);
+    assert_eq!(revision(&store), Some(Revision(2)));
+    for keep in [0, 1, 40, 100, whole.len() / 2, whole.len() - 1] {
+        fs::write(&newest, &whole[..keep]).unwrap();
+        assert_eq!(revision(&store), Some(Revision(1)), "{keep} bytes left");
+        assert_eq!(store.load().damaged.len(), 1);
+    }
+    let mut flipped = whole.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    fs::write(&newest, &flipped).unwrap();
+    assert_eq!(revision(&store), Some(Revision(1)));
+    assert!(store.load().damaged[0].to_string().contains("checksum"));
+}
+
+#[test]
+fn a_save_never_touches_the_newest_good_slot() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let [a, b] = ["snapshot.a", "snapshot.b"].map(|name| dir.path().join(name));
+    store.save(&snapshot(1)).unwrap();
+    for revision in 2..6 {
+        let before = [fs::read(&a).unwrap(), fs::read(&b).unwrap_or_default()];
+        store.save(&snapshot(revision)).unwrap();
+        let changed = [fs::read(&a).unwrap() != before[0], fs::read(&b).unwrap() != before[1]];
+        assert_eq!(changed, if revision % 2 == 0 { [false, true] } else { [true, false] });
+    }
+    fs::write(&a, "torn").unwrap(); // the newest: now b is
+    let good = fs::read(&b).unwrap();
+    store.save(&snapshot(9)).unwrap();
+    assert_eq!(fs::read(&b).unwrap(), good);
+    assert_eq!(store.load().snapshot.unwrap().revision, Revision(9));
+    assert_eq!((mode(&a), mode(&b)), (0o600, 0o600));
+}
+
+#[test]
+fn an_older_revision_and_another_node_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let kernel = Shared::new();
+    drop(agent(dir.path(), &kernel, [snapshot(5)]).round().unwrap().clone());
+    // The next agent knows what was seen from disk.
+    let mut second = agent(dir.path(), &kernel, [snapshot(4)]);
+    let status = second.round().unwrap();
+    assert_eq!(status.revision, Revision(5));
+    assert!(status.failures[0].contains("revision 4: revision 5 has been seen"), "{:?}", status.failures);
+    drop(second);
+    let mut registry = Registry::of_first_farm();
+    registry.revision = 6;
+    let mut third = agent(dir.path(), &kernel, [registry.snapshot(&node("bee"))]);
+    let status = third.round().unwrap();
+    assert_eq!(status.node, node("ant"));
+    assert!(status.failures[0].contains("refused a snapshot of node bee: this is node ant"));
+}
+
+#[test]
+fn a_field_that_this_version_does_not_know_is_left_aside() {
+    fn extend(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(map) => {
+                map.values_mut().for_each(extend);
+                // Maps whose keys are values (an exit's index) or tags (a seat, a reach) have no room for a field.
+                let is_record = map.keys().all(|key| key.len() > 4 || ["id", "mtu", "nic"].contains(&&**key));
+                if is_record && !map.contains_key("public") && !map.contains_key("hidden") {
+                    map.insert("of-a-later-version".into(), serde_json::json!({ "x": [1] }));
+                }
+            }
+            serde_json::Value::Array(values) => values.iter_mut().for_each(extend),
+            _ => {}
+        }
+    }
+    let known = snapshot(1);
+    let mut json = serde_json::to_value(&known).unwrap();
+    extend(&mut json);
+    assert!(json.to_string().matches("of-a-later-version").count() > 10);
+    assert_eq!(serde_json::from_value::<Snapshot>(json).unwrap(), known);
+}
+
+#[test]
+fn a_file_replaced_by_rename_is_noticed_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("snapshot.json");
+    let mut feed = FileFeed::new(&path);
+    assert!(feed.next().unwrap().is_none(), "absent is no error");
+    put(&path, &serde_json::to_string(&snapshot(3)).unwrap());
+    let ready =
+        poll(&mut [PollFd::new(feed.wake().unwrap(), PollFlags::POLLIN)], PollTimeout::from(1000_u16));
+    assert_eq!(ready, Ok(1));
+    assert_eq!(feed.next().unwrap().unwrap().revision, Revision(3));
+    assert!(feed.next().unwrap().is_none());
+    put(&path, "{ half");
+    assert!(matches!(feed.next(), Err(FeedError::Content { .. })));
+    assert!(feed.next().unwrap().is_none(), "said once");
+    fs::File::create(&path).unwrap().set_len(limit::SNAPSHOT_BYTES_MAX as u64 + 1).unwrap();
+    assert!(matches!(feed.next(), Err(FeedError::TooLarge { .. })));
+}
+
+#[test]
+fn a_folder_that_comes_later_is_watched_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("later/snapshot.json");
+    let mut feed = FileFeed::new(&path);
+    assert!(feed.wake().is_none() && feed.next().unwrap().is_none());
+    fs::create_dir(path.parent().unwrap()).unwrap();
+    put(&path, &serde_json::to_string(&snapshot(1)).unwrap());
+    assert!(feed.next().unwrap().is_some() && feed.wake().is_some());
+}
+
+#[test]
+fn a_broken_feed_leaves_the_last_good_snapshot_in_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, kernel) = (dir.path().join("feed.json"), Shared::new());
+    let open = || Agent::open(places(dir.path()), kernel.clone(), FileFeed::new(&path), ground).unwrap();
+    assert!(open().round().is_none(), "nothing yet: it waits");
+    put(&path, &serde_json::to_string(&snapshot(1)).unwrap());
+    let mut first = open();
+    assert!(first.round().unwrap().in_sync);
+    put(&path, "not JSON");
+    let status = first.round().unwrap();
+    assert!(status.in_sync && status.revision == Revision(1));
+    assert!(status.failures[0].contains("is no snapshot"), "{:?}", status.failures);
+    drop(first);
+    fs::remove_file(&path).unwrap();
+    let status = open().round().unwrap().clone();
+    assert!(status.in_sync && status.operations == 0 && status.failures.is_empty());
+}
+
+#[test]
+fn keys_are_for_their_owner_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("keys");
+    let mut keys = KeyStore::open(&folder).unwrap();
+    let resource = ResourceKey { number: "1".parse().unwrap(), index: "1abc".parse().unwrap() };
+    let public = keys.provide(resource).unwrap();
+    let file = folder.join("1abc-1");
+    assert_eq!((mode(&folder), mode(&file)), (0o700, 0o600));
+    assert_eq!(fs::metadata(&file).unwrap().len(), 32);
+    assert_eq!(KeyStore::open(&folder).unwrap().provide(resource).unwrap(), public, "kept");
+    assert_eq!(keys.private_key(&public).unwrap().public(), public);
+    assert!(!format!("{keys:?}").contains(&format!("{:?}", fs::read(&file).unwrap())));
+    fs::write(&file, [1; 33]).unwrap();
+    let refused = KeyStore::open(&folder).unwrap().provide(resource);
+    assert!(matches!(refused, Err(KeyStoreError::Length { .. })));
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    let refused = KeyStore::open(&folder).unwrap_err();
+    assert!(matches!(&refused, KeyStoreError::Open { mode: 0o755, .. }), "{refused}");
+    assert!(refused.hint().unwrap().contains("chmod 0700"));
+}
+
+#[test]
+fn a_key_that_is_a_link_to_elsewhere_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let elsewhere = dir.path().join("elsewhere");
+    fs::write(&elsewhere, [1; 32]).unwrap();
+    let mut keys = KeyStore::open(&dir.path().join("keys")).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, dir.path().join("keys/1abc-1")).unwrap();
+    let resource = ResourceKey { number: "1".parse().unwrap(), index: "1abc".parse().unwrap() };
+    assert!(matches!(keys.provide(resource), Err(KeyStoreError::Disk(_))));
+}
+
+#[test]
+fn the_status_holds_public_halves_only() {
+    let farm = Farm::settled();
+    let places = places(&farm.dir_of("ant"));
+    let text = fs::read_to_string(places.status()).unwrap();
+    let mut keys = KeyStore::open(&places.keys()).unwrap();
+    for resource in keys.kept().unwrap() {
+        let public = keys.provide(resource).unwrap();
+        assert!(text.contains(&public.to_string()));
+        let private = keys.private_key(&public).unwrap();
+        let as_text = sixfold_core::key::PublicKey::from_bytes(*private.as_bytes()).to_string();
+        assert!(!text.contains(&as_text));
+    }
+    assert_eq!(mode(&places.status()), 0o644);
+}
+
+#[test]
+fn one_agent_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = agent(dir.path(), &Shared::new(), []);
+    let second = Agent::open(places(dir.path()), Shared::new(), FileFeed::new(dir.path()), ground);
+    assert!(matches!(second.unwrap_err(), RunError::Running { .. }));
+    drop(first);
+    drop(agent(dir.path(), &Shared::new(), []));
+}

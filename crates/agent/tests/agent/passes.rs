@@ -1,0 +1,176 @@
+//! What passes come to, over the kernel in memory.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::support::{Farm, Registry, Shared, agent, ground, node, places};
+use sixfold_agent::remove::remove;
+use sixfold_core::model::Seat;
+use sixfold_core::name;
+use sixfold_core::plan::{Op, Plan};
+use sixfold_core::state::{Element, LinkKind, Netns, NodeState};
+use sixfold_kernel::{ApplyError, Failure, Kernel, Keys, ObserveError, Report, Scope};
+
+#[test]
+fn every_node_of_a_farm_comes_in_sync_and_knows_its_peers() {
+    let farm = Farm::settled();
+    for name in ["ant", "bee", "cat"] {
+        let mut agent = agent(&farm.dir_of(name), farm.kernel(name), []);
+        let status = agent.round().unwrap().clone();
+        assert!(status.in_sync && status.drift.is_empty(), "{name}: {:?}", status.drift);
+        assert_eq!(status.failures, Vec::<String>::new(), "{name}");
+        assert_eq!((status.node.as_str(), status.wireguard.as_str()), (name, "tunnel"));
+        let state = farm.kernel(name).state();
+        let devices: usize = state.namespaces.values().map(|namespace| namespace.devices.len()).sum();
+        assert_eq!(devices, status.devices.len(), "{name}: every device is reported");
+        assert!(
+            state.namespaces.values().any(|namespace| !namespace.peers.is_empty()),
+            "{name} knows its peers"
+        );
+    }
+}
+
+#[test]
+fn a_second_agent_changes_nothing() {
+    let farm = Farm::settled();
+    let before = farm.kernel("ant").state();
+    let snapshot = farm.registry.snapshot(&node("ant"));
+    let mut second = agent(&farm.dir_of("ant"), farm.kernel("ant"), [snapshot]);
+    for pass in 1..=3 {
+        let status = second.round().unwrap();
+        assert!(status.in_sync);
+        assert_eq!((status.passes, status.operations), (pass, 0));
+    }
+    assert_eq!(farm.kernel("ant").state(), before);
+}
+
+#[test]
+fn damage_is_repaired_by_the_next_pass() {
+    let farm = Farm::settled();
+    let before = farm.kernel("bee").state();
+    {
+        let mut kernel = farm.kernel("bee").0.borrow_mut();
+        let named = |netns: &&Netns| matches!(netns, Netns::Named(name) if name.as_str().starts_with("net-"));
+        let netns = kernel.state().namespaces.keys().find(named).unwrap().clone();
+        let namespace = kernel.state_mut().at(netns);
+        namespace.routes.clear();
+        namespace.firewall = None;
+    }
+    let mut agent = agent(&farm.dir_of("bee"), farm.kernel("bee"), []);
+    let status = agent.round().unwrap();
+    assert!(status.in_sync && status.operations > 0);
+    assert_eq!(farm.kernel("bee").state(), before);
+}
+
+#[test]
+fn the_port_a_device_got_is_reported_and_let_in() {
+    const GOT: u16 = 40_404;
+    let farm = Farm::settled();
+    for namespace in farm.kernel("ant").0.borrow_mut().state_mut().namespaces.values_mut() {
+        if let Some(device) = namespace.devices.values_mut().next() {
+            device.listen_port = GOT;
+        }
+    }
+    let mut agent = agent(&farm.dir_of("ant"), farm.kernel("ant"), []);
+    let status = agent.round().unwrap();
+    assert!(status.in_sync, "{:?}", status.drift);
+    assert!(status.devices.iter().any(|device| device.report.listen_port == GOT));
+    let state = farm.kernel("ant").state();
+    let firewall = state.namespaces[&Netns::Named(name::netns_public())].firewall.clone().unwrap();
+    assert!(firewall.elements.keys().any(|key| key.element == Element::Port(GOT)));
+}
+
+#[test]
+fn a_key_is_deleted_once_its_resource_is_gone() {
+    let mut farm = Farm::settled();
+    let keys = places(&farm.dir_of("cat")).keys();
+    let count = || fs::read_dir(&keys).unwrap().count();
+    assert_eq!(count(), 2);
+    farm.registry.revision += 1;
+    let mut snapshot = farm.registry.snapshot(&node("cat"));
+    snapshot.networks.truncate(1);
+    let mut agent = agent(&farm.dir_of("cat"), farm.kernel("cat"), [snapshot]);
+    assert!(agent.round().unwrap().in_sync);
+    assert_eq!(count(), 1);
+}
+
+#[test]
+fn a_key_that_others_may_read_is_refused_and_its_device_goes_on() {
+    let farm = Farm::settled();
+    let keys = places(&farm.dir_of("cat")).keys();
+    let key = fs::read_dir(&keys).unwrap().next().unwrap().unwrap().path();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+    let before = farm.kernel("cat").state();
+    let mut agent = agent(&farm.dir_of("cat"), farm.kernel("cat"), []);
+    let status = agent.round().unwrap();
+    assert!(!status.in_sync);
+    let [failure] = &status.failures[..] else { panic!("{:?}", status.failures) };
+    assert!(
+        failure.contains("mode 0640") && failure.contains("hint: ") && failure.contains("chmod 0600"),
+        "{failure}"
+    );
+    assert_eq!(farm.kernel("cat").state(), before);
+}
+
+/// Refuses every step in one namespace.
+struct Refusing(Shared, Netns);
+
+impl Kernel for Refusing {
+    fn observe(&mut self, scope: &Scope) -> Result<NodeState, ObserveError> {
+        self.0.observe(scope)
+    }
+
+    fn apply(&mut self, plan: &Plan, keys: &dyn Keys) -> Report {
+        let (refused, done): (Vec<_>, Vec<_>) =
+            plan.steps.iter().cloned().partition(|step| step.netns == self.1 && step.op != Op::AddNetns);
+        let mut report = self.0.apply(&Plan { steps: done }, keys);
+        let error = || ApplyError::NoLink { link: name::loopback() };
+        report.failures.extend(refused.into_iter().map(|step| Failure { step, error: error() }));
+        report
+    }
+}
+
+#[test]
+fn one_failure_is_said_and_stops_nobody_else() {
+    let registry = Registry::of_first_farm();
+    let snapshot = registry.snapshot(&node("cat"));
+    let web = &snapshot.networks[0];
+    let of_cat = web.resources.iter().find(|resource| resource.seat == Seat::Node(node("cat"))).unwrap();
+    let broken = Netns::Named(name::netns_resource(of_cat.index.get(), web.allocation.number()));
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Shared::new();
+    let kernel = Refusing(fake.clone(), broken.clone());
+    let feed = std::collections::VecDeque::from([snapshot]);
+    let mut agent = sixfold_agent::run::Agent::open(places(dir.path()), kernel, feed, ground).unwrap();
+    let status = agent.round().unwrap();
+    assert!(!status.in_sync && !status.drift.is_empty());
+    assert!(status.failures.iter().any(|failure| failure.contains("no link lo")), "{:?}", status.failures);
+    let state = fake.state();
+    let built: BTreeSet<_> = state
+        .namespaces
+        .iter()
+        .filter(|(_, namespace)| {
+            namespace.links.values().any(|link| matches!(link.kind, LinkKind::Tun { .. }))
+        })
+        .map(|(netns, _)| netns)
+        .collect();
+    assert_eq!(built.len(), 1, "the other network's resource is built");
+    assert!(!built.contains(&broken));
+}
+
+#[test]
+fn removal_leaves_nothing_of_ours() {
+    for name in ["ant", "bee", "cat"] {
+        let farm = Farm::settled();
+        let places = places(&farm.dir_of(name));
+        let mut kernel = farm.kernel(name).clone();
+        assert!(remove(&mut kernel, &places).unwrap() > 0);
+        let mut nothing = NodeState::default();
+        nothing.at(Netns::Host);
+        assert_eq!(kernel.state(), nothing);
+        assert_eq!(fs::read_dir(places.keys()).unwrap().count(), 0);
+        assert!(!places.status().exists() && !places.state.join("snapshot.a").exists());
+        assert_eq!(remove(&mut kernel, &places).unwrap(), 0, "again is right, too");
+    }
+}

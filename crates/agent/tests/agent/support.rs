@@ -1,0 +1,143 @@
+//! A farm of agents over fake kernels, and a registry that is a few lines: reports in, snapshots out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+
+use sixfold_agent::pass::Ground;
+use sixfold_agent::run::{Agent, Places};
+use sixfold_core::allocate::{self, IndexSecret};
+use sixfold_core::desire::Backend;
+use sixfold_core::id::{NodeId, Revision};
+use sixfold_core::model::{Ledger, Reports, Snapshot, Status, World};
+use sixfold_core::plan::Plan;
+use sixfold_core::state::NodeState;
+use sixfold_core::{place, spec};
+use sixfold_kernel::fake::Fake;
+use sixfold_kernel::{Kernel, Keys, ObserveError, Report, Scope};
+
+const FILES: [(&str, &str); 3] = [
+    ("farm.toml", include_str!("../../../../examples/first-farm/farm.toml")),
+    ("acme.toml", include_str!("../../../../examples/first-farm/acme.toml")),
+    ("globex.toml", include_str!("../../../../examples/first-farm/globex.toml")),
+];
+
+/// A kernel that tests keep a hand on while an agent has it.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared(pub(crate) std::rc::Rc<std::cell::RefCell<Fake>>);
+
+impl Shared {
+    pub(crate) fn new() -> Self {
+        Self(std::rc::Rc::new(std::cell::RefCell::new(Fake::new())))
+    }
+
+    pub(crate) fn state(&self) -> NodeState {
+        self.0.borrow().state().clone()
+    }
+}
+
+impl Kernel for Shared {
+    fn observe(&mut self, scope: &Scope) -> Result<NodeState, ObserveError> {
+        self.0.borrow_mut().observe(scope)
+    }
+
+    fn apply(&mut self, plan: &Plan, keys: &dyn Keys) -> Report {
+        self.0.borrow_mut().apply(plan, keys)
+    }
+}
+
+/// The registry's part.
+pub(crate) struct Registry {
+    pub(crate) world: World,
+    pub(crate) ledger: Ledger,
+    pub(crate) reports: Reports,
+    pub(crate) revision: u64,
+}
+
+impl Registry {
+    pub(crate) fn of_first_farm() -> Self {
+        let files = FILES.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let mut registry = Self {
+            world: spec::parse_all(&files).unwrap(),
+            ledger: Ledger::default(),
+            reports: Reports::new(),
+            revision: 0,
+        };
+        for network in registry.world.networks().values() {
+            let (read, change) = allocate::number(&registry.ledger, network.exit().prefix);
+            registry.ledger.commit(&read, change).unwrap();
+            let farm = registry.world.farm(&network.exit().farm).unwrap();
+            let placement = place::place(network, farm).unwrap();
+            let (read, change) =
+                allocate::allocate(&registry.ledger, &placement, &IndexSecret([7; 32])).unwrap();
+            registry.ledger.commit(&read, change).unwrap();
+        }
+        registry
+    }
+
+    pub(crate) fn snapshot(&self, node: &NodeId) -> Snapshot {
+        let snapshot = Snapshot::for_node(&self.world, &self.ledger, &self.reports, node).unwrap();
+        Snapshot { revision: Revision(self.revision), ..snapshot }
+    }
+
+    /// Takes a node's status, as whoever carries it would.
+    pub(crate) fn take(&mut self, status: &Status) {
+        for device in &status.devices {
+            self.reports.insert(device.resource, device.report.clone());
+        }
+    }
+}
+
+pub(crate) fn ground() -> Ground {
+    Ground { backend: Backend::Tunnel, bridge_netfilter: false }
+}
+
+pub(crate) fn node(name: &str) -> NodeId {
+    name.parse().unwrap()
+}
+
+pub(crate) fn places(dir: &Path) -> Places {
+    Places { state: dir.join("state"), run: dir.join("run") }
+}
+
+pub(crate) type TestAgent = Agent<Shared, VecDeque<Snapshot>>;
+
+pub(crate) fn agent(dir: &Path, kernel: &Shared, snapshots: impl IntoIterator<Item = Snapshot>) -> TestAgent {
+    Agent::open(places(dir), kernel.clone(), snapshots.into_iter().collect(), ground).unwrap()
+}
+
+/// All agents of the first farm, run until no report changes any more.
+pub(crate) struct Farm {
+    pub(crate) registry: Registry,
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) kernels: BTreeMap<NodeId, Shared>,
+}
+
+impl Farm {
+    pub(crate) fn settled() -> Self {
+        let mut farm = Self {
+            registry: Registry::of_first_farm(),
+            dir: tempfile::tempdir().unwrap(),
+            kernels: BTreeMap::new(),
+        };
+        let nodes: Vec<NodeId> = farm.registry.world.nodes().map(|(_, node)| node.id().clone()).collect();
+        for _ in 0..3 {
+            farm.registry.revision += 1;
+            for node in &nodes {
+                let kernel = farm.kernels.entry(node.clone()).or_insert_with(Shared::new).clone();
+                let snapshot = farm.registry.snapshot(node);
+                let mut agent = agent(&farm.dir.path().join(node.as_str()), &kernel, [snapshot]);
+                let status = agent.round().unwrap().clone();
+                farm.registry.take(&status);
+            }
+        }
+        farm
+    }
+
+    pub(crate) fn dir_of(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn kernel(&self, name: &str) -> &Shared {
+        &self.kernels[&node(name)]
+    }
+}
