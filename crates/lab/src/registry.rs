@@ -1,0 +1,144 @@
+//! The registry's part: a ledger in memory, changed only through place, allocate and check, and snapshots from it.
+//!
+//! Owns: the one revision that grants and reports raise together. Must not know how snapshots travel.
+
+use sixfold_core::allocate::{AllocateError, IndexSecret, allocate, number};
+use sixfold_core::check::{Violation, check};
+use sixfold_core::desire::own_resources;
+use sixfold_core::id::{NetworkId, NodeId, Revision};
+use sixfold_core::model::{Conflict, Ledger, Reports, ResourceKey, Snapshot, Status, World};
+use sixfold_core::place::place;
+
+/// The same in every run, so that the same folder gives the same names; the secret of a real farm is its own.
+const SECRET: IndexSecret = IndexSecret(*b"a lab's indices hide from nobody");
+
+/// Why a world gets no ledger. Nothing was written then.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// A network whose exit is nowhere: a valid world has none.
+    #[error("network {network} has no exit slot")]
+    NoExit {
+        /// The network.
+        network: NetworkId,
+    },
+    /// No prefixes.
+    #[error("network {network} gets no prefixes")]
+    Allocate {
+        /// The network.
+        network: NetworkId,
+        /// Why not.
+        #[source]
+        source: AllocateError,
+    },
+    /// Somebody else wrote in between: nobody can, here.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    /// The result would break an invariant.
+    #[error("{count} invariants would not hold")]
+    Violated {
+        /// How many.
+        count: usize,
+        /// The first.
+        #[source]
+        first: Violation,
+    },
+}
+
+impl RegistryError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Violated { first, .. } => Some(first.hint()),
+            _ => None,
+        }
+    }
+}
+
+/// World, ledger and what nodes reported.
+#[derive(Debug)]
+pub struct Registry {
+    world: World,
+    ledger: Ledger,
+    reports: Reports,
+    revision: Revision,
+}
+
+impl Registry {
+    /// Numbers the allocations whose slots are in use and grants every network its prefixes.
+    ///
+    /// # Errors
+    /// If a network cannot have what it asks for, or the whole would break an invariant.
+    pub fn new(world: World) -> Result<Self, RegistryError> {
+        let mut ledger = Ledger::default();
+        for key in world.farms().values().flat_map(|farm| farm.slots().keys()) {
+            let (read, change) = number(&ledger, key.prefix);
+            ledger.commit(&read, change)?;
+        }
+        for network in world.networks().values() {
+            let no_exit = || RegistryError::NoExit { network: network.id().clone() };
+            let farm = world.farm(&network.exit().farm).ok_or_else(no_exit)?;
+            let placement = place(network, farm).ok_or_else(no_exit)?;
+            let refused = |source| RegistryError::Allocate { network: network.id().clone(), source };
+            let (read, change) = allocate(&ledger, &placement, &SECRET).map_err(refused)?;
+            ledger.commit(&read, change)?;
+        }
+        let violations = check(&world, &ledger);
+        let count = violations.len();
+        if let Some(first) = violations.into_iter().next() {
+            return Err(RegistryError::Violated { count, first });
+        }
+        let revision = ledger.revision();
+        Ok(Self { world, ledger, reports: Reports::new(), revision })
+    }
+
+    /// What was declared.
+    #[must_use]
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// What was granted.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The newest revision.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// What a node may see, at the newest revision; `None` for a node that no farm has.
+    #[must_use]
+    pub fn snapshot(&self, node: &NodeId) -> Option<Snapshot> {
+        let snapshot = Snapshot::for_node(&self.world, &self.ledger, &self.reports, node)?;
+        Some(Snapshot { revision: self.revision, ..snapshot })
+    }
+
+    /// Takes in what a node says of its own devices, and raises the revision if that is news. What it says of a
+    /// resource that is not its own counts for nothing.
+    pub fn hear(&mut self, status: &Status) -> bool {
+        let own = self.resources(&status.node);
+        let mut news = false;
+        for device in status.devices.iter().filter(|device| own.contains(&device.resource)) {
+            let before = self.reports.insert(device.resource, device.report.clone());
+            news |= before.as_ref() != Some(&device.report);
+        }
+        if news {
+            self.revision = self.revision.next();
+        }
+        news
+    }
+
+    /// Whether every device that a node must have is reported.
+    #[must_use]
+    pub fn knows_all_devices_of(&self, node: &NodeId) -> bool {
+        self.resources(node).iter().all(|key| self.reports.contains_key(key))
+    }
+
+    fn resources(&self, node: &NodeId) -> Vec<ResourceKey> {
+        self.snapshot(node).map(|snapshot| own_resources(&snapshot).collect()).unwrap_or_default()
+    }
+}

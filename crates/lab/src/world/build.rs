@@ -1,0 +1,101 @@
+//! Makes the drawn world in the kernel, by the same plan and the same hands as an agent makes a node.
+//!
+//! Owns: the order of sysctls, bridges and everything else. Must run in the lab's own namespaces.
+
+use sixfold_core::key::{PrivateKey, PublicKey};
+use sixfold_core::plan::plan;
+use sixfold_core::state::{Namespace, NodeState};
+use sixfold_kernel::linux::{Config, Linux};
+use sixfold_kernel::netns::{Directory, NetnsError, Worker};
+use sixfold_kernel::{Failure, Kernel as _, Keys};
+
+use super::{Segment, Surroundings};
+use crate::bridge::{self, BridgeError};
+
+/// Why the world around the nodes could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// No namespaces.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// A step of the plan; the first that failed.
+    #[error("cannot make the world around the nodes ({count} steps failed)")]
+    Step {
+        /// How many failed.
+        count: usize,
+        /// The first.
+        #[source]
+        first: Box<Failure>,
+    },
+    /// A farm's segment.
+    #[error("cannot make the segment {netns}")]
+    Segment {
+        /// The router's namespace.
+        netns: sixfold_core::name::NetnsName,
+        /// Why not.
+        #[source]
+        source: BridgeError,
+    },
+}
+
+impl BuildError {
+    /// What may help, if that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Step { first, .. } => first.error.hint(),
+            Self::Netns(_) | Self::Segment { .. } => None,
+        }
+    }
+}
+
+/// No device of the world around the nodes is WireGuard's.
+pub(crate) struct NoKeys;
+
+impl Keys for NoKeys {
+    fn private_key(&self, _: &PublicKey) -> Option<PrivateKey> {
+        None
+    }
+}
+
+/// Makes everything drawn. Sysctls first, because links take them when they come; then bridges, which the rest of the
+/// plan gives addresses; then all else; then cables go into the bridges.
+///
+/// # Errors
+/// The first step that the kernel refuses.
+pub fn build(drawn: &Surroundings) -> Result<(), BuildError> {
+    let mut kernel = Linux::new(Config::default())?;
+    let prepared = prepared(&drawn.state);
+    carry_out(&mut kernel, &prepared, &NodeState::default())?;
+    let (worker, directory) = (Worker::start()?, Directory::new(Config::default().netns_dir)?);
+    let within = |segment: &Segment, work: fn(&Segment) -> Result<(), BridgeError>| {
+        let (entrance, there) = (directory.open(&segment.netns)?, segment.clone());
+        let done = worker.within(&entrance, move || work(&there))?;
+        done.map_err(|source| BuildError::Segment { netns: segment.netns, source })
+    };
+    for segment in &drawn.segments {
+        within(segment, |segment| bridge::make(segment.bridge, segment.mac, segment.mtu))?;
+    }
+    carry_out(&mut kernel, &drawn.state, &prepared)?;
+    for segment in &drawn.segments {
+        within(segment, |segment| bridge::join(segment.bridge, &segment.ports))?;
+    }
+    Ok(())
+}
+
+/// The namespaces with their sysctls and nothing else.
+fn prepared(state: &NodeState) -> NodeState {
+    let namespaces = state.namespaces.iter().map(|(netns, namespace)| {
+        (netns.clone(), Namespace { sysctls: namespace.sysctls.clone(), ..Namespace::fresh() })
+    });
+    NodeState { namespaces: namespaces.collect() }
+}
+
+fn carry_out(kernel: &mut Linux, desired: &NodeState, there: &NodeState) -> Result<(), BuildError> {
+    let report = kernel.apply(&plan(desired, there), &NoKeys);
+    let count = report.failures.len();
+    match report.failures.into_iter().next() {
+        Some(first) => Err(BuildError::Step { count, first: Box::new(first) }),
+        None => Ok(()),
+    }
+}

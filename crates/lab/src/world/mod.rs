@@ -1,0 +1,84 @@
+//! The world around a farm's nodes, as the same kind of state that nodes have: namespaces, links, addresses, routes.
+//!
+//! ```text
+//!                      internet (the host is itself on its lo)
+//!           core-FARM │                  │ isp-NODE
+//!                core │                  │ wan
+//!             router-FARM             home-NODE (NAT)
+//!      segment (bridge) │                  │ lan
+//!            NIC of every public node    NIC of a hidden node
+//! ```
+//!
+//! Owns: what there is around the nodes, computed from the model alone. Must not touch the kernel (`build` does), nor
+//! know what agents make inside nodes.
+
+pub mod build;
+mod home;
+mod internet;
+mod names;
+mod outside;
+mod pieces;
+mod router;
+#[cfg(test)]
+mod tests;
+
+use sixfold_core::mac::Mac;
+use sixfold_core::model::{Ledger, World};
+use sixfold_core::name::{IfName, NetnsName};
+use sixfold_core::state::NodeState;
+
+pub use names::{INTERNET, node};
+pub use outside::Outside;
+
+/// A segment: the bridge that a farm's nodes and its router share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// The router's namespace.
+    pub netns: NetnsName,
+    /// The bridge, which is the router's own link to the segment.
+    pub bridge: IfName,
+    /// Fixed, so that it does not change with the ports that join.
+    pub mac: Mac,
+    /// In bytes: the smallest of its ports'.
+    pub mtu: u16,
+    /// The nodes' cables.
+    pub ports: Vec<IfName>,
+}
+
+/// Everything around the nodes, and their NICs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surroundings {
+    /// All but the bridges, which no node of a farm has and the vocabulary of states lacks.
+    pub state: NodeState,
+    /// The bridges.
+    pub segments: Vec<Segment>,
+    /// The Internet's addresses.
+    pub outside: Outside,
+}
+
+/// Draws the world around the nodes of `world`. The ledger says by which farm an IPv4 packet to a tenant's private
+/// address, which no honest router sends, is to be sent all the same.
+#[must_use]
+pub fn draw(world: &World, ledger: &Ledger) -> Surroundings {
+    let outside = Outside::choose(world);
+    let mut drawing = Drawing { world, ledger, outside: &outside, state: NodeState::default(), segments: Vec::new() };
+    drawing.internet();
+    for (at, farm) in world.farms().values().enumerate() {
+        drawing.router(at, farm);
+    }
+    let hidden = world.nodes().filter(|(_, node)| node.is_hidden());
+    for (at, (_, node)) in hidden.enumerate() {
+        drawing.home(at, node);
+    }
+    let Drawing { state, segments, .. } = drawing;
+    Surroundings { state, segments, outside }
+}
+
+/// What is drawn so far.
+struct Drawing<'a> {
+    world: &'a World,
+    ledger: &'a Ledger,
+    outside: &'a Outside,
+    state: NodeState,
+    segments: Vec<Segment>,
+}
