@@ -7,6 +7,7 @@ pub mod files;
 pub mod ground;
 pub mod node;
 pub mod places;
+pub mod probe;
 pub mod process;
 pub mod registry;
 pub mod world;
