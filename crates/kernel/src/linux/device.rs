@@ -150,15 +150,28 @@ impl Run<'_> {
                 Ok(self.linux.tunnel().set_key(link, &key)?)
             }
             Carrier::Kernel { port } => {
-                let wanted = Some(device.listen_port).filter(|wanted| *wanted != 0 && Some(*wanted) != port);
-                // On a link that is down a taken port would be told of only when it is set up.
-                let free = match wanted {
-                    Some(wanted) if self.bind(netns, link, wanted).is_err() => Some(0),
-                    wanted => wanted,
-                };
+                let port = self.port_to_take(netns, link, (device.listen_port, port));
                 let family = self.linux.family()?;
-                self.ask_device(netns, vec![wireguard::set_device(family, link, &key, free)])
+                self.ask_device(netns, vec![wireguard::set_device(family, link, &key, port)])
             }
+        }
+    }
+
+    /// The port to tell a kernel device: none if it has the wanted one, or a usable one while the wanted one is taken;
+    /// any, if it has none. On a link that is down a taken port would be told of only when it is set up.
+    fn port_to_take(
+        &mut self,
+        netns: &Netns,
+        link: &IfName,
+        (wanted, has): (u16, Option<u16>),
+    ) -> Option<u16> {
+        if wanted == 0 || has == Some(wanted) {
+            return None;
+        }
+        match self.bind(netns, link, wanted) {
+            Ok(_) => Some(wanted),
+            Err(_) if has.is_some_and(|port| port != 0) => None,
+            Err(_) => Some(0),
         }
     }
 
@@ -220,30 +233,32 @@ impl Run<'_> {
     /// Sees that the tunnel process holds a device with its TUN and a socket on that port (0: on any).
     fn attach(&mut self, netns: &Netns, raw: &RawLink, port: u16) -> Result<(), ApplyError> {
         let held = self.linux.tunnel().list()?.into_iter().find(|(name, _)| *name == raw.name);
-        let right = |bound| port == 0 || port == bound;
-        if raw.carrier && held.is_some_and(|(_, bound)| right(bound)) {
+        let Some((_, bound)) = held.filter(|_| raw.carrier) else {
+            let socket = self.bind(netns, &raw.name, port).or_else(|_| self.bind(netns, &raw.name, 0))?;
+            return self.hand_over(netns, raw, &socket);
+        };
+        if port == 0 || port == bound {
             return Ok(());
         }
-        if held.is_some() && raw.carrier {
-            // A TUN has one holder: it must let go before another descriptor of it can be opened.
-            return self.attach_anew(netns, raw, port);
+        match self.bind(netns, &raw.name, port) {
+            Ok(socket) => self.attach_anew(netns, raw, &socket),
+            // Still taken: the port that it has is as good.
+            Err(_) => Ok(()),
         }
-        self.hand_over(netns, raw, port)
     }
 
-    /// Another port means another socket: peers and their endpoints are kept over it.
-    fn attach_anew(&mut self, netns: &Netns, raw: &RawLink, port: u16) -> Result<(), ApplyError> {
+    /// Another port means another socket. A TUN has one holder, so it must let go first; its peers are kept over it.
+    fn attach_anew(&mut self, netns: &Netns, raw: &RawLink, socket: &UdpSocket) -> Result<(), ApplyError> {
         let before = self.linux.tunnel().get(&raw.name)?;
         self.linux.tunnel().remove(&raw.name)?;
-        self.hand_over(netns, raw, port)?;
+        self.hand_over(netns, raw, socket)?;
         for (key, peer) in &before.peers {
             self.linux.tunnel().set_peer(key, peer)?;
         }
         Ok(())
     }
 
-    fn hand_over(&mut self, netns: &Netns, raw: &RawLink, port: u16) -> Result<(), ApplyError> {
-        let socket = self.bind(netns, &raw.name, port).or_else(|_| self.bind(netns, &raw.name, 0))?;
+    fn hand_over(&mut self, netns: &Netns, raw: &RawLink, socket: &UdpSocket) -> Result<(), ApplyError> {
         let tun = self.open_tun(netns, &raw.name)?;
         let mtu = u16::try_from(raw.mtu).unwrap_or(MTU);
         Ok(self.linux.tunnel().add(&raw.name, mtu, tun.as_fd(), socket.as_fd())?)
