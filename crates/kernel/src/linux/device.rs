@@ -129,7 +129,7 @@ fn generic<'a>(handles: &'a mut Handles, netns: &Netns) -> Result<Option<&'a mut
 
 /// What a link's device is spoken to by.
 enum Carrier {
-    Kernel { port: Option<u16> },
+    Kernel,
     Tunnel { raw: RawLink },
     Nobody,
 }
@@ -149,9 +149,14 @@ impl Run<'_> {
                 self.attach(netns, &raw, device.listen_port)?;
                 Ok(self.linux.tunnel().set_key(link, &key)?)
             }
-            Carrier::Kernel { port } => {
-                let port = self.port_to_take(netns, link, (device.listen_port, port));
+            Carrier::Kernel => {
                 let family = self.linux.family()?;
+                let held = match generic(&mut self.linux.handles, netns)? {
+                    Some(socket) => wireguard::get(socket, family, link)?.device,
+                    None => None,
+                };
+                let has = held.map(|device| device.listen_port);
+                let port = self.port_to_take(netns, link, (device.listen_port, has));
                 self.ask_device(netns, vec![wireguard::set_device(family, link, &key, port)])
             }
         }
@@ -177,7 +182,7 @@ impl Run<'_> {
 
     pub(super) fn del_device(&mut self, netns: &Netns, link: &IfName) -> Result<(), ApplyError> {
         match self.carrier(netns, link) {
-            Ok(Carrier::Kernel { .. }) => {
+            Ok(Carrier::Kernel) => {
                 let family = self.linux.family()?;
                 self.ask_device(netns, vec![wireguard::clear(family, link)])
             }
@@ -190,7 +195,7 @@ impl Run<'_> {
         match self.carrier(netns, &key.link)? {
             Carrier::Nobody => Err(ApplyError::NoLink { link: key.link }),
             Carrier::Tunnel { .. } => Ok(self.linux.tunnel().set_peer(key, peer)?),
-            Carrier::Kernel { .. } => {
+            Carrier::Kernel => {
                 let family = self.linux.family()?;
                 self.ask_device(netns, wireguard::set_peer(family, key, peer))
             }
@@ -199,7 +204,7 @@ impl Run<'_> {
 
     pub(super) fn del_peer(&mut self, netns: &Netns, key: &PeerKey) -> Result<(), ApplyError> {
         match self.carrier(netns, &key.link) {
-            Ok(Carrier::Kernel { .. }) => {
+            Ok(Carrier::Kernel) => {
                 let family = self.linux.family()?;
                 self.ask_device(netns, vec![wireguard::del_peer(family, key)])
             }
@@ -218,14 +223,7 @@ impl Run<'_> {
         let Some(raw) = self.linux.handles.get(netns)?.link(link)? else { return Ok(Carrier::Nobody) };
         match raw.kind.as_str() {
             "tun" => Ok(Carrier::Tunnel { raw }),
-            "wireguard" => {
-                let family = self.linux.family()?;
-                let held = match generic(&mut self.linux.handles, netns)? {
-                    Some(socket) => wireguard::get(socket, family, link)?,
-                    None => Held::default(),
-                };
-                Ok(Carrier::Kernel { port: held.device.map(|device| device.listen_port) })
-            }
+            "wireguard" => Ok(Carrier::Kernel),
             _ => Ok(Carrier::Nobody),
         }
     }
