@@ -10,7 +10,8 @@ use std::time::Duration;
 /// Initiations a second, over all sources, that a device answers without asking for a cookie: each costs about
 /// 0.25 ms, so this is a fortieth of one core.
 pub const INITIATIONS_PER_SECOND: u32 = 100;
-/// Initiations a second that one source with a valid cookie may send while the device is under load (as the kernel).
+/// Initiations a second that one source (an IPv4 address or an IPv6 /64, since whoever has one address has them all)
+/// with a valid cookie may send while the device is under load, as the kernel counts them.
 pub const INITIATIONS_PER_SOURCE: u32 = 20;
 /// Sources counted at a time; with the table full, further ones wait for the next second.
 const SOURCES: usize = 4096;
@@ -42,6 +43,7 @@ impl Limiter {
     /// Counts an initiation with a valid cookie and tells whether its source may still be heard this second.
     pub fn admits(&mut self, source: IpAddr, now: Duration) -> bool {
         self.turn(now);
+        let source = subscriber(source);
         if self.sources.len() >= SOURCES && !self.sources.contains_key(&source) {
             return false;
         }
@@ -57,6 +59,13 @@ impl Limiter {
             (self.window, self.initiations) = (now, 0);
             self.sources.clear();
         }
+    }
+}
+
+fn subscriber(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+        address => address,
     }
 }
 
@@ -83,6 +92,14 @@ mod tests {
         assert_eq!((0..40).filter(|_| limiter.admits(one, now)).count(), 20);
         assert!(limiter.admits(other, now));
         assert!(limiter.admits(one, now + WINDOW));
+    }
+
+    #[test]
+    fn a_whole_subnet_is_one_source() {
+        let (mut limiter, now) = (Limiter::default(), Duration::from_secs(9));
+        let address = |host: u128| IpAddr::V6((0x2001_0db8 << 96 | host).into());
+        assert_eq!((0..40).filter(|host| limiter.admits(address(*host), now)).count(), 20);
+        assert!(limiter.admits(address(1 << 64), now));
     }
 
     #[test]

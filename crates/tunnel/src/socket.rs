@@ -11,7 +11,7 @@ use nix::sys::socket::{
 use nix::sys::stat::{Mode, umask};
 use std::fs::DirBuilder;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _};
 use std::path::{Path, PathBuf};
 
 /// Wanted receive and send buffers of a UDP socket, in bytes; the system's limit may make them smaller.
@@ -33,7 +33,7 @@ impl Listener {
         let unusable = |source: Errno| Error::Bind { path: path.to_owned(), source: source.into() };
         match connect_to(path, kind) {
             Ok(_) => return Err(Error::AlreadyRunning { path: path.to_owned() }),
-            Err(Errno::ECONNREFUSED) => {
+            Err(Errno::ECONNREFUSED) if is_socket(path) => {
                 std::fs::remove_file(path).map_err(|source| Error::Bind { path: path.to_owned(), source })?;
             }
             Err(Errno::ENOENT) => {}
@@ -62,6 +62,11 @@ impl Drop for Listener {
             tracing::warn!(path = %self.path.display(), %error, "socket file not removed");
         }
     }
+}
+
+/// A file that is no socket refuses connections too, and is not ours to remove.
+fn is_socket(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
 /// Connects to the socket at `path`, blocking.

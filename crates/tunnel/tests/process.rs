@@ -51,6 +51,18 @@ fn a_second_process_is_refused_and_a_dead_ones_sockets_are_replaced() {
 }
 
 #[test]
+fn a_file_that_is_no_socket_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let control = directory.path().join("tunnel.sock");
+    std::fs::write(&control, "precious").unwrap();
+    let refused = spawn_server(&[], &control, directory.path()).wait_with_output().unwrap();
+    assert_eq!(refused.status.code(), Some(3));
+    let words = String::from_utf8_lossy(&refused.stderr);
+    assert!(words.contains("cannot be bound"), "{words}");
+    assert_eq!(std::fs::read_to_string(&control).unwrap(), "precious");
+}
+
+#[test]
 fn wrong_descriptors_are_refused_with_words() {
     let tunnel = Tunnel::start();
     let inner = Namespace::new("pc");

@@ -56,6 +56,9 @@ impl Device {
     }
 
     fn take_initiation(&mut self, datagram: Datagram<'_>, actions: &mut Vec<Action>) -> Result<(), Refusal> {
+        if self.peers.is_empty() {
+            return Err(Refusal(Reason::NoPeer, None)); // nobody to hear, so nothing is checked or counted by source
+        }
         let under_load = self.limiter.is_under_load(datagram.now);
         let demand = if under_load { Demand::Cookie } else { Demand::FairShare };
         let admitted = self.admit(datagram, demand, actions);
@@ -63,7 +66,7 @@ impl Device {
             self.limiter.count(datagram.now); // what does not know our public key brings no load
         }
         admitted?;
-        if under_load && !self.limiter.admits(datagram.from.remote.ip().to_canonical(), datagram.now) {
+        if under_load && !self.limiter.admits(datagram.from.remote.ip(), datagram.now) {
             return Err(Refusal(Reason::HandshakeLimited, None));
         }
         let key = self.noise.as_ref().and_then(|noise| noise.initiator(datagram.bytes));

@@ -115,6 +115,16 @@ fn what_does_not_know_our_public_key_costs_no_handshake() {
 }
 
 #[test]
+fn without_peers_nobody_is_heard() {
+    let mut world = World::star(1);
+    for (initiation, source) in strangers(&world, 0, INITIATIONS_PER_SECOND + 1) {
+        world.inject(0, &initiation, source);
+    }
+    assert_eq!(world.drops(0, Reason::NoPeer), u64::from(INITIATIONS_PER_SECOND) + 1);
+    assert!(world.log.is_empty());
+}
+
+#[test]
 fn a_replayed_initiation_is_dropped_and_moves_no_endpoint() {
     let mut world = World::star(2);
     world.send(0, 1);
