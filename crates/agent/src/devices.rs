@@ -29,7 +29,10 @@ pub(crate) struct Devices(BTreeMap<ResourceKey, Site>);
 
 impl Devices {
     /// Finds the devices of a snapshot and gives each its key.
-    pub(crate) fn of(snapshot: &Snapshot, keys: &mut KeyStore) -> (Self, KeyFailures) {
+    pub(crate) fn of(
+        snapshot: &Snapshot,
+        mut key_of: impl FnMut(ResourceKey) -> Result<PublicKey, KeyStoreError>,
+    ) -> (Self, KeyFailures) {
         let allocations: BTreeMap<_, _> = snapshot
             .networks
             .iter()
@@ -39,7 +42,7 @@ impl Devices {
         for key in desire::own_resources(snapshot) {
             let Some(allocation) = allocations.get(&key.number) else { continue };
             let derived = Resource::derive(allocation, key.index);
-            let public_key = keys.provide(key).map_err(|error| failed.push((key, error))).ok();
+            let public_key = key_of(key).map_err(|error| failed.push((key, error))).ok();
             let (netns, link) = (Netns::Named(derived.netns), derived.wireguard);
             sites.insert(key, Site { netns, link, public_key });
         }

@@ -73,6 +73,18 @@ impl KeyStoreError {
     }
 }
 
+/// The public key of a resource, if it has a key file in a folder; nothing is made.
+///
+/// # Errors
+/// If there is one that cannot be used.
+pub fn peek(dir: &Path, resource: ResourceKey) -> Result<Option<PublicKey>, KeyStoreError> {
+    Ok(read(&path_in(dir, resource))?.map(|private| private.public()))
+}
+
+fn path_in(dir: &Path, ResourceKey { number, index }: ResourceKey) -> PathBuf {
+    dir.join(format!("{index}-{number}"))
+}
+
 /// The key files of one node.
 #[derive(Debug)]
 pub struct KeyStore {
@@ -131,8 +143,8 @@ impl KeyStore {
         Ok(disk::delete(&self.path(resource))?)
     }
 
-    fn path(&self, ResourceKey { number, index }: ResourceKey) -> PathBuf {
-        self.dir.join(format!("{index}-{number}"))
+    fn path(&self, resource: ResourceKey) -> PathBuf {
+        path_in(&self.dir, resource)
     }
 }
 

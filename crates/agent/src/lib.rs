@@ -13,6 +13,7 @@
 pub mod accept;
 mod devices;
 pub mod disk;
+pub mod dry;
 pub mod feed;
 pub mod keys;
 pub mod pass;

@@ -63,7 +63,7 @@ pub fn pass<K: Kernel>(
     keys: &mut KeyStore,
     ground: Ground,
 ) -> Result<Outcome, ObserveError> {
-    let (devices, failed) = Devices::of(snapshot, keys);
+    let (devices, failed) = Devices::of(snapshot, |resource| keys.provide(resource));
     let mut outcome = Outcome { keys: failed, ..Outcome::default() };
     let plan = |observed: &NodeState| {
         let own = devices.own(observed, ground);

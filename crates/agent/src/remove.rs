@@ -13,7 +13,8 @@ use sixfold_kernel::{Failure, Kernel, ObserveError, Scope};
 use crate::disk::{self, DiskError};
 use crate::keys::{KeyStore, KeyStoreError};
 use crate::pass::{apply, done};
-use crate::run::Places;
+use crate::run::{Places, RunError, lock};
+use crate::status::of_step;
 use crate::store::Store;
 
 /// What one round leaves, another finds gone: a namespace whose sockets were just let go of.
@@ -22,6 +23,9 @@ const ROUNDS: usize = 3;
 /// Why not everything of ours is gone.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoveError {
+    /// An agent works on this node: it would build everything anew.
+    #[error(transparent)]
+    Run(#[from] RunError),
     /// The kernel cannot be read.
     #[error("cannot see what is left")]
     Observe(#[from] ObserveError),
@@ -41,11 +45,26 @@ pub enum RemoveError {
     Key(#[from] KeyStoreError),
 }
 
+impl RemoveError {
+    /// What may help, if that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Run(error) => error.hint(),
+            Self::Observe(error) => error.hint().map(str::to_owned),
+            Self::Left { failures, .. } => failures.first().map(of_step),
+            Self::Disk(error) => error.hint().map(str::to_owned),
+            Self::Key(error) => error.hint(),
+        }
+    }
+}
+
 /// Removes every kernel object of ours, then keys, snapshots and status. Gives the number of operations done.
 ///
 /// # Errors
 /// If something is left; then all files are, too, and running it again goes on from there.
 pub fn remove<K: Kernel>(kernel: &mut K, places: &Places) -> Result<u64, RemoveError> {
+    let _lock = lock(places)?;
     let mut keys = KeyStore::open(&places.keys())?;
     let mut nothing = NodeState::default();
     nothing.at(Netns::Host);
@@ -69,5 +88,6 @@ pub fn remove<K: Kernel>(kernel: &mut K, places: &Places) -> Result<u64, RemoveE
     }
     Store::open(&places.state)?.delete()?;
     disk::delete(&places.status())?;
+    disk::delete(&places.lock())?;
     Ok(operations)
 }

@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -54,6 +54,12 @@ impl Places {
     #[must_use]
     pub fn keys(&self) -> PathBuf {
         self.state.join("keys")
+    }
+
+    /// The lock of the node's one agent.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.run.join("agent.lock")
     }
 
     /// The status file.
@@ -138,11 +144,10 @@ impl Stop {
 }
 
 /// An agent of one node.
-#[derive(Debug)]
 pub struct Agent<K, F> {
     kernel: K,
     feed: F,
-    ground: fn() -> Ground,
+    ground: Box<dyn Fn() -> Ground>,
     places: Places,
     current: Current,
     keys: KeyStore,
@@ -160,9 +165,13 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
     ///
     /// # Errors
     /// If a folder cannot be made or is open to others, or another agent runs.
-    pub fn open(places: Places, kernel: K, feed: F, ground: fn() -> Ground) -> Result<Self, RunError> {
-        disk::make_dir(&places.run)?;
-        let lock = lock(&places.run.join("agent.lock"))?;
+    pub fn open(
+        places: Places,
+        kernel: K,
+        feed: F,
+        ground: impl Fn() -> Ground + 'static,
+    ) -> Result<Self, RunError> {
+        let lock = lock(&places)?;
         let (current, damaged) = Current::open(Store::open(&places.state)?);
         for error in damaged {
             tracing::warn!(error = words(&error, None), "a slot of the last good snapshot is not used");
@@ -171,7 +180,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         Ok(Self {
             kernel,
             feed,
-            ground,
+            ground: Box::new(ground),
             places,
             current,
             keys,
@@ -267,11 +276,13 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
 }
 
 /// Takes the lock of this node's one agent; it goes with the process.
-fn lock(path: &Path) -> Result<Flock<File>, RunError> {
-    let opened = OpenOptions::new().create(true).truncate(false).write(true).open(path);
-    let file = opened.map_err(|source| DiskError { verb: "write", path: path.to_owned(), source })?;
+pub(crate) fn lock(places: &Places) -> Result<Flock<File>, RunError> {
+    disk::make_dir(&places.run)?;
+    let path = places.lock();
+    let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = opened.map_err(|source| DiskError { verb: "write", path: path.clone(), source })?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        Errno::EWOULDBLOCK => RunError::Running { path: path.to_owned() },
+        Errno::EWOULDBLOCK => RunError::Running { path },
         errno => RunError::System { what: "lock the agent's file", errno },
     })
 }

@@ -219,7 +219,7 @@ fn one_agent_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let first = agent(dir.path(), &Shared::new(), []);
     let second = Agent::open(places(dir.path()), Shared::new(), FileFeed::new(dir.path()), ground);
-    assert!(matches!(second.unwrap_err(), RunError::Running { .. }));
+    assert!(matches!(second.err(), Some(RunError::Running { .. })));
     drop(first);
     drop(agent(dir.path(), &Shared::new(), []));
 }

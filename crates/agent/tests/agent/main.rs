@@ -1,4 +1,5 @@
 //! The agent over a kernel in memory.
+#![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
 mod files;
 mod passes;

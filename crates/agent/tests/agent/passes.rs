@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::support::{Farm, Registry, Shared, agent, ground, node, places};
-use sixfold_agent::remove::remove;
+use sixfold_agent::dry::dry;
+use sixfold_agent::remove::{RemoveError, remove};
+use sixfold_agent::run::RunError;
 use sixfold_core::model::Seat;
 use sixfold_core::name;
 use sixfold_core::plan::{Op, Plan};
@@ -173,4 +175,29 @@ fn removal_leaves_nothing_of_ours() {
         assert!(!places.status().exists() && !places.state.join("snapshot.a").exists());
         assert_eq!(remove(&mut kernel, &places).unwrap(), 0, "again is right, too");
     }
+}
+
+#[test]
+fn a_dry_run_says_what_a_pass_does_and_does_nothing() {
+    let farm = Farm::settled();
+    let state = farm.kernel("ant").state();
+    let snapshot = farm.registry.snapshot(&node("ant"));
+    let keys = places(&farm.dir_of("ant")).keys();
+    let settled = dry(&snapshot, &state, ground(), &keys);
+    assert!(settled.plan.is_empty() && settled.new_keys.is_empty() && settled.failed_keys.is_empty());
+    let nowhere = farm.dir_of("nowhere");
+    let from_nothing = dry(&snapshot, &Shared::new().state(), ground(), &nowhere);
+    assert_eq!(from_nothing.new_keys.len(), 3, "two exit points and a resource");
+    assert!(!from_nothing.plan.is_empty() && !nowhere.exists());
+}
+
+#[test]
+fn nothing_is_removed_under_a_running_agent() {
+    let farm = Farm::settled();
+    let running = agent(&farm.dir_of("ant"), farm.kernel("ant"), []);
+    let mut kernel = farm.kernel("ant").clone();
+    let refused = remove(&mut kernel, &places(&farm.dir_of("ant"))).unwrap_err();
+    assert!(matches!(&refused, RemoveError::Run(RunError::Running { .. })), "{refused}");
+    assert!(refused.hint().unwrap().contains("end the other one"));
+    drop(running);
 }

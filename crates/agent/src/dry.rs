@@ -1,0 +1,50 @@
+//! The first half of a pass, and nothing after it: what would be done, without making so much as a key.
+//!
+//! Owns: placeholders for keys that are not there yet. Must not change anything, on disk or in the kernel.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+use sixfold_core::desire;
+use sixfold_core::key::PublicKey;
+use sixfold_core::model::{ResourceKey, Snapshot};
+use sixfold_core::plan::{self, Plan};
+use sixfold_core::state::NodeState;
+
+use crate::devices::Devices;
+use crate::keys::{self, KeyStoreError};
+use crate::pass::Ground;
+
+/// What a pass would do.
+#[derive(Debug)]
+pub struct Dry {
+    /// The steps.
+    pub plan: Plan,
+    /// Resources whose key would be made: the plan has a placeholder for its public half.
+    pub new_keys: BTreeSet<ResourceKey>,
+    /// Resources whose key cannot be used.
+    pub failed_keys: Vec<(ResourceKey, KeyStoreError)>,
+}
+
+/// Plans from an observed state to what a snapshot asks for.
+#[must_use]
+pub fn dry(snapshot: &Snapshot, observed: &NodeState, ground: Ground, key_dir: &Path) -> Dry {
+    let mut new_keys = BTreeSet::new();
+    let (devices, failed_keys) = Devices::of(snapshot, |resource| {
+        let found = keys::peek(key_dir, resource)?;
+        Ok(found.unwrap_or_else(|| {
+            new_keys.insert(resource);
+            placeholder(resource)
+        }))
+    });
+    let desired = desire::desire(snapshot, &devices.own(observed, ground));
+    Dry { plan: plan::plan(&desired, observed), new_keys, failed_keys }
+}
+
+/// A public key that is nobody's: the same for the same resource, so that a plan prints the same twice.
+#[must_use]
+pub fn placeholder(resource: ResourceKey) -> PublicKey {
+    let ResourceKey { number, index } = resource;
+    PublicKey::from_bytes(Sha256::digest(format!("sixfold placeholder {index}-{number}")).into())
+}
