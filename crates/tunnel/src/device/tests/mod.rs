@@ -1,5 +1,6 @@
 //! Devices joined in memory; time is turned by hand.
 
+mod chaos;
 mod configure;
 mod handshake;
 mod timers;

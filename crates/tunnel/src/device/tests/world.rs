@@ -1,11 +1,12 @@
-//! Devices joined in memory, with a clock that the test turns. Every datagram that was sent is on record. A test
-//! that turns the clock makes one world only: on one thread the clock never goes back.
+//! Devices joined in memory, with a clock that the test turns and wires that may be unkind. Every datagram that was
+//! sent is on record.
 
 use super::super::message::{Kind, kind};
 use super::super::{Action, Device, Endpoint, Reason, TICK};
 use crate::key::{PublicKey, SecretKey};
 use crate::noise::{Gotatun, Noise as _};
 use crate::uapi::{SetDevice, SetPeer};
+use mock_instant::thread_local::MockClock;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -44,16 +45,36 @@ pub(super) struct World {
     pub(super) log: Vec<Sent>,
     /// Datagrams to and from a host in here are lost.
     pub(super) cut: Vec<usize>,
+    /// What becomes of the next datagrams; once these are used up, all arrive.
+    pub(super) fates: VecDeque<Fate>,
     wire: VecDeque<Sent>,
+    held: Vec<Sent>,
+}
+
+/// What a wire does with a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Arrives,
+    IsLost,
+    ArrivesTwice,
+    /// Arrives after those that are sent before the clock is turned next.
+    IsLate,
 }
 
 impl World {
     /// Hosts 0.. with keys, at 192.0.2.(10+i):1000, that own 2001:db8:i::/48 and 198.51.100.i/32 inside; the first
     /// is a peer of every other, and knows their endpoints but not they its own.
     pub(super) fn star(hosts: usize) -> Self {
-        let now = Duration::from_secs(1000);
-        let mut world =
-            Self { hosts: Vec::new(), now, log: Vec::new(), cut: Vec::new(), wire: VecDeque::new() };
+        let now = MockClock::time() + Duration::from_secs(1000); // on one thread the library's clock never goes back
+        let mut world = Self {
+            hosts: Vec::new(),
+            now,
+            log: Vec::new(),
+            cut: Vec::new(),
+            fates: VecDeque::new(),
+            wire: VecDeque::new(),
+            held: Vec::new(),
+        };
         for number in 0..hosts {
             let address = SocketAddr::from(([192, 0, 2, 10 + number as u8], 1000));
             let mut device = Device::new(1000, MTU);
@@ -110,6 +131,9 @@ impl World {
         let end = self.now + span;
         while self.now < end {
             self.now = (self.now + TICK).min(end);
+            for sent in std::mem::take(&mut self.held) {
+                self.arrive(&sent);
+            }
             for host in 0..self.hosts.len() {
                 let mut actions = Vec::new();
                 self.hosts[host].device.tick(self.now, &mut actions);
@@ -134,15 +158,27 @@ impl World {
 
     fn run(&mut self) {
         while let Some(sent) = self.wire.pop_front() {
-            let to = self.hosts.iter().position(|host| host.address == sent.to);
-            let Some(to) = to.filter(|to| ![*to, sent.from].iter().any(|end| self.cut.contains(end))) else {
-                continue;
-            };
-            let mut actions = Vec::new();
-            let source = Endpoint::from(self.hosts[sent.from].address);
-            self.hosts[to].device.datagram_from_udp(&sent.bytes, source, self.now, &mut actions);
-            self.perform(to, actions);
+            match self.fates.pop_front().unwrap_or(Fate::Arrives) {
+                Fate::Arrives => self.arrive(&sent),
+                Fate::IsLost => {}
+                Fate::ArrivesTwice => {
+                    self.arrive(&sent);
+                    self.arrive(&sent);
+                }
+                Fate::IsLate => self.held.push(sent),
+            }
         }
+    }
+
+    fn arrive(&mut self, sent: &Sent) {
+        let to = self.hosts.iter().position(|host| host.address == sent.to);
+        let Some(to) = to.filter(|to| ![*to, sent.from].iter().any(|end| self.cut.contains(end))) else {
+            return;
+        };
+        let mut actions = Vec::new();
+        let source = Endpoint::from(self.hosts[sent.from].address);
+        self.hosts[to].device.datagram_from_udp(&sent.bytes, source, self.now, &mut actions);
+        self.perform(to, actions);
     }
 
     pub(super) fn count(&self, from: usize, wanted: Kind) -> usize {
