@@ -6,10 +6,11 @@
 use thiserror::Error;
 
 use super::{Op, Step};
+use crate::mac::Mac;
 use crate::name::IfName;
 use crate::state::{
-    Firewall, Link, LinkEnd, LinkKind, Match, Namespace, Netns, NodeState, PeerKey, Peer, RouteKey, RouteTarget, Set,
-    SetName, fall, fall_netns, lose_routes,
+    Element, ElementKey, Firewall, Link, LinkEnd, LinkKind, Match, Namespace, Netns, NodeState, PeerKey, Peer, RouteKey,
+    RouteTarget, Set, SetKind, SetName, fall, fall_netns, lose_routes,
 };
 
 /// Why the kernel does not do an operation.
@@ -81,16 +82,14 @@ fn in_namespace(ns: &mut Namespace, op: &Op, nexthop_carrier: bool) -> Result<()
         Op::AddElement(_) | Op::DelElement(_) | Op::SetChain { .. } | Op::DelChain { .. } => table(ns, op)?,
         Op::SetUp { name, up } => set_up(ns, name, *up)?,
         Op::SetMtu { name, mtu } => link_mut(ns, name)?.mtu = Some(*mtu),
-        Op::SetMac { name, mac } => link_mut(ns, name)?.mac = Some(*mac),
+        Op::SetMac { name, mac } => set_mac(ns, name, *mac)?,
         Op::AddAddress(key) => {
             link_mut(ns, &key.link)?;
             ns.addresses.insert(key.clone(), ());
         }
         Op::DelAddress(key) => drop(ns.addresses.remove(key)),
         Op::SetNeighbour { key, mac } => {
-            if !link_mut(ns, &key.link)?.up {
-                return Err(Refusal::Down);
-            }
+            link_mut(ns, &key.link)?;
             ns.neighbours.insert(key.clone(), *mac);
         }
         Op::DelNeighbour(key) => drop(ns.neighbours.remove(key)),
@@ -139,9 +138,9 @@ fn add_link(
     link: &Link,
     peer: Option<&Link>,
 ) -> Result<(), Refusal> {
-    let there = state.namespaces.get(netns).ok_or(Refusal::NotThere)?.links.get(name);
-    if let Some(there) = there {
-        return if there.kind == link.kind { Ok(()) } else { Err(Refusal::Exists) };
+    let namespace = state.namespaces.get_mut(netns).ok_or(Refusal::NotThere)?;
+    if namespace.links.contains_key(name) {
+        return adopt(namespace, name, link);
     }
     match (&link.kind, peer) {
         (LinkKind::Loopback | LinkKind::Other { .. }, _) => return Err(Refusal::Unsuited),
@@ -156,6 +155,24 @@ fn add_link(
         _ => {}
     }
     state.at(netns.clone()).links.insert(name.clone(), Link { up: false, ..link.clone() });
+    Ok(())
+}
+
+/// A link that is there already is taken, if it is of that kind, and gets its MTU and hardware address.
+fn adopt(ns: &mut Namespace, name: &IfName, link: &Link) -> Result<(), Refusal> {
+    let there = link_mut(ns, name)?;
+    if there.kind != link.kind {
+        return Err(Refusal::Exists);
+    }
+    there.mtu = link.mtu.or(there.mtu);
+    link.mac.map_or(Ok(()), |mac| set_mac(ns, name, mac))
+}
+
+/// Another hardware address loses the link's neighbours, permanent ones too.
+fn set_mac(ns: &mut Namespace, name: &IfName, mac: Mac) -> Result<(), Refusal> {
+    if link_mut(ns, name)?.mac.replace(mac) != Some(mac) {
+        ns.neighbours.retain(|key, _| key.link != *name);
+    }
     Ok(())
 }
 
@@ -261,12 +278,7 @@ fn table(ns: &mut Namespace, op: &Op) -> Result<(), Refusal> {
             firewall.sets.remove(name);
             firewall.elements.retain(|key, ()| key.set != *name);
         }
-        Op::AddElement(key) => {
-            if !firewall.sets.contains_key(&key.set) {
-                return Err(Refusal::NotThere);
-            }
-            firewall.elements.insert(key.clone(), ());
-        }
+        Op::AddElement(key) => add_element(firewall, key)?,
         Op::DelElement(key) => drop(firewall.elements.remove(key)),
         Op::SetChain { name, chain } => {
             if firewall.chains.get(name).is_some_and(|there| there.hook != chain.hook) {
@@ -292,6 +304,36 @@ fn add_set(firewall: &mut Firewall, name: &SetName, set: &Set) -> Result<(), Ref
             firewall.sets.insert(name.clone(), set.clone());
             Ok(())
         }
+    }
+}
+
+/// A set takes elements of its kind, and prefixes that overlap none of those that are in it.
+fn add_element(firewall: &mut Firewall, key: &ElementKey) -> Result<(), Refusal> {
+    let set = firewall.sets.get(&key.set).ok_or(Refusal::NotThere)?;
+    if !suits(set.kind, &key.element) {
+        return Err(Refusal::Unsuited);
+    }
+    let overlaps = |there: &Element| match (there, &key.element) {
+        (Element::Prefix(there), Element::Prefix(new)) => {
+            there != new && (there.contains(new) || new.contains(there))
+        }
+        _ => false,
+    };
+    if firewall.elements.keys().any(|there| there.set == key.set && overlaps(&there.element)) {
+        return Err(Refusal::Exists);
+    }
+    firewall.elements.insert(key.clone(), ());
+    Ok(())
+}
+
+fn suits(kind: SetKind, element: &Element) -> bool {
+    match (kind, element) {
+        (SetKind::Prefixes, Element::Prefix(prefix)) => prefix.addr().is_ipv6(),
+        (SetKind::PrefixesV4, Element::Prefix(prefix)) => prefix.addr().is_ipv4(),
+        (SetKind::Ports, Element::Port(_))
+        | (SetKind::Services, Element::Service(..))
+        | (SetKind::ServicesV4, Element::ServiceV4(..)) => true,
+        _ => false,
     }
 }
 
