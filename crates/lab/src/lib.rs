@@ -1,11 +1,16 @@
 //! A whole farm on one machine, out of network namespaces.
 
 mod bridge;
+pub mod control;
+pub mod counters;
 pub mod enclosure;
 pub mod farm;
 pub mod files;
 pub mod ground;
+pub mod job;
+pub mod matrix;
 pub mod node;
+pub mod outcome;
 pub mod places;
 pub mod probe;
 pub mod process;

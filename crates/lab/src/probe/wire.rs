@@ -81,7 +81,7 @@ impl fmt::Display for Refusal {
 }
 
 impl Outcome {
-    pub(super) fn refuse(&mut self, refusal: Refusal) {
+    pub(crate) fn refuse(&mut self, refusal: Refusal) {
         if self.refusals.len() < 4 && !self.refusals.contains(&refusal) {
             self.refusals.push(refusal);
         }
