@@ -9,8 +9,8 @@ use super::{Op, Step};
 use crate::mac::Mac;
 use crate::name::IfName;
 use crate::state::{
-    Element, ElementKey, Firewall, Link, LinkEnd, LinkKind, Match, Namespace, Netns, NodeState, PeerKey, Peer, RouteKey,
-    RouteTarget, Set, SetKind, SetName, fall, fall_netns, lose_routes,
+    AddressKey, Element, ElementKey, Firewall, Link, LinkEnd, LinkKind, Match, Namespace, Netns, NodeState,
+    Peer, PeerKey, RouteKey, RouteTarget, Set, SetKind, SetName, fall, fall_netns, lose_routes,
 };
 
 /// Why the kernel does not do an operation.
@@ -87,13 +87,15 @@ fn in_namespace(ns: &mut Namespace, op: &Op, nexthop_carrier: bool) -> Result<()
             link_mut(ns, &key.link)?;
             ns.addresses.insert(key.clone(), ());
         }
-        Op::DelAddress(key) => drop(ns.addresses.remove(key)),
+        Op::DelAddress(key) => del_address(ns, key),
         Op::SetNeighbour { key, mac } => {
             link_mut(ns, &key.link)?;
             ns.neighbours.insert(key.clone(), *mac);
         }
         Op::DelNeighbour(key) => drop(ns.neighbours.remove(key)),
-        Op::SetDevice { .. } | Op::DelDevice { .. } | Op::SetPeer { .. } | Op::DelPeer(_) => wireguard(ns, op)?,
+        Op::SetDevice { .. } | Op::DelDevice { .. } | Op::SetPeer { .. } | Op::DelPeer(_) => {
+            wireguard(ns, op)?
+        }
         Op::SetNexthop { id, nexthop } => {
             link_mut(ns, &nexthop.link)?;
             if !nexthop_carrier {
@@ -114,6 +116,16 @@ fn in_namespace(ns: &mut Namespace, op: &Op, nexthop_carrier: bool) -> Result<()
 
 fn link_mut<'a>(ns: &'a mut Namespace, name: &IfName) -> Result<&'a mut Link, Refusal> {
     ns.links.get_mut(name).ok_or(Refusal::NotThere)
+}
+
+/// The last IPv4 address of a link takes IPv4 away from the link: neighbours, and routes but those over nexthop objects.
+fn del_address(ns: &mut Namespace, gone: &AddressKey) {
+    let is_v4_on_link = |key: &AddressKey| key.link == gone.link && key.address.addr().is_ipv4();
+    let was_there = ns.addresses.remove(gone).is_some();
+    if was_there && is_v4_on_link(gone) && !ns.addresses.keys().any(is_v4_on_link) {
+        ns.neighbours.retain(|key, _| key.link != gone.link || key.address.is_ipv6());
+        ns.routes.retain(|key, target| target.link() != Some(&gone.link) || key.destination.addr().is_ipv6());
+    }
 }
 
 fn veth_peer(state: &NodeState, netns: &Netns, name: &IfName) -> Option<LinkEnd> {
@@ -272,7 +284,11 @@ fn table(ns: &mut Namespace, op: &Op) -> Result<(), Refusal> {
     match op {
         Op::AddSet { name, set } => add_set(firewall, name, set)?,
         Op::DelSet { name } => {
-            if firewall.chains.values().any(|chain| chain.rules.iter().any(|rule| refers(&rule.matches, name))) {
+            if firewall
+                .chains
+                .values()
+                .any(|chain| chain.rules.iter().any(|rule| refers(&rule.matches, name)))
+            {
                 return Err(Refusal::Busy);
             }
             firewall.sets.remove(name);
