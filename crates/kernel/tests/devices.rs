@@ -19,12 +19,10 @@ struct Process(Child);
 
 impl Process {
     fn start() -> Self {
-        let arguments = ["--exact", "tunnel_process", "--ignored", "--test-threads=1"];
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(arguments)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let arguments = ["--exact", "tunnel_process", "--test-threads=1"];
+        let program = std::env::current_exe().unwrap();
+        let mut command = Command::new(program);
+        let child = command.args(arguments).env(BE_THE_PROCESS, "1").stdout(Stdio::null()).spawn().unwrap();
         let started = Instant::now();
         while !std::path::Path::new("/run/sixfold/tunnel.sock").exists() {
             assert!(started.elapsed() < Duration::from_secs(10), "the tunnel process does not start");
@@ -47,10 +45,19 @@ impl Drop for Process {
     }
 }
 
+/// Says to this program that it is to be the tunnel process.
+const BE_THE_PROCESS: &str = "SIXFOLD_TEST_TUNNEL_PROCESS";
+
 #[test]
-#[ignore = "not a test: the tunnel process that the tests start"]
 fn tunnel_process() {
-    sixfold_tunnel::run(sixfold_tunnel::Config::default()).unwrap();
+    if std::env::var_os(BE_THE_PROCESS).is_some() {
+        sixfold_tunnel::run(sixfold_tunnel::Config::default()).unwrap();
+        return;
+    }
+    alone(|| {
+        let _process = Process::start();
+        assert_eq!(run("wg show interfaces").trim(), "");
+    });
 }
 
 fn place(index: &str) -> (Netns, sixfold_core::name::IfName) {

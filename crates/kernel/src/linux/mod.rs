@@ -12,6 +12,7 @@ mod links;
 mod observe;
 mod steps;
 mod sysctl;
+mod watch;
 mod wireguard;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use sixfold_core::state::NodeState;
 
 pub use self::device::probe_wireguard;
 use self::handle::Handles;
+pub use self::watch::{Watch, WatchError};
 use crate::netns::{Directory, NetnsError, Worker};
 use crate::{Kernel, Keys, ObserveError, Report, Scope};
 

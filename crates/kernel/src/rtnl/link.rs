@@ -75,6 +75,12 @@ pub(crate) fn decode(answer: &[u8]) -> Vec<RawLink> {
         .collect()
 }
 
+/// The name in one message.
+pub(crate) fn name_of(payload: &[u8]) -> Option<IfName> {
+    let (_, name) = wire::attributes(payload, 16).find(|(kind, _)| *kind == 3)?;
+    wire::text(name).and_then(|name| IfName::try_from(name).ok())
+}
+
 fn decode_one(payload: &[u8]) -> Option<RawLink> {
     let index = wire::number(payload.get(4..8)?)?;
     let flags = LinkFlags::from_bits_retain(wire::number(payload.get(8..12)?)?);
