@@ -15,7 +15,8 @@ use sixfold_core::state::{Chain, ChainName, ElementKey, Firewall, HookPoint, Rul
 use super::attr::{nest, put, put_str, put_u32};
 use super::batch::Batch;
 use super::message::{flag, kind};
-use super::{expr, rule, set};
+use super::rule::{self, expr};
+use super::set;
 
 /// Elements in one message: an attribute holds 65,535 bytes, and an element at most two keys of 24 bytes and headers.
 const ELEMENTS_PER_MESSAGE: usize = 500;

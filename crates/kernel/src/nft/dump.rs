@@ -15,8 +15,8 @@ use sixfold_core::state::{
 };
 
 use super::attr::{Attrs, find, find_str, find_u32, put_str};
-use super::expr::ACCEPT;
 use super::message::{flag, kind};
+use super::rule::expr::ACCEPT;
 use super::set::{self, Key, Shape};
 use super::{NftError, NftSocket, compile, rule};
 

@@ -8,15 +8,12 @@
 //! Owns: the bytes of rules, sets and elements, transactions, and reading them back. Must not know links, namespaces or
 //! tenants, nor start a process. A socket works in the namespace it was opened in.
 
-mod action;
 mod attr;
 mod batch;
 mod check;
 mod compile;
-mod condition;
 mod dump;
 mod error;
-mod expr;
 mod message;
 mod rule;
 mod set;

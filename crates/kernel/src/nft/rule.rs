@@ -7,10 +7,13 @@
 //! Owns: that form and what falls out of it. A rule of any other form (no counter, an action of its own, a jump) is
 //! read as [`Match::Unknown`] parts with [`Action::Unknown`] at the end: it equals nothing desired and stays visible.
 
+mod action;
+mod condition;
+pub(super) mod expr;
+
 use sixfold_core::state::{Action, Match, Rule};
 
-use super::expr::{self, Expr};
-use super::{action, condition};
+use expr::Expr;
 
 /// `NFTNL_UDATA_RULE_COMMENT`
 const COMMENT: u8 = 0;

@@ -91,7 +91,7 @@ fn only_what_is_there_by_then_is_deleted() {
     assert_eq!(kinds(&ops, Some(there())), [kind::DEL_TABLE, kind::NEW_TABLE]);
     let ops = [Op::AddElement(port(2)), Op::DelElement(port(2)), Op::DelElement(port(2))];
     assert_eq!(kinds(&ops, Some(there())), [kind::NEW_ELEMENT, kind::DEL_ELEMENT]);
-    assert_eq!(kinds(&ops[1..], Some(there())), []);
+    assert!(kinds(&ops[1..], Some(there())).is_empty());
 }
 
 #[test]

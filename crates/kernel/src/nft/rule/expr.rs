@@ -3,7 +3,9 @@
 //! Owns: names, attribute numbers and the order and fullness in which the kernel dumps them, which is the order sent
 //! too. Must not know rules. What cannot be written back byte for byte is [`Expr::Other`].
 
-use super::attr::{Attr, Attrs, find, find_str, find_u32, find_u64, nest, put, put_str, put_u32, put_u64};
+use super::super::attr::{
+    Attr, Attrs, find, find_str, find_u32, find_u64, nest, pad, put, put_str, put_u32, put_u64,
+};
 
 /// The first 16-byte register. A shorter value uses its beginning.
 pub(super) const REG_1: u32 = 1;
@@ -45,7 +47,7 @@ pub(super) const FIB_DESTINATION: u32 = 0x2a;
 /// `NF_DROP`
 pub(super) const DROP: u32 = 0;
 /// `NF_ACCEPT`
-pub(super) const ACCEPT: u32 = 1;
+pub(in super::super) const ACCEPT: u32 = 1;
 
 /// `NF_NAT_RANGE_MAP_IPS | PROTO_SPECIFIED | PROTO_RANDOM_FULLY`. The first is implied, and dumped.
 const NAT_FLAGS: u32 = 0x13;
@@ -144,7 +146,7 @@ impl Expr {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         if let Self::Other(raw) = self {
             out.extend_from_slice(raw);
-            return super::attr::pad(out);
+            return pad(out);
         }
         nest(out, LIST_ELEM, |out| {
             put_str(out, NAME, self.name());

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use sixfold_core::name::IfName;
 use sixfold_core::state::{Family, LinkPattern, Match, Protocol, SetName};
 
+use super::super::{attr, set};
 use super::expr::{
     Expr, FIB_DESTINATION, FIB_SOURCE, META_IIFNAME, META_L4PROTO, META_NFPROTO, META_OIFNAME, NEQ, NETWORK,
     REG_1, REG_2, REG32_1, REG32_2, REG32_5, TRANSPORT,
@@ -182,7 +183,7 @@ fn protocol_is(protocol: Protocol) -> [Expr; 2] {
 
 fn protocol_of(value: &[u8]) -> Option<Protocol> {
     match value {
-        [number] => super::set::protocol(*number),
+        [number] => set::protocol(*number),
         _ => None,
     }
 }
@@ -200,7 +201,7 @@ fn pattern(link: &LinkPattern) -> Expr {
 
 fn pattern_of(value: &[u8]) -> Option<LinkPattern> {
     if value.len() == NAME_BYTES {
-        return IfName::try_from(super::attr::text(value)).ok().map(LinkPattern::Is);
+        return IfName::try_from(attr::text(value)).ok().map(LinkPattern::Is);
     }
     String::from_utf8(value.to_vec()).ok().map(LinkPattern::Begins)
 }
@@ -237,7 +238,7 @@ fn with_side(side: Side, net: IpNet) -> Match {
 fn prefix(net: IpNet, side: Side) -> Vec<Expr> {
     let family = family_of_address(net.addr());
     let (offset, full) = field(family, side);
-    let network = super::set::octets(net.network());
+    let network = set::octets(net.network());
     let bits = usize::from(net.prefix_len());
     let mut out = family_is(family).to_vec();
     if bits > 0 && bits % 8 == 0 {
@@ -246,7 +247,7 @@ fn prefix(net: IpNet, side: Side) -> Vec<Expr> {
         out.push(Expr::is(&network[..bits / 8]));
     } else {
         out.push(Expr::Payload { dreg: REG_1, base: NETWORK, offset, len: full });
-        out.push(Expr::Bitwise { mask: super::set::octets(net.netmask()) });
+        out.push(Expr::Bitwise { mask: set::octets(net.netmask()) });
         out.push(Expr::is(network));
     }
     out
