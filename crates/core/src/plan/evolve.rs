@@ -177,14 +177,16 @@ fn adopt(ns: &mut Namespace, name: &IfName, link: &Link) -> Result<(), Refusal> 
         return Err(Refusal::Exists);
     }
     there.mtu = link.mtu.or(there.mtu);
-    link.mac.map_or(Ok(()), |mac| set_mac(ns, name, mac))
+    match link.mac {
+        Some(mac) if there.mac != Some(mac) => set_mac(ns, name, mac),
+        _ => Ok(()),
+    }
 }
 
-/// Another hardware address loses the link's neighbours, permanent ones too.
+/// Setting a hardware address, be it the same, loses the link's neighbours, permanent ones too.
 fn set_mac(ns: &mut Namespace, name: &IfName, mac: Mac) -> Result<(), Refusal> {
-    if link_mut(ns, name)?.mac.replace(mac) != Some(mac) {
-        ns.neighbours.retain(|key, _| key.link != *name);
-    }
+    link_mut(ns, name)?.mac = Some(mac);
+    ns.neighbours.retain(|key, _| key.link != *name);
     Ok(())
 }
 
