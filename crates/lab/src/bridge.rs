@@ -9,7 +9,9 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{InfoBridge, InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{
+    InfoBridge, InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
@@ -50,14 +52,17 @@ impl BridgeError {
 ///
 /// # Errors
 /// The kernel's refusal.
-pub fn make(name: IfName, mac: Mac, mtu: u16) -> Result<(), BridgeError> {
+pub(crate) fn make(name: IfName, mac: Mac, mtu: u16) -> Result<(), BridgeError> {
     let mut talk = Talk::open()?;
     let shape = vec![InfoBridge::ForwardDelay(0), InfoBridge::MulticastSnooping(false)];
     let mut message = named(name);
     message.attributes.extend([
         LinkAttribute::Address(mac.0.to_vec()),
         LinkAttribute::Mtu(mtu.into()),
-        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge), LinkInfo::Data(InfoData::Bridge(shape))]),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Bridge),
+            LinkInfo::Data(InfoData::Bridge(shape)),
+        ]),
     ]);
     let refused = |action| move |errno| BridgeError::Refused { action, link: name, errno };
     let make = RouteNetlinkMessage::NewLink(message);
@@ -71,7 +76,7 @@ pub fn make(name: IfName, mac: Mac, mtu: u16) -> Result<(), BridgeError> {
 ///
 /// # Errors
 /// The kernel's refusal of the first that it refuses.
-pub fn join(bridge: IfName, ports: &[IfName]) -> Result<(), BridgeError> {
+pub(crate) fn join(bridge: IfName, ports: &[IfName]) -> Result<(), BridgeError> {
     let refused = |link| move |errno| BridgeError::Refused { action: "put into its bridge", link, errno };
     let index = if_nametoindex(bridge.as_str()).map_err(refused(bridge))?;
     let mut talk = Talk::open()?;
@@ -111,7 +116,9 @@ impl Talk {
         let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         Ok(match answer.payload {
-            NetlinkPayload::Error(error) => error.code.map_or(Ok(()), |code| Err(Errno::from_raw(-code.get()))),
+            NetlinkPayload::Error(error) => {
+                error.code.map_or(Ok(()), |code| Err(Errno::from_raw(-code.get())))
+            }
             _ => Ok(()),
         })
     }

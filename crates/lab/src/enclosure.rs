@@ -65,15 +65,15 @@ impl EnclosureError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Unshare { errno: Errno::ENOSPC } => {
-                Some("no more namespaces may be made: raise /proc/sys/user/max_user_namespaces and its neighbours")
-            }
+            Self::Unshare { errno: Errno::ENOSPC } => Some(
+                "no more namespaces may be made: raise /proc/sys/user/max_user_namespaces and its neighbours",
+            ),
             Self::Unshare { .. } if switch("kernel/apparmor_restrict_unprivileged_userns", "1") => Some(
                 "AppArmor keeps users from making namespaces: run as root, or sysctl kernel.apparmor_restrict_unprivileged_userns=0",
             ),
-            Self::Unshare { .. } if switch("kernel/unprivileged_userns_clone", "0") => {
-                Some("users may not make namespaces: run as root, or sysctl kernel.unprivileged_userns_clone=1")
-            }
+            Self::Unshare { .. } if switch("kernel/unprivileged_userns_clone", "0") => Some(
+                "users may not make namespaces: run as root, or sysctl kernel.unprivileged_userns_clone=1",
+            ),
             Self::Unshare { .. } => {
                 Some("run as root; in a container, one that may make namespaces (as with --privileged)")
             }
@@ -167,7 +167,8 @@ pub fn furnish() -> Result<(), EnclosureError> {
     let all = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(None::<&str>, "/", None::<&str>, all, None::<&str>).map_err(failed("nothing of the outside's"))?;
     let careful = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("proc"), "/proc", Some("proc"), careful | MsFlags::MS_NOEXEC, None::<&str>).map_err(failed("/proc"))?;
+    mount(Some("proc"), "/proc", Some("proc"), careful | MsFlags::MS_NOEXEC, None::<&str>)
+        .map_err(failed("/proc"))?;
     mount(Some("tmpfs"), "/run", Some("tmpfs"), careful, Some("mode=0755")).map_err(failed("/run"))?;
     raise_file_limit();
     Ok(())

@@ -235,7 +235,11 @@ impl Running {
     #[must_use]
     pub fn standings(&self) -> Vec<Standing> {
         let newest = self.registry.revision();
-        let standing = |(node, seat): (&NodeId, &Seat)| Standing { node: node.clone(), newest, status: seat.status.clone() };
+        let standing = |(node, seat): (&NodeId, &Seat)| Standing {
+            node: node.clone(),
+            newest,
+            status: seat.status.clone(),
+        };
         self.seats.iter().map(standing).collect()
     }
 
@@ -247,33 +251,43 @@ impl Running {
         let began = Instant::now();
         let mut said = String::new();
         while !self.turn()? {
+            if let Some(ended) = self.processes.reap().into_iter().next() {
+                let log = tail(&ended.name);
+                return Err(FarmError::Ended { ended, log });
+            }
             if began.elapsed() > patience {
                 return Err(FarmError::Late { seconds: patience.as_secs(), standings: self.standings() });
             }
             let standings = self.standings();
             let done = standings.iter().filter(|standing| standing.is_done()).count();
-            let now = format!("{done} of {} nodes in sync at revision {}", standings.len(), self.registry.revision());
+            let now = format!(
+                "{done} of {} nodes in sync at revision {}",
+                standings.len(),
+                self.registry.revision()
+            );
             if now != said {
                 progress(&now);
                 said = now;
             }
             thread::sleep(LOOK);
         }
-        progress(&format!("{0} of {0} nodes in sync at revision {1}", self.seats.len(), self.registry.revision()));
+        progress(&format!(
+            "{0} of {0} nodes in sync at revision {1}",
+            self.seats.len(),
+            self.registry.revision()
+        ));
         Ok(())
     }
 
     /// One round of the registry: reads what agents say, hands out what is new. Whether all is done.
     ///
     /// # Errors
-    /// If a process has ended, or a snapshot cannot be written.
+    /// If a snapshot cannot be written.
     pub fn turn(&mut self) -> Result<bool, FarmError> {
-        if let Some(ended) = self.processes.reap().into_iter().next() {
-            let log = tail(&ended.name);
-            return Err(FarmError::Ended { ended, log });
-        }
         for (node, seat) in &mut self.seats {
-            if seat.look(node) && let Some(status) = &seat.status {
+            if seat.look(node)
+                && let Some(status) = &seat.status
+            {
                 self.registry.hear(status);
             }
         }
@@ -292,7 +306,9 @@ impl Running {
         for (node, seat) in &mut self.seats {
             let Some(snapshot) = self.registry.snapshot(node) else { continue };
             let path = node::run_dir(node).join("sixfold/snapshot.json");
-            let write = serde_json::to_vec(&snapshot).map_err(io::Error::from).and_then(|bytes| replace(&path, &bytes));
+            let write = serde_json::to_vec(&snapshot)
+                .map_err(io::Error::from)
+                .and_then(|bytes| replace(&path, &bytes));
             write.map_err(|source| FarmError::Hand { path, source })?;
             seat.handed = Some(snapshot.revision);
         }

@@ -10,8 +10,8 @@ use sixfold_core::mac::Mac;
 use sixfold_core::name::{IfName, NetnsName};
 use sixfold_core::plan::{Op, plan};
 use sixfold_core::state::{
-    Action, Chain, ChainName, Firewall, Hook, HookPoint, Link, LinkEnd, LinkKind, Match, Namespace, Netns, NodeState,
-    Protocol, Rule, SysctlName,
+    Action, Chain, ChainName, Firewall, Hook, HookPoint, Link, LinkEnd, LinkKind, Match, Namespace, Netns,
+    NodeState, Protocol, Rule, SysctlName,
 };
 use sixfold_kernel::linux::{Config, Linux};
 use sixfold_kernel::netns::{Directory, NetnsError, Worker};
@@ -75,8 +75,12 @@ fn alone() -> Vec<Lack> {
 fn lack(op: &Op, error: &ApplyError) -> Option<Lack> {
     let (what, cure) = match op {
         Op::AddNetns => ("network namespaces", "run as root; in a container, with --privileged"),
-        Op::SetSysctl { .. } => ("/proc/sys/net", "it is mounted read-only: run outside the container, or with --privileged"),
-        Op::AddLink { link: Link { kind: LinkKind::Veth { .. }, .. }, .. } => ("veth links", "load the module: modprobe veth"),
+        Op::SetSysctl { .. } => {
+            ("/proc/sys/net", "it is mounted read-only: run outside the container, or with --privileged")
+        }
+        Op::AddLink { link: Link { kind: LinkKind::Veth { .. }, .. }, .. } => {
+            ("veth links", "load the module: modprobe veth")
+        }
         Op::AddLink { link: Link { kind: LinkKind::Macvlan { .. }, .. }, .. } => {
             ("macvlan links", "load the module: modprobe macvlan")
         }
@@ -104,7 +108,10 @@ fn wanted() -> NodeState {
     let end = |netns: &Netns, link| LinkEnd { netns: netns.clone(), link };
     let link = |kind| Link { kind, up: true, mtu: Some(1500), mac: None };
     let mut state = NodeState::default();
-    state.at(Netns::Host).links.insert(name("ground0"), link(LinkKind::Veth { peer: end(&near, name("eth0")) }));
+    state
+        .at(Netns::Host)
+        .links
+        .insert(name("ground0"), link(LinkKind::Veth { peer: end(&near, name("eth0")) }));
     let mut one = Namespace::fresh();
     one.links.insert(name("eth0"), link(LinkKind::Veth { peer: end(&Netns::Host, name("ground0")) }));
     one.sysctls.insert(SysctlName("net/ipv6/conf/all/forwarding".to_owned()), "1".to_owned());
@@ -117,10 +124,14 @@ fn wanted() -> NodeState {
 }
 
 fn table() -> Firewall {
-    let matches = vec![Match::Source(Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8).into()), Match::Protocol(Protocol::Udp)];
+    let matches = vec![
+        Match::Source(Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8).into()),
+        Match::Protocol(Protocol::Udp),
+    ];
     let action = Action::Snat { address: Ipv4Addr::new(192, 0, 2, 1), ports: (1024, 65_535) };
     let nat = Rule { matches, action, comment: "nat".to_owned() };
-    let source = Rule { matches: vec![Match::SourceNotHere], action: Action::Drop, comment: "source".to_owned() };
+    let source =
+        Rule { matches: vec![Match::SourceNotHere], action: Action::Drop, comment: "source".to_owned() };
     let chain = |point, priority, nat, rule| Chain { hook: Hook { point, priority, nat }, rules: vec![rule] };
     let chains = [
         (ChainName("nat".to_owned()), chain(HookPoint::Postrouting, 100, true, nat)),

@@ -16,10 +16,11 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{chdir, execvp, sethostname};
+use serde::{Deserialize, Serialize};
 use sixfold_core::id::NodeId;
 
 /// Where the lab sees each node's `/run`.
-const NODES: &str = "/run/lab/nodes";
+pub(crate) const NODES: &str = "/run/lab/nodes";
 /// Named network namespaces, as `ip netns` has them.
 const NETNS: &str = "/run/netns";
 
@@ -68,19 +69,21 @@ pub fn prepare(node: &NodeId) -> Result<(), NodeError> {
 pub fn keep(name: &str, netns: &str) -> Result<(), NodeError> {
     join(&Path::new(NETNS).join(netns), CloneFlags::CLONE_NEWNET)?;
     let run = Path::new("/run");
-    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS).map_err(failed("make namespaces for", name))?;
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS)
+        .map_err(failed("make namespaces for", name))?;
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).map_err(failed("keep apart", "/"))?;
     let own = Path::new(NODES).join(name);
     mount(Some(&own), run, none, MsFlags::MS_BIND, none).map_err(failed("mount", &own))?;
     sethostname(name).map_err(failed("name the host", name))?;
-    io::stdout().write_all(b".").map_err(errno).map_err(failed("report", name))?;
+    let mut out = io::stdout();
+    out.write_all(b".").and_then(|()| out.flush()).map_err(errno).map_err(failed("report", name))?;
     while io::stdin().read(&mut [0]).is_ok_and(|bytes| bytes > 0) {}
     Ok(())
 }
 
 /// Where to run something.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Door {
     /// The process whose namespaces to enter; `None`: stay.
     pub keeper: Option<u32>,
@@ -96,7 +99,11 @@ impl Door {
     pub fn pass(&self) -> Result<(), NodeError> {
         if let Some(pid) = self.keeper {
             // All are opened before the first is entered: the mount namespace has another /proc/self.
-            let kinds = [("net", CloneFlags::CLONE_NEWNET), ("uts", CloneFlags::CLONE_NEWUTS), ("mnt", CloneFlags::CLONE_NEWNS)];
+            let kinds = [
+                ("net", CloneFlags::CLONE_NEWNET),
+                ("uts", CloneFlags::CLONE_NEWUTS),
+                ("mnt", CloneFlags::CLONE_NEWNS),
+            ];
             let open = |(name, kind)| {
                 let path = PathBuf::from(format!("/proc/{pid}/ns/{name}"));
                 let file = File::open(&path).map_err(errno).map_err(failed("open", &path))?;

@@ -57,7 +57,12 @@ impl Processes {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn start(&mut self, name: &str, door: &Door, (arguments, log): (&[&str], &Path)) -> Result<i32, ProcessError> {
+    pub fn start(
+        &mut self,
+        name: &str,
+        door: &Door,
+        (arguments, log): (&[&str], &Path),
+    ) -> Result<i32, ProcessError> {
         let failed = |source| ProcessError::Start { name: name.to_owned(), source };
         if let Some(folder) = log.parent() {
             fs::create_dir_all(folder).map_err(failed)?;

@@ -46,7 +46,12 @@ impl Drawing<'_> {
         }
     }
 
-    fn home_v4(&mut self, (netns, wan, lan): (name::NetnsName, IfName, IfName), (isp, public): (IfName, Ipv4Addr), node: &Node) {
+    fn home_v4(
+        &mut self,
+        (netns, wan, lan): (name::NetnsName, IfName, IfName),
+        (isp, public): (IfName, Ipv4Addr),
+        node: &Node,
+    ) {
         let host = IpNet::from(std::net::IpAddr::V4(public));
         let namespace = pieces::place(&mut self.state, netns);
         pieces::address(namespace, wan, host);
@@ -57,7 +62,12 @@ impl Drawing<'_> {
         pieces::route(pieces::place(&mut self.state, names::internet()), host, (DOWN.addr().into(), isp));
     }
 
-    fn home_v6(&mut self, (netns, lan): (name::NetnsName, IfName), (isp, prefix): (IfName, Ipv6Net), node: &Node) {
+    fn home_v6(
+        &mut self,
+        (netns, lan): (name::NetnsName, IfName),
+        (isp, prefix): (IfName, Ipv6Net),
+        node: &Node,
+    ) {
         let own = |host: u128| Ipv6Net::new_assert(Ipv6Addr::from(u128::from(prefix.network()) + host), 64);
         let namespace = pieces::place(&mut self.state, netns);
         pieces::address(namespace, lan, LAN);
@@ -74,7 +84,8 @@ fn firewall(wan: IfName, lan: IfName, public: Ipv4Addr) -> Firewall {
     let (inside, outside) = (LinkPattern::Is(lan), LinkPattern::Is(wan));
     let answers = || rule([Match::CtState(CT_ESTABLISHED_RELATED)], Action::Accept, "answers");
     let outward = [Match::InputLink(inside.clone()), Match::OutputLink(outside.clone())];
-    let forward = vec![answers(), rule(outward, Action::Accept, "out"), rule([], Action::Drop, "nobody is let in")];
+    let forward =
+        vec![answers(), rule(outward, Action::Accept, "out"), rule([], Action::Drop, "nobody is let in")];
     let input = vec![
         answers(),
         rule([Match::Icmpv6Type(135)], Action::Accept, "neighbours ask"),
@@ -83,8 +94,16 @@ fn firewall(wan: IfName, lan: IfName, public: Ipv4Addr) -> Firewall {
         rule([], Action::Drop, "closed"),
     ];
     let nat = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp].map(|protocol| {
-        let matches = [Match::OutputLink(outside.clone()), Match::Source(LAN_V4.trunc().into()), Match::Protocol(protocol)];
-        rule(matches, Action::Snat { address: public, ports: PORTS }, &format!("{protocol:?} leaves by one address"))
+        let matches = [
+            Match::OutputLink(outside.clone()),
+            Match::Source(LAN_V4.trunc().into()),
+            Match::Protocol(protocol),
+        ];
+        rule(
+            matches,
+            Action::Snat { address: public, ports: PORTS },
+            &format!("{protocol:?} leaves by one address"),
+        )
     });
     let chains = [
         ("forward", HookPoint::Forward, 0, forward),

@@ -21,7 +21,8 @@ impl Drawing<'_> {
     /// The Internet's routes to a farm. Hosts for IPv4, so that farms may share a subnet's numbers.
     pub(super) fn routes_to_farm(&mut self, at: usize, farm: &Farm) {
         let (link, down) = (names::core(at, farm), DOWN.addr().into());
-        let mut destinations: Vec<IpNet> = farm.allocations().iter().map(|prefix| IpNet::V6(*prefix)).collect();
+        let mut destinations: Vec<IpNet> =
+            farm.allocations().iter().map(|prefix| IpNet::V6(*prefix)).collect();
         let hosts = farm.nodes().values().filter_map(|node| match node.reach() {
             Reach::Public { address, address_v4 } => Some((*address, *address_v4)),
             Reach::Hidden { .. } => None,

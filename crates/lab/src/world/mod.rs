@@ -61,7 +61,8 @@ pub struct Surroundings {
 #[must_use]
 pub fn draw(world: &World, ledger: &Ledger) -> Surroundings {
     let outside = Outside::choose(world);
-    let mut drawing = Drawing { world, ledger, outside: &outside, state: NodeState::default(), segments: Vec::new() };
+    let mut drawing =
+        Drawing { world, ledger, outside: &outside, state: NodeState::default(), segments: Vec::new() };
     drawing.internet();
     for (at, farm) in world.farms().values().enumerate() {
         drawing.router(at, farm);

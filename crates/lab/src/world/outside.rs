@@ -39,9 +39,9 @@ impl Outside {
         let taken = taken(world);
         let homes = world.nodes().filter(|(_, node)| node.is_hidden()).count();
         let free = |range: IpNet| !taken.iter().any(|other| range.contains(other) || other.contains(&range));
-        let prefixes = (0..=u16::MAX).rev().map(|last| {
-            Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0xdb8, last, 0, 0, 0, 0, 0), 48)
-        });
+        let prefixes = (0..=u16::MAX)
+            .rev()
+            .map(|last| Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0xdb8, last, 0, 0, 0, 0, 0), 48));
         let prefix = prefixes.into_iter().find(|range| free((*range).into())).unwrap_or_default();
         let roomy = |range: &&Ipv4Net| homes <= HOMES_PER_24 || range.prefix_len() < 24;
         let prefix_v4 = RANGES_V4.iter().filter(roomy).find(|range| free((**range).into()));
@@ -80,7 +80,9 @@ fn taken(world: &World) -> Vec<IpNet> {
         taken.extend(farm.management());
         let hops = [Some(IpAddr::V6(farm.upstream().next_hop)), farm.upstream().next_hop_v4.map(IpAddr::V4)];
         taken.extend(hops.into_iter().flatten().map(IpNet::from));
-        taken.extend(farm.slots().values().filter_map(|slot| slot.public_v4()).map(|net| IpNet::V4(net.trunc())));
+        taken.extend(
+            farm.slots().values().filter_map(|slot| slot.public_v4()).map(|net| IpNet::V4(net.trunc())),
+        );
         for node in farm.nodes().values() {
             if let Reach::Public { address, address_v4 } = node.reach() {
                 taken.extend(address.map(|net| IpNet::V6(net.trunc())));

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use sixfold_core::name::{IfName, NetnsName};
 use sixfold_core::state::{
-    AddressKey, Link, LinkEnd, LinkKind, METRIC, Namespace, Netns, NodeState, RouteKey, RouteTarget, SysctlName,
+    AddressKey, Link, LinkEnd, LinkKind, METRIC, Namespace, Netns, NodeState, RouteKey, RouteTarget,
+    SysctlName,
 };
 
 /// The upper end's address on a cable between routers.
@@ -26,7 +27,13 @@ pub(super) const MTU: u16 = 1500;
 pub(super) fn place(state: &mut NodeState, name: NetnsName) -> &mut Namespace {
     let namespace = state.namespaces.entry(Netns::Named(name)).or_insert_with(Namespace::fresh);
     for scope in ["all", "default"] {
-        for (family, name) in [(6, "accept_ra"), (6, "accept_redirects"), (4, "accept_redirects"), (4, "send_redirects"), (4, "rp_filter")] {
+        for (family, name) in [
+            (6, "accept_ra"),
+            (6, "accept_redirects"),
+            (4, "accept_redirects"),
+            (4, "send_redirects"),
+            (4, "rp_filter"),
+        ] {
             sysctl(namespace, &format!("net/ipv{family}/conf/{scope}/{name}"), 0);
         }
     }

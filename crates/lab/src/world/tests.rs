@@ -67,7 +67,10 @@ fn the_internet_keeps_clear_of_what_farms_use() {
     assert_eq!(drawn.outside.host_v4.to_string(), "198.18.0.1");
     assert_eq!(drawn.outside.host.to_string(), "2001:db8:ffff::1");
     assert_eq!(addresses(at(&drawn, "node-cat")), ["eth0 192.168.1.2/24"]);
-    assert_eq!(addresses(at(&drawn, "router-beta"))[1..3], ["segment 198.51.100.1/24", "segment 2001:db8:b::1/64"]);
+    assert_eq!(
+        addresses(at(&drawn, "router-beta"))[1..3],
+        ["segment 198.51.100.1/24", "segment 2001:db8:b::1/64"]
+    );
 }
 
 #[test]

@@ -1,0 +1,224 @@
+//! What stopped packets, counted: by rules, and by routes that lead nowhere.
+//!
+//! ```text
+//! lab ── NETNS\n ──▶ a process in the node ── one line of JSON ──▶ lab
+//! ```
+//!
+//! Owns: reading a namespace's counters from inside its node, and asking for them from outside. Must not judge them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+
+use serde::{Deserialize, Serialize};
+use sixfold_core::id::NodeId;
+use sixfold_core::name::NetnsName;
+use sixfold_core::reach::{By, Stop};
+use sixfold_kernel::linux::Config;
+use sixfold_kernel::netns::{Directory, NetnsError, Worker};
+use sixfold_kernel::nft::{self, NftError, NftSocket};
+
+use crate::enclosure::SELF;
+use crate::node::Door;
+
+/// Why counters cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CountersError {
+    /// The namespace cannot be entered.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// Its table cannot be read.
+    #[error(transparent)]
+    Firewall(#[from] NftError),
+    /// Its statistics, or the process that reads them.
+    #[error("cannot read counters of {netns}")]
+    Read {
+        /// The namespace.
+        netns: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The node has no keeper.
+    #[error("there is no node {node}")]
+    NoNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// There is no such rule.
+    #[error("no rule counts as {stop}")]
+    NoRule {
+        /// What was asked for.
+        stop: String,
+    },
+}
+
+/// A namespace's counters, in packets since it was made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// By chain and the rule's comment.
+    pub rules: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Packets that a route or the lack of one refused.
+    pub unreachable: u64,
+}
+
+impl Counted {
+    /// What one stop has stopped; `None`: there is no such rule.
+    #[must_use]
+    pub fn of(&self, by: &By) -> Option<u64> {
+        match by {
+            By::Rule { chain, comment } => self.rules.get(chain)?.get(comment).copied(),
+            By::Unreachable => Some(self.unreachable),
+        }
+    }
+}
+
+/// Answers for each namespace named on the standard input with a line on the standard output, until the input ends.
+/// Runs inside a node.
+///
+/// # Errors
+/// If a namespace cannot be entered or read.
+pub fn serve() -> Result<(), CountersError> {
+    let (worker, directory) = (Worker::start()?, Directory::new(Config::default().netns_dir)?);
+    for line in io::stdin().lines() {
+        let line = line.map_err(unread("the node"))?;
+        let missing = |_| NetnsError::Ended;
+        let entrance = directory.open(&NetnsName::try_from(line.as_str()).map_err(missing)?)?;
+        let counted = worker.within(&entrance, read_here)??;
+        let mut out = io::stdout().lock();
+        let answer = serde_json::to_string(&counted).map_err(io::Error::from);
+        answer.and_then(|answer| writeln!(out, "{answer}")).map_err(unread(&line))?;
+    }
+    Ok(())
+}
+
+fn unread(netns: &str) -> impl FnOnce(io::Error) -> CountersError {
+    let netns = netns.to_owned();
+    |source| CountersError::Read { netns, source }
+}
+
+/// Reads the counters of the calling thread's namespace.
+fn read_here() -> Result<Counted, CountersError> {
+    // IPv4 counts refused packets only by the errors it sends, which it must then not hold back.
+    fs::write("/proc/sys/net/ipv4/icmp_ratelimit", "0").map_err(unread("icmp_ratelimit"))?;
+    let mut rules: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+    for ((chain, comment), counter) in nft::counters(&mut NftSocket::open()?)? {
+        rules.entry(chain.0).or_default().insert(comment, counter.packets);
+    }
+    let read = |name: &str| fs::read_to_string(format!("/proc/thread-self/net/{name}"));
+    let v6 = read("snmp6").map_err(unread("snmp6"))?;
+    let v4 = read("snmp").map_err(unread("snmp"))?;
+    let unreachable = number_after(&v6, "Ip6InNoRoutes") + icmp(&v4, "OutDestUnreachs");
+    Ok(Counted { rules, unreachable })
+}
+
+fn number_after(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.trim().parse().ok()).unwrap_or_default()
+}
+
+/// A column of the pair of lines that begin with `Icmp:`.
+fn icmp(text: &str, column: &str) -> u64 {
+    let mut lines = text.lines().filter(|line| line.starts_with("Icmp: "));
+    let (Some(names), Some(values)) = (lines.next(), lines.next()) else { return 0 };
+    let place = names.split(' ').position(|name| name == column);
+    place.and_then(|at| values.split(' ').nth(at)?.parse().ok()).unwrap_or_default()
+}
+
+/// The processes that read counters, one in each node that was asked.
+#[derive(Debug)]
+pub struct Counters {
+    keepers: BTreeMap<NodeId, u32>,
+    readers: BTreeMap<NodeId, Reader>,
+}
+
+#[derive(Debug)]
+struct Reader {
+    /// Its end ends the process.
+    asks: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Counters {
+    /// Readers for these nodes, by their keepers; each is started when first asked.
+    #[must_use]
+    pub fn new(keepers: BTreeMap<NodeId, u32>) -> Self {
+        Self { keepers, readers: BTreeMap::new() }
+    }
+
+    /// All counters of one namespace.
+    ///
+    /// # Errors
+    /// If its node or it is not there, or cannot be read.
+    pub fn read(&mut self, node: &NodeId, netns: &NetnsName) -> Result<Counted, CountersError> {
+        if !self.readers.contains_key(node) {
+            let keeper =
+                *self.keepers.get(node).ok_or_else(|| CountersError::NoNode { node: node.clone() })?;
+            let reader = Reader::start(keeper).map_err(unread(node.as_str()))?;
+            self.readers.insert(node.clone(), reader);
+        }
+        let reader =
+            self.readers.get_mut(node).ok_or_else(|| CountersError::NoNode { node: node.clone() })?;
+        let answer = reader.ask(netns).map_err(unread(netns.as_str()))?;
+        serde_json::from_str(&answer).map_err(io::Error::from).map_err(unread(netns.as_str()))
+    }
+
+    /// What one stop has stopped, in packets.
+    ///
+    /// # Errors
+    /// If it cannot be read, or there is no such rule.
+    pub fn of(&mut self, stop: &Stop) -> Result<u64, CountersError> {
+        let counted = self.read(&stop.node, &stop.netns)?;
+        counted.of(&stop.by).ok_or_else(|| CountersError::NoRule { stop: stop.to_string() })
+    }
+}
+
+impl Reader {
+    fn start(keeper: u32) -> io::Result<Self> {
+        let door = Door { keeper: Some(keeper), netns: None };
+        let mut command = Command::new(SELF);
+        command.args(door.words()).args([SELF, "lab", "counters"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let missing = || io::Error::other("it was asked for a pipe");
+        let asks = child.stdin.take().ok_or_else(missing)?;
+        let answers = BufReader::new(child.stdout.take().ok_or_else(missing)?);
+        Ok(Self { asks, answers })
+    }
+
+    fn ask(&mut self, netns: &NetnsName) -> io::Result<String> {
+        writeln!(self.asks, "{netns}")?;
+        let mut answer = String::new();
+        match self.answers.read_line(&mut answer)? {
+            0 => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the reader has ended; its words are on the standard error",
+            )),
+            _ => Ok(answer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_kernels_tables() {
+        let v4 = "Ip: Forwarding DefaultTTL\nIp: 1 64\nIcmp: InMsgs OutDestUnreachs OutX\nIcmp: 5 7 9\nIcmpMsg: OutType3\nIcmpMsg: 7\n";
+        assert_eq!(icmp(v4, "OutDestUnreachs"), 7);
+        assert_eq!(icmp("", "OutDestUnreachs"), 0);
+        let v6 = "Ip6InReceives                   \t1\nIp6InNoRoutes                   \t12\n";
+        assert_eq!(number_after(v6, "Ip6InNoRoutes"), 12);
+    }
+
+    #[test]
+    fn a_rule_that_is_not_there_has_no_count() {
+        let rules = [("input".to_owned(), [("closed".to_owned(), 3)].into())].into();
+        let counted = Counted { rules, unreachable: 4 };
+        let rule = |comment: &str| By::Rule { chain: "input".to_owned(), comment: comment.to_owned() };
+        assert_eq!(counted.of(&rule("closed")), Some(3));
+        assert_eq!(counted.of(&rule("open")), None);
+        assert_eq!(counted.of(&By::Unreachable), Some(4));
+    }
+}

@@ -1,0 +1,242 @@
+//! What a person asked of the lab, from the first process to the report.
+//!
+//! ```text
+//! top:   load ▶ claim the socket ▶ walls ▶ wait ▶ release
+//! inner: furnish ▶ start the farm ▶ settle ▶ probe ▶ report   (run)
+//!                                        ▶ serve until killed  (up)
+//! ```
+//!
+//! Owns: the order of these. Must not print: it is given where to write a report and whom to tell of progress.
+
+use std::fs;
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use sixfold_core::id::NodeId;
+use sixfold_core::model::World;
+
+use crate::control::{self, Answer, Ask, ControlError, Conversation};
+use crate::enclosure::{self, EnclosureError};
+use crate::farm::{FarmError, Running};
+use crate::files::{self, LoadError};
+use crate::node::{self, Door};
+use crate::outcome::{Outcome, OutcomeError};
+
+/// How long a farm may take until every node is in sync.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two rounds of a lab that is up.
+const ROUND: Duration = Duration::from_millis(50);
+
+/// Why a job is not done.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The folder gives no world.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// No walls.
+    #[error(transparent)]
+    Enclosure(#[from] EnclosureError),
+    /// No way to be reached.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The farm does not run.
+    #[error(transparent)]
+    Farm(#[from] FarmError),
+    /// The matrix could not be probed.
+    #[error(transparent)]
+    Probe(#[from] OutcomeError),
+    /// The logs cannot be kept.
+    #[error("cannot keep logs in {}", path.display())]
+    Logs {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl JobError {
+    /// What to do about it, a line each.
+    #[must_use]
+    pub fn hints(&self) -> Vec<String> {
+        let one = |hint: Option<&'static str>| hint.map(str::to_owned).into_iter().collect();
+        match self {
+            Self::Load(error) => one(error.hint()),
+            Self::Enclosure(error) => one(error.hint()),
+            Self::Control(error) => error.hint().into_iter().collect(),
+            Self::Farm(error) => error.hints(),
+            Self::Probe(_) | Self::Logs { .. } => Vec::new(),
+        }
+    }
+
+    /// Whether what was asked for is at fault, and not the machine.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Load(error) => error.is_refusal(),
+            Self::Farm(error) => matches!(error, FarmError::Registry(_) | FarmError::Late { .. }),
+            _ => false,
+        }
+    }
+}
+
+/// What was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// The folder of farm and network files.
+    pub dir: PathBuf,
+    /// The report as one document, not as a text.
+    pub json: bool,
+    /// Whether the matrix is probed.
+    pub probe: bool,
+    /// Where logs are kept.
+    pub keep_logs: Option<PathBuf>,
+    /// The folder of the socket, for a lab that stays up.
+    pub up: Option<PathBuf>,
+}
+
+/// The top's part: walls, and waiting for what happens inside. The caller must have one thread only.
+///
+/// # Errors
+/// If the folder gives no world, another lab is up, or there can be no walls.
+pub fn outer(job: &Job, words: &[&str]) -> Result<ExitStatus, JobError> {
+    files::load(&job.dir)?;
+    if let Some(folder) = &job.up {
+        control::claim(folder)?;
+    }
+    let mut arguments: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    arguments.push(serde_json::to_string(job).map_err(|error| EnclosureError::Start(error.into()))?);
+    let ended = enclosure::open(&arguments).and_then(enclosure::Inner::wait);
+    if let Some(folder) = &job.up {
+        control::release(folder);
+    }
+    Ok(ended?)
+}
+
+/// The inner process's part: all of it. Returns whether every expectation held; a lab that is up stays so until killed.
+///
+/// # Errors
+/// Whatever keeps the farm from running.
+pub fn inner(
+    job: &Job,
+    print: &mut dyn FnMut(&str),
+    progress: &mut dyn FnMut(&str),
+) -> Result<bool, JobError> {
+    let began = Instant::now();
+    // Before /run is another.
+    let world = files::load(&job.dir)?;
+    enclosure::furnish()?;
+    let done = live(job, world, (began, print), progress);
+    match &job.keep_logs {
+        Some(path) => {
+            let kept = keep_logs(path).map_err(|source| JobError::Logs { path: path.clone(), source });
+            done.and_then(|held| kept.map(|()| held))
+        }
+        None => done,
+    }
+}
+
+fn live(
+    job: &Job,
+    world: World,
+    (began, print): (Instant, &mut dyn FnMut(&str)),
+    progress: &mut dyn FnMut(&str),
+) -> Result<bool, JobError> {
+    let listener = job.up.as_deref().map(control::listen).transpose()?;
+    let mut farm = Running::start(world, progress)?;
+    farm.settle(PATIENCE, progress)?;
+    if let Some(listener) = listener {
+        progress(
+            "the lab is up; in another terminal: sixfold lab exec NODE -- COMMAND, or sixfold lab probe",
+        );
+        progress(&format!("places: {}", places(&farm).join(", ")));
+        progress("Ctrl-C ends it");
+        serve(&mut farm, &listener, progress)?;
+    }
+    let report = Outcome::make(&mut farm, job.probe, progress)?.after(began.elapsed());
+    print(&report.shown(job.json));
+    Ok(report.holds())
+}
+
+/// Plays the registry and answers callers, for ever.
+fn serve(
+    farm: &mut Running,
+    listener: &UnixListener,
+    progress: &mut dyn FnMut(&str),
+) -> Result<(), JobError> {
+    loop {
+        farm.turn()?;
+        for ended in farm.processes().reap() {
+            progress(&format!("{} ended: {}", ended.name, ended.how));
+        }
+        while let Some((mut conversation, ask)) = Conversation::next(listener) {
+            let answer = answer(farm, &ask, &mut conversation);
+            conversation.say(&answer);
+        }
+        thread::sleep(ROUND);
+    }
+}
+
+fn answer(farm: &mut Running, ask: &Ask, conversation: &mut Conversation) -> Answer {
+    match ask {
+        Ask::Find(name) => find(farm, name).map_or_else(|| Answer::Unknown(places(farm)), Answer::Door),
+        Ask::Probe { json } => {
+            let made =
+                Outcome::make(farm, true, &mut |text| conversation.say(&Answer::Progress(text.to_owned())));
+            match made {
+                Ok(report) => Answer::Report { text: report.shown(*json), holds: report.holds() },
+                Err(error) => Answer::Failed(chain(&error)),
+            }
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> Vec<String> {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
+}
+
+/// A node, or a namespace around the nodes.
+fn find(farm: &Running, name: &str) -> Option<Door> {
+    let node = NodeId::try_from(name).ok();
+    if let Some(keeper) = node.and_then(|node| farm.keepers().get(&node).copied()) {
+        return Some(Door { keeper: Some(keeper), netns: None });
+    }
+    around().contains(&name.to_owned()).then(|| Door { keeper: None, netns: Some(name.to_owned()) })
+}
+
+fn places(farm: &Running) -> Vec<String> {
+    farm.keepers().keys().map(ToString::to_string).chain(around()).collect()
+}
+
+/// The namespaces around the nodes.
+fn around() -> Vec<String> {
+    let entries = fs::read_dir("/run/netns").into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.retain(|name| !name.starts_with("node"));
+    names.sort();
+    names
+}
+
+fn keep_logs(to: &Path) -> io::Result<()> {
+    for node in fs::read_dir(node::NODES)? {
+        let node = node?;
+        let folder = to.join(node.file_name());
+        fs::create_dir_all(&folder)?;
+        for name in ["log", "sixfold"] {
+            for entry in fs::read_dir(node.path().join(name))? {
+                let entry = entry?;
+                // No sockets, and never the keys' folder.
+                if entry.file_type()?.is_file() {
+                    fs::copy(entry.path(), folder.join(entry.file_name()))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}

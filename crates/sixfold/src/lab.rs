@@ -1,0 +1,154 @@
+//! `sixfold lab`: a whole farm on one machine.
+//!
+//! Owns: arguments, and writing what the lab says. Must not decide anything; must be called before the process has a
+//! second thread.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use sixfold_lab::control::{self, Answer, Ask, Caller, ControlError};
+use sixfold_lab::counters;
+use sixfold_lab::job::{self, Job, JobError};
+use sixfold_lab::node::{self, Door};
+use sixfold_lab::probe;
+
+use crate::failed::{Failed, Kind};
+
+/// A whole farm on one machine, out of network namespaces.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Builds the farm of a folder, waits until every node is in sync, probes who reaches whom, and takes it down.
+    Run {
+        /// The folder of farm and network files.
+        dir: PathBuf,
+        /// The report as one JSON document.
+        #[arg(long)]
+        json: bool,
+        /// Keeps logs, snapshots and statuses of every node in this folder.
+        #[arg(long, value_name = "DIR")]
+        keep_logs: Option<PathBuf>,
+        /// Only builds it and waits until every node is in sync.
+        #[arg(long)]
+        no_probe: bool,
+    },
+    /// Builds the farm of a folder, and stays until Ctrl-C.
+    Up {
+        /// The folder of farm and network files.
+        dir: PathBuf,
+    },
+    /// Runs a command on a node of the lab that is up, or in a namespace around the nodes.
+    Exec {
+        /// The node, or a place such as `internet`.
+        place: String,
+        /// The command and its arguments.
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Probes who reaches whom in the lab that is up.
+    Probe {
+        /// The report as one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The lab's first process inside its walls.
+    #[command(hide = true)]
+    Inner { job: String },
+    /// Keeps a node.
+    #[command(hide = true)]
+    Keep { name: String, netns: String },
+    /// Enters a node and becomes a command.
+    #[command(hide = true)]
+    Enter {
+        #[arg(long)]
+        keeper: Option<u32>,
+        #[arg(long)]
+        netns: Option<String>,
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Sends and counts packets from a namespace.
+    #[command(hide = true)]
+    ProbeServe {
+        #[arg(long)]
+        socket: PathBuf,
+    },
+    /// Reads counters of namespaces of this node.
+    #[command(hide = true)]
+    Counters,
+}
+
+impl From<JobError> for Failed {
+    fn from(error: JobError) -> Self {
+        let kind = if error.is_refusal() { Kind::Refused } else { Kind::Environment };
+        let hints = error.hints();
+        hints.into_iter().fold(Self::new(kind, error), |failed, hint| failed.hint(Some(hint)))
+    }
+}
+
+impl From<ControlError> for Failed {
+    fn from(error: ControlError) -> Self {
+        let hint = error.hint();
+        Self::environment(error).hint(hint)
+    }
+}
+
+/// Does it. The exit code may be that of a command that was run.
+pub(crate) fn run(args: Args) -> Result<ExitCode, Failed> {
+    match args.verb {
+        Verb::Run { dir, json, keep_logs, no_probe } => {
+            outer(&Job { dir, json, probe: !no_probe, keep_logs, up: None })
+        }
+        Verb::Up { dir } => outer(&Job { dir, json: false, probe: true, keep_logs: None, up: Some(control::folder()) }),
+        Verb::Exec { place, command } => {
+            let status = Caller::call()?.run(&place, &command)?;
+            Ok(ExitCode::from(control::exit_code(status)))
+        }
+        Verb::Probe { json } => probe_running(json),
+        Verb::Inner { job } => {
+            let job = serde_json::from_str(&job).map_err(|error| Failed::new(Kind::Usage, error))?;
+            let held = job::inner(&job, &mut print, &mut progress)?;
+            Ok(ExitCode::from(u8::from(!held)))
+        }
+        Verb::Keep { name, netns } => done(node::keep(&name, &netns)),
+        Verb::Enter { keeper, netns, command } => done(Door { keeper, netns }.enter(&command)),
+        Verb::ProbeServe { socket } => done(probe::serve(&socket).map(drop)),
+        Verb::Counters => done(counters::serve()),
+    }
+}
+
+fn done<E: std::error::Error + 'static>(outcome: Result<(), E>) -> Result<ExitCode, Failed> {
+    outcome.map(|()| ExitCode::SUCCESS).map_err(Failed::environment)
+}
+
+fn outer(job: &Job) -> Result<ExitCode, Failed> {
+    let status = job::outer(job, &["lab", "inner"])?;
+    Ok(ExitCode::from(control::exit_code(status)))
+}
+
+fn probe_running(json: bool) -> Result<ExitCode, Failed> {
+    match Caller::call()?.ask(&Ask::Probe { json }, &mut progress)? {
+        Answer::Report { text, holds } => {
+            print(&text);
+            Ok(ExitCode::from(u8::from(!holds)))
+        }
+        Answer::Failed(words) => Err(Failed::environment(words.join(": "))),
+        _ => Err(Failed::environment("the lab gives another answer than was asked for")),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what was asked for")]
+fn print(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "a person waits, and wants to know for what")]
+fn progress(text: &str) {
+    eprintln!("lab: {text}");
+}
