@@ -15,4 +15,5 @@ pub mod places;
 pub mod probe;
 pub mod process;
 pub mod registry;
+pub mod report;
 pub mod world;
