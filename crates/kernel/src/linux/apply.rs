@@ -45,6 +45,7 @@ impl From<OpenError> for ApplyError {
 
 impl Linux {
     pub(super) fn apply_plan(&mut self, plan: &Plan, keys: &dyn Keys) -> Report {
+        self.handles.close_outdated();
         let mut run = Run { linux: self, keys, failures: Vec::new(), public_is_ours: false };
         for group in plan.steps.chunk_by(|a, b| a.stage == b.stage && a.netns == b.netns) {
             run.group(group);

@@ -10,7 +10,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use sixfold_core::name::IfName;
 use sixfold_core::state::{Firewall, Netns, RouteKey};
 
-use super::sysctl::Directories;
+use super::sysctl::{self, Directories};
 use crate::netns::{Directory, Entrance, Found, NetnsError, Worker};
 use crate::nft::NftSocket;
 use crate::rtnl::{Links, link};
@@ -157,6 +157,13 @@ impl Handles {
     /// Lets go of a namespace.
     pub(crate) fn close(&mut self, netns: &Netns) {
         self.open.remove(netns);
+    }
+
+    /// Lets go of handles opened before the kernel got `br_netfilter`: they cannot reach its sysctls.
+    pub(crate) fn close_outdated(&mut self) {
+        if sysctl::has_bridge() {
+            self.open.retain(|_, handle| !handle.sysctls.lacks(sysctl::BRIDGE));
+        }
     }
 
     /// Lets go of all but these.

@@ -25,6 +25,7 @@ impl Linux {
             Netns::Host => true,
             Netns::Named(name) => names.binary_search(name).is_ok(),
         });
+        self.handles.close_outdated();
         let mut state = NodeState::default();
         let mut dumped = Dumped::new();
         let all = [Netns::Host].into_iter().chain(names.iter().map(|name| Netns::Named(*name)));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
@@ -14,7 +15,20 @@ use sixfold_core::state::{OUR_SYSCTLS, SysctlName};
 use crate::netns::{PATH_ONLY, errno};
 
 /// Where the sysctls of a namespace are, below `/proc/sys`.
-const PLACES: [&str; 3] = ["net/ipv4/", "net/ipv6/", "net/bridge/"];
+const PLACES: [&str; 3] = ["net/ipv4/", "net/ipv6/", BRIDGE];
+
+/// The place that comes with the module `br_netfilter`.
+pub(crate) const BRIDGE: &str = "net/bridge/";
+
+/// Without `br_netfilter` no bridged frame passes the firewall, which is what 0 says.
+fn is_off_where_absent(name: &SysctlName) -> bool {
+    name.0.starts_with("net/bridge/bridge-nf-call-")
+}
+
+/// Whether the kernel has `br_netfilter` now.
+pub(crate) fn has_bridge() -> bool {
+    Path::new("/proc/sys").join(BRIDGE).exists()
+}
 
 /// Open directories of one namespace; what the kernel lacks is missing.
 #[derive(Debug)]
@@ -37,6 +51,7 @@ impl Directories {
             let name = SysctlName(name.to_owned());
             match self.read(&name) {
                 Ok(value) => drop(values.insert(name, value)),
+                Err(Errno::ENOENT) if is_off_where_absent(&name) => drop(values.insert(name, "0".to_owned())),
                 Err(Errno::ENOENT) => {}
                 Err(errno) => return Err((name, errno)),
             }
@@ -53,7 +68,15 @@ impl Directories {
 
     /// Writes one.
     pub(crate) fn write(&self, name: &SysctlName, value: &str) -> Result<(), Errno> {
-        self.file(name, OFlag::O_WRONLY)?.write_all(value.as_bytes()).map_err(|error| errno(&error))
+        match self.file(name, OFlag::O_WRONLY) {
+            Err(Errno::ENOENT) if is_off_where_absent(name) && value == "0" => Ok(()),
+            file => file?.write_all(value.as_bytes()).map_err(|error| errno(&error)),
+        }
+    }
+
+    /// Whether a directory is missing that the kernel has by now: `br_netfilter` may be loaded at any time.
+    pub(crate) fn lacks(&self, place: &str) -> bool {
+        !self.0.contains_key(place)
     }
 
     fn file(&self, name: &SysctlName, flags: OFlag) -> Result<File, Errno> {

@@ -1,0 +1,86 @@
+//! What observing costs: in proportion to what is there, and the same for each namespace however many there are.
+
+mod ground;
+
+use std::time::{Duration, Instant};
+
+use ground::{Node, alone, link, netns};
+use sixfold_core::plan::plan;
+use sixfold_core::state::{
+    AddressKey, Link, LinkEnd, LinkKind, METRIC, METRIC_UNDERNEATH, Netns, NodeState, RouteKey, RouteTarget,
+    SysctlName,
+};
+
+const GATEWAY: &str = "gw-1-1";
+
+fn loopback() -> Link {
+    Link { kind: LinkKind::Loopback, up: true, mtu: None, mac: None }
+}
+
+fn veth(at: &str, name: &str) -> Link {
+    let peer = LinkEnd { netns: netns(at), link: link(name) };
+    Link { kind: LinkKind::Veth { peer }, up: true, mtu: Some(1400), mac: None }
+}
+
+/// A gateway and that many resources on it.
+fn farm(resources: u16) -> NodeState {
+    let mut state = NodeState::default();
+    state.at(Netns::Host);
+    let quiet = || (SysctlName("net/ipv6/conf/default/addr_gen_mode".into()), "1".into());
+    state.at(netns(GATEWAY)).links.insert(link("lo"), loopback());
+    state.at(netns(GATEWAY)).sysctls.extend([quiet()]);
+    for index in 0x1000..0x1000 + resources {
+        let (name, home) = (format!("pub-{index:04x}-1"), format!("net-{index:04x}-1"));
+        let other = format!("to-{index:04x}-1");
+        state.at(netns(GATEWAY)).links.insert(link(&other), veth(&home, &name));
+        let at = state.at(netns(&home));
+        at.sysctls.extend([quiet()]);
+        at.links.insert(link("lo"), loopback());
+        at.links.insert(link(&name), veth(GATEWAY, &other));
+        let tun = LinkKind::Tun { socket: Some(Netns::Host) };
+        at.links.insert(link(&format!("wg-{index:04x}-1")), Link { kind: tun, up: true, mtu: Some(1340), mac: None });
+        for n in 1..8 {
+            at.addresses.insert(AddressKey { link: link(&name), address: format!("fe80::{n}/64").parse().unwrap() }, ());
+        }
+        for n in 0..16 {
+            let key = |text: String, metric| RouteKey { destination: text.parse().unwrap(), metric };
+            at.routes.insert(key(format!("2001:db8:{n:x}::/48"), METRIC_UNDERNEATH), RouteTarget::Unreachable);
+            at.routes.insert(key(format!("10.{n}.0.0/16"), METRIC), RouteTarget::Link(link(&name)));
+        }
+    }
+    state
+}
+
+/// Time of a second observation, when every door is open.
+fn observing(node: &mut Node) -> Duration {
+    node.observe();
+    let started = Instant::now();
+    node.observe();
+    started.elapsed()
+}
+
+#[test]
+#[ignore = "takes long: a thousand namespaces are made"]
+fn a_thousand_namespaces_cost_a_thousand_times_one() {
+    alone(|| {
+        let mut node = Node::new();
+        let mut each = Vec::new();
+        for resources in [16, 256, 1024] {
+            let desired = farm(resources);
+            let todo = plan(&desired, &node.observe());
+            let started = Instant::now();
+            node.succeed(&todo);
+            let applied = started.elapsed();
+            let observed = observing(&mut node);
+            assert!(plan(&desired, &node.observe()).is_empty());
+            println!("{resources} resources: {} steps in {applied:?}; observed in {observed:?}", todo.len());
+            each.push(observed / u32::from(resources));
+        }
+        assert!(each[2] < each[0] * 6 + Duration::from_micros(100), "{each:?} for each namespace");
+        let mut nothing = NodeState::default();
+        nothing.at(Netns::Host);
+        let started = Instant::now();
+        node.converge(&nothing);
+        println!("removed in {:?}", started.elapsed());
+    });
+}
