@@ -301,9 +301,10 @@ fn loses_carrier(op: &Op) -> bool {
     matches!(op, Op::SetUp { up: false, .. } | Op::DelLink { .. } | Op::DelNetns)
 }
 
-/// What there is once it is as expected, or after two seconds: the kernel looks at lost carriers once a second only.
+/// What there is once it is as expected, or after ten seconds: the kernel looks at lost carriers once a second only, and
+/// at those of all namespaces together.
 fn settled(kernel: &mut dyn Kernel, expected: &NodeState) -> NodeState {
-    for _ in 0..40 {
+    for _ in 0..200 {
         let state = observed(kernel);
         if state == *expected {
             return state;

@@ -170,6 +170,7 @@ fn whatever_was_done_by_hand_is_seen_and_undone() {
         "delete chain inet sixfold output",
         "add table inet sixfold { flags dormant; }",
         "delete table inet sixfold; add table inet sixfold",
+        "delete table inet sixfold; table inet sixfold { set ports { type inet_service; size 2; }; }",
         "delete chain inet sixfold output; add chain inet sixfold output",
         "delete chain inet sixfold output; add chain inet sixfold output { type route hook output priority 0; }",
         "delete chain inet sixfold output; add chain inet sixfold output { type filter hook output priority 5; }",
@@ -220,8 +221,11 @@ fn another_at_work_in_the_same_namespace_does_no_harm() {
             let key = ElementKey { set: SetName("ports".to_owned()), element: Element::Port(9) };
             let mut turns = 0_u32;
             while !busy.load(Ordering::Relaxed) {
-                let op =
-                    if turns.is_multiple_of(2) { Op::AddElement(key.clone()) } else { Op::DelElement(key.clone()) };
+                let op = if turns.is_multiple_of(2) {
+                    Op::AddElement(key.clone())
+                } else {
+                    Op::DelElement(key.clone())
+                };
                 apply(&mut other, &[op]);
                 turns += 1;
                 std::thread::sleep(std::time::Duration::from_millis(5));

@@ -119,8 +119,11 @@ impl<'a> Dump<'a> {
         self.ask(kind::GET_SET, flag::DUMP, |attrs| {
             let number = |kind| find_u32(attrs, kind).unwrap_or(0);
             let shape = Shape { flags: number(3), key_type: number(4), key_len: number(5) };
+            // A set of ours is as large as it must be.
+            let bounded = find(attrs, 9).is_some_and(|desc| find_u32(desc, 1).is_some());
+            let kind = if bounded { SetKind::Unknown } else { set::kind(shape) };
             if let (Some(name), 0) = (find_str(attrs, 2), shape.flags & ANONYMOUS) {
-                sets.insert(SetName(name), Set { kind: set::kind(shape) });
+                sets.insert(SetName(name), Set { kind });
             }
         })?;
         Ok(sets)

@@ -10,6 +10,7 @@ use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::TimeVal;
 
 use super::NftError;
 use super::batch::Batch;
@@ -23,6 +24,9 @@ const RECEIVE_BYTES: usize = 4 << 20;
 
 /// What the kernel keeps of a send buffer for itself.
 const SEND_OVERHEAD: usize = 4 << 10;
+
+/// An answer comes at once or never.
+const PATIENCE: TimeVal = TimeVal::new(60, 0);
 
 /// A netfilter socket.
 pub struct NftSocket {
@@ -53,6 +57,7 @@ impl NftSocket {
         };
         let socket = open().map_err(NftError::Open)?;
         let opened = Self { socket, seq: 0, buffer: Vec::with_capacity(BUFFER_BYTES) };
+        setsockopt(&opened.fd(), sockopt::ReceiveTimeout, &PATIENCE).map_err(|e| NftError::Open(e.into()))?;
         // Allowed only in the initial user namespace; elsewhere what `rmem_max` grants.
         if setsockopt(&opened.fd(), sockopt::RcvBufForce, &RECEIVE_BYTES).is_err() {
             setsockopt(&opened.fd(), sockopt::RcvBuf, &RECEIVE_BYTES)
@@ -71,6 +76,7 @@ impl NftSocket {
         attrs: &[u8],
         mut each: impl FnMut(&[u8]),
     ) -> Result<bool, NftError> {
+        self.drain()?;
         let seq = self.next_seq();
         let mut out = Vec::new();
         let head = Head { kind: SUBSYSTEM << 8 | kind, flags, seq, family: message::INET, resource: 0 };
@@ -83,7 +89,7 @@ impl NftSocket {
                 let reply = reply?;
                 whole &= !reply.interrupted;
                 match reply.body {
-                    _ if reply.seq != seq => {} // of a request given up
+                    _ if reply.seq != seq => {}
                     Body::Object(attrs) => each(attrs),
                     Body::Done => return Ok(whole),
                     Body::Refused { error, .. } => return Err(error),
@@ -96,6 +102,7 @@ impl NftSocket {
     ///
     /// The kernel carries it out, and queues its verdicts, before the sending returns: so nothing is waited for.
     pub(super) fn commit(&mut self, batch: &Batch) -> Result<Vec<Verdict>, NftError> {
+        self.drain()?;
         self.make_room(batch.bytes.len());
         self.send(&batch.bytes)?;
         let (mut verdicts, mut acked) = (Vec::new(), false);
@@ -152,6 +159,12 @@ impl NftSocket {
                 Err(error) => return Err(NftError::Receive(error)),
             }
         }
+    }
+
+    /// Reads away what a request that was given up has left: an unfinished dump would be in the way of the next.
+    fn drain(&mut self) -> Result<(), NftError> {
+        while self.receive_if_any()? {}
+        Ok(())
     }
 
     fn receive_if_any(&mut self) -> Result<bool, NftError> {
