@@ -25,7 +25,8 @@ use crate::enclosure::{self, EnclosureError};
 use crate::farm::{FarmError, Running};
 use crate::files::{self, LoadError};
 use crate::node::{self, Door};
-use crate::outcome::{Outcome, OutcomeError};
+use crate::report::Report;
+use crate::showing::{Showing, ShowingError};
 
 /// How long a farm may take until every node is in sync.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,7 +50,7 @@ pub enum JobError {
     Farm(#[from] FarmError),
     /// The matrix could not be probed.
     #[error(transparent)]
-    Probe(#[from] OutcomeError),
+    Probe(#[from] ShowingError),
     /// The logs cannot be kept.
     #[error("cannot keep logs in {}", path.display())]
     Logs {
@@ -149,26 +150,37 @@ fn live(
     progress: &mut dyn FnMut(&str),
 ) -> Result<bool, JobError> {
     let listener = job.up.as_deref().map(control::listen).transpose()?;
+    let mut showing = Showing::default();
     let mut farm = Running::start(world, progress)?;
+    showing.step("world and nodes", began.elapsed());
     farm.settle(PATIENCE, progress)?;
+    showing.step("all in sync", began.elapsed());
     if let Some(listener) = listener {
-        progress(
-            "the lab is up; in another terminal: sixfold lab exec NODE -- COMMAND, or sixfold lab probe",
-        );
+        progress("the lab is up; in another terminal: sixfold lab exec NODE -- COMMAND, or sixfold lab probe");
         progress(&format!("places: {}", places(&farm).join(", ")));
         progress("Ctrl-C ends it");
-        serve(&mut farm, &listener, progress)?;
+        serve(&mut farm, &mut showing, (&listener, progress))?;
     }
-    let report = Outcome::make(&mut farm, job.probe, progress)?.after(began.elapsed());
-    print(&report.shown(job.json));
-    Ok(report.holds())
+    let report = match job.probe {
+        true => showing.probe(&mut farm, (began, progress))?,
+        false => showing.nodes_alone(&farm, began),
+    };
+    print(&shown(&report, job.json));
+    Ok(report.held)
+}
+
+fn shown(report: &Report, json: bool) -> String {
+    match json {
+        true => serde_json::to_string_pretty(report).expect("texts and numbers have a form in JSON") + "\n",
+        false => report.text(),
+    }
 }
 
 /// Plays the registry and answers callers, for ever.
 fn serve(
     farm: &mut Running,
-    listener: &UnixListener,
-    progress: &mut dyn FnMut(&str),
+    showing: &mut Showing,
+    (listener, progress): (&UnixListener, &mut dyn FnMut(&str)),
 ) -> Result<(), JobError> {
     loop {
         farm.turn()?;
@@ -176,24 +188,21 @@ fn serve(
             progress(&format!("{} ended: {}", ended.name, ended.how));
         }
         while let Some((mut conversation, ask)) = Conversation::next(listener) {
-            let answer = answer(farm, &ask, &mut conversation);
+            let answer = match ask {
+                Ask::Find(name) => find(farm, &name).map_or_else(|| Answer::Unknown(places(farm)), Answer::Door),
+                Ask::Probe { json } => probe(farm, showing, (json, &mut conversation)),
+            };
             conversation.say(&answer);
         }
         thread::sleep(ROUND);
     }
 }
 
-fn answer(farm: &mut Running, ask: &Ask, conversation: &mut Conversation) -> Answer {
-    match ask {
-        Ask::Find(name) => find(farm, name).map_or_else(|| Answer::Unknown(places(farm)), Answer::Door),
-        Ask::Probe { json } => {
-            let made =
-                Outcome::make(farm, true, &mut |text| conversation.say(&Answer::Progress(text.to_owned())));
-            match made {
-                Ok(report) => Answer::Report { text: report.shown(*json), holds: report.holds() },
-                Err(error) => Answer::Failed(chain(&error)),
-            }
-        }
+fn probe(farm: &mut Running, showing: &mut Showing, (json, to): (bool, &mut Conversation)) -> Answer {
+    let mut tell = |text: &str| to.say(&Answer::Progress(text.to_owned()));
+    match showing.probe(farm, (Instant::now(), &mut tell)) {
+        Ok(report) => Answer::Report { text: shown(&report, json), holds: report.held },
+        Err(error) => Answer::Failed(chain(&error)),
     }
 }
 

@@ -105,7 +105,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failed> {
         Verb::Run { dir, json, keep_logs, no_probe } => {
             outer(&Job { dir, json, probe: !no_probe, keep_logs, up: None })
         }
-        Verb::Up { dir } => outer(&Job { dir, json: false, probe: true, keep_logs: None, up: Some(control::folder()) }),
+        Verb::Up { dir } => {
+            outer(&Job { dir, json: false, probe: true, keep_logs: None, up: Some(control::folder()) })
+        }
         Verb::Exec { place, command } => {
             let status = Caller::call()?.run(&place, &command)?;
             Ok(ExitCode::from(control::exit_code(status)))
@@ -145,7 +147,7 @@ fn probe_running(json: bool) -> Result<ExitCode, Failed> {
 
 #[expect(clippy::print_stdout, reason = "the report is what was asked for")]
 fn print(text: &str) {
-    println!("{text}");
+    print!("{text}");
 }
 
 #[expect(clippy::print_stderr, reason = "a person waits, and wants to know for what")]

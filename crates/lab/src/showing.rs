@@ -1,0 +1,198 @@
+//! From a farm that runs to a report: probes at every party, the matrix that the model expects, how each node stands.
+//!
+//! Owns: starting probes and putting the parts together. Must not judge: `matrix` and the agents do.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sixfold_core::model::{Protocol, World};
+use sixfold_core::reach::{Party, Reach, Stop, Traffic};
+
+use crate::counters::Counters as Readers;
+use crate::farm::{Running, Standing};
+use crate::matrix::{self, Counters, MatrixReport, Settings};
+use crate::places::{self, Place};
+use crate::probe::{Client, ProbeError};
+use crate::process::ProcessError;
+use crate::report::{NodeReport, Report, StepTime};
+
+/// Ports that are probed besides those that somebody exposes: no example exposes them.
+const OTHER: [Traffic; 2] = [Traffic::Tcp(7), Traffic::Udp(7)];
+
+/// How long a probe may take to come up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why nothing can be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum ShowingError {
+    /// A party is nowhere.
+    #[error("{party} is nowhere")]
+    Nowhere {
+        /// Who.
+        party: Party,
+    },
+    /// A probe cannot be started.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A probe does not answer.
+    #[error("the probe of {party} does not answer")]
+    Probe {
+        /// Whose.
+        party: Party,
+        /// Why not.
+        #[source]
+        source: ProbeError,
+    },
+    /// No place for its socket.
+    #[error("cannot make {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Probes at every party, once they are up.
+#[derive(Debug, Default)]
+pub struct Showing {
+    probes: BTreeMap<Party, Client>,
+    steps: Vec<StepTime>,
+}
+
+impl Showing {
+    /// Notes how long a step of the run took.
+    pub fn step(&mut self, name: &str, took: Duration) {
+        self.steps.push(StepTime::new(name, took));
+    }
+
+    /// Sends the whole matrix and reports. Starts the probes if they are not up.
+    ///
+    /// # Errors
+    /// If a probe cannot be brought up.
+    pub fn probe(
+        &mut self,
+        farm: &mut Running,
+        (began, progress): (Instant, &mut dyn FnMut(&str)),
+    ) -> Result<Report, ShowingError> {
+        let start = Instant::now();
+        let (world, ledger) = (farm.registry().world().clone(), farm.registry().ledger().clone());
+        let reach = Reach::new(&world, &ledger);
+        let traffic = traffic(&world);
+        if self.probes.is_empty() {
+            progress("starting probes");
+            self.probes = start_probes(farm, &reach.parties(), &traffic)?;
+            self.step("probes up", start.elapsed());
+        }
+        let cells = reach.matrix(&traffic);
+        progress(&format!("probing {} expectations", cells.len()));
+        let start = Instant::now();
+        let settings = Settings::new(farm.outside().host, farm.outside().host_v4);
+        let counters = Reading(RefCell::new(Readers::new(farm.keepers())));
+        let matrix = matrix::run(&cells, &mut self.probes, &counters, &settings);
+        self.step("matrix", start.elapsed());
+        Ok(self.report(farm, matrix, began))
+    }
+
+    /// Reports how the nodes stand, and no packet.
+    pub fn nodes_alone(&mut self, farm: &Running, began: Instant) -> Report {
+        let report = self.report(farm, MatrixReport::default(), began);
+        let held = !report.nodes.is_empty() && report.nodes.iter().all(|node| node.in_sync);
+        Report { held, ..report }
+    }
+
+    fn report(&mut self, farm: &Running, matrix: MatrixReport, began: Instant) -> Report {
+        let world = farm.registry().world();
+        let standings = farm.standings();
+        let nodes = standings.iter().filter_map(|standing| node(world, standing)).collect();
+        let mut report = Report::new(nodes, matrix, (std::mem::take(&mut self.steps), began.elapsed()));
+        // An agent that has said nothing is no line of the report; it is a reason why not all held.
+        report.held &= standings.iter().all(Standing::is_done);
+        report
+    }
+}
+
+/// At the newest revision and in sync, or not in sync.
+fn node(world: &World, standing: &Standing) -> Option<NodeReport> {
+    let (farm, _) = world.node(&standing.node)?;
+    let report = NodeReport::new(farm.id(), standing.status.as_ref()?);
+    Some(NodeReport { in_sync: report.in_sync && standing.is_done(), ..report })
+}
+
+/// Every exposed port, and two that nobody exposes.
+fn traffic(world: &World) -> Vec<Traffic> {
+    let exposed = world.networks().values().flat_map(|network| network.exposures());
+    let exposed = exposed.map(|exposure| match exposure.protocol {
+        Protocol::Tcp => Traffic::Tcp(exposure.port),
+        Protocol::Udp => Traffic::Udp(exposure.port),
+    });
+    exposed.chain(OTHER).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Starts all, then waits for each.
+fn start_probes(
+    farm: &mut Running,
+    parties: &[Party],
+    traffic: &[Traffic],
+) -> Result<BTreeMap<Party, Client>, ShowingError> {
+    let keepers = farm.keepers();
+    let mut places = Vec::new();
+    for party in parties {
+        let nowhere = || ShowingError::Nowhere { party: party.clone() };
+        let (world, ledger) = (farm.registry().world(), farm.registry().ledger());
+        let place = places::of_party(world, ledger, party).ok_or_else(nowhere)?;
+        let door = place.door(&keepers).ok_or_else(nowhere)?;
+        let (socket, log) = (place.socket_inside(), log_of(&place));
+        make_folder(&place.socket())?;
+        let words = ["lab", "probe-serve", "--socket", &socket.display().to_string()];
+        farm.processes().start(&format!("the probe of {party}"), &door, (&words, &log))?;
+        places.push((party, place));
+    }
+    let mut probes = BTreeMap::new();
+    for (party, place) in places {
+        let client = connect(&place.socket()).and_then(|mut client| client.listen(traffic).map(|()| client));
+        let client = client.map_err(|source| ShowingError::Probe { party: party.clone(), source })?;
+        probes.insert(party.clone(), client);
+    }
+    Ok(probes)
+}
+
+fn make_folder(socket: &Path) -> Result<(), ShowingError> {
+    let Some(path) = socket.parent() else { return Ok(()) };
+    fs::create_dir_all(path).map_err(|source| ShowingError::Folder { path: path.to_owned(), source })
+}
+
+/// Beside the node's other logs, or the lab's own.
+fn log_of(place: &Place) -> PathBuf {
+    match &place.node {
+        Some(node) => crate::node::run_dir(node).join("log").join(format!("probe-{}", place.netns)),
+        None => Path::new("/run/lab/log").join(format!("probe-{}", place.netns)),
+    }
+}
+
+/// As soon as it is there.
+fn connect(socket: &Path) -> Result<Client, ProbeError> {
+    let began = Instant::now();
+    loop {
+        match Client::connect(socket) {
+            Err(_) if began.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(2)),
+            connected => return connected,
+        }
+    }
+}
+
+/// The matrix reads counters one at a time.
+struct Reading(RefCell<Readers>);
+
+impl Counters for Reading {
+    fn read(&self, stop: &Stop) -> Result<u64, Box<dyn Error + Send + Sync>> {
+        Ok(self.0.borrow_mut().of(stop)?)
+    }
+}
