@@ -27,12 +27,12 @@ pub struct Dry {
     pub failed_keys: Vec<(ResourceKey, KeyStoreError)>,
 }
 
-/// Plans from an observed state to what a snapshot asks for.
+/// Plans from an observed state to what a snapshot asks for. Without a folder of keys, all keys are placeholders.
 #[must_use]
-pub fn dry(snapshot: &Snapshot, observed: &NodeState, ground: Ground, key_dir: &Path) -> Dry {
+pub fn dry(snapshot: &Snapshot, observed: &NodeState, ground: Ground, key_dir: Option<&Path>) -> Dry {
     let mut new_keys = BTreeSet::new();
     let (devices, failed_keys) = Devices::of(snapshot, |resource| {
-        let found = keys::peek(key_dir, resource)?;
+        let found = key_dir.map_or(Ok(None), |dir| keys::peek(dir, resource))?;
         Ok(found.unwrap_or_else(|| {
             new_keys.insert(resource);
             placeholder(resource)

@@ -183,10 +183,10 @@ fn a_dry_run_says_what_a_pass_does_and_does_nothing() {
     let state = farm.kernel("ant").state();
     let snapshot = farm.registry.snapshot(&node("ant"));
     let keys = places(&farm.dir_of("ant")).keys();
-    let settled = dry(&snapshot, &state, ground(), &keys);
+    let settled = dry(&snapshot, &state, ground(), Some(&keys));
     assert!(settled.plan.is_empty() && settled.new_keys.is_empty() && settled.failed_keys.is_empty());
     let nowhere = farm.dir_of("nowhere");
-    let from_nothing = dry(&snapshot, &Shared::new().state(), ground(), &nowhere);
+    let from_nothing = dry(&snapshot, &Shared::new().state(), ground(), Some(&nowhere));
     assert_eq!(from_nothing.new_keys.len(), 3, "two exit points and a resource");
     assert!(!from_nothing.plan.is_empty() && !nowhere.exists());
 }

@@ -1,0 +1,157 @@
+//! `sixfold agent`: the process that makes a node's kernel what its snapshot asks for.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use sixfold_agent::feed::FileFeed;
+use sixfold_agent::pass::Ground;
+use sixfold_agent::remove::{RemoveError, remove};
+use sixfold_agent::run::{Agent, Places, RunError, Stop};
+use sixfold_core::desire;
+use sixfold_core::model::Status;
+use sixfold_kernel::Backend;
+use sixfold_kernel::linux::{self, Linux};
+
+use crate::failed::{Failed, Kind};
+use crate::{Done, output};
+
+/// Make this node what its snapshot asks for, and keep it so
+#[derive(Debug, clap::Args)]
+#[command(long_about = "Make this node what its snapshot asks for, and keep it so.\n\n\
+    The agent reads the snapshot file (replace it by rename; it is watched), compares what it asks for with what the \
+    kernel holds, does what differs, and writes RUN/status.json. Damage is repaired within a second. Ending it, by \
+    SIGTERM, SIGINT or SIGKILL, leaves tunnels and traffic as they are; starting it again changes nothing that is right.\n\n\
+    Without a kernel that has WireGuard, start `sixfold tunnel run` beside it.")]
+pub(crate) struct Args {
+    /// Snapshot file to work from; until it is there, the last good snapshot in STATE is used
+    #[arg(long, value_name = "FILE", required_unless_present = "remove")]
+    feed: Option<PathBuf>,
+
+    /// Do one round and exit: 0 if the node is in sync then, 3 if not
+    #[arg(long, conflicts_with = "remove")]
+    once: bool,
+
+    /// Remove everything of ours from this node and nothing else: kernel objects, keys, snapshots, status
+    #[arg(long, conflicts_with = "feed")]
+    remove: bool,
+
+    /// With --once: print the status as one JSON document
+    #[arg(long, requires = "once")]
+    json: bool,
+
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Where things are on a node.
+#[derive(Debug, clap::Args)]
+pub(crate) struct NodeArgs {
+    /// Folder that outlives a reboot: private keys, last good snapshots
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/sixfold")]
+    state: PathBuf,
+
+    /// Folder of what a reboot may clear: status and lock
+    #[arg(long, value_name = "DIR", default_value = "/run/sixfold")]
+    run: PathBuf,
+
+    /// Socket of the tunnel process [default: RUN/tunnel.sock]
+    #[arg(long, value_name = "PATH")]
+    tunnel: Option<PathBuf>,
+
+    /// Directory of the tunnel's configuration sockets
+    #[arg(long, value_name = "DIR", default_value = "/run/wireguard")]
+    uapi: PathBuf,
+
+    /// Who carries WireGuard; auto: the kernel if it can
+    #[arg(long, value_name = "WHO", default_value = "auto")]
+    wireguard: Wireguard,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Wireguard {
+    /// The kernel if it can, else the tunnel process
+    Auto,
+    /// The kernel
+    Kernel,
+    /// The tunnel process
+    Tunnel,
+}
+
+impl NodeArgs {
+    pub(crate) fn places(&self) -> Places {
+        Places { state: self.state.clone(), run: self.run.clone() }
+    }
+
+    pub(crate) fn kernel(&self) -> Result<Linux, Failed> {
+        let tunnel = self.tunnel.clone().unwrap_or_else(|| self.run.join("tunnel.sock"));
+        let config = linux::Config { tunnel, uapi_dir: self.uapi.clone(), ..linux::Config::default() };
+        Linux::new(config).map_err(Failed::environment)
+    }
+
+    /// What this machine offers: who carries WireGuard is asked once, bridges each time.
+    pub(crate) fn ground(&self) -> Result<impl Fn() -> Ground + 'static, Failed> {
+        let backend = match self.wireguard {
+            Wireguard::Auto => linux::probe_wireguard().map_err(Failed::environment)?,
+            Wireguard::Kernel => Backend::Kernel,
+            Wireguard::Tunnel => Backend::Tunnel,
+        };
+        let backend = match backend {
+            Backend::Kernel => desire::Backend::Kernel,
+            Backend::Tunnel => desire::Backend::Tunnel,
+        };
+        Ok(move || Ground { backend, bridge_netfilter: Path::new("/proc/sys/net/bridge").exists() })
+    }
+}
+
+pub(crate) fn run(args: Args) -> Result<Done, Failed> {
+    // Before anything starts a thread.
+    let stop = if args.once || args.remove { None } else { Some(Stop::take().map_err(agent_failed)?) };
+    let mut kernel = args.node.kernel()?;
+    let places = args.node.places();
+    let Some(feed) = &args.feed else {
+        let operations = remove(&mut kernel, &places).map_err(remove_failed)?;
+        output::print(&format!("removed: {operations} operations, nothing of ours is left\n"))?;
+        return Ok(Done::Yes);
+    };
+    let mut agent =
+        Agent::open(places, kernel, FileFeed::new(feed), args.node.ground()?).map_err(agent_failed)?;
+    match stop {
+        Some(stop) => agent.run(&stop).map_err(agent_failed)?,
+        None => once(&mut agent, feed, args.json)?,
+    }
+    Ok(Done::Yes)
+}
+
+fn once(agent: &mut Agent<Linux, FileFeed>, feed: &Path, json: bool) -> Result<(), Failed> {
+    let status = agent.round().ok_or_else(|| {
+        let what = format!("no snapshot: {} is not there, nor a last good one", feed.display());
+        Failed::environment(what).hint(Some("without --once the agent waits for it"))
+    })?;
+    let Status { revision, operations, .. } = status;
+    if json {
+        output::print_json(status)?;
+    }
+    if !status.in_sync {
+        let left = status.drift.len();
+        let what = format!("not in sync at revision {revision}: {left} operations are left to do");
+        return Err(status
+            .failures
+            .iter()
+            .fold(Failed::environment(what), |failed, why| failed.hint(Some(why))));
+    }
+    if json {
+        Ok(())
+    } else {
+        output::print(&format!("in sync at revision {revision}: {operations} operations\n"))
+    }
+}
+
+fn agent_failed(error: RunError) -> Failed {
+    let hint = error.hint();
+    Failed::environment(error).hint(hint)
+}
+
+fn remove_failed(error: RemoveError) -> Failed {
+    let hint = error.hint();
+    Failed::new(Kind::Environment, error).hint(hint)
+}

@@ -1,0 +1,108 @@
+//! How failures reach a person: the error, its causes once, what helps, and an exit code.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// Whose fault it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// What was given is wrong. Exit code 1.
+    Refused,
+    /// The arguments do not go together. Exit code 2.
+    Usage,
+    /// The system does not allow it, or something it needs is missing. Exit code 3.
+    Environment,
+}
+
+/// A failure with what helps.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    kind: Kind,
+    error: Box<dyn Error>,
+    hints: Vec<String>,
+}
+
+impl Failed {
+    pub(crate) fn new(kind: Kind, error: impl Into<Box<dyn Error>>) -> Self {
+        Self { kind, error: error.into(), hints: Vec::new() }
+    }
+
+    pub(crate) fn refused(error: impl Into<Box<dyn Error>>) -> Self {
+        Self::new(Kind::Refused, error)
+    }
+
+    pub(crate) fn environment(error: impl Into<Box<dyn Error>>) -> Self {
+        Self::new(Kind::Environment, error)
+    }
+
+    /// With what helps, if that is known.
+    pub(crate) fn hint(mut self, hint: Option<impl Into<String>>) -> Self {
+        self.hints.extend(hint.map(Into::into));
+        self
+    }
+
+    /// Prints it and gives the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        // Where nobody reads, nobody is told.
+        let _ = std::io::stderr().write_all(self.text().as_bytes());
+        ExitCode::from(match self.kind {
+            Kind::Refused => 1,
+            Kind::Usage => 2,
+            Kind::Environment => 3,
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("error: {}\n", self.error);
+        let mut before = self.error.to_string();
+        let mut cause = self.error.source();
+        while let Some(next) = cause {
+            let words = next.to_string();
+            if words != before {
+                text.push_str(&caused_by(&words));
+            }
+            (before, cause) = (words, next.source());
+        }
+        for hint in &self.hints {
+            writeln!(text, "hint: {hint}").expect("a String takes all text");
+        }
+        text
+    }
+}
+
+/// A cause of several lines (all problems of some files) stands below, indented.
+fn caused_by(words: &str) -> String {
+    if words.contains('\n') {
+        let lines: String = words.lines().map(|line| format!("  {line}\n")).collect();
+        return format!("caused by:\n{lines}");
+    }
+    format!("caused by: {words}\n")
+}
+
+impl From<sixfold_lab::files::LoadError> for Failed {
+    fn from(error: sixfold_lab::files::LoadError) -> Self {
+        let kind = if error.is_refusal() { Kind::Refused } else { Kind::Environment };
+        let hint = error.hint();
+        Self::new(kind, error).hint(hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Step(&'static str, #[source] Option<Box<Step>>);
+
+    #[test]
+    fn a_chain_is_said_once_and_then_what_helps() {
+        let inner = Step("a.toml:1: wrong\n  hint: mend it", None);
+        let chain = Step("cannot", Some(Box::new(Step("cannot", Some(Box::new(inner))))));
+        let failed = Failed::refused(chain).hint(Some("try")).hint(None::<String>);
+        let wanted = "error: cannot\ncaused by:\n  a.toml:1: wrong\n    hint: mend it\nhint: try\n";
+        assert_eq!(failed.text(), wanted);
+    }
+}

@@ -1,0 +1,190 @@
+//! `sixfold show`: the nodes, networks and resources that a folder of files describes.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use sixfold_core::addr::Resource;
+use sixfold_core::model::{Family, Ledger, Node, Reach, Seat, World};
+use sixfold_lab::files;
+
+use crate::failed::Failed;
+use crate::{Done, ledger, output, table};
+
+/// Show the nodes, networks and resources that a folder of files describes
+#[derive(Debug, clap::Args)]
+#[command(long_about = "Show the nodes, networks and resources that a folder of files describes.\n\n\
+    Reads every *.toml of the folder (farm files and network files), says all that is wrong with them, or shows what \
+    they come to. Prefixes are granted from a ledger that is thrown away: the registry of a farm grants its own.")]
+pub(crate) struct Args {
+    /// Folder with farm files and network files, as examples/first-farm
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Done, Failed> {
+    let world = files::load(&args.dir)?;
+    let ledger = ledger::grant_all(&world)?;
+    let tables = [
+        Listing { key: "nodes", title: "Nodes", head: &NODE_HEAD, rows: nodes(&world) },
+        Listing { key: "slots", title: "Exit slots", head: &SLOT_HEAD, rows: slots(&world) },
+        Listing { key: "networks", title: "Networks", head: &NETWORK_HEAD, rows: networks(&world) },
+        Listing {
+            key: "resources",
+            title: "Resources",
+            head: &RESOURCE_HEAD,
+            rows: resources(&world, &ledger),
+        },
+        Listing {
+            key: "workloads",
+            title: "Workloads",
+            head: &WORKLOAD_HEAD,
+            rows: workloads(&world, &ledger),
+        },
+    ];
+    if args.json {
+        let members = tables.iter().map(|table| (table.key.to_owned(), table.document()));
+        let mut document: serde_json::Map<String, Value> = members.collect();
+        document.insert("note".to_owned(), json!(ledger::NOTE));
+        output::print_json(&document)?;
+    } else {
+        let texts: Vec<String> = tables.iter().map(Listing::text).collect();
+        output::print(&format!("{}\nNote: {}.\n", texts.join("\n"), ledger::NOTE))?;
+    }
+    Ok(Done::Yes)
+}
+
+/// One table: a key for JSON, a title, and cells under a head.
+struct Listing {
+    key: &'static str,
+    title: &'static str,
+    head: &'static [&'static str],
+    rows: Vec<Vec<String>>,
+}
+
+impl Listing {
+    fn text(&self) -> String {
+        if self.rows.is_empty() {
+            return format!("{}\n  none\n", self.title);
+        }
+        format!("{}\n{}", self.title, table::render(self.head, self.rows.iter().cloned()))
+    }
+
+    fn document(&self) -> Value {
+        let keys = || self.head.iter().map(|key| key.replace(' ', "_"));
+        let cell = |text: &String| if text == "-" { Value::Null } else { json!(text) };
+        self.rows
+            .iter()
+            .map(|row| keys().zip(row.iter().map(cell)).collect::<serde_json::Map<_, _>>())
+            .collect()
+    }
+}
+
+const NODE_HEAD: [&str; 6] = ["farm", "node", "reach", "address", "address v4", "nic"];
+
+fn nodes(world: &World) -> Vec<Vec<String>> {
+    let row = |farm: String, node: &Node| {
+        let (reach, address, address_v4) = match node.reach() {
+            Reach::Public { address, address_v4 } => ("public".to_owned(), text(*address), text(*address_v4)),
+            Reach::Hidden { families } => {
+                let families: Vec<_> = families.iter().map(Family::to_string).collect();
+                (format!("hidden, speaks {}", families.join(" and ")), text(None::<u8>), text(None::<u8>))
+            }
+        };
+        vec![farm, node.id().to_string(), reach, address, address_v4, node.nic().to_string()]
+    };
+    world.nodes().map(|(farm, node)| row(farm.id().to_string(), node)).collect()
+}
+
+const SLOT_HEAD: [&str; 5] = ["farm", "slot", "slice", "holders", "public v4"];
+
+fn slots(world: &World) -> Vec<Vec<String>> {
+    let of_farms =
+        world.farms().values().flat_map(|farm| farm.slots().values().map(move |slot| (farm, slot)));
+    let row = of_farms.map(|(farm, slot)| {
+        let holders: Vec<_> = slot.holders().iter().map(ToString::to_string).collect();
+        let key = slot.key();
+        vec![
+            farm.id().to_string(),
+            key.to_string(),
+            key.slice().to_string(),
+            holders.join(", "),
+            text(slot.public_v4()),
+        ]
+    });
+    row.collect()
+}
+
+const NETWORK_HEAD: [&str; 5] = ["network", "exit", "nodes", "workloads", "exposed"];
+
+fn networks(world: &World) -> Vec<Vec<String>> {
+    let row = world.networks().values().map(|network| {
+        let nodes: Vec<_> = network.nodes().iter().map(ToString::to_string).collect();
+        let exposed: Vec<_> = network
+            .exposures()
+            .iter()
+            .map(|exposure| format!("{} {}/{}", exposure.workload, exposure.protocol, exposure.port))
+            .collect();
+        let exit = format!("{} {}", network.exit().farm, network.exit().key());
+        let exposed = if exposed.is_empty() { "-".to_owned() } else { exposed.join(", ") };
+        vec![network.id().to_string(), exit, nodes.join(", "), network.workloads().len().to_string(), exposed]
+    });
+    row.collect()
+}
+
+const RESOURCE_HEAD: [&str; 6] = ["network", "node", "role", "prefix", "prefix v4", "netns"];
+
+fn resources(world: &World, ledger: &Ledger) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    for network in world.networks().values() {
+        let exit = network.exit();
+        let slot = world.farm(&exit.farm).and_then(|farm| farm.slot(exit.key()));
+        let (Some(allocation), Some(slot)) = (ledger.allocation(exit.prefix), slot) else { continue };
+        for (key, grant) in ledger.grants_of(network.id()) {
+            let derived = Resource::derive(&allocation, key.index);
+            let (node, role) = match &grant.seat {
+                Seat::Exit => (slot.holder(), "exit point"),
+                Seat::Node(node) => (node, "resource"),
+            };
+            let (prefix, prefix_v4) = (derived.prefix.to_string(), derived.prefix_v4.to_string());
+            let id = network.id().to_string();
+            rows.push(vec![
+                id,
+                node.to_string(),
+                role.to_owned(),
+                prefix,
+                prefix_v4,
+                derived.netns.to_string(),
+            ]);
+        }
+    }
+    rows
+}
+
+const WORKLOAD_HEAD: [&str; 6] = ["network", "workload", "node", "address", "address v4", "netns"];
+
+fn workloads(world: &World, ledger: &Ledger) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    for network in world.networks().values() {
+        let Some(allocation) = ledger.allocation(network.exit().prefix) else { continue };
+        for workload in network.workloads() {
+            let seat = Seat::Node(workload.node.clone());
+            let Some((key, _)) = ledger.grants_of(network.id()).find(|(_, grant)| grant.seat == seat) else {
+                continue;
+            };
+            let derived = sixfold_core::addr::Workload::derive(&allocation, key.index, workload.number);
+            let (id, name, node) =
+                (network.id().to_string(), workload.name.to_string(), workload.node.to_string());
+            let (address, address_v4) = (derived.address.to_string(), derived.address_v4.to_string());
+            rows.push(vec![id, name, node, address, address_v4, derived.netns.to_string()]);
+        }
+    }
+    rows
+}
+
+fn text(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
