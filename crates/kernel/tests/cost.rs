@@ -1,4 +1,5 @@
 //! What observing costs: in proportion to what is there, and the same for each namespace however many there are.
+#![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
 mod ground;
 
@@ -38,13 +39,20 @@ fn farm(resources: u16) -> NodeState {
         at.links.insert(link("lo"), loopback());
         at.links.insert(link(&name), veth(GATEWAY, &other));
         let tun = LinkKind::Tun { socket: Some(Netns::Host) };
-        at.links.insert(link(&format!("wg-{index:04x}-1")), Link { kind: tun, up: true, mtu: Some(1340), mac: None });
+        at.links.insert(
+            link(&format!("wg-{index:04x}-1")),
+            Link { kind: tun, up: true, mtu: Some(1340), mac: None },
+        );
         for n in 1..8 {
-            at.addresses.insert(AddressKey { link: link(&name), address: format!("fe80::{n}/64").parse().unwrap() }, ());
+            at.addresses.insert(
+                AddressKey { link: link(&name), address: format!("fe80::{n}/64").parse().unwrap() },
+                (),
+            );
         }
         for n in 0..16 {
             let key = |text: String, metric| RouteKey { destination: text.parse().unwrap(), metric };
-            at.routes.insert(key(format!("2001:db8:{n:x}::/48"), METRIC_UNDERNEATH), RouteTarget::Unreachable);
+            at.routes
+                .insert(key(format!("2001:db8:{n:x}::/48"), METRIC_UNDERNEATH), RouteTarget::Unreachable);
             at.routes.insert(key(format!("10.{n}.0.0/16"), METRIC), RouteTarget::Link(link(&name)));
         }
     }

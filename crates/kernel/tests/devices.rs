@@ -1,4 +1,5 @@
 //! Devices of the real tunnel process: given keys and peers, changed, lost and found again.
+#![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
 mod ground;
 
@@ -130,6 +131,11 @@ fn devices_and_peers_converge_and_wg_shows_them() {
             .insert(place("1234").1, Device { public_key: TestKeys::public(4), listen_port: 51999 });
         let todo = node.converge(&desired);
         assert_eq!(todo.len(), 1, "{todo}");
+
+        // Held by the tunnel process though it is down.
+        run("ip -n net-1234-1 link set wg-1234-1 down");
+        let todo = node.converge(&desired);
+        assert!(matches!(&todo.steps[..], [step] if matches!(step.op, Op::SetUp { .. })), "{todo}");
 
         let mut nothing = NodeState::default();
         nothing.at(Netns::Host);

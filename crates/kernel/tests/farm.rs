@@ -1,4 +1,5 @@
 //! A small farm in namespaces: built, observed, compared with `ip -j`, damaged, repaired and removed.
+#![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
 mod ground;
 

@@ -1,5 +1,6 @@
 //! Every operation done twice: the second time is no error and changes nothing, and taking away what is not there
 //! is done already. (The firewall's operations have tests of their own.)
+#![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
 mod ground;
 

@@ -1,4 +1,5 @@
 //! Changes by other hands are heard, each from its own namespace, within a second; others' affairs are not.
+#![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
 mod ground;
 

@@ -1,5 +1,6 @@
 //! The kernel's own WireGuard. Where this kernel has none, the test runs itself on Debian's stock kernel in a virtual
 //! machine: one boot for the whole file.
+#![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
 mod ground;
 

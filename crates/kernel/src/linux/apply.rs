@@ -83,7 +83,11 @@ impl Run<'_> {
     }
 
     pub(super) fn fail(&mut self, step: &Step, error: ApplyError) {
-        tracing::debug!(step = %step, error = %error, "step failed");
+        tracing::debug!(%step, %error, "step failed");
+        if matches!(error, ApplyError::Socket(_)) {
+            // A conversation that broke off may leave answers behind.
+            self.linux.handles.close(&step.netns);
+        }
         self.failures.push(Failure { step: step.clone(), error });
     }
 

@@ -1,6 +1,6 @@
 //! Making links of each kind, and the port of a device's socket.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::errno::Errno;
 use sixfold_core::name::IfName;
@@ -79,17 +79,13 @@ impl Run<'_> {
         link: &Link,
         socket: &Netns,
     ) -> Result<(), ApplyError> {
-        let alias = self.alias(socket)?;
-        match self.open_tun(netns, name) {
-            Ok(tun) => {
-                let refused = |errno| ApplyError::Tun { link: *name, errno };
-                sys::persist(std::os::fd::AsFd::as_fd(&tun)).map_err(refused)?;
-                self.ask_all(netns, vec![make::adopt(name, link, &alias)])
-            }
-            // Held by the tunnel process already, or of another kind.
-            Err(ApplyError::Tun { errno: Errno::EBUSY | Errno::EINVAL, .. }) => self.adopt(netns, name, link),
-            Err(error) => Err(error),
+        if self.linux.handles.get(netns)?.link(name)?.is_some() {
+            return self.adopt(netns, name, link);
         }
+        let alias = self.alias(socket)?;
+        let tun = self.open_tun(netns, name)?;
+        sys::persist(tun.as_fd()).map_err(|errno| ApplyError::Tun { link: *name, errno })?;
+        self.ask_all(netns, vec![make::adopt(name, link, &alias)])
     }
 
     /// Opens the TUN of that name in a namespace.

@@ -68,7 +68,12 @@ impl Linux {
 
 impl Kernel for Linux {
     fn observe(&mut self, scope: &Scope) -> Result<NodeState, ObserveError> {
-        self.observe_scope(scope)
+        let observed = self.observe_scope(scope);
+        if observed.is_err() {
+            // A conversation that broke off may leave answers behind.
+            self.handles.close_all_but(|_| false);
+        }
+        observed
     }
 
     fn apply(&mut self, plan: &Plan, keys: &dyn Keys) -> Report {

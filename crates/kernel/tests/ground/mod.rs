@@ -1,5 +1,6 @@
 //! Ground to stand on: a thread with a network namespace and mounts of its own, in which nothing touches the host, and
 //! `ip -j` as an oracle.
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::process::Command;
 use std::thread;
