@@ -87,6 +87,22 @@ impl NodeReport {
             failures: status.failures.clone(),
         }
     }
+
+    /// Of a node whose agent has said nothing.
+    #[must_use]
+    pub fn silent(farm: &FarmId, node: &NodeId) -> Self {
+        Self {
+            node: node.clone(),
+            farm: farm.clone(),
+            in_sync: false,
+            revision: Revision::default(),
+            operations: 0,
+            passes: 0,
+            wireguard: String::new(),
+            drift: Vec::new(),
+            failures: vec!["its agent has said nothing".to_owned()],
+        }
+    }
 }
 
 impl StepTime {
