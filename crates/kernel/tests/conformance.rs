@@ -181,6 +181,7 @@ fn universe() -> Vec<Step> {
     for on in ["pub-1234-1", "veth-1234-1"] {
         all.extend(on_a_link(on));
     }
+    all.extend(tun());
     all.extend(paths());
     all.extend(table());
     all
@@ -206,6 +207,31 @@ fn cable(near: (&str, u8), far: (&str, u8)) -> Vec<Step> {
         all.push(step(Stage::Link, at, Op::SetMac { name, mac: "02:00:00:00:00:99".parse().unwrap() }));
     }
     all
+}
+
+/// A TUN of the resource. Its socket lives where nothing is deleted but with it: the number by which a namespace is told
+/// from another of its name is given anew once nobody holds the old one, and here no tunnel process does.
+fn tun() -> Vec<Step> {
+    let name = link("wg-1234-1");
+    let made =
+        |socket| Link { kind: LinkKind::Tun { socket: Some(socket) }, up: true, mtu: Some(MTU), mac: None };
+    let text = "2001:db8:1::7/128";
+    let route = key("2001:db8:7::/48", METRIC);
+    let ops = vec![
+        (Stage::Link, Op::AddLink { name, link: made(netns(RESOURCE)), peer: None }),
+        (Stage::Link, Op::AddLink { name, link: made(netns(RESOURCE)), peer: None }),
+        (Stage::Link, Op::AddLink { name, link: made(Netns::Host), peer: None }),
+        (Stage::Dismantle, Op::DelLink { name }),
+        (Stage::Up, Op::SetUp { name, up: true }),
+        (Stage::Up, Op::SetUp { name, up: true }),
+        (Stage::Dismantle, Op::SetUp { name, up: false }),
+        (Stage::Link, Op::SetMtu { name, mtu: 1300 }),
+        (Stage::Address, Op::AddAddress(address("wg-1234-1", text))),
+        (Stage::Dismantle, Op::DelAddress(address("wg-1234-1", text))),
+        (Stage::Route, Op::SetRoute { key: route.clone(), target: RouteTarget::Link(name) }),
+        (Stage::Withdraw, Op::DelRoute { key: route }),
+    ];
+    ops.into_iter().map(|(stage, op)| step(stage, RESOURCE, op)).collect()
 }
 
 fn on_a_link(on: &str) -> Vec<Step> {
@@ -288,6 +314,7 @@ fn prelude() -> Vec<Step> {
             all.push(step);
         }
     }
+    all.push(tun()[0].clone());
     all.push(step(Stage::Firewall, RESOURCE, Op::AddTable));
     all.push(step(
         Stage::Firewall,

@@ -150,6 +150,9 @@ fn add_link(
     link: &Link,
     peer: Option<&Link>,
 ) -> Result<(), Refusal> {
+    if socket_of(&link.kind).is_some_and(|socket| !state.namespaces.contains_key(socket)) {
+        return Err(Refusal::NotThere);
+    }
     let namespace = state.namespaces.get_mut(netns).ok_or(Refusal::NotThere)?;
     if namespace.links.contains_key(name) {
         return adopt(namespace, name, link);
@@ -168,6 +171,14 @@ fn add_link(
     }
     state.at(netns.clone()).links.insert(name.clone(), Link { up: false, ..link.clone() });
     Ok(())
+}
+
+/// The namespace in which a device's socket is to live.
+fn socket_of(kind: &LinkKind) -> Option<&Netns> {
+    match kind {
+        LinkKind::Tun { socket } | LinkKind::Wireguard { socket } => socket.as_ref(),
+        _ => None,
+    }
 }
 
 /// A link that is there already is taken, if it is of that kind, and gets its MTU and hardware address.

@@ -21,7 +21,8 @@ pub fn fall(state: &mut NodeState, end: &LinkEnd) {
     }
 }
 
-/// Removes a namespace and all in it; veth ends elsewhere whose peers were in it go too.
+/// Removes a namespace and all in it; veth ends elsewhere whose peers were in it go too, and sockets that lived in it
+/// are of a namespace that is gone.
 pub(crate) fn fall_netns(state: &mut NodeState, netns: &Netns) {
     let Some(namespace) = state.namespaces.get(netns) else { return };
     let links: Vec<IfName> = namespace.links.keys().cloned().collect();
@@ -29,6 +30,11 @@ pub(crate) fn fall_netns(state: &mut NodeState, netns: &Netns) {
         fall(state, &LinkEnd { netns: netns.clone(), link });
     }
     state.namespaces.remove(netns);
+    for link in state.namespaces.values_mut().flat_map(|namespace| namespace.links.values_mut()) {
+        if let LinkKind::Tun { socket } | LinkKind::Wireguard { socket } = &mut link.kind {
+            socket.take_if(|socket| socket == netns);
+        }
+    }
 }
 
 /// Removes what a link carries when it goes down or away: its routes, its nexthops and the routes over those.
