@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::addr::{Gateway, Resource, Workload as Derived};
+use crate::addr::{Gateway, PrefixIndex, Resource, Workload as Derived};
 use crate::id::{Label, NetworkId, NodeId};
 use crate::model::{Family, Farm, Ledger, Network, Protocol, ResourceKey, Seat, Slot, SlotKey, Workload, World};
 use crate::name::{NetnsName, rule};
@@ -142,14 +142,23 @@ pub struct Reach<'a> {
 struct Site<'a> {
     party: Party,
     kind: Kind<'a>,
+    /// Where its packets leave the farm and others' come in; the Internet has none.
+    border: Option<Border<'a>>,
     address: Option<IpAddr>,
     address_v4: Option<IpAddr>,
 }
 
 enum Kind<'a> {
-    Workload { network: &'a Network, workload: &'a Workload, netns: NetnsName },
-    Gateway { slot: &'a Slot, netns: NetnsName },
+    Workload { network: &'a Network, workload: &'a Workload, index: PrefixIndex, netns: NetnsName },
+    Gateway,
     Internet,
+}
+
+/// The gateway of an exit slot.
+struct Border<'a> {
+    farm: &'a Farm,
+    slot: &'a Slot,
+    netns: NetnsName,
 }
 
 impl<'a> Reach<'a> {
@@ -183,79 +192,31 @@ impl<'a> Reach<'a> {
         cells
     }
 
+    /// `None` where the question makes no sense: a gateway to a gateway, an address that is not there or not the target's.
     fn cell(&self, from: &Site<'a>, to: &Site<'a>, family: Family, traffic: Traffic) -> Option<Cell> {
-        let address = match family {
-            Family::Ipv6 => to.address,
-            Family::Ipv4 => to.address_v4,
-        };
-        if address.is_none() && to.party != Party::Internet {
+        let address = to.address(family);
+        let gateways = matches!((&from.kind, &to.kind), (Kind::Gateway, Kind::Gateway));
+        let nobody = address.is_none() && to.party != Party::Internet;
+        if gateways || nobody || (family == Family::Ipv4 && self.is_ambiguous(from, to)) {
             return None;
         }
-        let verdict = self.verdict(from, to, family, traffic)?;
+        let stop = if from.is_of_one_network_with(to) {
+            None
+        } else {
+            leaving(from, to, family, traffic).or_else(|| entering(from, to, family, traffic))
+        };
+        let verdict = stop.map_or(Verdict::Passes, Verdict::Stopped);
         let (from, to) = (from.party.clone(), to.party.clone());
         Some(Cell { from, to, address, family, traffic, verdict })
     }
 
-    /// `None` where the question makes no sense.
-    fn verdict(&self, from: &Site<'a>, to: &Site<'a>, family: Family, traffic: Traffic) -> Option<Verdict> {
-        match (&from.kind, &to.kind) {
-            (Kind::Workload { network: one, .. }, Kind::Workload { network: other, .. }) if one.id() == other.id() => {
-                Some(Verdict::Passes)
-            }
-            (Kind::Workload { .. }, Kind::Workload { .. }) if family == Family::Ipv4 => {
-                let site = from.resource()?;
-                Some(stopped(&site.0, site.1, By::Unreachable))
-            }
-            (_, Kind::Workload { network, workload, netns }) => {
-                if let Kind::Gateway { slot, netns } = &from.kind
-                    && traffic != Traffic::Echo
-                {
-                    return Some(stopped(slot.holder(), *netns, by("output", rule::CLOSED)));
-                }
-                if family == Family::Ipv4 && matches!(from.kind, Kind::Internet) {
-                    let (holder, gateway) = self.gateway_of(network)?;
-                    return Some(stopped(&holder, gateway, by("forward", rule::UNASKED_V4)));
-                }
-                let open = family == Family::Ipv6 && exposed(network, workload, traffic);
-                Some(if open {
-                    Verdict::Passes
-                } else {
-                    stopped(&workload.node, *netns, by("forward", rule::NOT_EXPOSED))
-                })
-            }
-            (Kind::Gateway { .. }, Kind::Gateway { .. }) => None,
-            (_, Kind::Gateway { slot, netns }) => Some(match traffic {
-                Traffic::Echo => Verdict::Passes,
-                _ => stopped(slot.holder(), *netns, by("input", rule::CLOSED)),
-            }),
-            (Kind::Gateway { slot, netns }, Kind::Internet) => Some(match traffic {
-                Traffic::Echo => Verdict::Passes,
-                _ => stopped(slot.holder(), *netns, by("output", rule::CLOSED)),
-            }),
-            (Kind::Workload { network, .. }, Kind::Internet) => self.outward(network, family),
-            (Kind::Internet, Kind::Internet) => None,
-        }
-    }
-
-    /// IPv6 is routed; IPv4 leaves with the slot's address, where the farmer gave it one.
-    fn outward(&self, network: &Network, family: Family) -> Option<Verdict> {
-        let slot = self.slot_of(network)?.1;
-        if family == Family::Ipv6 || slot.public_v4().is_some() {
-            return Some(Verdict::Passes);
-        }
-        let (holder, netns) = self.gateway_of(network)?;
-        Some(stopped(&holder, netns, By::Unreachable))
-    }
-
-    fn slot_of(&self, network: &Network) -> Option<(&'a Farm, &'a Slot)> {
-        let farm = self.world.farm(&network.exit().farm)?;
-        Some((farm, farm.slot(network.exit().key())?))
-    }
-
-    fn gateway_of(&self, network: &Network) -> Option<(NodeId, NetnsName)> {
-        let (_, slot) = self.slot_of(network)?;
-        let allocation = self.ledger.allocation(network.exit().prefix)?;
-        Some((slot.holder().clone(), Gateway::derive(&allocation, network.exit().slot).netns))
+    /// Two allocations may grant the same index, and with it the same IPv4: to the sender it means its own network.
+    fn is_ambiguous(&self, from: &Site<'a>, to: &Site<'a>) -> bool {
+        let (Kind::Workload { network, .. }, Kind::Workload { index, .. }) = (&from.kind, &to.kind) else {
+            return false;
+        };
+        !from.is_of_one_network_with(to)
+            && self.ledger.grants_of(network.id()).any(|(key, _)| key.index == *index)
     }
 
     fn sites(&self) -> Vec<Site<'a>> {
@@ -263,9 +224,10 @@ impl<'a> Reach<'a> {
         for network in self.world.networks().values() {
             sites.extend(network.workloads().iter().filter_map(|workload| self.workload(network, workload)));
         }
-        let slots = self.world.farms().values().flat_map(|farm| farm.slots().values());
-        sites.extend(slots.filter_map(|slot| self.gateway(slot)));
-        sites.push(Site { party: Party::Internet, kind: Kind::Internet, address: None, address_v4: None });
+        let slots = self.world.farms().values().flat_map(|farm| farm.slots().values().map(move |slot| (farm, slot)));
+        sites.extend(slots.filter_map(|(farm, slot)| self.gateway(farm, slot)));
+        let (address, address_v4) = (None, None);
+        sites.push(Site { party: Party::Internet, kind: Kind::Internet, border: None, address, address_v4 });
         sites
     }
 
@@ -276,23 +238,27 @@ impl<'a> Reach<'a> {
         let allocation = self.ledger.allocation(network.exit().prefix)?;
         let derived = Derived::derive(&allocation, index, workload.number);
         let netns = Resource::derive(&allocation, index).netns;
+        let farm = self.world.farm(&network.exit().farm)?;
+        let gateway = Gateway::derive(&allocation, network.exit().slot).netns;
         Some(Site {
             party: Party::Workload { network: network.id().clone(), name: workload.name.clone() },
-            kind: Kind::Workload { network, workload, netns },
+            kind: Kind::Workload { network, workload, index, netns },
+            border: Some(Border { farm, slot: farm.slot(network.exit().key())?, netns: gateway }),
             address: Some(derived.address.into()),
             address_v4: Some(derived.address_v4.into()),
         })
     }
 
     /// A slot's gateway, if a network leaves by it: an unused one answers to nobody's expectation.
-    fn gateway(&self, slot: &'a Slot) -> Option<Site<'a>> {
+    fn gateway(&self, farm: &'a Farm, slot: &'a Slot) -> Option<Site<'a>> {
         let key = slot.key();
         self.world.networks().values().find(|network| network.exit().key() == key)?;
         let allocation = self.ledger.allocation(key.prefix)?;
         let derived = Gateway::derive(&allocation, key.slot);
         Some(Site {
             party: Party::Gateway(key),
-            kind: Kind::Gateway { slot, netns: derived.netns },
+            kind: Kind::Gateway,
+            border: Some(Border { farm, slot, netns: derived.netns }),
             address: Some(derived.public_address.addr().into()),
             address_v4: slot.public_v4().map(|address| address.addr().into()),
         })
@@ -300,12 +266,90 @@ impl<'a> Reach<'a> {
 }
 
 impl Site<'_> {
-    fn resource(&self) -> Option<(NodeId, NetnsName)> {
-        match &self.kind {
-            Kind::Workload { workload, netns, .. } => Some((workload.node.clone(), *netns)),
-            _ => None,
+    fn address(&self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::Ipv6 => self.address,
+            Family::Ipv4 => self.address_v4,
         }
     }
+
+    fn is_of_one_network_with(&self, other: &Self) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::Workload { network: one, .. }, Kind::Workload { network: other, .. }) => one.id() == other.id(),
+            _ => false,
+        }
+    }
+
+    /// Whether both are behind, or are, one gateway.
+    fn shares_gateway_with(&self, other: &Self) -> bool {
+        let key = |site: &Self| site.border.as_ref().map(|border| border.slot.key());
+        key(self).is_some() && key(self) == key(other)
+    }
+}
+
+impl Border<'_> {
+    fn stops(&self, by: By) -> Stop {
+        Stop { node: self.slot.holder().clone(), netns: self.netns, by }
+    }
+
+    /// Whether an address never crosses this gateway's link to the segment.
+    fn bars(&self, address: IpAddr) -> bool {
+        self.farm.management().iter().any(|prefix| prefix.contains(&address)) || is_private(address)
+    }
+}
+
+/// RFC 1918, 6598, 3927, 4193 and 4291.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V6(address) => address.is_unique_local() || address.is_unicast_link_local(),
+        IpAddr::V4(address) => {
+            let [first, second, ..] = address.octets();
+            address.is_private() || address.is_link_local() || (first == 100 && second & 0xc0 == 0x40)
+        }
+    }
+}
+
+/// What stops a packet on the sender's side.
+fn leaving(from: &Site<'_>, to: &Site<'_>, family: Family, traffic: Traffic) -> Option<Stop> {
+    let (v4, border) = (family == Family::Ipv4, from.border.as_ref()?);
+    match (&from.kind, &to.kind) {
+        (Kind::Workload { workload, netns, .. }, Kind::Workload { .. }) if v4 => {
+            return Some(Stop { node: workload.node.clone(), netns: *netns, by: By::Unreachable });
+        }
+        (Kind::Gateway, Kind::Workload { .. }) if v4 && !from.shares_gateway_with(to) => {
+            return Some(border.stops(By::Unreachable));
+        }
+        (_, Kind::Workload { .. }) => {}
+        // IPv4 leaves with the slot's address, where the farmer gave it one.
+        _ if v4 && border.slot.public_v4().is_none() => return Some(border.stops(By::Unreachable)),
+        _ => {}
+    }
+    if matches!(from.kind, Kind::Gateway) {
+        return (traffic != Traffic::Echo).then(|| border.stops(by("output", rule::CLOSED)));
+    }
+    let comment = if v4 { rule::BOGON_OUT_V4 } else { rule::BOGON_OUT };
+    let crosses = !from.shares_gateway_with(to) && to.address(family).is_some_and(|address| border.bars(address));
+    crosses.then(|| border.stops(by("forward", comment)))
+}
+
+/// What stops a packet on the receiver's side.
+fn entering(from: &Site<'_>, to: &Site<'_>, family: Family, traffic: Traffic) -> Option<Stop> {
+    let (v4, border) = (family == Family::Ipv4, to.border.as_ref()?);
+    let Kind::Workload { network, workload, netns, .. } = &to.kind else {
+        return (traffic != Traffic::Echo).then(|| border.stops(by("input", rule::CLOSED)));
+    };
+    if v4 && matches!(from.kind, Kind::Internet) {
+        // Without a way out for IPv4 there is none back to the sender either.
+        let way_back = border.slot.public_v4().is_some();
+        let (chain, comment) = if way_back { ("forward", rule::UNASKED_V4) } else { ("source", rule::SPOOFED) };
+        return Some(border.stops(by(chain, comment)));
+    }
+    if !from.shares_gateway_with(to) && from.address(family).is_some_and(|address| border.bars(address)) {
+        return Some(border.stops(by("forward", rule::BOGON_IN)));
+    }
+    let open = !v4 && exposed(network, workload, traffic);
+    let closed = || Stop { node: workload.node.clone(), netns: *netns, by: by("forward", rule::NOT_EXPOSED) };
+    (!open).then(closed)
 }
 
 fn exposed(network: &Network, workload: &Workload, traffic: Traffic) -> bool {
@@ -315,10 +359,6 @@ fn exposed(network: &Network, workload: &Workload, traffic: Traffic) -> bool {
             Protocol::Udp => traffic == Traffic::Udp(exposure.port),
         }
     })
-}
-
-fn stopped(node: &NodeId, netns: NetnsName, by: By) -> Verdict {
-    Verdict::Stopped(Stop { node: node.clone(), netns, by })
 }
 
 fn by(chain: &str, comment: &str) -> By {

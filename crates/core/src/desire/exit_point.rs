@@ -2,10 +2,10 @@
 //! it can be made anew on another node under a running download. Seeds 002 and 003.
 
 use super::{Node, Site, firewall, pieces};
-use crate::addr::Gateway;
+use crate::addr::{GATEWAY_LOOPBACK_V4, Gateway};
 use crate::limit;
 use crate::name;
-use crate::state::{LinkEnd, LinkKind, Netns};
+use crate::state::{LinkEnd, LinkKind, Netns, RouteTarget};
 
 impl Node<'_> {
     pub(super) fn exit_point(&mut self, site: &Site<'_>) {
@@ -35,6 +35,9 @@ impl Node<'_> {
         let router = std::net::IpAddr::V6(derived.to_exit_address.addr());
         pieces::neighbour(ns, derived.exit_public, router, derived.to_exit_mac);
         pieces::defaults_by(ns, router, derived.exit_public);
+        // Above the `unreachable` of 10.0.0.0/8, or the source check would drop the gateway's own ICMP errors.
+        let gateway_v4 = ipnet::IpNet::from(std::net::IpAddr::V4(GATEWAY_LOOPBACK_V4));
+        pieces::route(ns, gateway_v4, RouteTarget::Via { gateway: router, link: derived.exit_public });
     }
 
     /// The MTU between gateway and exit points: the NIC's own, so that only the tunnel narrows the path.

@@ -143,9 +143,9 @@ fn gateway_forward(exits: &LinkPattern, public: &LinkPattern) -> Vec<Rule> {
     let from_bogon = |name: &str, family| Match::SourceIn(set(name), family);
     vec![
         drop([to(public), bogon("bogons", Family::Ipv6)], rule::BOGON_OUT),
-        drop([to(public), bogon("bogons_v4", Family::Ipv4)], &over_v4(rule::BOGON_OUT)),
+        drop([to(public), bogon("bogons_v4", Family::Ipv4)], rule::BOGON_OUT_V4),
         drop([from(public), from_bogon("bogons", Family::Ipv6)], rule::BOGON_IN),
-        drop([from(public), from_bogon("bogons_v4", Family::Ipv4)], &over_v4(rule::BOGON_IN)),
+        drop([from(public), from_bogon("bogons_v4", Family::Ipv4)], rule::BOGON_IN_V4),
         drop([v4.clone(), Match::CtState(CT_INVALID)], rule::UNCONNECTED),
         drop([from(exits), to(exits), v4.clone()], rule::TENANTS_V4),
         drop([from(exits), Match::LeadsBack], rule::HAIRPIN),
@@ -160,11 +160,6 @@ fn gateway_forward(exits: &LinkPattern, public: &LinkPattern) -> Vec<Rule> {
         accept(with(&inward, Match::CtState(CT_ESTABLISHED_RELATED)), "answers over IPv4"),
         drop([], rule::UNASKED_V4),
     ]
-}
-
-/// The name of the IPv4 twin of a rule.
-fn over_v4(name: &str) -> String {
-    format!("{name} (IPv4)")
 }
 
 /// The namespace `public`: WireGuard and what IP itself needs.

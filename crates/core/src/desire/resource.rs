@@ -2,7 +2,7 @@
 //! IPv6 connections are tracked.
 
 use super::{Node, Site, firewall, pieces};
-use crate::addr::{PORT_ADDRESS, Workload};
+use crate::addr::{GATEWAY_LOOPBACK_V4, PORT_ADDRESS, Workload};
 use crate::name;
 use crate::state::{LinkEnd, LinkKind, Netns};
 
@@ -22,6 +22,9 @@ impl Node<'_> {
         if ns.links.contains_key(&tunnel) {
             pieces::route_by_link(ns, pieces::EVERYWHERE, tunnel);
             pieces::route_by_link(ns, pieces::EVERYWHERE_V4, tunnel);
+            // As at the exit point: the gateway's ICMP errors come from there.
+            let gateway_v4 = ipnet::IpNet::from(std::net::IpAddr::V4(GATEWAY_LOOPBACK_V4));
+            pieces::route_by_link(ns, gateway_v4, tunnel);
         }
         ns.firewall = Some(firewall::resource(site));
         for workload in &workloads {

@@ -9,8 +9,12 @@ pub const CLOSED: &str = "closed";
 pub const NOT_EXPOSED: &str = "not exposed";
 /// A private or management address on the way out of the farm.
 pub const BOGON_OUT: &str = "no way to private addresses";
+/// The same over IPv4.
+pub const BOGON_OUT_V4: &str = "no way to private addresses (IPv4)";
 /// A private or management address that claims to come from outside.
 pub const BOGON_IN: &str = "no private address comes from outside";
+/// The same over IPv4.
+pub const BOGON_IN_V4: &str = "no private address comes from outside (IPv4)";
 /// IPv4 between networks.
 pub const TENANTS_V4: &str = "no IPv4 between networks";
 /// A protocol that port translation cannot serve.

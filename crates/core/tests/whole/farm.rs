@@ -19,6 +19,14 @@ pub(crate) struct Farm {
     pub(crate) world: World,
     pub(crate) ledger: Ledger,
     pub(crate) reports: Reports,
+    /// The files it was read from: what a failed property shows.
+    pub(crate) text: String,
+}
+
+impl std::fmt::Debug for Farm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 impl Farm {
@@ -26,7 +34,8 @@ impl Farm {
         let files: Vec<(String, String)> =
             files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
         let world = parse_all(&files).unwrap_or_else(|problems| panic!("{problems}"));
-        let mut farm = Self { world, ledger: Ledger::default(), reports: Reports::new() };
+        let text = files.iter().map(|(name, text)| format!("\n# {name}\n{text}")).collect();
+        let mut farm = Self { world, ledger: Ledger::default(), reports: Reports::new(), text };
         farm.grant();
         farm.report();
         farm

@@ -1,9 +1,11 @@
 //! The whole pure path on the two examples and on generated farms.
 
 mod allocate;
+mod any;
 mod check;
 mod farm;
 mod mesh;
 mod path;
 mod plan;
 mod reach;
+mod walk;

@@ -1,0 +1,147 @@
+//! Generated farms: every kind of node, slot and network, more than the two examples have.
+
+use std::fmt::Write as _;
+
+use proptest::prelude::*;
+
+use crate::farm::Farm;
+
+/// A node that is no slot's first holder: its `reach` and addresses, as lines of a farm file.
+const KINDS: usize = 6;
+
+/// What a farm of a sketch is like.
+#[derive(Debug, Clone)]
+struct FarmSketch {
+    /// Kind and MTU of each node after the first, which is public in both families.
+    nodes: Vec<(usize, u16)>,
+    /// For slots 1, 2, ...: whether the farmer gave it an IPv4 address.
+    slots: Vec<bool>,
+    management: Vec<&'static str>,
+    host_firewall: bool,
+}
+
+/// What a network of a sketch is like.
+#[derive(Debug, Clone)]
+struct NetworkSketch {
+    /// Which nodes, by bit.
+    nodes: u16,
+    /// Which of all slots.
+    exit: usize,
+    /// Two bits for each node: how many workloads are on it.
+    workloads: u32,
+    /// Which workload, over UDP or TCP, which port.
+    exposures: Vec<(usize, bool, u16)>,
+}
+
+fn farm() -> impl Strategy<Value = FarmSketch> {
+    let nodes = prop::collection::vec((0..KINDS, prop::sample::select(vec![1360, 1400, 1500, 9000])), 0..4);
+    // Beside private and foreign ones, a segment and a whole allocation: they bar gateways and workloads themselves.
+    let prefixes = vec![
+        "192.0.2.0/24",
+        "192.0.2.0/25",
+        "192.0.2.128/25",
+        "192.168.7.0/24",
+        "203.0.113.0/24",
+        "2001:db8:a::/64",
+        "2001:db8:b::/48",
+        "2001:db8:fe::/48",
+        "fd00::/8",
+    ];
+    let management = prop::sample::subsequence(prefixes, 0..5);
+    (nodes, prop::collection::vec(any::<bool>(), 1..4), management, any::<bool>()).prop_map(
+        |(nodes, slots, management, host_firewall)| FarmSketch { nodes, slots, management, host_firewall },
+    )
+}
+
+fn network() -> impl Strategy<Value = NetworkSketch> {
+    let exposures = prop::collection::vec((0..8_usize, any::<bool>(), prop::sample::select(vec![53, 80, 443])), 0..3);
+    (1..u16::MAX, 0..8_usize, any::<u32>(), exposures)
+        .prop_map(|(nodes, exit, workloads, exposures)| NetworkSketch { nodes, exit, workloads, exposures })
+}
+
+/// The files of one or two farms and one to three networks over them.
+pub(crate) fn any_files() -> impl Strategy<Value = Vec<(String, String)>> {
+    (prop::collection::vec(farm(), 1..3), prop::collection::vec(network(), 1..4)).prop_map(|(farms, networks)| {
+        let names = ["alpha", "beta"];
+        let (mut nodes, mut slots, mut files) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, farm) in farms.iter().enumerate() {
+            let own: Vec<String> = (0..=farm.nodes.len()).map(|node| format!("{}{node}", names[at])).collect();
+            slots.extend((1..=farm.slots.len()).map(|slot| (names[at], slot)));
+            files.push((format!("{}.toml", names[at]), farm_text(at, names[at], farm)));
+            nodes.extend(own);
+        }
+        for (at, network) in networks.iter().enumerate() {
+            let exit = slots[network.exit % slots.len()];
+            files.push((format!("t{at}.toml"), network_text(at, network, &nodes, exit)));
+        }
+        files
+    })
+}
+
+/// The same, read and granted.
+pub(crate) fn any_farm() -> impl Strategy<Value = Farm> {
+    any_files().prop_map(|files| {
+        let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        Farm::new(&files)
+    })
+}
+
+fn farm_text(at: usize, name: &str, farm: &FarmSketch) -> String {
+    let (p, q) = [("2001:db8:a:", "203.0.113."), ("2001:db8:b:", "198.51.100.")][at];
+    let quoted: Vec<String> = farm.management.iter().map(|prefix| format!("\"{prefix}\"")).collect();
+    let mut text = format!(
+        "farm = \"{name}\"\nallocations = [\"{p}:/48\"]\nmanagement = [{}]\nhost_firewall = {}\n[upstream]\nnext_hop_v4 = \"{q}1\"\n",
+        quoted.join(", "),
+        farm.host_firewall
+    );
+    let nodes = [(0, 1500)].into_iter().chain(farm.nodes.iter().copied()).enumerate();
+    for (node, (kind, mtu)) in nodes {
+        let (v6, v4) = (format!("address = \"{p}:a{node}/64\""), format!("address_v4 = \"{q}1{node}/25\""));
+        let reach = match kind {
+            0 => format!("reach = \"public\"\n{v6}\n{v4}"),
+            1 => format!("reach = \"public\"\n{v6}"),
+            2 => format!("reach = \"public\"\n{v4}"),
+            3 => "reach = \"hidden\"".to_owned(),
+            4 => "reach = \"hidden\"\nfamilies = [\"ipv4\"]".to_owned(),
+            _ => "reach = \"hidden\"\nfamilies = [\"ipv6\"]".to_owned(),
+        };
+        writeln!(text, "[[node]]\nname = \"{name}{node}\"\nmtu = {mtu}\n{reach}").unwrap();
+    }
+    for (slot, public) in (1..).zip(&farm.slots) {
+        writeln!(text, "[[slot]]\nslot = {slot}\nholders = [\"{name}0\"]").unwrap();
+        if *public {
+            writeln!(text, "public_v4 = \"{q}10{slot}/25\"\ndefault_v4 = \"{q}1\"").unwrap();
+        }
+    }
+    text
+}
+
+fn network_text(at: usize, network: &NetworkSketch, nodes: &[String], (farm, slot): (&str, usize)) -> String {
+    let mut chosen: Vec<(usize, &String)> =
+        nodes.iter().enumerate().filter(|(bit, _)| network.nodes & (1 << bit) != 0).collect();
+    if chosen.is_empty() {
+        chosen = vec![(0, &nodes[0])];
+    }
+    let quoted: Vec<String> = chosen.iter().map(|(_, name)| format!("\"{name}\"")).collect();
+    let mut text = format!(
+        "tenant = \"t{at}\"\nnetwork = \"web\"\nnodes = [{}]\nexit = {{ farm = \"{farm}\", slot = {slot} }}\n",
+        quoted.join(", ")
+    );
+    let mut workloads = Vec::new();
+    for (bit, name) in &chosen {
+        for k in 0..(network.workloads >> (2 * bit)) & 3 {
+            workloads.push(format!("w{bit}-{k}"));
+            writeln!(text, "[[workload]]\nname = \"w{bit}-{k}\"\nnode = \"{name}\"").unwrap();
+        }
+    }
+    let mut exposures: Vec<(usize, bool, u16)> =
+        network.exposures.iter().map(|(w, udp, port)| (w % workloads.len().max(1), *udp, *port)).collect();
+    exposures.sort_unstable();
+    exposures.dedup();
+    for (workload, udp, port) in exposures {
+        let Some(name) = workloads.get(workload) else { continue };
+        let protocol = if udp { "udp" } else { "tcp" };
+        writeln!(text, "[[expose]]\nworkload = \"{name}\"\nprotocol = \"{protocol}\"\nport = {port}").unwrap();
+    }
+    text
+}
