@@ -12,6 +12,7 @@ use netlink_sys::SocketAddr;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
+use zeroize::Zeroize as _;
 
 use crate::netns::errno;
 use crate::wire::{self, Message};
@@ -88,6 +89,8 @@ pub(crate) struct Socket {
     inner: netlink_sys::Socket,
     sequence: u32,
     buffer: Vec<u8>,
+    /// Private keys go through it: what was sent and received is overwritten.
+    holds_secrets: bool,
 }
 
 fn failed(action: &'static str) -> impl Fn(io::Error) -> SocketError {
@@ -98,7 +101,7 @@ impl Socket {
     /// Opens a socket of that netlink protocol in the calling thread's namespace.
     pub(crate) fn open(protocol: isize) -> Result<Self, SocketError> {
         let inner = open_inner(protocol).map_err(failed("open"))?;
-        Ok(Self { inner, sequence: 0, buffer: Vec::new() })
+        Ok(Self { inner, sequence: 0, buffer: Vec::new(), holds_secrets: protocol == GENERIC })
     }
 
     /// The descriptor, for waiting.
@@ -157,7 +160,13 @@ impl Socket {
             self.sequence = self.sequence.wrapping_add(1);
             wire::set_sequence(request, self.sequence);
         }
-        self.send(&requests.concat())?;
+        let mut bytes = requests.concat();
+        let sent = self.send(&bytes);
+        if self.holds_secrets {
+            bytes.zeroize();
+            requests.iter_mut().for_each(|request| request.zeroize());
+        }
+        sent?;
         let mut found: Vec<Option<Result<(), Refusal>>> = vec![None; requests.len()];
         while found.contains(&None) {
             let length = self.receive()?;
@@ -194,6 +203,9 @@ impl Socket {
                 }
             }
             answer.extend_from_slice(datagram);
+            if self.holds_secrets {
+                self.buffer[..length].zeroize();
+            }
             if ended {
                 return Ok(whole.then_some(answer));
             }

@@ -14,6 +14,7 @@ use netlink_packet_wireguard::{
 use sixfold_core::key::{PrivateKey, PublicKey};
 use sixfold_core::name::IfName;
 use sixfold_core::state::{Device, Endpoint, Peer, PeerKey};
+use zeroize::Zeroizing;
 
 use crate::rtnl::{CHANGE, DUMP};
 use crate::socket::{Refusal, Socket, SocketError};
@@ -38,7 +39,9 @@ pub(super) fn family(socket: &mut Socket) -> Result<u16, SocketError> {
 
 /// A device with its peers.
 pub(super) fn get(socket: &mut Socket, family: u16, link: &IfName) -> Result<Held, SocketError> {
-    let answer = socket.dump(request(family, WireguardCmd::GetDevice, vec![named(link)], DUMP))?;
+    // The kernel tells private keys too.
+    let answer =
+        Zeroizing::new(socket.dump(request(family, WireguardCmd::GetDevice, vec![named(link)], DUMP))?);
     let mut held = Held::default();
     let (mut public_key, mut listen_port) = (None, 0);
     for message in wire::messages(&answer).filter(|message| message.kind == family) {
@@ -180,4 +183,83 @@ fn request(family: u16, cmd: WireguardCmd, attributes: Vec<WireguardAttribute>, 
     let mut message = GenlMessage::from_payload(WireguardMessage { cmd, attributes });
     message.set_resolved_family_id(family);
     wire::request(message, flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The attributes of a message, read by the packet crate.
+    fn read(bytes: &[u8]) -> Vec<WireguardAttribute> {
+        let message = wire::messages(bytes).next().expect("one message");
+        assert_eq!((message.kind, message.flags, bytes.len()), (0x21, CHANGE, bytes.len()));
+        assert_eq!(message.payload[..2], [1, 1], "set a device, version 1");
+        let header = GenlHeader { cmd: 1, version: 1 };
+        WireguardMessage::parse_with_param(&message.payload[4..], header).expect("readable").attributes
+    }
+
+    fn only_peer(bytes: &[u8]) -> Vec<WireguardPeerAttribute> {
+        let mut attributes = read(bytes);
+        assert_eq!(attributes.len(), 2, "a name and peers, and nothing that replaces other peers");
+        assert_eq!(attributes[0], WireguardAttribute::IfName("wg-1234-1".to_owned()));
+        let Some(WireguardAttribute::Peers(mut peers)) = attributes.pop() else { panic!("no peers") };
+        assert_eq!(peers.len(), 1);
+        peers.remove(0).0
+    }
+
+    fn key() -> PeerKey {
+        let link = IfName::try_from("wg-1234-1").expect("a name");
+        PeerKey { link, public_key: PublicKey::from_bytes([3; 32]) }
+    }
+
+    #[test]
+    fn a_peer_is_replaced_in_its_prefixes_and_no_other_is_touched() {
+        let allowed_ips =
+            ["2001:db8::/48".parse().expect("a prefix"), "10.1.0.0/16".parse().expect("a prefix")].into();
+        let endpoint = Endpoint::At("192.0.2.1:51820".parse().expect("an address"));
+        let messages = set_peer(0x21, &key(), &Peer { endpoint, allowed_ips, keepalive_secs: 20 });
+        assert_eq!(messages.len(), 1);
+        let attributes = only_peer(&messages[0]);
+        assert!(attributes.contains(&WireguardPeerAttribute::PublicKey([3; 32])));
+        assert!(attributes.contains(&WireguardPeerAttribute::Flags(WireguardPeerFlags::ReplaceAllowedIps)));
+        assert!(attributes.contains(&WireguardPeerAttribute::PersistentKeepalive(20)));
+        let at = "192.0.2.1:51820".parse().expect("an address");
+        assert!(attributes.contains(&WireguardPeerAttribute::Endpoint(at)));
+        let Some(WireguardPeerAttribute::AllowedIps(list)) = attributes.last() else { panic!("no prefixes") };
+        let read: Vec<_> = list.iter().filter_map(read_prefix).map(|prefix| prefix.to_string()).collect();
+        assert_eq!(read, ["10.1.0.0/16", "2001:db8::/48"]);
+    }
+
+    #[test]
+    fn an_unset_endpoint_is_not_spoken_of() {
+        let peer = Peer { endpoint: Endpoint::Unset, allowed_ips: Default::default(), keepalive_secs: 0 };
+        let attributes = only_peer(&set_peer(0x21, &key(), &peer)[0]);
+        assert!(!attributes.iter().any(|attribute| matches!(attribute, WireguardPeerAttribute::Endpoint(_))));
+    }
+
+    #[test]
+    fn prefixes_that_do_not_fit_follow_and_only_add() {
+        let allowed_ips =
+            (0..2500).map(|n| format!("2001:db8:0:{n:x}::/64").parse().expect("a prefix")).collect();
+        let peer = Peer { endpoint: Endpoint::Unset, allowed_ips, keepalive_secs: 0 };
+        let messages = set_peer(0x21, &key(), &peer);
+        assert_eq!(messages.len(), 3);
+        assert!(messages.iter().all(|message| message.len() < 65_000));
+        for more in &messages[1..] {
+            assert!(only_peer(more).contains(&WireguardPeerAttribute::Flags(WireguardPeerFlags::UpdateOnly)));
+        }
+    }
+
+    #[test]
+    fn a_port_is_told_only_when_it_is_to_change() {
+        let secret = PrivateKey::from_bytes([9; 32]);
+        let link = key().link;
+        let silent = read(&set_device(0x21, &link, &secret, None));
+        assert!(!silent.iter().any(|attribute| matches!(attribute, WireguardAttribute::ListenPort(_))));
+        let told = read(&set_device(0x21, &link, &secret, Some(51820)));
+        assert!(told.contains(&WireguardAttribute::ListenPort(51820)));
+        assert!(told.contains(&WireguardAttribute::PrivateKey([9; 32])));
+        let removed = only_peer(&del_peer(0x21, &key()));
+        assert!(removed.contains(&WireguardPeerAttribute::Flags(WireguardPeerFlags::RemoveMe)));
+    }
 }
