@@ -47,23 +47,23 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 pub(crate) struct NodeArgs {
     /// Folder that outlives a reboot: private keys, last good snapshots
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/sixfold")]
+    #[arg(long, help_heading = "This node", value_name = "DIR", default_value = "/var/lib/sixfold")]
     state: PathBuf,
 
     /// Folder of what a reboot may clear: status and lock
-    #[arg(long, value_name = "DIR", default_value = "/run/sixfold")]
+    #[arg(long, help_heading = "This node", value_name = "DIR", default_value = "/run/sixfold")]
     run: PathBuf,
 
     /// Socket of the tunnel process [default: RUN/tunnel.sock]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, help_heading = "This node", value_name = "PATH")]
     tunnel: Option<PathBuf>,
 
     /// Directory of the tunnel's configuration sockets
-    #[arg(long, value_name = "DIR", default_value = "/run/wireguard")]
+    #[arg(long, help_heading = "This node", value_name = "DIR", default_value = "/run/wireguard")]
     uapi: PathBuf,
 
     /// Who carries WireGuard; auto: the kernel if it can
-    #[arg(long, value_name = "WHO", default_value = "auto")]
+    #[arg(long, help_heading = "This node", value_name = "WHO", default_value = "auto")]
     wireguard: Wireguard,
 }
 

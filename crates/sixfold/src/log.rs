@@ -9,11 +9,11 @@ use tracing_subscriber::EnvFilter;
 pub(crate) struct Args {
     /// What is logged: error, warn, info, debug, trace, or a filter like `sixfold_agent=debug`
     /// [env: SIXFOLD_LOG]
-    #[arg(long, global = true, value_name = "FILTER")]
+    #[arg(long, global = true, value_name = "FILTER", help_heading = "Log")]
     log: Option<String>,
 
     /// Log a JSON document per line instead of text
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Log")]
     log_json: bool,
 }
 

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use sixfold_core::addr::Resource;
-use sixfold_core::model::{Family, Ledger, Node, Reach, Seat, World};
+use sixfold_core::addr::{self, Resource};
+use sixfold_core::model::{Family, Farm, Ledger, Node, Reach, Seat, World};
 use sixfold_lab::files;
 
 use crate::failed::Failed;
@@ -62,7 +62,7 @@ struct Listing {
     key: &'static str,
     title: &'static str,
     head: &'static [&'static str],
-    rows: Vec<Vec<String>>,
+    rows: Vec<Vec<Value>>,
 }
 
 impl Listing {
@@ -70,74 +70,70 @@ impl Listing {
         if self.rows.is_empty() {
             return format!("{}\n  none\n", self.title);
         }
-        format!("{}\n{}", self.title, table::render(self.head, self.rows.iter().cloned()))
+        format!(
+            "{}\n{}",
+            self.title,
+            table::render(self.head, self.rows.iter().map(|row| row.iter().map(plain).collect()))
+        )
     }
 
     fn document(&self) -> Value {
         let keys = || self.head.iter().map(|key| key.replace(' ', "_"));
-        let cell = |text: &String| if text == "-" { Value::Null } else { json!(text) };
         self.rows
             .iter()
-            .map(|row| keys().zip(row.iter().map(cell)).collect::<serde_json::Map<_, _>>())
+            .map(|row| keys().zip(row.iter().cloned()).collect::<serde_json::Map<_, _>>())
             .collect()
     }
 }
 
 const NODE_HEAD: [&str; 6] = ["farm", "node", "reach", "address", "address v4", "nic"];
 
-fn nodes(world: &World) -> Vec<Vec<String>> {
-    let row = |farm: String, node: &Node| {
+fn nodes(world: &World) -> Vec<Vec<Value>> {
+    let row = |farm: &Farm, node: &Node| {
         let (reach, address, address_v4) = match node.reach() {
-            Reach::Public { address, address_v4 } => ("public".to_owned(), text(*address), text(*address_v4)),
+            Reach::Public { address, address_v4 } => {
+                ("public".to_owned(), optional(*address), optional(*address_v4))
+            }
             Reach::Hidden { families } => {
                 let families: Vec<_> = families.iter().map(Family::to_string).collect();
-                (format!("hidden, speaks {}", families.join(" and ")), text(None::<u8>), text(None::<u8>))
+                (format!("hidden, speaks {}", families.join(" and ")), Value::Null, Value::Null)
             }
         };
-        vec![farm, node.id().to_string(), reach, address, address_v4, node.nic().to_string()]
+        vec![text(farm.id()), text(node.id()), json!(reach), address, address_v4, text(node.nic())]
     };
-    world.nodes().map(|(farm, node)| row(farm.id().to_string(), node)).collect()
+    world.nodes().map(|(farm, node)| row(farm, node)).collect()
 }
 
 const SLOT_HEAD: [&str; 5] = ["farm", "slot", "slice", "holders", "public v4"];
 
-fn slots(world: &World) -> Vec<Vec<String>> {
+fn slots(world: &World) -> Vec<Vec<Value>> {
     let of_farms =
         world.farms().values().flat_map(|farm| farm.slots().values().map(move |slot| (farm, slot)));
     let row = of_farms.map(|(farm, slot)| {
-        let holders: Vec<_> = slot.holders().iter().map(ToString::to_string).collect();
         let key = slot.key();
-        vec![
-            farm.id().to_string(),
-            key.to_string(),
-            key.slice().to_string(),
-            holders.join(", "),
-            text(slot.public_v4()),
-        ]
+        vec![text(farm.id()), text(key), text(key.slice()), list(slot.holders()), optional(slot.public_v4())]
     });
     row.collect()
 }
 
 const NETWORK_HEAD: [&str; 5] = ["network", "exit", "nodes", "workloads", "exposed"];
 
-fn networks(world: &World) -> Vec<Vec<String>> {
+fn networks(world: &World) -> Vec<Vec<Value>> {
     let row = world.networks().values().map(|network| {
-        let nodes: Vec<_> = network.nodes().iter().map(ToString::to_string).collect();
-        let exposed: Vec<_> = network
+        let exposed = network
             .exposures()
             .iter()
-            .map(|exposure| format!("{} {}/{}", exposure.workload, exposure.protocol, exposure.port))
-            .collect();
-        let exit = format!("{} {}", network.exit().farm, network.exit().key());
-        let exposed = if exposed.is_empty() { "-".to_owned() } else { exposed.join(", ") };
-        vec![network.id().to_string(), exit, nodes.join(", "), network.workloads().len().to_string(), exposed]
+            .map(|exposure| format!("{} {}/{}", exposure.workload, exposure.protocol, exposure.port));
+        let exit = json!(format!("{} {}", network.exit().farm, network.exit().key()));
+        let workloads = json!(network.workloads().len());
+        vec![text(network.id()), exit, list(network.nodes()), workloads, list(exposed)]
     });
     row.collect()
 }
 
 const RESOURCE_HEAD: [&str; 6] = ["network", "node", "role", "prefix", "prefix v4", "netns"];
 
-fn resources(world: &World, ledger: &Ledger) -> Vec<Vec<String>> {
+fn resources(world: &World, ledger: &Ledger) -> Vec<Vec<Value>> {
     let mut rows = Vec::new();
     for network in world.networks().values() {
         let exit = network.exit();
@@ -149,15 +145,14 @@ fn resources(world: &World, ledger: &Ledger) -> Vec<Vec<String>> {
                 Seat::Exit => (slot.holder(), "exit point"),
                 Seat::Node(node) => (node, "resource"),
             };
-            let (prefix, prefix_v4) = (derived.prefix.to_string(), derived.prefix_v4.to_string());
-            let id = network.id().to_string();
+            let (prefix, prefix_v4) = (text(derived.prefix), text(derived.prefix_v4));
             rows.push(vec![
-                id,
-                node.to_string(),
-                role.to_owned(),
+                text(network.id()),
+                text(node),
+                json!(role),
                 prefix,
                 prefix_v4,
-                derived.netns.to_string(),
+                text(derived.netns),
             ]);
         }
     }
@@ -166,7 +161,7 @@ fn resources(world: &World, ledger: &Ledger) -> Vec<Vec<String>> {
 
 const WORKLOAD_HEAD: [&str; 6] = ["network", "workload", "node", "address", "address v4", "netns"];
 
-fn workloads(world: &World, ledger: &Ledger) -> Vec<Vec<String>> {
+fn workloads(world: &World, ledger: &Ledger) -> Vec<Vec<Value>> {
     let mut rows = Vec::new();
     for network in world.networks().values() {
         let Some(allocation) = ledger.allocation(network.exit().prefix) else { continue };
@@ -175,16 +170,34 @@ fn workloads(world: &World, ledger: &Ledger) -> Vec<Vec<String>> {
             let Some((key, _)) = ledger.grants_of(network.id()).find(|(_, grant)| grant.seat == seat) else {
                 continue;
             };
-            let derived = sixfold_core::addr::Workload::derive(&allocation, key.index, workload.number);
-            let (id, name, node) =
-                (network.id().to_string(), workload.name.to_string(), workload.node.to_string());
-            let (address, address_v4) = (derived.address.to_string(), derived.address_v4.to_string());
-            rows.push(vec![id, name, node, address, address_v4, derived.netns.to_string()]);
+            let derived = addr::Workload::derive(&allocation, key.index, workload.number);
+            let (address, address_v4) = (text(derived.address), text(derived.address_v4));
+            let (id, name, node) = (text(network.id()), text(&workload.name), text(&workload.node));
+            rows.push(vec![id, name, node, address, address_v4, text(derived.netns)]);
         }
     }
     rows
 }
 
-fn text(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+fn text(value: impl ToString) -> Value {
+    Value::String(value.to_string())
+}
+
+fn optional(value: Option<impl ToString>) -> Value {
+    value.map_or(Value::Null, text)
+}
+
+fn list(values: impl IntoIterator<Item = impl ToString>) -> Value {
+    values.into_iter().map(text).collect()
+}
+
+/// A cell of the text table.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(values) if values.is_empty() => "-".to_owned(),
+        Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
 }

@@ -58,7 +58,7 @@ pub(super) fn carving(carving: &Carving) -> Section {
 pub(super) fn allocation(allocation: &Allocation) -> Section {
     let rows = vec![
         row("prefix", allocation.whole(), "the /48"),
-        row("number", allocation.number(), "n: names end in it"),
+        count("number", allocation.number().get().into(), "n: names end in it"),
         row("zero", allocation.zero(), "never granted"),
         row("segment", allocation.segment(), "between upstream router and gateways"),
         row("router", Gateway::router_in(allocation.whole()), "the upstream router's address on the segment"),
@@ -108,7 +108,7 @@ pub(super) fn indices(slot: ExitSlot) -> Section {
 /// The gateway of one slot.
 pub(super) fn gateway(gateway: &Gateway) -> Section {
     let rows = vec![
-        row("slot", gateway.slot, "X"),
+        count("slot", gateway.slot.get().into(), "X"),
         row("slice", gateway.slice, "what the upstream router sends to it"),
         row("netns", gateway.netns, "its namespace"),
         row("public", gateway.public, "GWPubName: its link to the segment"),
@@ -160,7 +160,7 @@ pub(super) fn exit_point(resource: &Resource) -> Section {
 /// One workload of a resource.
 pub(super) fn workload(workload: &Workload) -> Section {
     let rows = vec![
-        row("number", workload.number, "k"),
+        count("number", workload.number.get().into(), "k"),
         row("netns", workload.netns, "its namespace, where the agent makes it"),
         row("address", workload.address, "on its own end"),
         row("address_v4", workload.address_v4, "on its own end"),
