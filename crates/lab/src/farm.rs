@@ -179,7 +179,7 @@ impl Running {
         for node in &nodes {
             farm.start_node(node)?;
         }
-        farm.hand_out()?;
+        farm.hand_out(&nodes)?;
         Ok(farm)
     }
 
@@ -295,15 +295,36 @@ impl Running {
         if self.seats.values().any(|seat| seat.handed != newest) {
             let all_known = self.seats.keys().all(|node| self.registry.knows_all_devices_of(node));
             if all_known || self.handed.elapsed() >= GATHER {
-                self.hand_out()?;
+                self.hand_out_in_turn()?;
             }
             return Ok(false);
         }
         Ok(self.standings().iter().all(Standing::is_done))
     }
 
-    fn hand_out(&mut self) -> Result<(), FarmError> {
-        for (node, seat) in &mut self.seats {
+    /// Those who are called first, and the others once these are ready: a device that calls one which does not know it
+    /// yet is not answered, and calls again only after five seconds (REKEY-TIMEOUT).
+    fn hand_out_in_turn(&mut self) -> Result<(), FarmError> {
+        let newest = self.registry.revision();
+        for rank in Rank::ALL {
+            let world = self.registry.world();
+            let of_rank = |node: &&NodeId| Rank::of(world, node) == rank;
+            let nodes: Vec<NodeId> = self.seats.keys().filter(of_rank).cloned().collect();
+            let behind: Vec<_> =
+                nodes.iter().filter(|node| self.seats[*node].handed != Some(newest)).cloned().collect();
+            if !behind.is_empty() {
+                return self.hand_out(&behind);
+            }
+            let mut done = self.standings().into_iter().filter(|standing| nodes.contains(&standing.node));
+            if !done.all(|standing| standing.is_done()) && self.handed.elapsed() < GATHER {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_out(&mut self, nodes: &[NodeId]) -> Result<(), FarmError> {
+        for (node, seat) in self.seats.iter_mut().filter(|(node, _)| nodes.contains(node)) {
             let Some(snapshot) = self.registry.snapshot(node) else { continue };
             let path = node::run_dir(node).join("sixfold/snapshot.json");
             let write = serde_json::to_vec(&snapshot)
@@ -314,6 +335,31 @@ impl Running {
         }
         self.handed = Instant::now();
         Ok(())
+    }
+}
+
+/// Who is called by whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rank {
+    /// Holds a slot that a network leaves by: everyone calls it.
+    Exit,
+    /// Can be called.
+    Public,
+    /// Only calls.
+    Hidden,
+}
+
+impl Rank {
+    const ALL: [Self; 3] = [Self::Exit, Self::Public, Self::Hidden];
+
+    fn of(world: &World, node: &NodeId) -> Self {
+        let exits = world.networks().values().map(|network| network.exit());
+        let mut slots = exits.filter_map(|exit| world.farm(&exit.farm)?.slot(exit.key()));
+        if slots.any(|slot| slot.holder() == node) {
+            return Self::Exit;
+        }
+        let hidden = world.node(node).is_some_and(|(_, node)| node.is_hidden());
+        if hidden { Self::Hidden } else { Self::Public }
     }
 }
 

@@ -156,7 +156,9 @@ fn live(
     farm.settle(PATIENCE, progress)?;
     showing.step("all in sync", began.elapsed());
     if let Some(listener) = listener {
-        progress("the lab is up; in another terminal: sixfold lab exec NODE -- COMMAND, or sixfold lab probe");
+        progress(
+            "the lab is up; in another terminal: sixfold lab exec NODE -- COMMAND, or sixfold lab probe",
+        );
         progress(&format!("places: {}", places(&farm).join(", ")));
         progress("Ctrl-C ends it");
         serve(&mut farm, &mut showing, (&listener, progress))?;
@@ -189,7 +191,9 @@ fn serve(
         }
         while let Some((mut conversation, ask)) = Conversation::next(listener) {
             let answer = match ask {
-                Ask::Find(name) => find(farm, &name).map_or_else(|| Answer::Unknown(places(farm)), Answer::Door),
+                Ask::Find(name) => {
+                    find(farm, &name).map_or_else(|| Answer::Unknown(places(farm)), Answer::Door)
+                }
                 Ask::Probe { json } => probe(farm, showing, (json, &mut conversation)),
             };
             conversation.say(&answer);
