@@ -1,0 +1,67 @@
+//! The agent and the tunnel as processes on a real kernel: one node of an example in namespaces of its own, told by
+//! `ip`, `nft` and `wg`. Needs root, iproute2, nftables, wireguard-tools and util-linux; without them it fails.
+#![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use sixfold_core::allocate::{self, IndexSecret};
+use sixfold_core::id::NodeId;
+use sixfold_core::model::{Ledger, Reports, Snapshot};
+use sixfold_core::place;
+
+/// A node's snapshot of the first example, as a registry would hand it out before any device is reported.
+fn snapshot(node: &str) -> String {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/first-farm");
+    let world = sixfold_lab::files::load(&dir).unwrap();
+    let mut ledger = Ledger::default();
+    for network in world.networks().values() {
+        let (read, change) = allocate::number(&ledger, network.exit().prefix);
+        ledger.commit(&read, change).unwrap();
+        let placement = place::place(network, world.farm(&network.exit().farm).unwrap()).unwrap();
+        let (read, change) = allocate::allocate(&ledger, &placement, &IndexSecret([0; 32])).unwrap();
+        ledger.commit(&read, change).unwrap();
+    }
+    let node: NodeId = node.parse().unwrap();
+    let snapshot = Snapshot::for_node(&world, &ledger, &Reports::new(), &node).unwrap();
+    serde_json::to_string_pretty(&snapshot).unwrap()
+}
+
+/// Runs a shell script on an empty machine: its own network, mounts and `/run`, all of which end with it.
+/// `$S` is the binary, `$D` a folder with the node's snapshot, `$A` the arguments that every agent has.
+fn on_a_machine(node: &str, script: &str) -> Output {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("snapshot.json"), snapshot(node)).unwrap();
+    let script = format!("{}\n{script}", include_str!("machine.sh"));
+    Command::new("unshare")
+        .args(["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "--propagation", "private", "--"])
+        .args(["timeout", "100", "sh", "-eu", "-c", &script])
+        .env("S", env!("CARGO_BIN_EXE_sixfold"))
+        .env("D", dir.path())
+        .env_remove("SIXFOLD_LOG")
+        .output()
+        .expect("unshare of util-linux is needed, and root")
+}
+
+#[track_caller]
+fn succeeds(node: &str, script: &str) {
+    let output = on_a_machine(node, script);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && out.ends_with("all is well\n"), "{}\n{out}\n{err}", output.status);
+}
+
+#[test]
+fn a_public_node_is_built_in_one_round_and_removed_without_a_trace() {
+    succeeds("ant", include_str!("build-and-remove.sh"));
+}
+
+#[test]
+fn a_hidden_node_is_built_in_one_round_and_removed_without_a_trace() {
+    succeeds("cat", include_str!("build-and-remove.sh"));
+}
+
+#[test]
+fn damage_is_repaired_and_an_agent_that_ends_leaves_all_as_it_is() {
+    succeeds("ant", include_str!("damage.sh"));
+}
