@@ -9,6 +9,7 @@ use sixfold_core::reach::{By, Traffic};
 
 use super::*;
 use crate::probe::Refusal;
+use crate::probe::tests::ground::{Ground, HOST, HOST_V4};
 
 /// What every party of a test shares.
 #[derive(Default)]
@@ -263,4 +264,41 @@ fn too_slow_to_count_is_said() {
     assert_eq!(cells.len(), 3);
     assert_eq!(cells[0].1, "the machine was too slow to tell how many SYNs left");
     assert_eq!(counter, None);
+}
+
+/// What the router of a ground has dropped.
+struct Dropped<'a>(&'a Ground);
+
+impl Counters for Dropped<'_> {
+    fn read(&self, _: &Stop) -> Result<u64, Box<dyn Error + Send + Sync>> {
+        Ok(self.0.dropped())
+    }
+}
+
+/// The same with packets: `a` may ping `b` and no more.
+#[test]
+fn holds_with_packets_where_a_rule_stops_them() {
+    let ground = Ground::new("matrix");
+    let (a, b) = (party("acme", "a"), party("globex", "b"));
+    let (from_a, mut from_b) = ground.probes();
+    from_b.listen(&[Traffic::Tcp(443), Traffic::Udp(9000)]).unwrap();
+    let mut probes: BTreeMap<_, _> = [(a.clone(), from_a), (b.clone(), from_b)].into();
+    let mut cells = Vec::new();
+    for to in [HOST, HOST_V4] {
+        cells.push(cell(&a, (&b, to), Traffic::Echo, Verdict::Passes));
+        for traffic in [Traffic::Tcp(443), Traffic::Udp(9000)] {
+            cells.push(cell(&a, (&b, to), traffic, Verdict::Stopped(stop("witness"))));
+        }
+    }
+    let settings = Settings::new("2001:db8:ffff::1".parse().unwrap(), Ipv4Addr::new(203, 0, 113, 9));
+    let open = run(&cells, &mut probes, &Read(Arc::default()), &settings);
+    let leaks: Vec<_> =
+        open.cells.iter().map(|result| (result.held, result.outcome.answered, result.arrived)).collect();
+    let (passed, leaked) = ((true, 2, 2), (false, 2, 2));
+    assert_eq!(leaks, [passed, leaked, leaked, passed, leaked, leaked], "{open:?}");
+    ground.count_and_drop_transport();
+    let shut = run(&cells, &mut probes, &Dropped(&ground), &settings);
+    assert!(shut.held(), "{shut:?}");
+    let counter = &shut.counters[0];
+    assert_eq!((counter.before, counter.after, counter.sent), (Some(0), Some(8), 8));
 }

@@ -20,7 +20,7 @@ mod shoot;
 mod sniff;
 mod sockets;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wire;
 
 pub use client::Client;

@@ -155,7 +155,8 @@ impl Volley {
         match message {
             Icmp::Request(_) => {}
             Icmp::Reply(sign) => {
-                if let Some(flight) = self.flight(family, sign) {
+                // Whoever else answers, with whatever it was sent, is not who was asked.
+                if let Some(flight) = self.flight(family, sign).filter(|flight| flight.shot.to == from) {
                     flight.answered(sign.index, now);
                 }
             }

@@ -1,7 +1,7 @@
 //! Probes in network namespaces of their own: two hosts and a router between them. `ip` and `nft` are the tools here that
 //! make the world and count, so that nothing of ours vouches for itself. Needs root.
 
-mod ground;
+pub(crate) mod ground;
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -119,6 +119,20 @@ fn what_the_sender_itself_stops_says_so() {
     assert_eq!(ground.dropped_at_sender(), 18);
     let lost = a.shoot(&[shot("2001:db8:ffff::1", Traffic::Echo, 1)], WAIT);
     assert!(lost.is_ok());
+}
+
+#[test]
+fn a_host_with_several_addresses_answers_from_the_one_it_was_asked_at() {
+    let ground = Ground::new("several");
+    let more = ["2001:db8:2::77", "198.51.100.77"];
+    ground.add_addresses_to_b(more);
+    let (mut a, mut b) = ground.probes();
+    b.listen(&OPEN).unwrap();
+    for to in [[HOST, HOST_V4], more] {
+        for outcome in a.shoot(&everything(to), WAIT).unwrap() {
+            assert_eq!(outcome.answered, 3, "{to:?} {outcome:?}");
+        }
+    }
 }
 
 #[test]

@@ -13,24 +13,24 @@ use nix::sched::{CloneFlags, setns};
 use crate::probe::{Client, Shot, serve};
 use sixfold_core::reach::Traffic;
 
-pub(super) const ROUTER: &str = "2001:db8:1::1";
-pub(super) const ROUTER_V4: &str = "192.0.2.1";
-pub(super) const HOST: &str = "2001:db8:2::2";
-pub(super) const HOST_V4: &str = "198.51.100.2";
+pub(crate) const ROUTER: &str = "2001:db8:1::1";
+pub(crate) const ROUTER_V4: &str = "192.0.2.1";
+pub(crate) const HOST: &str = "2001:db8:2::2";
+pub(crate) const HOST_V4: &str = "198.51.100.2";
 /// The router has an `unreachable` route for these.
-pub(super) const NOWHERE: &str = "2001:db8:3::1";
-pub(super) const NOWHERE_V4: &str = "203.0.113.1";
+pub(crate) const NOWHERE: &str = "2001:db8:3::1";
+pub(crate) const NOWHERE_V4: &str = "203.0.113.1";
 
 const RULE: &str = "counter drop comment \"witness\"";
 
-pub(super) struct Ground {
+pub(crate) struct Ground {
     name: String,
     folder: tempfile::TempDir,
 }
 
 impl Ground {
     /// `a` and `b` with `r` between them; `label` is unique among the tests.
-    pub(super) fn new(label: &str) -> Self {
+    pub(crate) fn new(label: &str) -> Self {
         assert!(nix::unistd::geteuid().is_root(), "this test makes network namespaces: run it as root");
         let name = format!("probe-{}-{label}", std::process::id());
         let ground = Self { name, folder: tempfile::tempdir().unwrap() };
@@ -65,11 +65,11 @@ impl Ground {
     }
 
     /// A probe at each of the two hosts.
-    pub(super) fn probes(&self) -> (Client, Client) {
+    pub(crate) fn probes(&self) -> (Client, Client) {
         (self.probe("a", "a.sock").0, self.probe("b", "b.sock").0)
     }
 
-    pub(super) fn another_probe_at_a(&self) -> (Client, PathBuf) {
+    pub(crate) fn another_probe_at_a(&self) -> (Client, PathBuf) {
         self.probe("a", "other.sock")
     }
 
@@ -80,13 +80,24 @@ impl Ground {
         (connect(&path), path)
     }
 
+    /// Further addresses of the host, in both families.
+    pub(crate) fn add_addresses_to_b(&self, [address, address_v4]: [&str; 2]) {
+        self.ip("b", &format!("addr add {address}/64 dev eth0 nodad"));
+        self.ip("b", &format!("addr add {address_v4}/24 dev eth0"));
+    }
+
     /// From now on the router drops what it should forward, and counts it.
-    pub(super) fn count_and_drop_forwarded(&self) {
+    pub(crate) fn count_and_drop_forwarded(&self) {
         self.rule("r", "forward", RULE);
     }
 
+    /// From now on the router drops UDP and TCP that it should forward from `a`, and counts it.
+    pub(crate) fn count_and_drop_transport(&self) {
+        self.rule("r", "forward", &format!("iifname to-a meta l4proto {{ tcp, udp }} {RULE}"));
+    }
+
     /// From now on the sender drops all that it sends but what neighbours need to find each other.
-    pub(super) fn drop_at_sender(&self) {
+    pub(crate) fn drop_at_sender(&self) {
         self.rule("a", "output", "meta l4proto { tcp, udp } counter drop comment \"witness\"");
         self.rule("a", "output", "icmp type echo-request counter drop comment \"witness\"");
         self.rule("a", "output", "icmpv6 type echo-request counter drop comment \"witness\"");
@@ -100,11 +111,11 @@ impl Ground {
         run("ip", &format!("netns exec {} nft -f {}", self.netns(part), at.display()));
     }
 
-    pub(super) fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.counted("r")
     }
 
-    pub(super) fn dropped_at_sender(&self) -> u64 {
+    pub(crate) fn dropped_at_sender(&self) -> u64 {
         self.counted("a")
     }
 
@@ -170,7 +181,7 @@ fn run(program: &str, words: &str) -> String {
 }
 
 /// Starts one test of this program as `nobody`, in a user and network namespace.
-pub(super) fn start_inside(test: &str) {
+pub(crate) fn start_inside(test: &str) {
     assert!(nix::unistd::geteuid().is_root(), "this test changes to another user: run it as root");
     let folder = tempfile::tempdir().unwrap();
     // The program may be where nobody else may look.
@@ -189,7 +200,7 @@ pub(super) fn start_inside(test: &str) {
 }
 
 /// What that test does there: a probe that shoots at itself.
-pub(super) fn inside(shots: &[Shot]) {
+pub(crate) fn inside(shots: &[Shot]) {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap();
     assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "65534", "1"], "nobody, and nobody else");
     run("ip", "link set lo up");
