@@ -13,9 +13,10 @@ use sixfold_lab::job::{self, Job, JobError};
 use sixfold_lab::node::{self, Door};
 use sixfold_lab::probe;
 
+use crate::Done;
 use crate::failed::{Failed, Kind};
 
-/// A whole farm on one machine, out of network namespaces.
+/// Build and probe a whole farm on this machine, out of network namespaces
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -24,36 +25,36 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Builds the farm of a folder, waits until every node is in sync, probes who reaches whom, and takes it down.
+    /// Build the farm of a folder, wait until every node is in sync, probe who reaches whom, take it down
     Run {
-        /// The folder of farm and network files.
+        /// Folder of farm and network files
         dir: PathBuf,
-        /// The report as one JSON document.
+        /// Print the report as one JSON document
         #[arg(long)]
         json: bool,
-        /// Keeps logs, snapshots and statuses of every node in this folder.
+        /// Keep logs, snapshots and statuses of every node in this folder
         #[arg(long, value_name = "DIR")]
         keep_logs: Option<PathBuf>,
-        /// Only builds it and waits until every node is in sync.
+        /// Only build it and wait until every node is in sync
         #[arg(long)]
         no_probe: bool,
     },
-    /// Builds the farm of a folder, and stays until Ctrl-C.
+    /// Build the farm of a folder and stay until Ctrl-C
     Up {
-        /// The folder of farm and network files.
+        /// Folder of farm and network files
         dir: PathBuf,
     },
-    /// Runs a command on a node of the lab that is up, or in a namespace around the nodes.
+    /// Run a command on a node of the lab that is up, or in a namespace around the nodes
     Exec {
-        /// The node, or a place such as `internet`.
+        /// Node, or a place such as `internet`
         place: String,
-        /// The command and its arguments.
+        /// Command and its arguments
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
-    /// Probes who reaches whom in the lab that is up.
+    /// Probe who reaches whom in the lab that is up
     Probe {
-        /// The report as one JSON document.
+        /// Print the report as one JSON document
         #[arg(long)]
         json: bool,
     },
@@ -100,8 +101,12 @@ impl From<ControlError> for Failed {
 }
 
 /// Does it. The exit code may be that of a command that was run.
-pub(crate) fn run(args: Args) -> Result<ExitCode, Failed> {
-    match args.verb {
+pub(crate) fn run(args: Args) -> Result<Done, Failed> {
+    verb(args.verb).map(Done::Ended)
+}
+
+fn verb(verb: Verb) -> Result<ExitCode, Failed> {
+    match verb {
         Verb::Run { dir, json, keep_logs, no_probe } => {
             outer(&Job { dir, json, probe: !no_probe, keep_logs, up: None })
         }

@@ -6,6 +6,7 @@
 mod addr;
 mod agent;
 mod failed;
+mod lab;
 mod ledger;
 mod log;
 mod output;
@@ -45,6 +46,7 @@ enum Command {
     Plan(plan::Args),
     Agent(agent::Args),
     Tunnel(tunnel::Args),
+    Lab(lab::Args),
 }
 
 /// How a subcommand ended that did not fail.
@@ -53,6 +55,8 @@ enum Done {
     Yes,
     /// `plan --exit-code`: there is something to do.
     Pending,
+    /// `lab`: with the code of what it ran.
+    Ended(ExitCode),
 }
 
 fn main() -> ExitCode {
@@ -64,10 +68,12 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&args),
         Command::Agent(args) => agent::run(args),
         Command::Tunnel(args) => tunnel::run(args),
+        Command::Lab(args) => lab::run(args),
     };
     match done {
         Ok(Done::Yes) => ExitCode::SUCCESS,
         Ok(Done::Pending) => ExitCode::from(2),
+        Ok(Done::Ended(code)) => code,
         Err(failed) => failed.report(),
     }
 }
