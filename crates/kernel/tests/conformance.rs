@@ -341,19 +341,23 @@ fn settled(kernel: &mut dyn Kernel, expected: &NodeState) -> NodeState {
     observed(kernel)
 }
 
+/// The step as a plan. Without the sysctl the kernel gives every link of a new namespace an address of its own.
+fn as_plan(step: &Step) -> Plan {
+    let mut steps = vec![step.clone()];
+    if step.op == Op::AddNetns {
+        let name = SysctlName("net/ipv6/conf/default/addr_gen_mode".into());
+        let op = Op::SetSysctl { name, value: "1".into() };
+        steps.push(Step { stage: Stage::Sysctl, netns: step.netns.clone(), op });
+    }
+    Plan { steps }
+}
+
 /// Both kernels do every step; after each they agree.
-fn agree(steps: &[Step]) {
+fn agree(steps: &[Step]) -> (Fake, Linux) {
     let so_far = |number: usize| Plan { steps: steps[..=number].to_vec() };
     let (mut fake, mut linux) = (Fake::new(), Linux::new(Config::default()).expect("a kernel to talk to"));
     for (number, step) in steps.iter().enumerate() {
-        let mut todo = vec![step.clone()];
-        if step.op == Op::AddNetns {
-            // Without it the kernel gives every link an address of its own.
-            let name = SysctlName("net/ipv6/conf/default/addr_gen_mode".into());
-            let op = Op::SetSysctl { name, value: "1".into() };
-            todo.push(Step { stage: Stage::Sysctl, netns: step.netns.clone(), op });
-        }
-        let todo = Plan { steps: todo };
+        let todo = as_plan(step);
         let [model, real] = [take(&mut fake, &todo), take(&mut linux, &todo)];
         assert_eq!(
             model.is_empty(),
@@ -364,6 +368,7 @@ fn agree(steps: &[Step]) {
         let real = if loses_carrier(&step.op) { settled(&mut linux, &model) } else { observed(&mut linux) };
         assert!(model == real, "from kernel to model:\n{}\nafter\n{}", plan(&model, &real), so_far(number));
     }
+    (fake, linux)
 }
 
 /// `SEED=n CASES=n` repeats a run; without them forty cases of a seed that is printed.
@@ -398,6 +403,17 @@ proptest! {
             all.remove(swap.index(all.len()));
         }
         all.extend(steps);
-        alone(move || agree(&all));
+        alone(move || drop(agree(&all)));
+    }
+
+    /// Whatever was done, the plan made of what is there brings the farm, and then the plan is empty.
+    #[test]
+    fn from_anywhere_a_plan_leads_to_the_farm(steps in prop::collection::vec(select(universe()), 1..60)) {
+        let all = [prelude(), steps].concat();
+        alone(move || {
+            let (mut fake, mut linux) = agree(&all);
+            converge(&mut fake, &farm());
+            converge(&mut linux, &farm());
+        });
     }
 }
