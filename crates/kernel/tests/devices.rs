@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use ground::{Node, TestKeys, alone, link, netns, run};
+use ground::{Node, TestKeys, alone, link, netns, program, run};
 use sixfold_core::key::PublicKey;
 use sixfold_core::plan::{Op, plan};
 use sixfold_core::state::{
@@ -21,8 +21,7 @@ struct Process(Child);
 impl Process {
     fn start() -> Self {
         let arguments = ["--exact", "tunnel_process", "--test-threads=1"];
-        let program = std::env::current_exe().unwrap();
-        let mut command = Command::new(program);
+        let mut command = Command::new(program());
         let child = command.args(arguments).env(BE_THE_PROCESS, "1").stdout(Stdio::null()).spawn().unwrap();
         let started = Instant::now();
         while !std::path::Path::new("/run/sixfold/tunnel.sock").exists() {

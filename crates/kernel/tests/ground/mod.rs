@@ -2,7 +2,9 @@
 //! `ip -j` as an oracle.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::thread;
 
 use nix::mount::{MsFlags, mount};
@@ -16,9 +18,18 @@ use sixfold_core::state::{Netns, NodeState};
 use sixfold_kernel::linux::{Config, Linux};
 use sixfold_kernel::{Kernel as _, Keys, Report, Scope};
 
+/// This program's file. Told before a thread has mounts of its own: from there the kernel may name it wrongly.
+static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| std::env::current_exe().expect("a program has a file"));
+
+/// This program's file.
+pub(crate) fn program() -> &'static Path {
+    &PROGRAM
+}
+
 /// Runs a test on a thread with its own namespaces. Programs it starts are in them too.
 pub(crate) fn alone(test: impl FnOnce() + Send + 'static) {
     assert!(Uid::effective().is_root(), "this test makes network namespaces: run it as root");
+    LazyLock::force(&PROGRAM);
     let outcome = thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).expect("namespaces of its own");
         let nothing = None::<&str>;
