@@ -3,7 +3,7 @@
 //! First stories, each told to both; then sequences of steps over a small universe of names, of which both must say the
 //! same: whether a step fails, and what there is after it. Where they differ core's model of operations is wrong.
 
-#![allow(clippy::unwrap_used)] // a test's unwrap is its assertion
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test's unwrap is its assertion, and its seed is printed
 
 mod ground;
 
