@@ -123,3 +123,22 @@ pub fn delete(path: &Path) -> Result<(), DiskError> {
         deleted => deleted.map_err(DiskError::of("delete", path)),
     }
 }
+
+/// Deletes a folder if it is empty; also right if there is none, or something of somebody else's is in it.
+///
+/// # Errors
+/// If it is empty and cannot be deleted, though it is neither a mount point nor somebody else's.
+pub fn delete_empty_dir(path: &Path) -> Result<(), DiskError> {
+    match fs::remove_dir(path) {
+        Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::DirectoryNotEmpty].contains(&error.kind()) => {
+            Ok(())
+        }
+        // A mount point, or in a folder of somebody else's.
+        Err(error)
+            if [io::ErrorKind::ResourceBusy, io::ErrorKind::PermissionDenied].contains(&error.kind()) =>
+        {
+            Ok(())
+        }
+        deleted => deleted.map_err(DiskError::of("delete", path)),
+    }
+}

@@ -52,14 +52,27 @@ impl RemoveError {
         match self {
             Self::Run(error) => error.hint(),
             Self::Observe(error) => error.hint().map(str::to_owned),
-            Self::Left { failures, .. } => failures.first().map(of_step),
+            Self::Left { .. } => {
+                Some("run it again once what stopped it is gone: it goes on from there".to_owned())
+            }
             Self::Disk(error) => error.hint().map(str::to_owned),
             Self::Key(error) => error.hint(),
         }
     }
 }
 
-/// Removes every kernel object of ours, then keys, snapshots and status. Gives the number of operations done.
+impl RemoveError {
+    /// Each operation that failed, with its reason and hint.
+    #[must_use]
+    pub fn details(&self) -> Vec<String> {
+        match self {
+            Self::Left { failures, .. } => failures.iter().map(of_step).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Removes every kernel object of ours, then keys, snapshots and status, and the folders that are empty then. Gives the number of operations done.
 ///
 /// # Errors
 /// If something is left; then all files are, too, and running it again goes on from there.
@@ -89,5 +102,8 @@ pub fn remove<K: Kernel>(kernel: &mut K, places: &Places) -> Result<u64, RemoveE
     Store::open(&places.state)?.delete()?;
     disk::delete(&places.status())?;
     disk::delete(&places.lock())?;
+    for dir in [&places.keys(), &places.state, &places.run] {
+        disk::delete_empty_dir(dir)?;
+    }
     Ok(operations)
 }

@@ -213,6 +213,18 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         self.status.as_ref()
     }
 
+    /// The last status, if there has been a snapshot.
+    #[must_use]
+    pub const fn status(&self) -> Option<&Status> {
+        self.status.as_ref()
+    }
+
+    /// What is wrong with the newest snapshot given, or with the disk.
+    #[must_use]
+    pub fn complaint(&self) -> Option<&str> {
+        self.complaint.as_deref()
+    }
+
     /// Goes on until told to end.
     ///
     /// # Errors

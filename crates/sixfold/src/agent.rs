@@ -123,10 +123,14 @@ pub(crate) fn run(args: Args) -> Result<Done, Failed> {
 }
 
 fn once(agent: &mut Agent<Linux, FileFeed>, feed: &Path, json: bool) -> Result<(), Failed> {
-    let status = agent.round().ok_or_else(|| {
-        let what = format!("no snapshot: {} is not there, nor a last good one", feed.display());
-        Failed::environment(what).hint(Some("without --once the agent waits for it"))
-    })?;
+    if agent.round().is_none() {
+        let Some(complaint) = agent.complaint() else {
+            let what = format!("no snapshot: {} is not there, nor a last good one", feed.display());
+            return Err(Failed::environment(what).hint(Some("without --once the agent waits for it")));
+        };
+        return Err(Failed::refused(complaint));
+    }
+    let status = agent.status().expect("a round that gave a status keeps it");
     let Status { revision, operations, .. } = status;
     if json {
         output::print_json(status)?;
@@ -134,10 +138,7 @@ fn once(agent: &mut Agent<Linux, FileFeed>, feed: &Path, json: bool) -> Result<(
     if !status.in_sync {
         let left = status.drift.len();
         let what = format!("not in sync at revision {revision}: {left} operations are left to do");
-        return Err(status
-            .failures
-            .iter()
-            .fold(Failed::environment(what), |failed, why| failed.hint(Some(why))));
+        return Err(Failed::environment(what).details(status.failures.iter().cloned()));
     }
     if json {
         Ok(())
@@ -152,6 +153,6 @@ fn agent_failed(error: RunError) -> Failed {
 }
 
 fn remove_failed(error: RemoveError) -> Failed {
-    let hint = error.hint();
-    Failed::new(Kind::Environment, error).hint(hint)
+    let (details, hint) = (error.details(), error.hint());
+    Failed::new(Kind::Environment, error).details(details).hint(hint)
 }

@@ -21,12 +21,16 @@ pub(crate) enum Kind {
 pub(crate) struct Failed {
     kind: Kind,
     error: Box<dyn Error>,
+    details: Vec<String>,
     hints: Vec<String>,
 }
 
+/// Details past these are a number: the first ones say what it is.
+const DETAILS_MAX: usize = 10;
+
 impl Failed {
     pub(crate) fn new(kind: Kind, error: impl Into<Box<dyn Error>>) -> Self {
-        Self { kind, error: error.into(), hints: Vec::new() }
+        Self { kind, error: error.into(), details: Vec::new(), hints: Vec::new() }
     }
 
     pub(crate) fn refused(error: impl Into<Box<dyn Error>>) -> Self {
@@ -35,6 +39,12 @@ impl Failed {
 
     pub(crate) fn environment(error: impl Into<Box<dyn Error>>) -> Self {
         Self::new(Kind::Environment, error)
+    }
+
+    /// With all that it consists of, a line each.
+    pub(crate) fn details(mut self, details: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.details.extend(details.into_iter().map(Into::into));
+        self
     }
 
     /// With what helps, if that is known.
@@ -64,6 +74,12 @@ impl Failed {
                 text.push_str(&caused_by(&words));
             }
             (before, cause) = (words, next.source());
+        }
+        for detail in self.details.iter().take(DETAILS_MAX) {
+            writeln!(text, "  {detail}").expect("a String takes all text");
+        }
+        if let Some(more @ 1..) = self.details.len().checked_sub(DETAILS_MAX) {
+            writeln!(text, "  and {more} more").expect("a String takes all text");
         }
         for hint in &self.hints {
             writeln!(text, "hint: {hint}").expect("a String takes all text");
@@ -102,7 +118,9 @@ mod tests {
         let inner = Step("a.toml:1: wrong\n  hint: mend it", None);
         let chain = Step("cannot", Some(Box::new(Step("cannot", Some(Box::new(inner))))));
         let failed = Failed::refused(chain).hint(Some("try")).hint(None::<String>);
-        let wanted = "error: cannot\ncaused by:\n  a.toml:1: wrong\n    hint: mend it\nhint: try\n";
+        let failed = failed.details((0..12).map(|at| format!("{at}")));
+        let wanted = "error: cannot\ncaused by:\n  a.toml:1: wrong\n    hint: mend it\n  0\n  1\n  2\n  3\n  4\n  5\n  6\n  \
+            7\n  8\n  9\n  and 2 more\nhint: try\n";
         assert_eq!(failed.text(), wanted);
     }
 }

@@ -3,7 +3,7 @@
 //! Owns: arguments, and writing what the lab says. Must not decide anything; must be called before the process has a
 //! second thread.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -43,9 +43,15 @@ enum Verb {
     Up {
         /// Folder of farm and network files
         dir: PathBuf,
+        /// Folder of the lab's socket [default: /tmp/sixfold-lab-UID]
+        #[arg(long, value_name = "DIR")]
+        at: Option<PathBuf>,
     },
     /// Run a command on a node of the lab that is up, or in a namespace around the nodes
     Exec {
+        /// Folder of the lab's socket [default: /tmp/sixfold-lab-UID]
+        #[arg(long, value_name = "DIR")]
+        at: Option<PathBuf>,
         /// Node, or a place such as `internet`
         place: String,
         /// Command and its arguments
@@ -54,6 +60,9 @@ enum Verb {
     },
     /// Probe who reaches whom in the lab that is up
     Probe {
+        /// Folder of the lab's socket [default: /tmp/sixfold-lab-UID]
+        #[arg(long, value_name = "DIR")]
+        at: Option<PathBuf>,
         /// Print the report as one JSON document
         #[arg(long)]
         json: bool,
@@ -110,14 +119,14 @@ fn verb(verb: Verb) -> Result<ExitCode, Failed> {
         Verb::Run { dir, json, keep_logs, no_probe } => {
             outer(&Job { dir, json, probe: !no_probe, keep_logs, up: None })
         }
-        Verb::Up { dir } => {
-            outer(&Job { dir, json: false, probe: true, keep_logs: None, up: Some(control::folder()) })
+        Verb::Up { dir, at } => {
+            outer(&Job { dir, json: false, probe: true, keep_logs: None, up: Some(folder(at)) })
         }
-        Verb::Exec { place, command } => {
-            let status = Caller::call()?.run(&place, &command)?;
+        Verb::Exec { at, place, command } => {
+            let status = Caller::call(&folder(at))?.run(&place, &command)?;
             Ok(ExitCode::from(control::exit_code(status)))
         }
-        Verb::Probe { json } => probe_running(json),
+        Verb::Probe { at, json } => probe_running(&folder(at), json),
         Verb::Inner { job } => {
             let job = serde_json::from_str(&job).map_err(|error| Failed::new(Kind::Usage, error))?;
             let held = job::inner(&job, &mut print, &mut progress)?;
@@ -139,8 +148,12 @@ fn outer(job: &Job) -> Result<ExitCode, Failed> {
     Ok(ExitCode::from(control::exit_code(status)))
 }
 
-fn probe_running(json: bool) -> Result<ExitCode, Failed> {
-    match Caller::call()?.ask(&Ask::Probe { json }, &mut progress)? {
+fn folder(at: Option<PathBuf>) -> PathBuf {
+    at.unwrap_or_else(control::folder)
+}
+
+fn probe_running(folder: &Path, json: bool) -> Result<ExitCode, Failed> {
+    match Caller::call(folder)?.ask(&Ask::Probe { json }, &mut progress)? {
         Answer::Report { text, holds } => {
             print(&text);
             Ok(ExitCode::from(u8::from(!holds)))

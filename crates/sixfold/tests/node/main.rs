@@ -35,7 +35,17 @@ fn on_a_machine(node: &str, script: &str) -> Output {
     fs::write(dir.path().join("snapshot.json"), snapshot(node)).unwrap();
     let script = format!("{}\n{script}", include_str!("machine.sh"));
     Command::new("unshare")
-        .args(["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "--propagation", "private", "--"])
+        .args([
+            "--net",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "--kill-child",
+            "--propagation",
+            "private",
+            "--",
+        ])
         .args(["timeout", "100", "sh", "-eu", "-c", &script])
         .env("S", env!("CARGO_BIN_EXE_sixfold"))
         .env("D", dir.path())
