@@ -29,13 +29,13 @@ use crate::node::Door;
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// None is up.
-    #[error("no lab of this user is up")]
+    #[error("no lab is up here")]
     NotUp,
     /// One is up already.
-    #[error("a lab of this user is up already")]
+    #[error("a lab is up here already")]
     Up,
-    /// The folder is somebody else's.
-    #[error("{} is somebody else's", path.display())]
+    /// The folder is not for this user alone.
+    #[error("{} is not a folder that only this user can open", path.display())]
     Foreign {
         /// The folder.
         path: PathBuf,
@@ -76,7 +76,7 @@ impl ControlError {
             Self::NotUp => {
                 Some("start one in another terminal: sixfold lab up examples/first-farm".to_owned())
             }
-            Self::Up => Some("end it where it runs, with Ctrl-C".to_owned()),
+            Self::Up => Some("end it where it runs, with Ctrl-C; or name another folder for this one: --at DIR".to_owned()),
             Self::NoPlace { places, .. } => Some(format!("there are {}", places.join(", "))),
             _ => None,
         }
@@ -121,7 +121,7 @@ pub enum Answer {
     Failed(Vec<String>),
 }
 
-/// The folder of this user's socket.
+/// The folder of this user's socket, unless another is named.
 #[must_use]
 pub fn folder() -> PathBuf {
     PathBuf::from(format!("/tmp/sixfold-lab-{}", Uid::effective()))
@@ -200,12 +200,12 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Calls this user's lab.
+    /// Calls the lab whose socket is in that folder.
     ///
     /// # Errors
     /// If none is up.
-    pub fn call() -> Result<Self, ControlError> {
-        let stream = match UnixStream::connect(path(&folder())) {
+    pub fn call(folder: &Path) -> Result<Self, ControlError> {
+        let stream = match UnixStream::connect(path(folder)) {
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
             {

@@ -1,0 +1,141 @@
+//! Whole farms on this machine: what a run shows, how a lab is joined, and that nothing outlives it or touches the host.
+//! Needs root, iproute2, nftables, wireguard-tools, iputils-ping and util-linux; without them it fails.
+#![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
+
+mod ground;
+
+use std::fs;
+use std::time::Instant;
+
+use ground::{Up, as_nobody, example, host, population, sixfold, soon, words};
+use serde_json::Value;
+
+/// Runs an example to its end; the report.
+fn run(name: &str) -> Value {
+    let before = host();
+    let output = sixfold(&["lab", "run", &example(name), "--json"]);
+    assert!(output.status.success(), "{}", words(&output));
+    let (links, netns) = host();
+    assert!(
+        links.is_subset(&before.0) && netns.is_subset(&before.1),
+        "{links:?} {netns:?}, before {before:?}"
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn holds(report: &Value, nodes: usize) {
+    assert_eq!(report["held"], true);
+    let all = report["nodes"].as_array().unwrap();
+    assert_eq!(all.len(), nodes);
+    for node in all {
+        assert_eq!(node["in_sync"], true, "{node}");
+        assert_eq!(node["drift"], Value::Array(Vec::new()), "{node}");
+        assert!(node["operations"].as_u64().unwrap() > 50, "{node}");
+    }
+    let cells = report["matrix"]["cells"].as_array().unwrap();
+    let stopped = cells.iter().filter(|cell| cell["cell"]["verdict"] != "passes").count();
+    assert!(stopped > 50 && cells.len() - stopped > 50, "{stopped} of {}", cells.len());
+    assert!(cells.iter().all(|cell| cell["held"] == true));
+}
+
+#[test]
+fn every_expectation_of_the_first_farm_holds() {
+    let began = Instant::now();
+    holds(&run("first-farm"), 3);
+    let took = began.elapsed().as_secs_f64();
+    assert!(took < 10.0, "it took {took:.1} s");
+}
+
+#[test]
+fn every_expectation_of_two_farms_holds() {
+    holds(&run("two-farms"), 4);
+}
+
+#[test]
+fn nobody_needs_root_where_a_tun_may_be_opened() {
+    let script = "./sixfold lab run first-farm --json > report.json; cat report.json";
+    let output = as_nobody("0666", &script.replace("> report.json; cat report.json", ""));
+    assert!(output.status.success(), "{}", words(&output));
+    holds(&serde_json::from_slice(&output.stdout).unwrap(), 3);
+}
+
+#[test]
+fn what_the_machine_lacks_is_said_with_its_cure() {
+    let output = as_nobody("0600", "./sixfold lab run first-farm");
+    assert_eq!(output.status.code(), Some(3), "{}", words(&output));
+    let said = words(&output);
+    assert!(said.contains("error: this machine lacks /dev/net/tun"), "{said}");
+    assert!(said.contains("chmod 0666 /dev/net/tun"), "{said}");
+}
+
+#[test]
+fn a_folder_without_a_farm_is_refused_before_anything_is_made() {
+    let empty = tempfile::tempdir().unwrap();
+    let output = sixfold(&["lab", "run", &empty.path().display().to_string()]);
+    assert_eq!(output.status.code(), Some(1), "{}", words(&output));
+    let output = sixfold(&["lab", "run", "/nonexistent"]);
+    assert_eq!(output.status.code(), Some(3), "{}", words(&output));
+}
+
+#[test]
+fn a_lab_that_is_up_is_joined_from_outside() {
+    let lab = Up::start("first-farm");
+    assert_eq!(lab.says("ant", &["hostname"]), "ant\n");
+    assert!(lab.says("ant", &["ip", "netns"]).contains("gw-1-1"));
+    assert!(!lab.says("bee", &["ip", "netns"]).contains("gw-1-1"), "slot 1 is ant's");
+    assert!(lab.says("internet", &["ip", "-br", "address", "show", "dev", "lo"]).contains("198.51.100.1/32"));
+    lab.says("internet", &["ping", "-c", "1", "-W", "2", "2001:db8:a:0:1000::1"]);
+    assert_eq!(lab.exec("cat", &["sh", "-c", "exit 7"]).status.code(), Some(7));
+    let nowhere = lab.exec("dog", &["true"]);
+    assert_eq!(nowhere.status.code(), Some(3));
+    assert!(words(&nowhere).contains("hint: there are ant, bee, cat"), "{}", words(&nowhere));
+    let report = sixfold(&["lab", "probe", "--json", "--at", &lab.at.display().to_string()]);
+    assert!(report.status.success(), "{}", words(&report));
+    holds(&serde_json::from_slice(&report.stdout).unwrap(), 3);
+}
+
+#[test]
+fn nothing_outlives_a_lab_whatever_ends_it() {
+    let before = host();
+    for signal in ["TERM", "INT", "HUP", "KILL"] {
+        let mut lab = Up::start("first-farm");
+        let all = lab.pid_namespace();
+        assert!(population(all) >= 10, "three nodes, each with a keeper, a tunnel and an agent");
+        let pid = lab.top.id().to_string();
+        let sent = std::process::Command::new("kill").args(["-s", signal, &pid]).status().unwrap();
+        assert!(sent.success());
+        lab.top.wait().unwrap();
+        soon(&format!("all processes gone after {signal}"), || population(all) == 0);
+        if signal != "KILL" {
+            assert!(!lab.at.exists(), "{signal} leaves the socket's folder");
+        }
+    }
+    let after = host();
+    assert!(after.0.is_subset(&before.0) && after.1.is_subset(&before.1), "{after:?}, before {before:?}");
+}
+
+#[test]
+fn a_lab_that_was_killed_is_not_in_the_way_of_the_next() {
+    let lab = Up::start("first-farm");
+    let at = lab.at.display().to_string();
+    let second = sixfold(&["lab", "up", &example("first-farm"), "--at", &at]);
+    assert_eq!(second.status.code(), Some(3), "{}", words(&second));
+    assert!(words(&second).contains("a lab is up here already"), "{}", words(&second));
+    let lab = lab.kill_and_start_again("first-farm");
+    assert_eq!(lab.says("ant", &["hostname"]), "ant\n");
+}
+
+#[test]
+fn logs_and_statuses_are_kept_on_request_but_never_a_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().display().to_string();
+    let output = sixfold(&["lab", "run", &example("first-farm"), "--no-probe", "--keep-logs", &to]);
+    assert!(output.status.success(), "{}", words(&output));
+    for node in ["ant", "bee", "cat"] {
+        let kept = |name: &str| fs::read_to_string(folder.path().join(node).join(name)).unwrap();
+        let status: Value = serde_json::from_str(&kept("status.json")).unwrap();
+        assert_eq!(status["in_sync"], true);
+        assert!(kept("agent").contains("applied"), "{}", kept("agent"));
+        assert!(!folder.path().join(node).join("keys").exists());
+    }
+}
