@@ -60,6 +60,7 @@ impl AcceptError {
 pub struct Current {
     store: Store,
     snapshot: Option<Snapshot>,
+    is_kept: bool,
 }
 
 impl Current {
@@ -67,7 +68,7 @@ impl Current {
     #[must_use]
     pub fn open(store: Store) -> (Self, Vec<SlotError>) {
         let loaded = store.load();
-        (Self { store, snapshot: loaded.snapshot }, loaded.damaged)
+        (Self { store, snapshot: loaded.snapshot, is_kept: true }, loaded.damaged)
     }
 
     /// The snapshot in use, if there has been any.
@@ -90,12 +91,29 @@ impl Current {
                 return Err(AcceptError::Older { given: given.revision, seen: held.revision });
             }
             if *held == given {
-                return Ok(());
+                return self.keep();
             }
         }
-        let revision = given.revision;
-        let kept = self.store.save(&given);
         self.snapshot = Some(given);
-        kept.map_err(|source| AcceptError::NotKept { revision, source })
+        self.is_kept = false;
+        self.keep()
+    }
+
+    /// Whether the snapshot in use would be lost with a restart.
+    #[must_use]
+    pub const fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// Keeps the snapshot in use on disk, if it is not there yet.
+    ///
+    /// # Errors
+    /// If it cannot be; to be tried again.
+    pub fn keep(&mut self) -> Result<(), AcceptError> {
+        let Some(held) = self.snapshot.as_ref().filter(|_| !self.is_kept) else { return Ok(()) };
+        let revision = held.revision;
+        self.store.save(held).map_err(|source| AcceptError::NotKept { revision, source })?;
+        self.is_kept = true;
+        Ok(())
     }
 }

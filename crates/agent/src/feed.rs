@@ -62,6 +62,11 @@ pub trait Feed {
     fn wake(&self) -> Option<BorrowedFd<'_>> {
         None
     }
+
+    /// Takes what woke; whether it was about this feed.
+    fn stirred(&mut self) -> bool {
+        true
+    }
 }
 
 /// For tests and simulations: one after the other.
@@ -107,15 +112,18 @@ impl FileFeed {
         self.watched = inotify.add_watch(parent, flags).is_ok();
     }
 
-    /// Takes what inotify has to say, which is only that it is time to look.
-    fn drain(&mut self) {
-        let Some(inotify) = &self.inotify else { return };
-        let gone = AddWatchFlags::IN_IGNORED;
+    /// Takes what inotify has to say: whether it was about this file. Others in the folder, as the agent's own status,
+    /// change all the time.
+    fn drain(&mut self) -> bool {
+        let Some(inotify) = &self.inotify else { return false };
+        let mut stirred = false;
         while let Ok(events) = inotify.read_events() {
-            if events.iter().any(|event| event.mask.contains(gone)) {
-                self.watched = false;
-            }
+            let lost = AddWatchFlags::IN_IGNORED | AddWatchFlags::IN_Q_OVERFLOW;
+            let is_lost = events.iter().any(|event| event.mask.intersects(lost));
+            self.watched &= !events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_IGNORED));
+            stirred |= is_lost || events.iter().any(|event| event.name.as_deref() == self.path.file_name());
         }
+        stirred
     }
 
     fn print(&self) -> Result<Option<Print>, DiskError> {
@@ -146,6 +154,10 @@ impl Feed for FileFeed {
 
     fn wake(&self) -> Option<BorrowedFd<'_>> {
         self.inotify.as_ref().filter(|_| self.watched).map(|inotify| inotify.as_fd())
+    }
+
+    fn stirred(&mut self) -> bool {
+        self.drain()
     }
 }
 

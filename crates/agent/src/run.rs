@@ -129,18 +129,29 @@ impl Stop {
         fd.map(Self).map_err(|errno| RunError::System { what: "take signals", errno })
     }
 
-    /// Waits for a request to end, for a feed, or for the time to pass. Whether to end.
-    fn wait(&self, feed: Option<BorrowedFd<'_>>, until: Instant) -> Result<bool, RunError> {
+    /// Waits for a request to end, for a feed, or for the time to pass.
+    fn wait(&self, feed: Option<BorrowedFd<'_>>, until: Instant) -> Result<Woken, RunError> {
         let left = until.saturating_duration_since(Instant::now());
         // Rounded up: a poll of 0 ms until the last fraction has passed would spin.
         let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
         let mut fds = vec![PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
         fds.extend(feed.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         match poll(&mut fds, timeout) {
-            Ok(_) | Err(Errno::EINTR) => Ok(fds[0].any().unwrap_or(false)),
+            Ok(_) if fds[0].any().unwrap_or(false) => Ok(Woken::ToEnd),
+            Ok(1..) => Ok(Woken::ByFeed),
+            Ok(_) => Ok(Woken::ByTime),
+            Err(Errno::EINTR) => Ok(Woken::ByFeed), // which then says that it was not
             Err(errno) => Err(RunError::System { what: "wait", errno }),
         }
     }
+}
+
+/// What ended a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Woken {
+    ToEnd,
+    ByFeed,
+    ByTime,
 }
 
 /// An agent of one node.
@@ -232,15 +243,30 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
     pub fn run(&mut self, stop: &Stop) -> Result<(), RunError> {
         loop {
             self.round();
-            if stop.wait(self.feed.wake(), Instant::now() + SWEEP)? {
+            if self.wait(stop, Instant::now() + SWEEP)? {
                 tracing::info!("ending: what is set up stays");
                 return Ok(());
             }
         }
     }
 
+    /// Waits until a pass is due; whether to end instead.
+    fn wait(&mut self, stop: &Stop, until: Instant) -> Result<bool, RunError> {
+        loop {
+            match stop.wait(self.feed.wake(), until)? {
+                Woken::ToEnd => return Ok(true),
+                Woken::ByTime => return Ok(false),
+                Woken::ByFeed if self.feed.stirred() => return Ok(false),
+                Woken::ByFeed => {}
+            }
+        }
+    }
+
     /// Takes all that the feed has, so that a burst of snapshots is one pass.
     fn take_snapshots(&mut self) {
+        if !self.current.is_kept() && self.current.keep().is_ok() {
+            self.complaint = None;
+        }
         loop {
             let fault = match self.feed.next() {
                 Ok(None) => return,

@@ -126,6 +126,9 @@ fn a_file_replaced_by_rename_is_noticed_once() {
     let ready =
         poll(&mut [PollFd::new(feed.wake().unwrap(), PollFlags::POLLIN)], PollTimeout::from(1000_u16));
     assert_eq!(ready, Ok(1));
+    assert!(feed.stirred());
+    put(&dir.path().join("status.json"), "somebody else's");
+    assert!(!feed.stirred(), "another file of the folder is not about this feed");
     assert_eq!(feed.next().unwrap().unwrap().revision, Revision(3));
     assert!(feed.next().unwrap().is_none());
     put(&path, "{ half");
@@ -222,4 +225,21 @@ fn one_agent_at_a_time() {
     assert!(matches!(second.err(), Some(RunError::Running { .. })));
     drop(first);
     drop(agent(dir.path(), &Shared::new(), []));
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_kept_is_used_and_kept_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = places(dir.path()).state;
+    let in_the_way = state.join("snapshot.b.new");
+    fs::create_dir_all(&in_the_way).unwrap();
+    let kernel = Shared::new();
+    let mut agent = agent(dir.path(), &kernel, [snapshot(1), snapshot(2)]);
+    let status = agent.round().unwrap();
+    assert!(status.in_sync && status.revision == Revision(2));
+    assert!(status.failures[0].contains("cannot keep the snapshot of revision 2"), "{:?}", status.failures);
+    assert_eq!(Store::open(&state).unwrap().load().snapshot.unwrap().revision, Revision(1));
+    fs::remove_dir(&in_the_way).unwrap();
+    assert!(agent.round().unwrap().failures.is_empty());
+    assert_eq!(Store::open(&state).unwrap().load().snapshot.unwrap().revision, Revision(2));
 }

@@ -75,3 +75,8 @@ fn a_hidden_node_is_built_in_one_round_and_removed_without_a_trace() {
 fn damage_is_repaired_and_an_agent_that_ends_leaves_all_as_it_is() {
     succeeds("ant", include_str!("damage.sh"));
 }
+
+#[test]
+fn what_stops_a_round_is_said_and_an_agent_does_not_wake_itself() {
+    succeeds("ant", include_str!("stopped.sh"));
+}
