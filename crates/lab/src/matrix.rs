@@ -87,7 +87,7 @@ pub struct Settings {
     /// How often a cell that should pass may be sent: the first packets after a change wait for handshakes and
     /// neighbours. The report says which needed more than one.
     pub rounds: u32,
-    /// How long what should pass may take in each round.
+    /// How long what should pass may take in the last round; earlier ones are shorter.
     pub pass_timeout: Duration,
     /// How long to wait for answers that should not come. Longer than [`SYN_WAIT`].
     pub stop_timeout: Duration,
@@ -106,6 +106,12 @@ impl Settings {
             pass_timeout: Duration::from_secs(2),
             stop_timeout,
         }
+    }
+
+    /// How long the round of that number may take, from 0: a quarter of the whole, then twice as long each time, as what is
+    /// lost in the first is mostly what had to wait for a handshake.
+    fn patience(&self, round: u32) -> Duration {
+        (self.pass_timeout / 4).saturating_mul(1 << round.min(2))
     }
 
     /// Where a cell's packets go.
@@ -201,18 +207,21 @@ pub fn run<P: Prober>(
     sweep.forget(probes);
     let at = |wanted: fn(&Verdict) -> bool| (0..cells.len()).filter(move |at| wanted(&cells[*at].verdict));
     let mut left: Vec<usize> = at(|verdict| *verdict == Verdict::Passes).collect();
-    for _ in 0..settings.rounds {
-        evidence.merge(sweep.send(&left, probes, settings.pass_timeout));
+    for round in 0..settings.rounds {
+        evidence.merge(sweep.send(&left, probes, settings.patience(round)));
         left.retain(|at| evidence.answered(*at) < settings.count.into());
         if left.is_empty() {
             break;
         }
     }
     thread::sleep(SETTLE);
+    let mut arrivals = sweep.arrivals(probes);
+    // SYNs are known by their ports alone, and NAT may have given what passed any port.
+    sweep.forget(probes);
     let stopped: Vec<usize> = at(|verdict| *verdict != Verdict::Passes).collect();
     let mut accounts = judge::open(cells, counters);
     evidence.merge(sweep.send(&stopped, probes, settings.stop_timeout));
-    let arrivals = sweep.arrivals(probes);
+    sweep::join(&mut arrivals, sweep.arrivals(probes));
     let cells = judge::cells(cells, &evidence, (&arrivals, settings.count));
     judge::close(&mut accounts, &cells, counters);
     MatrixReport { cells, counters: accounts }

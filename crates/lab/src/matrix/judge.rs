@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sixfold_core::model::Family;
-use sixfold_core::reach::{Cell, Party, Stop, Verdict};
+use sixfold_core::reach::{By, Cell, Party, Stop, Verdict};
 
 use super::sweep::Sent;
 use super::{CellResult, Control, CounterResult, Counters};
-use crate::probe::{Arrivals, Outcome, Shot};
+use crate::probe::{Arrivals, Outcome, Refusal, Shot};
 
 /// What happened to each cell, by position.
 pub(super) struct Evidence(Vec<Vec<(Shot, Result<Outcome, String>)>>);
@@ -88,6 +88,9 @@ fn why(cell: &Cell, outcome: &Outcome, (arrived, count): (Option<u32>, u32)) -> 
     let Some(arrived) = arrived else {
         return Some(format!("there is no probe at {}", cell.to));
     };
+    if arrived == 0 && is_refused_at_sender(cell, outcome) {
+        return None;
+    }
     if outcome.sent != count {
         return Some(with_refusals(format!("{} of {count} could be sent", outcome.sent), outcome));
     }
@@ -108,6 +111,14 @@ fn why(cell: &Cell, outcome: &Outcome, (arrived, count): (Option<u32>, u32)) -> 
         (0, arrived) => Some(format!("{arrived} of {count} arrived, though none was answered")),
         (answered, arrived) => Some(format!("{answered} of {count} answered, {arrived} arrived")),
     }
+}
+
+/// Whether the route that should stop it is the sender's own, and did: then no packet was made that could be counted.
+/// Only a gateway is in a namespace that has such routes.
+fn is_refused_at_sender(cell: &Cell, outcome: &Outcome) -> bool {
+    let own = Refusal::Local { errno: "EHOSTUNREACH".to_owned() };
+    let by_route = matches!(&cell.verdict, Verdict::Stopped(Stop { by: By::Unreachable, .. }));
+    by_route && matches!(cell.from, Party::Gateway(_)) && outcome.sent == 0 && outcome.refusals == [own]
 }
 
 fn with_refusals(text: String, outcome: &Outcome) -> String {
@@ -149,8 +160,12 @@ pub(super) fn open(cells: &[Cell], counters: &dyn Counters) -> Vec<CounterResult
     stops.into_iter().map(open).collect()
 }
 
-/// Reads them again, and holds the difference against what was sent.
-pub(super) fn close(accounts: &mut [CounterResult], cells: &[CellResult], counters: &dyn Counters) {
+/// Reads them again, and holds the difference against what was sent. Stops that only refused at the sender have no
+/// account.
+pub(super) fn close(accounts: &mut Vec<CounterResult>, cells: &[CellResult], counters: &dyn Counters) {
+    let countable = cells.iter().filter(|result| !is_refused_at_sender(&result.cell, &result.outcome));
+    let countable: BTreeSet<&Stop> = countable.filter_map(|result| stop(&result.cell.verdict)).collect();
+    accounts.retain(|account| countable.contains(&account.stop));
     let mut sent: BTreeMap<&Stop, u64> = BTreeMap::new();
     for result in cells {
         if let Some(stop) = stop(&result.cell.verdict) {

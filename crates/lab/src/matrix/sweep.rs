@@ -86,6 +86,17 @@ impl<'a> Sweep<'a> {
     }
 }
 
+/// Adds what arrived later: payloads to payloads, but SYNs in place of SYNs. A party that is silent now is left out.
+pub(super) fn join(arrivals: &mut BTreeMap<Party, Arrivals>, later: BTreeMap<Party, Arrivals>) {
+    arrivals.retain(|party, _| later.contains_key(party));
+    for (party, later) in later {
+        let all = arrivals.entry(party).or_default();
+        all.payloads.extend(later.payloads);
+        all.syns = later.syns;
+        all.uncounted += later.uncounted;
+    }
+}
+
 fn shoot<P: Prober>(probe: &mut P, volley: Vec<(usize, Shot)>, timeout: Duration) -> Vec<Sent> {
     let mut sent = Vec::new();
     for part in volley.chunks(SHOTS_MAX) {

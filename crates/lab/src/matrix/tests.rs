@@ -27,6 +27,10 @@ struct Medium {
     /// Counted once too often.
     stray: Option<Stop>,
     late: bool,
+    /// The first port of connections that chose none.
+    nat_port: Option<u16>,
+    /// Whose own route refuses echoes.
+    refuses: Option<Party>,
 }
 
 struct Fake(Party, Arc<Mutex<Medium>>);
@@ -51,6 +55,11 @@ impl Medium {
     fn carry(&mut self, from: &Party, shot: &Shot) -> Outcome {
         let (count, to) = (u32::from(shot.count), shot.to);
         let mut outcome = Outcome { sent: count, late: self.late, ..Outcome::default() };
+        if self.refuses.as_ref() == Some(from) && shot.traffic == Traffic::Echo {
+            outcome.sent = 0;
+            outcome.refuse(Refusal::Local { errno: "EHOSTUNREACH".to_owned() });
+            return outcome;
+        }
         if let Some(stop) = self.stops.get(&(from.clone(), to, shot.traffic)) {
             *self.counts.entry(stop.clone()).or_default() += u64::from(count);
             return outcome;
@@ -63,7 +72,7 @@ impl Medium {
         let arrivals = self.arrivals.entry(self.at[&to].clone()).or_default();
         arrivals.payloads.insert(shot.nonce, count);
         if matches!(shot.traffic, Traffic::Tcp(_)) {
-            let first = if shot.from_port == 0 { 40_000 } else { shot.from_port };
+            let first = if shot.from_port == 0 { self.nat_port.unwrap_or(40_000) } else { shot.from_port };
             (first..first + shot.count).for_each(|port| *arrivals.syns.entry(port).or_default() += 1);
         }
         let answered = !self.one_way.contains(&(from.clone(), to));
@@ -264,6 +273,31 @@ fn too_slow_to_count_is_said() {
     assert_eq!(cells.len(), 3);
     assert_eq!(cells[0].1, "the machine was too slow to tell how many SYNs left");
     assert_eq!(counter, None);
+}
+
+#[test]
+fn a_route_of_the_sender_itself_needs_no_account_if_it_is_a_gateway() {
+    let unreachable = Stop { by: By::Unreachable, ..stop("") };
+    let gateway = Party::Gateway("2001:db8:a::/48#1".parse().unwrap());
+    for (sender, held) in [(gateway, true), (party("acme", "b"), false)] {
+        let mut scene = Scene::new();
+        scene.probes.insert(sender.clone(), Fake(sender.clone(), scene.medium.clone()));
+        let a = party("acme", "a");
+        scene.cells.push(cell(&sender, (&a, A), Traffic::Udp(9), Verdict::Passes));
+        scene.cells.push(cell(&sender, (&a, A), Traffic::Echo, Verdict::Stopped(unreachable.clone())));
+        scene.medium(|medium| medium.refuses = Some(sender.clone()));
+        let report = scene.run();
+        let last = report.cells.last().unwrap();
+        assert_eq!(last.held, held, "{last:?}");
+        assert_eq!(report.counters.iter().any(|counter| counter.stop == unreachable), !held);
+    }
+}
+
+#[test]
+fn a_port_that_nat_gave_to_what_passes_is_no_leak() {
+    let mut scene = Scene::new();
+    scene.medium(|medium| medium.nat_port = Some(20_000));
+    assert!(scene.run().held());
 }
 
 /// What the router of a ground has dropped.
