@@ -170,8 +170,15 @@ impl Builder<'_> {
         }
     }
 
+    /// Giving a link another hardware address flushes its neighbours, permanent ones too: those count as gone.
     fn neighbours(&self, want: &Namespace, there: &Namespace, steps: &mut Vec<Step>) {
-        for change in diff(&want.neighbours, &there.neighbours, PartialEq::eq) {
+        let flushed = |link: &IfName| {
+            let mac = |ns: &Namespace| ns.links.get(link).and_then(|link| link.mac);
+            there.links.contains_key(link) && mac(want).is_some() && mac(want) != mac(there)
+        };
+        let mut left = there.neighbours.clone();
+        left.retain(|key, _| !flushed(&key.link));
+        for change in diff(&want.neighbours, &left, PartialEq::eq) {
             match change {
                 Change::Remove(key, _) => self.push(steps, Stage::Dismantle, Op::DelNeighbour(key.clone())),
                 Change::Add(key, mac) | Change::Alter { key, desired: mac, .. } => {

@@ -1,5 +1,9 @@
 //! What a plan does and does not say: nothing twice, nothing that goes along anyway, and in the right order.
 
+mod display;
+mod evolve;
+mod oracle;
+
 use sixfold_core::name;
 use sixfold_core::plan::{Op, Plan, Stage, plan};
 use sixfold_core::state::{
