@@ -41,12 +41,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Lab(lab::Args),
     Addr(addr::Args),
     Show(show::Args),
     Plan(plan::Args),
     Agent(agent::Args),
     Tunnel(tunnel::Args),
-    Lab(lab::Args),
 }
 
 /// How a subcommand ended that did not fail.

@@ -13,7 +13,6 @@ use sixfold_core::model::{DeviceReport, Reports, Snapshot};
 use sixfold_core::plan::Step;
 use sixfold_core::state::{Netns, NodeState};
 use sixfold_kernel::{Kernel as _, Scope};
-use sixfold_lab::files;
 
 use crate::agent::NodeArgs;
 use crate::failed::{Failed, Kind};
@@ -135,13 +134,13 @@ fn on_paper(args: &Args, dir: &Path, name: &NodeId) -> Result<(Snapshot, Dry, Ve
         let what = "a plan from files starts from nothing: this machine holds other prefixes and keys";
         return Err(Failed::new(Kind::Usage, what).hint(Some("on a node: sixfold plan --feed FILE")));
     }
-    let world = files::load(dir)?;
-    let ledger = ledger::grant_all(&world)?;
+    let registry = ledger::of_folder(dir)?;
+    let (world, ledger) = (registry.world(), registry.ledger());
     let report = |key: &sixfold_core::model::ResourceKey| {
         (*key, DeviceReport { public_key: placeholder(*key), listen_port: key.index.get() })
     };
     let reports: Reports = ledger.grants().keys().map(report).collect();
-    let snapshot = Snapshot::for_node(&world, &ledger, &reports, name).ok_or_else(|| {
+    let snapshot = Snapshot::for_node(world, ledger, &reports, name).ok_or_else(|| {
         let nodes: Vec<_> = world.nodes().map(|(_, node)| node.id().to_string()).collect();
         Failed::refused(format!("no node {name} in {}", dir.display()))
             .hint(Some(format!("there are: {}", nodes.join(", "))))

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use sixfold_core::addr::{self, Resource};
 use sixfold_core::model::{Family, Farm, Ledger, Node, Reach, Seat, World};
-use sixfold_lab::files;
 
 use crate::failed::Failed;
 use crate::{Done, ledger, output, table};
@@ -14,7 +13,7 @@ use crate::{Done, ledger, output, table};
 #[derive(Debug, clap::Args)]
 #[command(long_about = "Show the nodes, networks and resources that a folder of files describes.\n\n\
     Reads every *.toml of the folder (farm files and network files), says all that is wrong with them, or shows what \
-    they come to. Prefixes are granted from a ledger that is thrown away: the registry of a farm grants its own.")]
+    they come to. The prefixes are those that `sixfold lab` uses: the registry of a farm grants its own.")]
 pub(crate) struct Args {
     /// Folder with farm files and network files, as examples/first-farm
     #[arg(value_name = "DIR")]
@@ -26,23 +25,23 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Done, Failed> {
-    let world = files::load(&args.dir)?;
-    let ledger = ledger::grant_all(&world)?;
+    let registry = ledger::of_folder(&args.dir)?;
+    let (world, ledger) = (registry.world(), registry.ledger());
     let tables = [
-        Listing { key: "nodes", title: "Nodes", head: &NODE_HEAD, rows: nodes(&world) },
-        Listing { key: "slots", title: "Exit slots", head: &SLOT_HEAD, rows: slots(&world) },
-        Listing { key: "networks", title: "Networks", head: &NETWORK_HEAD, rows: networks(&world) },
+        Listing { key: "nodes", title: "Nodes", head: &NODE_HEAD, rows: nodes(world) },
+        Listing { key: "slots", title: "Exit slots", head: &SLOT_HEAD, rows: slots(world) },
+        Listing { key: "networks", title: "Networks", head: &NETWORK_HEAD, rows: networks(world) },
         Listing {
             key: "resources",
             title: "Resources",
             head: &RESOURCE_HEAD,
-            rows: resources(&world, &ledger),
+            rows: resources(world, ledger),
         },
         Listing {
             key: "workloads",
             title: "Workloads",
             head: &WORKLOAD_HEAD,
-            rows: workloads(&world, &ledger),
+            rows: workloads(world, ledger),
         },
     ];
     if args.json {

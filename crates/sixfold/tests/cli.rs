@@ -35,9 +35,10 @@ fn printed(args: &[&str], code: i32) -> String {
 
 #[test]
 fn help_of_every_command() {
-    for command in ["addr", "show", "plan", "agent", "tunnel"] {
+    for command in ["lab", "addr", "show", "plan", "agent", "tunnel"] {
         insta::assert_snapshot!(format!("help-{command}"), printed(&[command, "--help"], 0));
     }
+    insta::assert_snapshot!("help", printed(&["--help"], 0));
     insta::assert_snapshot!("help-tunnel-run", printed(&["tunnel", "run", "--help"], 0));
     insta::assert_snapshot!("help-tunnel-show", printed(&["tunnel", "show", "--help"], 0));
 }
