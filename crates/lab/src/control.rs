@@ -76,7 +76,9 @@ impl ControlError {
             Self::NotUp => {
                 Some("start one in another terminal: sixfold lab up examples/first-farm".to_owned())
             }
-            Self::Up => Some("end it where it runs, with Ctrl-C; or name another folder for this one: --at DIR".to_owned()),
+            Self::Up => Some(
+                "end it where it runs, with Ctrl-C; or name another folder for this one: --at DIR".to_owned(),
+            ),
             Self::NoPlace { places, .. } => Some(format!("there are {}", places.join(", "))),
             _ => None,
         }
@@ -148,7 +150,10 @@ pub fn claim(folder: &Path) -> Result<(), ControlError> {
     match UnixStream::connect(path(folder)) {
         Ok(_) => Err(ControlError::Up),
         // Left by a lab that was killed.
-        Err(_) => Ok(drop(fs::remove_file(path(folder)))),
+        Err(_) => {
+            drop(fs::remove_file(path(folder)));
+            Ok(())
+        }
     }
 }
 

@@ -7,136 +7,33 @@
 //! Owns: starting a node, carrying snapshots and statuses, and knowing when there is nothing left to do. Must be used
 //! from the main thread of the inner process.
 
+mod error;
+pub mod registry;
+mod standing;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use sixfold_core::id::{NodeId, Revision};
 use sixfold_core::model::{Status, World};
-use sixfold_kernel::netns::NetnsError;
 
-use crate::ground::{self, Lack};
-use crate::node::{self, Door, NodeError};
-use crate::process::{Ended, ProcessError, Processes};
-use crate::registry::{Registry, RegistryError};
-use crate::world::build::BuildError;
+pub use self::error::FarmError;
+use self::registry::Registry;
+use self::standing::Rank;
+pub use self::standing::Standing;
+use crate::ground;
+use crate::node::{self, Door};
+use crate::process::Processes;
 use crate::world::{self, Outside};
 
 /// Between two looks at the statuses.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long a snapshot waits for more news to go with it.
 const GATHER: Duration = Duration::from_millis(300);
-
-/// Why a farm does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum FarmError {
-    /// The machine lacks something.
-    #[error("this machine lacks {}", list(lacks))]
-    Ground {
-        /// All of it.
-        lacks: Vec<Lack>,
-    },
-    /// Not even namespaces.
-    #[error(transparent)]
-    Netns(#[from] NetnsError),
-    /// The networks cannot have what they ask for.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    /// The world around the nodes cannot be made.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// A node cannot be made.
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    /// A process cannot be started.
-    #[error(transparent)]
-    Process(#[from] ProcessError),
-    /// A process that should run has ended.
-    #[error("{} ended: {}", ended.name, ended.how)]
-    Ended {
-        /// Which, and how.
-        ended: Ended,
-        /// The end of its log.
-        log: String,
-    },
-    /// A snapshot cannot be handed out.
-    #[error("cannot write {}", path.display())]
-    Hand {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// Not every node is in sync in time.
-    #[error("after {seconds} s not every node is in sync: {}", behind(standings))]
-    Late {
-        /// How long it was given.
-        seconds: u64,
-        /// How each node stands.
-        standings: Vec<Standing>,
-    },
-}
-
-impl FarmError {
-    /// What to do about it, a line each.
-    #[must_use]
-    pub fn hints(&self) -> Vec<String> {
-        match self {
-            Self::Ground { lacks } => {
-                lacks.iter().map(|lack| format!("{} ({}): {}", lack.what, lack.reason, lack.cure)).collect()
-            }
-            Self::Registry(error) => error.hint().into_iter().collect(),
-            Self::Build(error) => error.hint().map(str::to_owned).into_iter().collect(),
-            Self::Ended { log, .. } => log.lines().map(|line| format!("its log: {line}")).collect(),
-            Self::Late { standings, .. } => standings.iter().flat_map(Standing::complaints).collect(),
-            _ => Vec::new(),
-        }
-    }
-}
-
-fn list(lacks: &[Lack]) -> String {
-    lacks.iter().map(|lack| lack.what).collect::<Vec<_>>().join(", ")
-}
-
-fn behind(standings: &[Standing]) -> String {
-    let behind = standings.iter().filter(|standing| !standing.is_done());
-    behind.map(|standing| standing.node.to_string()).collect::<Vec<_>>().join(", ")
-}
-
-/// How a node stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    /// The node.
-    pub node: NodeId,
-    /// The newest revision there is.
-    pub newest: Revision,
-    /// What its agent last said; `None`: nothing yet.
-    pub status: Option<Status>,
-}
-
-impl Standing {
-    /// Whether its second plan was empty, at the newest revision.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.status.as_ref().is_some_and(|status| status.in_sync && status.revision == self.newest)
-    }
-
-    fn complaints(&self) -> Vec<String> {
-        match &self.status {
-            _ if self.is_done() => Vec::new(),
-            None => vec![format!("{}: its agent has said nothing; see its log", self.node)],
-            Some(status) => {
-                let at = format!("{}: at revision {} of {}", self.node, status.revision, self.newest);
-                let more = status.failures.iter().chain(&status.drift).take(5);
-                [at].into_iter().chain(more.map(|line| format!("{}: {line}", self.node))).collect()
-            }
-        }
-    }
-}
 
 /// A node that runs.
 #[derive(Debug)]
@@ -335,31 +232,6 @@ impl Running {
         }
         self.handed = Instant::now();
         Ok(())
-    }
-}
-
-/// Who is called by whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rank {
-    /// Holds a slot that a network leaves by: everyone calls it.
-    Exit,
-    /// Can be called.
-    Public,
-    /// Only calls.
-    Hidden,
-}
-
-impl Rank {
-    const ALL: [Self; 3] = [Self::Exit, Self::Public, Self::Hidden];
-
-    fn of(world: &World, node: &NodeId) -> Self {
-        let exits = world.networks().values().map(|network| network.exit());
-        let mut slots = exits.filter_map(|exit| world.farm(&exit.farm)?.slot(exit.key()));
-        if slots.any(|slot| slot.holder() == node) {
-            return Self::Exit;
-        }
-        let hidden = world.node(node).is_some_and(|(_, node)| node.is_hidden());
-        if hidden { Self::Hidden } else { Self::Public }
     }
 }
 

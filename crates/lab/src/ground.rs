@@ -17,7 +17,7 @@ use sixfold_kernel::linux::{Config, Linux};
 use sixfold_kernel::netns::{Directory, NetnsError, Worker};
 use sixfold_kernel::{ApplyError, Kernel as _, sys};
 
-use crate::bridge;
+use crate::world::bridge;
 use crate::world::build::NoKeys;
 
 /// Something that is needed and not there.

@@ -1,8 +1,18 @@
-//! A whole farm on one machine, out of network namespaces.
+//! A whole farm on one machine, out of network namespaces: real agents, real packets, and no trace afterwards.
+//!
+//! ```text
+//! job ─ top ──▶ enclosure ──▶ inner (pid 1)
+//!                               ├─ ground    is all there that is needed?
+//!                               ├─ world     Internet, routers, segments, homes
+//!                               ├─ node      a mount, network and UTS namespace each, kept by a process
+//!                               ├─ farm      registry ⇄ agents, until every second plan is empty
+//!                               ├─ showing   probes everywhere ──▶ matrix ──▶ report
+//!                               └─ control   a socket, by which other terminals join
+//! ```
+//!
+//! Owns: all of that. Must not import the registry's service, nor start a program that is not this one.
 
-mod bridge;
 pub mod control;
-pub mod counters;
 pub mod enclosure;
 pub mod farm;
 pub mod files;
@@ -11,10 +21,10 @@ pub mod ground;
 pub mod job;
 pub mod matrix;
 pub mod node;
-pub mod places;
 pub mod probe;
 pub mod process;
-pub mod registry;
 pub mod report;
 pub mod showing;
 pub mod world;
+
+pub use farm::registry;

@@ -2,6 +2,9 @@
 //!
 //! Owns: starting probes and putting the parts together. Must not judge: `matrix` and the agents do.
 
+pub mod counters;
+pub mod places;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -14,10 +17,10 @@ use std::time::{Duration, Instant};
 use sixfold_core::model::{Protocol, World};
 use sixfold_core::reach::{Party, Reach, Stop, Traffic};
 
-use crate::counters::Counters as Readers;
+use self::counters::Counters as Readers;
+use self::places::Place;
 use crate::farm::{Running, Standing};
 use crate::matrix::{self, Counters, MatrixReport, Settings};
-use crate::places::{self, Place};
 use crate::probe::{Client, ProbeError};
 use crate::process::ProcessError;
 use crate::report::{NodeReport, Report, StepTime};

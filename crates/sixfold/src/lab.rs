@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use sixfold_lab::control::{self, Answer, Ask, Caller, ControlError};
-use sixfold_lab::counters;
+use sixfold_lab::showing::counters;
 use sixfold_lab::job::{self, Job, JobError};
 use sixfold_lab::node::{self, Door};
 use sixfold_lab::probe;

@@ -9,8 +9,8 @@ use sixfold_kernel::linux::{Config, Linux};
 use sixfold_kernel::netns::{Directory, NetnsError, Worker};
 use sixfold_kernel::{Failure, Kernel as _, Keys};
 
+use super::bridge::{self, BridgeError};
 use super::{Segment, Surroundings};
-use crate::bridge::{self, BridgeError};
 
 /// Why the world around the nodes could not be made.
 #[derive(Debug, thiserror::Error)]

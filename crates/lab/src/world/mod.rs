@@ -12,6 +12,7 @@
 //! Owns: what there is around the nodes, computed from the model alone. Must not touch the kernel (`build` does), nor
 //! know what agents make inside nodes.
 
+pub(crate) mod bridge;
 pub mod build;
 mod home;
 mod internet;

@@ -6,7 +6,7 @@ use sixfold_core::name::{IfName, NetnsName};
 use sixfold_core::state::{LinkKind, Namespace, Netns, RouteTarget};
 
 use super::*;
-use crate::registry::Registry;
+use crate::farm::registry::Registry;
 
 fn drawn(example: &str) -> Surroundings {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(example);

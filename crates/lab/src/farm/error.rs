@@ -1,0 +1,90 @@
+//! Why a farm does not run, and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use sixfold_kernel::netns::NetnsError;
+
+use super::Standing;
+use super::registry::RegistryError;
+use crate::ground::Lack;
+use crate::node::NodeError;
+use crate::process::{Ended, ProcessError};
+use crate::world::build::BuildError;
+
+/// Why a farm does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum FarmError {
+    /// The machine lacks something.
+    #[error("this machine lacks {}", list(lacks))]
+    Ground {
+        /// All of it.
+        lacks: Vec<Lack>,
+    },
+    /// Not even namespaces.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// The networks cannot have what they ask for.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The world around the nodes cannot be made.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A node cannot be made.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// A process cannot be started.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A process that should run has ended.
+    #[error("{} ended: {}", ended.name, ended.how)]
+    Ended {
+        /// Which, and how.
+        ended: Ended,
+        /// The end of its log.
+        log: String,
+    },
+    /// A snapshot cannot be handed out.
+    #[error("cannot write {}", path.display())]
+    Hand {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Not every node is in sync in time.
+    #[error("after {seconds} s not every node is in sync: {}", behind(standings))]
+    Late {
+        /// How long it was given.
+        seconds: u64,
+        /// How each node stands.
+        standings: Vec<Standing>,
+    },
+}
+
+impl FarmError {
+    /// What to do about it, a line each.
+    #[must_use]
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Ground { lacks } => {
+                lacks.iter().map(|lack| format!("{} ({}): {}", lack.what, lack.reason, lack.cure)).collect()
+            }
+            Self::Registry(error) => error.hint().into_iter().collect(),
+            Self::Build(error) => error.hint().map(str::to_owned).into_iter().collect(),
+            Self::Ended { log, .. } => log.lines().map(|line| format!("its log: {line}")).collect(),
+            Self::Late { standings, .. } => standings.iter().flat_map(Standing::complaints).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn list(lacks: &[Lack]) -> String {
+    lacks.iter().map(|lack| lack.what).collect::<Vec<_>>().join(", ")
+}
+
+fn behind(standings: &[Standing]) -> String {
+    let behind = standings.iter().filter(|standing| !standing.is_done());
+    behind.map(|standing| standing.node.to_string()).collect::<Vec<_>>().join(", ")
+}
