@@ -3,6 +3,7 @@
 //! Connections are tracked in the resource that hosts the workload and nowhere else (for IPv4 also at the gateway, for
 //! NAT). Every chain that guards ends in an explicit drop: a chain's policy does not hold while it is replaced.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -163,7 +164,7 @@ fn gateway_forward(exits: &LinkPattern, public: &LinkPattern) -> Vec<Rule> {
 }
 
 /// The namespace `public`: WireGuard and what IP itself needs.
-pub(super) fn public(ports: &[u16]) -> Firewall {
+pub(super) fn public(ports: &BTreeSet<u16>) -> Firewall {
     let mut table = Firewall::default();
     let tunnels = set("tunnels");
     table.sets.insert(tunnels.clone(), Set { kind: SetKind::Ports });
@@ -189,7 +190,7 @@ pub(super) fn public(ports: &[u16]) -> Firewall {
 }
 
 /// The host's own firewall, where the farmer asked for it. It never locks the operator out: ssh stays open.
-pub(super) fn host(management: &[IpNet], ports: &[u16]) -> Firewall {
+pub(super) fn host(management: &[IpNet], ports: &BTreeSet<u16>) -> Firewall {
     let mut table = Firewall::default();
     let mut input = vec![
         accept([input_is(name::loopback())], "itself"),

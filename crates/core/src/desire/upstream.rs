@@ -1,6 +1,7 @@
 //! The way to the world below: the namespace `public` of a node that can be reached, and the host's own firewall where
 //! the farmer asked for it.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use sha2::{Digest, Sha256};
@@ -14,7 +15,7 @@ use crate::state::{LinkKind, Netns, RouteTarget};
 impl Node<'_> {
     pub(super) fn upstream(&mut self) {
         if self.snapshot.host_firewall {
-            let ports = if self.snapshot.node.is_hidden() { self.ports() } else { Vec::new() };
+            let ports = if self.snapshot.node.is_hidden() { self.ports() } else { BTreeSet::new() };
             let rules = firewall::host(&self.snapshot.management, &ports);
             self.state.at(Netns::Host).firewall = Some(rules);
         }
@@ -41,10 +42,10 @@ impl Node<'_> {
         }
     }
 
-    /// The UDP ports of this node's tunnels.
-    fn ports(&self) -> Vec<u16> {
-        let asked = |key: &crate::model::ResourceKey| key.index.get();
-        self.own.devices.iter().map(|(key, own)| own.listen_port.unwrap_or_else(|| asked(key))).collect()
+    /// The UDP ports of this node's tunnels, each once. A key that is kept for a resource that is gone opens none.
+    fn ports(&self) -> BTreeSet<u16> {
+        let devices = super::own_resources(self.snapshot).filter_map(|key| Some((key, self.own.devices.get(&key)?)));
+        devices.map(|(key, own)| own.listen_port.unwrap_or(key.index.get())).collect()
     }
 }
 

@@ -3,6 +3,7 @@
 mod allocate;
 mod any;
 mod check;
+mod desire;
 mod farm;
 mod mesh;
 mod path;
