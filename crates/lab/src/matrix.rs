@@ -94,7 +94,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What the lab uses, given its Internet host's two addresses.
+    /// What the lab uses, given its Internet host's two addresses. A WireGuard device whose first handshake came before
+    /// its peer knew it tries again after five seconds; all rounds together outlast that.
     #[must_use]
     pub const fn new(internet: Ipv6Addr, internet_v4: Ipv4Addr) -> Self {
         let stop_timeout = SYN_WAIT.saturating_add(Duration::from_millis(100));
@@ -102,16 +103,16 @@ impl Settings {
             internet,
             internet_v4,
             count: 2,
-            rounds: 3,
-            pass_timeout: Duration::from_secs(2),
+            rounds: 5,
+            pass_timeout: Duration::from_secs(4),
             stop_timeout,
         }
     }
 
-    /// How long the round of that number may take, from 0: a quarter of the whole, then twice as long each time, as what is
-    /// lost in the first is mostly what had to wait for a handshake.
+    /// How long the round of that number may take, from 0: an eighth of the whole, then twice as long each time, as what
+    /// is lost in the first is mostly what had to wait for a handshake.
     fn patience(&self, round: u32) -> Duration {
-        (self.pass_timeout / 4).saturating_mul(1 << round.min(2))
+        (self.pass_timeout / 8).saturating_mul(1 << round.min(3))
     }
 
     /// Where a cell's packets go.

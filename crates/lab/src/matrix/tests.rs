@@ -201,9 +201,18 @@ fn what_passes_may_need_a_second_round() {
     let report = scene.run();
     assert!(report.held());
     assert_eq!((report.cells[0].rounds, report.cells[1].rounds), (2, 1));
-    scene.medium(|medium| medium.losses.insert(key, 3));
+    scene.medium(|medium| medium.losses.insert(key, 5));
     let why = format!("0 of 2 answered, 0 arrived; ICMPv6 1/3 from {B}");
     assert_eq!(scene.complaints(), (vec![(0, why)], None));
+}
+
+#[test]
+fn rounds_get_longer_and_outlast_a_second_handshake() {
+    let settings = Settings::new(INTERNET.parse().unwrap(), Ipv4Addr::LOCALHOST);
+    let rounds: Vec<_> = (0..settings.rounds).map(|round| settings.patience(round)).collect();
+    assert_eq!(rounds.last(), Some(&settings.pass_timeout));
+    assert!(rounds.is_sorted() && rounds.iter().sum::<Duration>() > Duration::from_secs(10), "{rounds:?}");
+    assert!(settings.stop_timeout > SYN_WAIT);
 }
 
 #[test]
