@@ -3,18 +3,22 @@
 //! Owns: arguments, and writing what the lab says. Must not decide anything; must be called before the process has a
 //! second thread.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use sixfold_lab::control::{self, Answer, Ask, Caller, ControlError};
-use sixfold_lab::showing::counters;
+use sixfold_lab::files;
+use sixfold_lab::graph;
 use sixfold_lab::job::{self, Job, JobError};
 use sixfold_lab::node::{self, Door};
 use sixfold_lab::probe;
+use sixfold_lab::showing::counters;
 
 use crate::Done;
 use crate::failed::{Failed, Kind};
+use crate::output;
 
 /// Build and probe a whole farm on this machine, out of network namespaces
 #[derive(Debug, clap::Args)]
@@ -66,6 +70,17 @@ enum Verb {
         /// Print the report as one JSON document
         #[arg(long)]
         json: bool,
+    },
+    /// Draw the topology of a folder; nothing is built
+    Graph {
+        /// Folder of farm and network files
+        dir: PathBuf,
+        /// Write an SVG document to this file
+        #[arg(long, value_name = "FILE", conflicts_with = "mermaid")]
+        svg: Option<PathBuf>,
+        /// Print a Mermaid flowchart, as is done without --svg
+        #[arg(long)]
+        mermaid: bool,
     },
     /// The lab's first process inside its walls.
     #[command(hide = true)]
@@ -127,6 +142,7 @@ fn verb(verb: Verb) -> Result<ExitCode, Failed> {
             Ok(ExitCode::from(control::exit_code(status)))
         }
         Verb::Probe { at, json } => probe_running(&folder(at), json),
+        Verb::Graph { dir, svg, mermaid: _ } => graph(&dir, svg.as_deref()),
         Verb::Inner { job } => {
             let job = serde_json::from_str(&job).map_err(|error| Failed::new(Kind::Usage, error))?;
             let held = job::inner(&job, &mut print, &mut progress)?;
@@ -146,6 +162,15 @@ fn done<E: std::error::Error + 'static>(outcome: Result<(), E>) -> Result<ExitCo
 fn outer(job: &Job) -> Result<ExitCode, Failed> {
     let status = job::outer(job, &["lab", "inner"])?;
     Ok(ExitCode::from(control::exit_code(status)))
+}
+
+fn graph(dir: &Path, svg: Option<&Path>) -> Result<ExitCode, Failed> {
+    let world = files::load(dir)?;
+    match svg {
+        Some(file) => fs::write(file, graph::svg(&world)).map_err(Failed::environment)?,
+        None => output::print(&graph::mermaid(&world))?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn folder(at: Option<PathBuf>) -> PathBuf {
