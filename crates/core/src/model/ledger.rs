@@ -163,7 +163,8 @@ impl Ledger {
         for (key, grant) in change.grants {
             touched.insert(Record::Slot(key.number, key.index.slot()));
             touched.insert(Record::Network(grant.network.clone()));
-            self.grant(key, grant);
+            // Whoever had it has changed too.
+            touched.extend(self.grant(key, grant).map(Record::Network));
         }
         for record in touched {
             self.records.insert(record, self.revision);
@@ -171,15 +172,18 @@ impl Ledger {
         Ok(self.revision)
     }
 
-    fn grant(&mut self, key: ResourceKey, grant: Grant) {
-        self.by_network.entry(grant.network.clone()).or_default().insert(key);
+    /// Returns the network that had it, if that was another.
+    fn grant(&mut self, key: ResourceKey, grant: Grant) -> Option<NetworkId> {
         let network = grant.network.clone();
-        if let Some(before) = self.grants.insert(key, grant)
-            && before.network != network
-            && let Some(keys) = self.by_network.get_mut(&before.network)
-        {
+        self.by_network.entry(network.clone()).or_default().insert(key);
+        let before = self.grants.insert(key, grant)?.network;
+        if before == network {
+            return None;
+        }
+        if let Some(keys) = self.by_network.get_mut(&before) {
             keys.remove(&key);
         }
+        Some(before)
     }
 
     /// Numbers count up and are never given twice.

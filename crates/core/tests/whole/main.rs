@@ -6,6 +6,7 @@ mod check;
 mod desire;
 mod farm;
 mod mesh;
+mod model;
 mod path;
 mod plan;
 mod reach;
