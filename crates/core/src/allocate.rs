@@ -67,8 +67,11 @@ pub fn allocate(
     let mut fresh = Vec::new();
     for seat in placement.seats.iter().filter(|seat| !granted.contains(seat)) {
         let place = Candidates { network: &placement.network, seat, slot, secret };
-        let (index, generation) =
-            place.first_free(&taken, &fresh).ok_or(AllocateError::Full { prefix, slot, in_use: taken.len() })?;
+        let (index, generation) = place.first_free(&taken, &fresh).ok_or(AllocateError::Full {
+            prefix,
+            slot,
+            in_use: taken.len(),
+        })?;
         let network = placement.network.clone();
         let grant = Grant { network, seat: seat.clone(), generation, quarantined: false };
         change.grants.insert(ResourceKey { number, index }, grant);
@@ -121,7 +124,8 @@ impl Candidates<'_> {
 
     /// `None` where the hash hits an index that is never granted (the last 256 of slot 15).
     fn attempt(&self, attempt: u32) -> Option<PrefixIndex> {
-        let mut hash = Hmac::<Sha256>::new_from_slice(&self.secret.0).expect("HMAC takes a key of any length");
+        let mut hash =
+            Hmac::<Sha256>::new_from_slice(&self.secret.0).expect("HMAC takes a key of any length");
         let seat = match self.seat {
             Seat::Exit => "exit".to_owned(),
             Seat::Node(node) => format!("node {node}"),

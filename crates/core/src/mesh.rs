@@ -37,7 +37,9 @@ pub struct MeshPeer {
 /// Empty if the network has no such resource.
 #[must_use]
 pub fn mesh(network: &NetworkView, index: PrefixIndex) -> Vec<MeshPeer> {
-    let Some(me) = network.resources.iter().find(|resource| resource.index == index) else { return Vec::new() };
+    let Some(me) = network.resources.iter().find(|resource| resource.index == index) else {
+        return Vec::new();
+    };
     let others = network.resources.iter().filter(|other| other.index != index);
     others.filter_map(|other| peer(network, me, other)).collect()
 }

@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::addr::{Gateway, PrefixIndex, Resource, Workload as Derived};
 use crate::id::{Label, NetworkId, NodeId};
-use crate::model::{Family, Farm, Ledger, Network, Protocol, ResourceKey, Seat, Slot, SlotKey, Workload, World};
+use crate::model::{
+    Family, Farm, Ledger, Network, Protocol, ResourceKey, Seat, Slot, SlotKey, Workload, World,
+};
 use crate::name::{NetnsName, rule};
 
 /// One who sends or receives.
@@ -224,7 +226,8 @@ impl<'a> Reach<'a> {
         for network in self.world.networks().values() {
             sites.extend(network.workloads().iter().filter_map(|workload| self.workload(network, workload)));
         }
-        let slots = self.world.farms().values().flat_map(|farm| farm.slots().values().map(move |slot| (farm, slot)));
+        let slots =
+            self.world.farms().values().flat_map(|farm| farm.slots().values().map(move |slot| (farm, slot)));
         sites.extend(slots.filter_map(|(farm, slot)| self.gateway(farm, slot)));
         let (address, address_v4) = (None, None);
         sites.push(Site { party: Party::Internet, kind: Kind::Internet, border: None, address, address_v4 });
@@ -275,7 +278,9 @@ impl Site<'_> {
 
     fn is_of_one_network_with(&self, other: &Self) -> bool {
         match (&self.kind, &other.kind) {
-            (Kind::Workload { network: one, .. }, Kind::Workload { network: other, .. }) => one.id() == other.id(),
+            (Kind::Workload { network: one, .. }, Kind::Workload { network: other, .. }) => {
+                one.id() == other.id()
+            }
             _ => false,
         }
     }
@@ -328,7 +333,8 @@ fn leaving(from: &Site<'_>, to: &Site<'_>, family: Family, traffic: Traffic) -> 
         return (traffic != Traffic::Echo).then(|| border.stops(by("output", rule::CLOSED)));
     }
     let comment = if v4 { rule::BOGON_OUT_V4 } else { rule::BOGON_OUT };
-    let crosses = !from.shares_gateway_with(to) && to.address(family).is_some_and(|address| border.bars(address));
+    let crosses =
+        !from.shares_gateway_with(to) && to.address(family).is_some_and(|address| border.bars(address));
     crosses.then(|| border.stops(by("forward", comment)))
 }
 
@@ -341,7 +347,8 @@ fn entering(from: &Site<'_>, to: &Site<'_>, family: Family, traffic: Traffic) ->
     if v4 && matches!(from.kind, Kind::Internet) {
         // Without a way out for IPv4 there is none back to the sender either.
         let way_back = border.slot.public_v4().is_some();
-        let (chain, comment) = if way_back { ("forward", rule::UNASKED_V4) } else { ("source", rule::SPOOFED) };
+        let (chain, comment) =
+            if way_back { ("forward", rule::UNASKED_V4) } else { ("source", rule::SPOOFED) };
         return Some(border.stops(by(chain, comment)));
     }
     if !from.shares_gateway_with(to) && from.address(family).is_some_and(|address| border.bars(address)) {

@@ -9,8 +9,11 @@ use crate::model::{Grant, Ledger, Network, Seat, World};
 pub(super) fn outside(network: &Network, ledger: &Ledger) -> Vec<Violation> {
     let exit = network.exit();
     let slice = ledger.allocation(exit.prefix).map(|allocation| (allocation.number(), exit.slot));
-    let strays = ledger.grants_of(network.id()).filter(|(key, _)| slice != Some((key.number, key.index.slot())));
-    strays.map(|(key, _)| Violation::Outside { network: network.id().clone(), key, slot: exit.slot }).collect()
+    let strays =
+        ledger.grants_of(network.id()).filter(|(key, _)| slice != Some((key.number, key.index.slot())));
+    strays
+        .map(|(key, _)| Violation::Outside { network: network.id().clone(), key, slot: exit.slot })
+        .collect()
 }
 
 /// A seat has one prefix.

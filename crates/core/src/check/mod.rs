@@ -6,7 +6,6 @@
 mod grants;
 mod paths;
 
-
 use thiserror::Error;
 
 use crate::addr::PrefixIndex;
@@ -75,9 +74,13 @@ impl Violation {
     pub fn hint(&self) -> String {
         match self {
             Self::Cut { exit, .. } => {
-                format!("give {exit} an address in a family that the node has, or choose an exit that has one")
+                format!(
+                    "give {exit} an address in a family that the node has, or choose an exit that has one"
+                )
             }
-            _ => "this is a defect of the allocator, not of what you asked for; nothing was written".to_owned(),
+            _ => {
+                "this is a defect of the allocator, not of what you asked for; nothing was written".to_owned()
+            }
         }
     }
 }

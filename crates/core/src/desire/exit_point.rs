@@ -14,8 +14,16 @@ impl Node<'_> {
         let ns = self.state.at(site.netns());
         pieces::quiet(ns);
         pieces::forwarding(ns, bridge_netfilter);
-        pieces::address(ns, name::loopback(), ipnet::IpNet::from(std::net::IpAddr::V6(derived.local_address)));
-        pieces::address(ns, name::loopback(), ipnet::IpNet::from(std::net::IpAddr::V4(derived.exit_loopback_v4)));
+        pieces::address(
+            ns,
+            name::loopback(),
+            ipnet::IpNet::from(std::net::IpAddr::V6(derived.local_address)),
+        );
+        pieces::address(
+            ns,
+            name::loopback(),
+            ipnet::IpNet::from(std::net::IpAddr::V4(derived.exit_loopback_v4)),
+        );
         ns.firewall = Some(firewall::exit_point(site));
         self.wireguard(site);
         self.routes_to_network(site);

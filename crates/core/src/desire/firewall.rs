@@ -13,8 +13,8 @@ use crate::addr::{Gateway, Resource, Workload};
 use crate::model::{GatewayView, Protocol as Exposed};
 use crate::name::{self, IfName, rule};
 use crate::state::{
-    Action, CT_ESTABLISHED_RELATED, CT_INVALID, Chain, ChainName, Element, ElementKey, Family, Firewall, Hook,
-    HookPoint, LinkPattern, Match, Protocol, Rule, Set, SetKind, SetName,
+    Action, CT_ESTABLISHED_RELATED, CT_INVALID, Chain, ChainName, Element, ElementKey, Family, Firewall,
+    Hook, HookPoint, LinkPattern, Match, Protocol, Rule, Set, SetKind, SetName,
 };
 
 const RAW: i32 = -300;
@@ -181,7 +181,8 @@ pub(super) fn public(ports: &BTreeSet<u16>) -> Firewall {
     let slowly = Match::Limit { per_second: 100, burst: 100 };
     input.push(accept([Match::Icmpv6Type(ECHO_REQUEST), slowly.clone()], "echo"));
     input.push(accept([Match::IcmpType(ECHO_REQUEST_V4), slowly], "echo over IPv4"));
-    input.push(accept([Match::CtState(CT_ESTABLISHED_RELATED)], "answers, and errors on the path of tunnels"));
+    input
+        .push(accept([Match::CtState(CT_ESTABLISHED_RELATED)], "answers, and errors on the path of tunnels"));
     input.push(closed());
     chain(&mut table, "input", (HookPoint::Input, FILTER), input);
     chain(&mut table, "forward", (HookPoint::Forward, FILTER), vec![closed()]);
@@ -265,8 +266,14 @@ fn neighbours(link: &LinkPattern) -> [Rule; 2] {
         LinkPattern::Begins(start) => format!("{start}*"),
     };
     [
-        accept([from(link), Match::Icmpv6Type(NEIGHBOUR_SOLICITATION)], &format!("neighbours on {shown} ask")),
-        accept([from(link), Match::Icmpv6Type(NEIGHBOUR_ADVERTISEMENT)], &format!("neighbours on {shown} answer")),
+        accept(
+            [from(link), Match::Icmpv6Type(NEIGHBOUR_SOLICITATION)],
+            &format!("neighbours on {shown} ask"),
+        ),
+        accept(
+            [from(link), Match::Icmpv6Type(NEIGHBOUR_ADVERTISEMENT)],
+            &format!("neighbours on {shown} answer"),
+        ),
     ]
 }
 

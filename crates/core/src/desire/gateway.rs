@@ -57,7 +57,11 @@ fn routes_by(ns: &mut Namespace, view: &GatewayView, exit: PrefixIndex, indices:
         let target = RouteTarget::Nexthop(nexthop(exit));
         pieces::route(ns, derived.prefix, target.clone());
         pieces::route(ns, derived.prefix_v4, target.clone());
-        pieces::route(ns, ipnet::IpNet::from(std::net::IpAddr::V4(derived.wireguard_address_v4.addr())), target);
+        pieces::route(
+            ns,
+            ipnet::IpNet::from(std::net::IpAddr::V4(derived.wireguard_address_v4.addr())),
+            target,
+        );
     }
 }
 

@@ -7,7 +7,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::mac::Mac;
 use crate::name::IfName;
 use crate::state::{
-    AddressKey, Link, LinkKind, METRIC, METRIC_UNDERNEATH, Namespace, NeighbourKey, RouteKey, RouteTarget, SysctlName,
+    AddressKey, Link, LinkKind, METRIC, METRIC_UNDERNEATH, Namespace, NeighbourKey, RouteKey, RouteTarget,
+    SysctlName,
 };
 
 /// The range that all derived IPv4 lies in.

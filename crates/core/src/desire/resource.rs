@@ -12,8 +12,16 @@ impl Node<'_> {
         let ns = self.state.at(site.netns());
         pieces::quiet(ns);
         pieces::forwarding(ns, bridge_netfilter);
-        pieces::address(ns, name::loopback(), ipnet::IpNet::from(std::net::IpAddr::V6(site.derived.local_address)));
-        pieces::address(ns, name::loopback(), ipnet::IpNet::from(std::net::IpAddr::V4(site.derived.local_address_v4)));
+        pieces::address(
+            ns,
+            name::loopback(),
+            ipnet::IpNet::from(std::net::IpAddr::V6(site.derived.local_address)),
+        );
+        pieces::address(
+            ns,
+            name::loopback(),
+            ipnet::IpNet::from(std::net::IpAddr::V4(site.derived.local_address_v4)),
+        );
         self.wireguard(site);
         self.routes_to_network(site);
         let tunnel = site.derived.wireguard;
@@ -35,7 +43,8 @@ impl Node<'_> {
 
     fn workloads_of(&self, site: &Site<'_>) -> Vec<Workload> {
         let here = site.network.workloads.iter().filter(|workload| workload.index == site.derived.index);
-        here.map(|workload| Workload::derive(&site.network.allocation, workload.index, workload.number)).collect()
+        here.map(|workload| Workload::derive(&site.network.allocation, workload.index, workload.number))
+            .collect()
     }
 
     /// The near end: every port has the same addresses, because each is a link of its own with one neighbour on it.
@@ -44,10 +53,18 @@ impl Node<'_> {
         let ns = self.state.at(site.netns());
         pieces::link(ns, workload.port, LinkKind::Veth { peer }, (site.mtu, Some(workload.near_mac)));
         pieces::address(ns, workload.port, PORT_ADDRESS);
-        pieces::address(ns, workload.port, ipnet::IpNet::from(std::net::IpAddr::V4(site.derived.local_address_v4)));
+        pieces::address(
+            ns,
+            workload.port,
+            ipnet::IpNet::from(std::net::IpAddr::V4(site.derived.local_address_v4)),
+        );
         pieces::neighbour(ns, workload.port, workload.address, workload.far_mac);
         pieces::neighbour(ns, workload.port, workload.address_v4, workload.far_mac);
         pieces::route_by_link(ns, ipnet::IpNet::from(std::net::IpAddr::V6(workload.address)), workload.port);
-        pieces::route_by_link(ns, ipnet::IpNet::from(std::net::IpAddr::V4(workload.address_v4)), workload.port);
+        pieces::route_by_link(
+            ns,
+            ipnet::IpNet::from(std::net::IpAddr::V4(workload.address_v4)),
+            workload.port,
+        );
     }
 }

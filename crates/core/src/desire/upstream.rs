@@ -44,7 +44,8 @@ impl Node<'_> {
 
     /// The UDP ports of this node's tunnels, each once. A key that is kept for a resource that is gone opens none.
     fn ports(&self) -> BTreeSet<u16> {
-        let devices = super::own_resources(self.snapshot).filter_map(|key| Some((key, self.own.devices.get(&key)?)));
+        let devices =
+            super::own_resources(self.snapshot).filter_map(|key| Some((key, self.own.devices.get(&key)?)));
         devices.map(|(key, own)| own.listen_port.unwrap_or(key.index.get())).collect()
     }
 }

@@ -158,7 +158,8 @@ impl View<'_> {
         held.filter_map(|(key, slot)| {
             let allocation = self.ledger.allocation(key.prefix)?;
             let mut networks: BTreeMap<&NetworkId, (Option<PrefixIndex>, Vec<PrefixIndex>)> = BTreeMap::new();
-            let live = self.ledger.grants_in(allocation.number(), key.slot).filter(|(_, grant)| !grant.quarantined);
+            let live =
+                self.ledger.grants_in(allocation.number(), key.slot).filter(|(_, grant)| !grant.quarantined);
             for (index, grant) in live {
                 let (exit, indices) = networks.entry(&grant.network).or_default();
                 indices.push(index);

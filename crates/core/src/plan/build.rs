@@ -108,29 +108,29 @@ impl Builder<'_> {
         let mut made_by_peer = false;
         if let LinkKind::Veth { peer: end } = &link.kind {
             peer = self.desired.namespaces.get(&end.netns).and_then(|ns| ns.links.get(&end.link)).cloned();
-            let this = LinkEnd { netns: self.netns.clone(), link: name.clone() };
+            let this = LinkEnd { netns: self.netns.clone(), link: *name };
             made_by_peer = *end < this && peer.is_some() && !is_there(self.remaining, end);
         }
         // The loopback comes with its namespace.
         if !made_by_peer && link.kind != LinkKind::Loopback {
-            let op = Op::AddLink { name: name.clone(), link: link.clone(), peer };
+            let op = Op::AddLink { name: *name, link: link.clone(), peer };
             self.push(steps, Stage::Link, op);
         }
         if link.up {
-            self.push(steps, Stage::Up, Op::SetUp { name: name.clone(), up: true });
+            self.push(steps, Stage::Up, Op::SetUp { name: *name, up: true });
         }
     }
 
     fn alter_link(&self, name: &IfName, observed: &Link, desired: &Link, steps: &mut Vec<Step>) {
         if let (Some(mtu), true) = (desired.mtu, desired.mtu != observed.mtu) {
-            self.push(steps, Stage::Link, Op::SetMtu { name: name.clone(), mtu });
+            self.push(steps, Stage::Link, Op::SetMtu { name: *name, mtu });
         }
         if let (Some(mac), true) = (desired.mac, desired.mac != observed.mac) {
-            self.push(steps, Stage::Link, Op::SetMac { name: name.clone(), mac });
+            self.push(steps, Stage::Link, Op::SetMac { name: *name, mac });
         }
         if desired.up != observed.up {
             let stage = if desired.up { Stage::Up } else { Stage::Dismantle };
-            self.push(steps, stage, Op::SetUp { name: name.clone(), up: desired.up });
+            self.push(steps, stage, Op::SetUp { name: *name, up: desired.up });
         }
     }
 
@@ -148,10 +148,10 @@ impl Builder<'_> {
         for change in diff(&want.devices, &there.devices, Device::agrees_with) {
             match change {
                 Change::Remove(link, _) => {
-                    self.push(steps, Stage::Disconnect, Op::DelDevice { link: link.clone() });
+                    self.push(steps, Stage::Disconnect, Op::DelDevice { link: *link });
                 }
                 Change::Add(link, device) | Change::Alter { key: link, desired: device, .. } => {
-                    let op = Op::SetDevice { link: link.clone(), device: device.clone() };
+                    let op = Op::SetDevice { link: *link, device: device.clone() };
                     self.push(steps, Stage::Connect, op);
                 }
             }
@@ -204,10 +204,11 @@ impl Builder<'_> {
                 }
                 // One message for the nexthop takes all routes over it.
                 Change::Remove(_, RouteTarget::Nexthop(id)) if !want.nexthops.contains_key(id) => {}
-                Change::Remove(key, _) => self.push(steps, Stage::Withdraw, Op::DelRoute { key: key.clone() }),
+                Change::Remove(key, _) => {
+                    self.push(steps, Stage::Withdraw, Op::DelRoute { key: key.clone() })
+                }
                 Change::Add(key, target) | Change::Alter { key, desired: target, .. } => {
-                    let stage =
-                        if *target == RouteTarget::Unreachable { Stage::Cover } else { Stage::Route };
+                    let stage = if *target == RouteTarget::Unreachable { Stage::Cover } else { Stage::Route };
                     self.push(steps, stage, Op::SetRoute { key: key.clone(), target: target.clone() });
                 }
             }

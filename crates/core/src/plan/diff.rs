@@ -41,7 +41,8 @@ mod tests {
 
     #[test]
     fn each_kind_of_change_is_told_apart() {
-        let (desired, observed) = (map(&[(1, 'a'), (2, 'b'), (4, 'd')]), map(&[(1, 'a'), (2, 'x'), (3, 'c')]));
+        let (desired, observed) =
+            (map(&[(1, 'a'), (2, 'b'), (4, 'd')]), map(&[(1, 'a'), (2, 'x'), (3, 'c')]));
         let changes = diff(&desired, &observed, PartialEq::eq);
         assert_eq!(
             changes,

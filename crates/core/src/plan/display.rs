@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use super::{Op, Plan, Step};
 use crate::name::{IfName, TABLE};
 use crate::state::{
-    Action, Chain, Element, ElementKey, Endpoint, Family, Hook, HookPoint, Link, LinkKind, LinkPattern, Match, Netns,
-    Peer, PeerKey, Protocol, RouteKey, RouteTarget, Rule, SetKind,
+    Action, Chain, Element, ElementKey, Endpoint, Family, Hook, HookPoint, Link, LinkKind, LinkPattern,
+    Match, Netns, Peer, PeerKey, Protocol, RouteKey, RouteTarget, Rule, SetKind,
 };
 
 impl fmt::Display for Plan {
@@ -145,17 +145,29 @@ fn write_add_link(
             };
             let other = peer.map(shape).unwrap_or_default();
             let near = shape(link);
-            write!(f, "{ip} link add {name}{near} group 200 type veth peer name {}{other} group 200 netns {there}", end.link)
+            write!(
+                f,
+                "{ip} link add {name}{near} group 200 type veth peer name {}{other} group 200 netns {there}",
+                end.link
+            )
         }
         LinkKind::Macvlan { parent } => {
-            write!(f, "ip link add link {parent} name {name}{} group 200 netns {netns} type macvlan mode bridge", shape(link))
+            write!(
+                f,
+                "ip link add link {parent} name {name}{} group 200 netns {netns} type macvlan mode bridge",
+                shape(link)
+            )
         }
         LinkKind::Tun { .. } => {
             write!(f, "{ip} tuntap add mode tun {name}; {ip} link set {name}{} group 200", shape(link))
         }
         LinkKind::Wireguard { socket } => {
             let from = In(socket.as_ref().unwrap_or(&Netns::Host)).ip();
-            write!(f, "{from} link add {name}{} group 200 type wireguard; {from} link set {name} netns {netns}", shape(link))
+            write!(
+                f,
+                "{from} link add {name}{} group 200 type wireguard; {from} link set {name} netns {netns}",
+                shape(link)
+            )
         }
         LinkKind::Loopback => write!(f, "# {name} comes with its namespace"),
         LinkKind::Other { kind } => write!(f, "# a link of kind '{kind}' is not made here"),
@@ -184,7 +196,10 @@ fn write_chain(f: &mut fmt::Formatter<'_>, nft: &str, name: &str, chain: &Chain)
         HookPoint::Nowhere => "nowhere", // observed only: no plan desires it
     };
     writeln!(f, "{nft} -f - <<'EOF'")?;
-    writeln!(f, "add chain inet {TABLE} {name} {{ type {kind} hook {point} priority {priority}; policy accept; }}")?;
+    writeln!(
+        f,
+        "add chain inet {TABLE} {name} {{ type {kind} hook {point} priority {priority}; policy accept; }}"
+    )?;
     writeln!(f, "flush chain inet {TABLE} {name}")?;
     for rule in &chain.rules {
         writeln!(f, "add rule inet {TABLE} {name} {rule}")?;
@@ -279,7 +294,9 @@ impl fmt::Display for Match {
                 write!(f, "{} daddr . meta l4proto . th dport @{set}", header(*family))
             }
             Self::TcpSyn => f.write_str("tcp flags & (syn|rst) == syn"),
-            Self::Limit { per_second, burst } => write!(f, "limit rate {per_second}/second burst {burst} packets"),
+            Self::Limit { per_second, burst } => {
+                write!(f, "limit rate {per_second}/second burst {burst} packets")
+            }
             Self::Unknown(bytes) => write!(f, "# {} bytes that we did not write", bytes.len()),
         }
     }

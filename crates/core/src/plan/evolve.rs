@@ -49,10 +49,8 @@ pub fn evolve(state: &mut NodeState, step: &Step) -> Result<(), Refusal> {
             return Ok(());
         }
         Op::AddLink { name, link, peer } => return add_link(state, netns, name, link, peer.as_ref()),
-        Op::DelLink { name } => {
-            if state.namespaces.contains_key(netns) {
-                return del_link(state, netns, name);
-            }
+        Op::DelLink { name } if state.namespaces.contains_key(netns) => {
+            return del_link(state, netns, name);
         }
         _ => {}
     }
@@ -164,12 +162,12 @@ fn add_link(
             if other.links.contains_key(&end.link) {
                 return Err(Refusal::Exists);
             }
-            other.links.insert(end.link.clone(), Link { up: false, ..peer.clone() });
+            other.links.insert(end.link, Link { up: false, ..peer.clone() });
         }
         (LinkKind::Veth { .. }, None) => return Err(Refusal::Unsuited),
         _ => {}
     }
-    state.at(netns.clone()).links.insert(name.clone(), Link { up: false, ..link.clone() });
+    state.at(netns.clone()).links.insert(*name, Link { up: false, ..link.clone() });
     Ok(())
 }
 
@@ -202,7 +200,7 @@ fn set_mac(ns: &mut Namespace, name: &IfName, mac: Mac) -> Result<(), Refusal> {
 }
 
 fn del_link(state: &mut NodeState, netns: &Netns, name: &IfName) -> Result<(), Refusal> {
-    let end = LinkEnd { netns: netns.clone(), link: name.clone() };
+    let end = LinkEnd { netns: netns.clone(), link: *name };
     let link = state.namespaces.get(netns).and_then(|ns| ns.links.get(name));
     if link.is_some_and(|link| link.kind == LinkKind::Loopback) {
         return Err(Refusal::Unsuited);
@@ -233,10 +231,10 @@ fn lose_nexthops(ns: &mut Namespace, link: &IfName) {
 }
 
 fn set_route(ns: &mut Namespace, key: &RouteKey, target: &RouteTarget) -> Result<(), Refusal> {
-    if let Some(link) = target.link() {
-        if !link_mut(ns, link)?.up {
-            return Err(Refusal::Down);
-        }
+    if let Some(link) = target.link()
+        && !link_mut(ns, link)?.up
+    {
+        return Err(Refusal::Down);
     }
     if matches!(target, RouteTarget::Nexthop(id) if !ns.nexthops.contains_key(id)) {
         return Err(Refusal::NotThere);
@@ -251,7 +249,7 @@ fn wireguard(ns: &mut Namespace, op: &Op) -> Result<(), Refusal> {
             if !matches!(link_mut(ns, link)?.kind, LinkKind::Tun { .. } | LinkKind::Wireguard { .. }) {
                 return Err(Refusal::Unsuited);
             }
-            ns.devices.insert(link.clone(), device.clone());
+            ns.devices.insert(*link, device.clone());
         }
         Op::DelDevice { link } => {
             ns.devices.remove(link);

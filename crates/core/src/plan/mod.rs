@@ -10,13 +10,12 @@ mod evolve;
 mod op;
 mod order;
 
-
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::{LinkEnd, Netns, NodeState, fall};
 use crate::state::fall_netns;
+use crate::state::{LinkEnd, Netns, NodeState, fall};
 
 pub use evolve::{Refusal, evolve};
 pub use op::{Op, Step};
@@ -64,7 +63,11 @@ pub fn plan(desired: &NodeState, observed: &NodeState) -> Plan {
         if there.is_none() {
             steps.push(step(Stage::AddNetns, netns, Op::AddNetns));
         }
-        build::Builder { netns, desired, remaining: &remaining }.steps(want, there.unwrap_or(&fresh), &mut steps);
+        build::Builder { netns, desired, remaining: &remaining }.steps(
+            want,
+            there.unwrap_or(&fresh),
+            &mut steps,
+        );
     }
     // An empty observation of the host is no reason to act on it.
     steps.retain(|step| !(step.netns == Netns::Host && matches!(step.op, Op::AddNetns | Op::DelNetns)));
@@ -87,13 +90,14 @@ fn removals(desired: &NodeState, observed: &NodeState, remaining: &mut NodeState
                 continue;
             }
             if there.devices.contains_key(name) && matches!(link.kind, crate::state::LinkKind::Tun { .. }) {
-                steps.push(step(Stage::Disconnect, netns, Op::DelDevice { link: name.clone() }));
+                steps.push(step(Stage::Disconnect, netns, Op::DelDevice { link: *name }));
             }
-            let end = LinkEnd { netns: netns.clone(), link: name.clone() };
-            let there_still = remaining.namespaces.get(netns).is_some_and(|left| left.links.contains_key(name));
+            let end = LinkEnd { netns: netns.clone(), link: *name };
+            let there_still =
+                remaining.namespaces.get(netns).is_some_and(|left| left.links.contains_key(name));
             let goes_with_netns = want.is_none() && *netns != Netns::Host;
             if there_still && !goes_with_netns {
-                steps.push(step(Stage::Dismantle, netns, Op::DelLink { name: name.clone() }));
+                steps.push(step(Stage::Dismantle, netns, Op::DelLink { name: *name }));
                 fall(remaining, &end);
             }
         }

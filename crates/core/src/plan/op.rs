@@ -7,8 +7,8 @@ use super::Stage;
 use crate::mac::Mac;
 use crate::name::IfName;
 use crate::state::{
-    AddressKey, Chain, ChainName, Device, ElementKey, Link, NeighbourKey, Netns, Nexthop, NexthopId, Peer, PeerKey,
-    RouteKey, RouteTarget, Set, SetName, SysctlName,
+    AddressKey, Chain, ChainName, Device, ElementKey, Link, NeighbourKey, Netns, Nexthop, NexthopId, Peer,
+    PeerKey, RouteKey, RouteTarget, Set, SetName, SysctlName,
 };
 
 /// One operation in one namespace.

@@ -26,14 +26,14 @@ use serde::{Deserialize, Serialize};
 
 pub use address::{AddressKey, NeighbourKey};
 pub use firewall::{
-    Action, Chain, ChainName, Element, ElementKey, Family, Firewall, Hook, HookPoint, LinkPattern, Match, Protocol,
-    Rule, Set, SetKind, SetName, CT_ESTABLISHED_RELATED, CT_INVALID,
+    Action, CT_ESTABLISHED_RELATED, CT_INVALID, Chain, ChainName, Element, ElementKey, Family, Firewall,
+    Hook, HookPoint, LinkPattern, Match, Protocol, Rule, Set, SetKind, SetName,
 };
 pub use link::{Link, LinkEnd, LinkKind};
 pub use owned::fall;
 pub(crate) use owned::{fall_netns, lose_routes};
-pub use route::{Nexthop, NexthopId, RouteKey, RouteTarget, METRIC, METRIC_UNDERNEATH};
-pub use sysctl::{SysctlName, OURS as OUR_SYSCTLS};
+pub use route::{METRIC, METRIC_UNDERNEATH, Nexthop, NexthopId, RouteKey, RouteTarget};
+pub use sysctl::{OURS as OUR_SYSCTLS, SysctlName};
 pub use wireguard::{Device, Endpoint, Peer, PeerKey};
 
 use crate::mac::Mac;

@@ -1,7 +1,5 @@
 //! Grants: deterministic, unique, contained, never spilling, and reclaimed by nobody but their own.
 
-
-
 use std::collections::BTreeSet;
 
 use crate::farm::{Farm, SECRET};
@@ -17,7 +15,12 @@ fn key(slot: u8) -> SlotKey {
 
 fn placement(network: &str, slot: u8, nodes: usize) -> Placement {
     let seats = (0..nodes).map(|at| Seat::Node(format!("n{at}").parse().unwrap())).chain([Seat::Exit]);
-    Placement { network: network.parse().unwrap(), slot: key(slot), exit_node: "n0".parse().unwrap(), seats: seats.collect() }
+    Placement {
+        network: network.parse().unwrap(),
+        slot: key(slot),
+        exit_node: "n0".parse().unwrap(),
+        seats: seats.collect(),
+    }
 }
 
 fn numbered() -> Ledger {
@@ -37,7 +40,11 @@ fn the_exit_point_is_a_resource_of_its_own_wherever_the_slot_is_held() {
     let farm = Farm::first();
     let network = farm.world.network(&"globex/lab".parse().unwrap()).unwrap();
     let placement = place(network, farm.world.farm(&"alpha".parse().unwrap()).unwrap()).unwrap();
-    assert_eq!(placement.exit_node, "ant".parse::<NodeId>().unwrap(), "ant holds slot 1, though globex never listed it");
+    assert_eq!(
+        placement.exit_node,
+        "ant".parse::<NodeId>().unwrap(),
+        "ant holds slot 1, though globex never listed it"
+    );
     let seat = |node: &str| Seat::Node(node.parse().unwrap());
     assert_eq!(placement.seats, BTreeSet::from([Seat::Exit, seat("bee"), seat("cat")]));
 }
@@ -98,7 +105,10 @@ fn a_slot_is_filled_to_the_last_prefix_and_spills_nowhere() {
         assert_eq!(live.len(), room);
         assert!(live.iter().all(|key| key.index.slot().get() == slot));
         let full = allocate(&ledger, &placement("globex/lab", slot, 1), &SECRET).unwrap_err();
-        assert_eq!(full.to_string(), format!("exit slot {slot} of 2001:db8:a::/48 is full: {room} prefixes are in use"));
+        assert_eq!(
+            full.to_string(),
+            format!("exit slot {slot} of 2001:db8:a::/48 is full: {room} prefixes are in use")
+        );
     }
 }
 
@@ -129,8 +139,12 @@ fn numbers_count_up_and_stay() {
         ledger.commit(&read, change).unwrap();
         assert_eq!(ledger.allocations().count(), [2, 2, 3][at]);
     }
-    let numbers: Vec<_> = ledger.allocations().map(|it| (it.whole().to_string(), it.number().get())).collect();
-    assert_eq!(numbers, [("2001:db8:9::/48".into(), 3), ("2001:db8:a::/48".into(), 1), ("2001:db8:b::/48".into(), 2)]);
+    let numbers: Vec<_> =
+        ledger.allocations().map(|it| (it.whole().to_string(), it.number().get())).collect();
+    assert_eq!(
+        numbers,
+        [("2001:db8:9::/48".into(), 3), ("2001:db8:a::/48".into(), 1), ("2001:db8:b::/48".into(), 2)]
+    );
 }
 
 proptest! {

@@ -54,34 +54,39 @@ fn farm() -> impl Strategy<Value = FarmSketch> {
 }
 
 fn network() -> impl Strategy<Value = NetworkSketch> {
-    let exposures = prop::collection::vec((0..8_usize, any::<bool>(), prop::sample::select(vec![53, 80, 443])), 0..3);
+    let exposures =
+        prop::collection::vec((0..8_usize, any::<bool>(), prop::sample::select(vec![53, 80, 443])), 0..3);
     (1..u16::MAX, 0..8_usize, any::<u32>(), exposures)
         .prop_map(|(nodes, exit, workloads, exposures)| NetworkSketch { nodes, exit, workloads, exposures })
 }
 
 /// The files of one or two farms and one to three networks over them.
 pub(crate) fn any_files() -> impl Strategy<Value = Vec<(String, String)>> {
-    (prop::collection::vec(farm(), 1..3), prop::collection::vec(network(), 1..4)).prop_map(|(farms, networks)| {
-        let names = ["alpha", "beta"];
-        let (mut nodes, mut slots, mut files) = (Vec::new(), Vec::new(), Vec::new());
-        for (at, farm) in farms.iter().enumerate() {
-            let own: Vec<String> = (0..=farm.nodes.len()).map(|node| format!("{}{node}", names[at])).collect();
-            slots.extend((1..=farm.slots.len()).map(|slot| (names[at], slot)));
-            files.push((format!("{}.toml", names[at]), farm_text(at, names[at], farm)));
-            nodes.extend(own);
-        }
-        for (at, network) in networks.iter().enumerate() {
-            let exit = slots[network.exit % slots.len()];
-            files.push((format!("t{at}.toml"), network_text(at, network, &nodes, exit)));
-        }
-        files
-    })
+    (prop::collection::vec(farm(), 1..3), prop::collection::vec(network(), 1..4)).prop_map(
+        |(farms, networks)| {
+            let names = ["alpha", "beta"];
+            let (mut nodes, mut slots, mut files) = (Vec::new(), Vec::new(), Vec::new());
+            for (at, farm) in farms.iter().enumerate() {
+                let own: Vec<String> =
+                    (0..=farm.nodes.len()).map(|node| format!("{}{node}", names[at])).collect();
+                slots.extend((1..=farm.slots.len()).map(|slot| (names[at], slot)));
+                files.push((format!("{}.toml", names[at]), farm_text(at, names[at], farm)));
+                nodes.extend(own);
+            }
+            for (at, network) in networks.iter().enumerate() {
+                let exit = slots[network.exit % slots.len()];
+                files.push((format!("t{at}.toml"), network_text(at, network, &nodes, exit)));
+            }
+            files
+        },
+    )
 }
 
 /// The same, read and granted.
 pub(crate) fn any_farm() -> impl Strategy<Value = Farm> {
     any_files().prop_map(|files| {
-        let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let files: Vec<(&str, &str)> =
+            files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
         Farm::new(&files)
     })
 }
@@ -141,7 +146,8 @@ fn network_text(at: usize, network: &NetworkSketch, nodes: &[String], (farm, slo
     for (workload, udp, port) in exposures {
         let Some(name) = workloads.get(workload) else { continue };
         let protocol = if udp { "udp" } else { "tcp" };
-        writeln!(text, "[[expose]]\nworkload = \"{name}\"\nprotocol = \"{protocol}\"\nport = {port}").unwrap();
+        writeln!(text, "[[expose]]\nworkload = \"{name}\"\nprotocol = \"{protocol}\"\nport = {port}")
+            .unwrap();
     }
     text
 }

@@ -1,4 +1,5 @@
 //! The whole pure path on the two examples and on generated farms.
+#![expect(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
 mod allocate;
 mod any;

@@ -1,7 +1,5 @@
 //! Who peers with whom, and that exactly one peer owns each prefix.
 
-
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::farm::Farm;
@@ -12,7 +10,10 @@ use sixfold_core::model::{NetworkView, Seat};
 
 fn views(farm: &Farm) -> Vec<(NodeId, NetworkView)> {
     let nodes = farm.nodes();
-    nodes.iter().flat_map(|node| farm.snapshot(node).networks.into_iter().map(|view| (node.clone(), view))).collect()
+    nodes
+        .iter()
+        .flat_map(|node| farm.snapshot(node).networks.into_iter().map(|view| (node.clone(), view)))
+        .collect()
 }
 
 fn view(farm: &Farm, node: &str, network: &str) -> NetworkView {
@@ -65,7 +66,11 @@ fn two_hidden_nodes_meet_at_the_exit() {
     let farm = Farm::two();
     let network = view(&farm, "cat", "acme/span");
     let peers = peers(&network, &on("cat"));
-    assert_eq!(peers.keys().collect::<Vec<_>>(), ["ant", "exit", "fox"], "owl is hidden too, in another home");
+    assert_eq!(
+        peers.keys().collect::<Vec<_>>(),
+        ["ant", "exit", "fox"],
+        "owl is hidden too, in another home"
+    );
     let all = &peers["exit"].allowed_ips;
     assert_eq!(all.iter().map(ToString::to_string).collect::<Vec<_>>(), ["0.0.0.0/0", "::/0"]);
 }

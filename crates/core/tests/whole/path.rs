@@ -1,7 +1,5 @@
 //! The whole pure path, from files to a plan that leaves nothing to do: convergence, removal, change and damage.
 
-
-
 use crate::farm::{Farm, bare, reach};
 use proptest::prelude::*;
 use sixfold_core::plan::{Op, plan};
@@ -54,9 +52,9 @@ fn the_plan_of_an_exit_node_reads_as_a_script() {
 fn a_veth_is_made_once_though_both_its_ends_are_desired() {
     let farm = Farm::first();
     let plan = plan(&farm.desired(&"ant".parse().unwrap()), &bare());
-    let made = plan.steps.iter().filter(|step| {
-        matches!(&step.op, Op::AddLink { link, .. } if matches!(link.kind, LinkKind::Veth { .. }))
-    });
+    let made = plan.steps.iter().filter(
+        |step| matches!(&step.op, Op::AddLink { link, .. } if matches!(link.kind, LinkKind::Veth { .. })),
+    );
     // One for the workload, two for the exit points.
     assert_eq!(made.count(), 3);
 }
@@ -118,7 +116,9 @@ fn damage(state: &mut NodeState, pick: usize) {
     let nth = |count: usize| pick / 7 % count.max(1);
     match pick % 9 {
         0 => drop(ns.routes.keys().nth(nth(ns.routes.len())).cloned().map(|key| ns.routes.remove(&key))),
-        1 => drop(ns.addresses.keys().nth(nth(ns.addresses.len())).cloned().map(|key| ns.addresses.remove(&key))),
+        1 => drop(
+            ns.addresses.keys().nth(nth(ns.addresses.len())).cloned().map(|key| ns.addresses.remove(&key)),
+        ),
         2 => drop(ns.peers.keys().nth(nth(ns.peers.len())).cloned().map(|key| ns.peers.remove(&key))),
         3 => ns.firewall = None,
         4 => drop(ns.firewall.as_mut().and_then(|table| table.chains.pop_last())),
@@ -127,7 +127,8 @@ fn damage(state: &mut NodeState, pick: usize) {
         7 => drop(ns.neighbours.pop_first()),
         _ => {
             let loopback = sixfold_core::name::loopback();
-            let link = ns.links.keys().filter(|name| **name != loopback).nth(nth(ns.links.len() - 1)).cloned();
+            let link =
+                ns.links.keys().filter(|name| **name != loopback).nth(nth(ns.links.len() - 1)).cloned();
             if let Some(link) = link {
                 fall(state, &LinkEnd { netns: netns.clone(), link });
             }

@@ -40,7 +40,9 @@ fn everything_closed_comes_before_anything_that_it_closes() {
         .iter()
         .rposition(|step| matches!(&step.op, Op::SetRoute { target: RouteTarget::Unreachable, .. }))
         .unwrap();
-    assert!(covered < at(|op| matches!(op, Op::SetRoute { target, .. } if *target != RouteTarget::Unreachable)));
+    assert!(
+        covered < at(|op| matches!(op, Op::SetRoute { target, .. } if *target != RouteTarget::Unreachable))
+    );
 }
 
 #[test]
@@ -53,7 +55,11 @@ fn a_namespace_that_goes_takes_its_contents_along_and_only_its_tunnels_are_let_g
         desired.namespaces.keys().filter(|name| name.to_string().starts_with("load-")).cloned().collect();
     gone.iter().for_each(|name| drop(less.namespaces.remove(name)));
     // What the namespace's veth was joined to goes from the other side's desired state as well.
-    let joined = less.namespaces.values_mut().find(|ns| ns.links.keys().any(|name| name.to_string() == "port-2")).unwrap();
+    let joined = less
+        .namespaces
+        .values_mut()
+        .find(|ns| ns.links.keys().any(|name| name.to_string() == "port-2"))
+        .unwrap();
     let port = "port-2".try_into().unwrap();
     joined.links.remove(&port);
     joined.addresses.retain(|key, ()| key.link != port);
@@ -79,9 +85,13 @@ fn withdrawing_an_exit_point_is_one_message_to_the_gateway() {
         ..farm
     };
     let mut alone = alone;
-    let globex: Vec<_> = alone.ledger.grants_of(&"globex/lab".parse().unwrap()).map(|(k, g)| (k, g.clone())).collect();
+    let globex: Vec<_> =
+        alone.ledger.grants_of(&"globex/lab".parse().unwrap()).map(|(k, g)| (k, g.clone())).collect();
     let release = sixfold_core::model::LedgerChange {
-        grants: globex.into_iter().map(|(key, grant)| (key, sixfold_core::model::Grant { quarantined: true, ..grant })).collect(),
+        grants: globex
+            .into_iter()
+            .map(|(key, grant)| (key, sixfold_core::model::Grant { quarantined: true, ..grant }))
+            .collect(),
         ..Default::default()
     };
     alone.ledger.commit(&alone.ledger.read([]), release).unwrap();
@@ -119,13 +129,17 @@ fn one_peer_that_moved_costs_one_peer_and_one_that_roamed_costs_nothing() {
     reach(&mut state, &desired);
     let (key, peer) = {
         let ns = state.namespaces.values_mut().find(|ns| !ns.peers.is_empty()).unwrap();
-        let (key, peer) = ns.peers.iter_mut().find(|(_, peer)| matches!(peer.endpoint, Endpoint::At(_))).unwrap();
+        let (key, peer) =
+            ns.peers.iter_mut().find(|(_, peer)| matches!(peer.endpoint, Endpoint::At(_))).unwrap();
         peer.endpoint = Endpoint::Live("192.0.2.9:99".parse().unwrap());
         (key.clone(), peer.clone())
     };
     assert!(plan(&desired, &state).is_empty(), "a live session chose its endpoint itself");
     let ns = state.namespaces.values_mut().find(|ns| ns.peers.contains_key(&key)).unwrap();
-    ns.peers.insert(key, sixfold_core::state::Peer { endpoint: Endpoint::At("192.0.2.9:99".parse().unwrap()), ..peer });
+    ns.peers.insert(
+        key,
+        sixfold_core::state::Peer { endpoint: Endpoint::At("192.0.2.9:99".parse().unwrap()), ..peer },
+    );
     let plan = plan(&desired, &state);
     assert!(matches!(plan.steps.as_slice(), [step] if matches!(step.op, Op::SetPeer { .. })), "{plan}");
 }

@@ -51,12 +51,17 @@ fn within_a_network_everything_passes_both_ways_in_both_families() {
 fn another_tenant_gets_what_is_exposed_and_nothing_else() {
     let farm = Farm::first();
     let cells = matrix(&farm);
-    let (model, front, store) = (load("globex/lab", "model"), load("acme/web", "front"), load("acme/web", "store"));
+    let (model, front, store) =
+        (load("globex/lab", "model"), load("acme/web", "front"), load("acme/web", "store"));
     let to_front = between(&cells, &model, &front, Family::Ipv6);
     let passing: Vec<_> = to_front.iter().filter(|(_, v)| **v == Verdict::Passes).map(|(t, _)| *t).collect();
     assert_eq!(passing, [Traffic::Tcp(443)]);
     for (_, verdict) in between(&cells, &model, &store, Family::Ipv6) {
-        assert!(stop(verdict).ends_with(rule::NOT_EXPOSED), "stopped where the workload is: {}", stop(verdict));
+        assert!(
+            stop(verdict).ends_with(rule::NOT_EXPOSED),
+            "stopped where the workload is: {}",
+            stop(verdict)
+        );
         assert!(stop(verdict).starts_with("bee net-"));
     }
 }
@@ -68,7 +73,11 @@ fn over_ipv4_no_tenant_finds_another() {
     let (sensor, front) = (load("globex/lab", "sensor"), load("acme/web", "front"));
     for (one, other, node) in [(&sensor, &front, "cat"), (&front, &sensor, "ant")] {
         for (_, verdict) in between(&cells, one, other, Family::Ipv4) {
-            assert!(stop(verdict).starts_with(node) && stop(verdict).ends_with("unreachable"), "{}", stop(verdict));
+            assert!(
+                stop(verdict).starts_with(node) && stop(verdict).ends_with("unreachable"),
+                "{}",
+                stop(verdict)
+            );
         }
     }
 }
@@ -83,8 +92,12 @@ fn the_internet_reaches_one_port_and_is_reached_by_all() {
         .map(|cell| (cell.to.clone(), cell.family, cell.traffic))
         .collect();
     assert_eq!(passing, [(load("acme/web", "front"), Family::Ipv6, Traffic::Tcp(443))]);
-    let outward = cells.iter().filter(|cell| cell.to == Party::Internet && matches!(cell.from, Party::Workload { .. }));
-    assert!(outward.clone().count() == 5 * 2 * 4 && outward.into_iter().all(|cell| cell.verdict == Verdict::Passes));
+    let outward =
+        cells.iter().filter(|cell| cell.to == Party::Internet && matches!(cell.from, Party::Workload { .. }));
+    assert!(
+        outward.clone().count() == 5 * 2 * 4
+            && outward.into_iter().all(|cell| cell.verdict == Verdict::Passes)
+    );
 }
 
 #[test]

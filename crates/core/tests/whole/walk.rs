@@ -43,7 +43,12 @@ pub(crate) struct Packet {
 
 impl Packet {
     pub(crate) fn new(source: &str, destination: &str, load: Load) -> Self {
-        Self { source: source.parse().unwrap(), destination: destination.parse().unwrap(), load, answer: false }
+        Self {
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
+            load,
+            answer: false,
+        }
     }
 }
 
@@ -113,7 +118,8 @@ impl Walker {
             let place = Place { node: slot.holder().clone(), netns: derived.netns };
             Some(Slot { place, link: derived.public, slice: derived.slice })
         });
-        let mut walker = Self { states, slots: slots.collect(), devices: BTreeMap::new(), wired: BTreeMap::new() };
+        let mut walker =
+            Self { states, slots: slots.collect(), devices: BTreeMap::new(), wired: BTreeMap::new() };
         for place in places(&walker) {
             let ns = &walker.states[&place.node].namespaces[&Netns::Named(place.netns)];
             let wired = |link: &IfName| matches!(ns.links[link].kind, LinkKind::Macvlan { .. });
@@ -193,9 +199,12 @@ impl Walker {
         let link = &ns.links[&output];
         match &link.kind {
             LinkKind::Veth { peer } => {
-                let Netns::Named(netns) = peer.netns else { return Err("a veth ends in the host".to_owned()) };
+                let Netns::Named(netns) = peer.netns else {
+                    return Err("a veth ends in the host".to_owned());
+                };
                 let place = Place { node: at.node.clone(), netns };
-                let joined = self.states[&at.node].namespaces.get(&peer.netns).and_then(|ns| ns.links.get(&peer.link));
+                let joined =
+                    self.states[&at.node].namespaces.get(&peer.netns).and_then(|ns| ns.links.get(&peer.link));
                 joined.map(|_| Next::On(place, peer.link)).ok_or(format!("{output} has no other end"))
             }
             LinkKind::Tun { .. } | LinkKind::Wireguard { .. } => self.tunnel(at, output, packet),
@@ -221,7 +230,8 @@ impl Walker {
     fn tunnel(&self, at: &Place, link: IfName, packet: &Packet) -> Result<Next, String> {
         let ns = self.namespace(at);
         let (key, peer) = owner(ns, link, packet.destination).ok_or("no peer owns the destination")?;
-        let (place, there) = self.devices.get(&key.public_key).cloned().ok_or("the peer is no device of anybody's")?;
+        let (place, there) =
+            self.devices.get(&key.public_key).cloned().ok_or("the peer is no device of anybody's")?;
         let own = ns.devices.get(&link).ok_or("a tunnel without a device")?;
         let receiver = self.namespace(&place);
         let back = owner(receiver, there, packet.source).map(|(key, _)| key.public_key);
@@ -261,11 +271,13 @@ impl Walker {
             let keys = ns.addresses.keys().filter(move |key| link.is_none_or(|link| key.link == link));
             keys.map(|key| key.address.addr()).find(fits)
         };
-        on(Some(output)).or_else(|| on(Some(name::loopback()))).or_else(|| on(None)).unwrap_or(if destination.is_ipv6() {
-            Ipv6Addr::UNSPECIFIED.into()
-        } else {
-            std::net::Ipv4Addr::UNSPECIFIED.into()
-        })
+        on(Some(output)).or_else(|| on(Some(name::loopback()))).or_else(|| on(None)).unwrap_or(
+            if destination.is_ipv6() {
+                Ipv6Addr::UNSPECIFIED.into()
+            } else {
+                std::net::Ipv4Addr::UNSPECIFIED.into()
+            },
+        )
     }
 }
 

@@ -65,7 +65,8 @@ fn a_gateway() {
         neighbours(ns),
         ["to-10a9-1 fe80::10a9:1 02:6f:10:a9:00:02", "to-1e65-1 fe80::1e65:1 02:6f:1e:65:00:02"]
     );
-    let hops: Vec<String> = ns.nexthops.iter().map(|(id, hop)| format!("{id} {} {}", hop.gateway, hop.link)).collect();
+    let hops: Vec<String> =
+        ns.nexthops.iter().map(|(id, hop)| format!("{id} {} {}", hop.gateway, hop.link)).collect();
     assert_eq!(hops, ["4265 fe80::10a9:1 to-10a9-1", "7781 fe80::1e65:1 to-1e65-1"]);
     let routes = routes(ns);
     // Three for every resource of the network, all over its exit point.
@@ -224,7 +225,8 @@ fn named(farm: &Farm, node: &NodeId) -> BTreeSet<IpAddr> {
 
 /// Whether the table puts a link of that name into a namespace of that name.
 fn belongs(netns: &NetnsName, link: &str) -> bool {
-    let index_of = |link: &str, kind: &str| link.strip_prefix(kind).and_then(|rest| rest.get(..4)).map(str::to_owned);
+    let index_of =
+        |link: &str, kind: &str| link.strip_prefix(kind).and_then(|rest| rest.get(..4)).map(str::to_owned);
     let role = netns.role().expect("every namespace bears a name of ours");
     let own = match role {
         NetnsRole::Public => link == "public",
@@ -232,7 +234,9 @@ fn belongs(netns: &NetnsName, link: &str) -> bool {
         NetnsRole::Resource { index, n } => {
             let numbered = format!("{index:04x}-{n}");
             let port = link.strip_prefix("port-").and_then(|k| k.parse::<u8>().ok());
-            link == format!("wg-{numbered}") || link == format!("pub-{numbered}") || port.is_some_and(|k| (2..=254).contains(&k))
+            link == format!("wg-{numbered}")
+                || link == format!("pub-{numbered}")
+                || port.is_some_and(|k| (2..=254).contains(&k))
         }
         NetnsRole::Gateway { slot, n } => {
             let exit = index_of(link, "to-").and_then(|nib| nib.parse::<PrefixIndex>().ok());

@@ -8,7 +8,8 @@ use sixfold_core::desire::{Backend, Own, OwnDevice, desire};
 use sixfold_core::id::NodeId;
 use sixfold_core::model::{Family as Underlay, ResourceKey, Seat};
 use sixfold_core::state::{
-    Action, Element, Firewall, HookPoint, LinkKind, METRIC, Match, Namespace, Netns, NodeState, SetKind, SetName,
+    Action, Element, Firewall, HookPoint, LinkKind, METRIC, Match, Namespace, Netns, NodeState, SetKind,
+    SetName,
 };
 
 use super::addresses::at;
@@ -27,12 +28,14 @@ fn desired(node: &str) -> NodeState {
 fn words(table: &Firewall) -> String {
     let mut lines = Vec::new();
     for name in table.sets.keys() {
-        let elements: Vec<String> = table.elements_of(name).iter().map(|element| format!("{element:?}")).collect();
+        let elements: Vec<String> =
+            table.elements_of(name).iter().map(|element| format!("{element:?}")).collect();
         lines.push(format!("set {name} = {}", elements.join(" ")));
     }
     for (name, chain) in &table.chains {
         lines.push(format!("chain {name} ({:?} {})", chain.hook.point, chain.hook.priority));
-        lines.extend(chain.rules.iter().map(|rule| format!("  {}", rule.to_string().replace(" counter", ""))));
+        lines
+            .extend(chain.rules.iter().map(|rule| format!("  {}", rule.to_string().replace(" counter", ""))));
     }
     lines.join("\n")
 }
@@ -106,7 +109,10 @@ fn a_device_that_got_another_port_has_that_one_open_and_asked_ports_stand_until_
         let table = table(&desire(&snapshot, own), "public");
         table.elements_of(&SetName("tunnels".into())).into_iter().cloned().collect::<Vec<_>>()
     };
-    assert!(ports(&own).contains(&Element::Port(50_001)) && !ports(&own).contains(&Element::Port(key.index.get())));
+    assert!(
+        ports(&own).contains(&Element::Port(50_001))
+            && !ports(&own).contains(&Element::Port(key.index.get()))
+    );
     own.devices.get_mut(&key).unwrap().listen_port = None;
     assert!(ports(&own).contains(&Element::Port(key.index.get())));
 }
@@ -142,7 +148,9 @@ fn the_kernels_own_wireguard_differs_in_the_kind_of_link_alone() {
 /// Whether two elements of a set with intervals have an address in common.
 fn overlap(one: &Element, other: &Element) -> bool {
     match (one, other) {
-        (Element::Prefix(one), Element::Prefix(other)) => one.contains(&other.addr()) || other.contains(&one.addr()),
+        (Element::Prefix(one), Element::Prefix(other)) => {
+            one.contains(&other.addr()) || other.contains(&one.addr())
+        }
         _ => false,
     }
 }
@@ -152,7 +160,9 @@ fn exposed(farm: &Farm, node: &NodeId) -> BTreeSet<(String, u16)> {
     let mut open = BTreeSet::new();
     for network in farm.world.networks().values() {
         let seat = Seat::Node(node.clone());
-        let Some((key, _)) = farm.ledger.grants_of(network.id()).find(|(_, grant)| grant.seat == seat) else { continue };
+        let Some((key, _)) = farm.ledger.grants_of(network.id()).find(|(_, grant)| grant.seat == seat) else {
+            continue;
+        };
         let allocation = farm.ledger.allocation(network.exit().prefix).unwrap();
         for exposure in network.exposures() {
             let workload = network.workload(&exposure.workload).unwrap();

@@ -54,7 +54,9 @@ fn its_exit_points_keep_their_prefixes_and_addresses_and_no_other_resource_moves
     for exit in ["net-10a9-1", "net-1e65-1"] {
         assert_eq!(placeless(at(&old, exit)), placeless(at(&new, exit)), "{exit}");
     }
-    for (node, resource) in [("ant", "net-1ef2-1"), ("bee", "net-1525-1"), ("cat", "net-182d-1"), ("cat", "net-1a48-1")] {
+    for (node, resource) in
+        [("ant", "net-1ef2-1"), ("bee", "net-1525-1"), ("cat", "net-182d-1"), ("cat", "net-1a48-1")]
+    {
         let (old, new) = (desired(&before, node), desired(&after, node));
         assert_eq!(placeless(at(&old, resource)), placeless(at(&new, resource)), "{resource}");
     }
@@ -69,7 +71,10 @@ fn for_everybody_else_a_moved_slot_is_one_endpoint() {
     let change = plan(&desired(&after, node), &state);
     // One for each of the two networks that cat takes part in.
     assert_eq!(change.len(), 2, "{change}");
-    assert!(change.steps.iter().all(|step| matches!(step.op, sixfold_core::plan::Op::SetPeer { .. })), "{change}");
+    assert!(
+        change.steps.iter().all(|step| matches!(step.op, sixfold_core::plan::Op::SetPeer { .. })),
+        "{change}"
+    );
 }
 
 #[test]

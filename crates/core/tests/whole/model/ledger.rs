@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use sixfold_core::allocate::allocate;
 use sixfold_core::id::{AllocationNumber, ExitSlot, Generation, NetworkId, Revision};
-use sixfold_core::model::{Conflict, Grant, Ledger, LedgerChange, ReadSet, Record, ResourceKey, Seat, SlotKey};
+use sixfold_core::model::{
+    Conflict, Grant, Ledger, LedgerChange, ReadSet, Record, ResourceKey, Seat, SlotKey,
+};
 use sixfold_core::place::Placement;
 
 use crate::farm::SECRET;
@@ -39,7 +41,8 @@ fn write(ledger: &mut Ledger, change: LedgerChange) -> Revision {
 #[test]
 fn only_records_that_changed_since_they_were_read_conflict() {
     let mut ledger = Ledger::default();
-    let records = [slot(1, 1), slot(1, 2), slot(2, 1), Record::Network(network(1)), Record::Network(network(2))];
+    let records =
+        [slot(1, 1), slot(1, 2), slot(2, 1), Record::Network(network(1)), Record::Network(network(2))];
     let readings: Vec<ReadSet> = records.iter().map(|record| ledger.read([record.clone()])).collect();
     write(&mut ledger, change([(key(1, 0x1001), grant(1, 1, false))]));
     let more = || change([(key(3, 0x3001), grant(3, 1, false))]);
@@ -78,7 +81,10 @@ fn a_change_of_nothing_is_no_revision() {
 fn an_allocation_keeps_the_number_it_has_when_it_is_written_again() {
     let mut ledger = Ledger::default();
     let prefixes = ["2001:db8:b::/48", "2001:db8:a::/48"].map(|prefix| prefix.parse().unwrap());
-    let numbered = |allocations: &[ipnet::Ipv6Net]| LedgerChange { allocations: allocations.to_vec(), ..LedgerChange::default() };
+    let numbered = |allocations: &[ipnet::Ipv6Net]| LedgerChange {
+        allocations: allocations.to_vec(),
+        ..LedgerChange::default()
+    };
     write(&mut ledger, numbered(&prefixes[..1]));
     write(&mut ledger, numbered(&prefixes));
     let number = |ledger: &Ledger, prefix| ledger.allocation(prefix).unwrap().number().get();
@@ -100,14 +106,19 @@ fn place(ledger: &mut Ledger, placement: &Placement) {
 #[test]
 fn a_network_that_moves_to_another_slot_and_back_reclaims_every_prefix_one_generation_higher() {
     let mut ledger = Ledger::default();
-    write(&mut ledger, LedgerChange { allocations: vec!["2001:db8:a::/48".parse().unwrap()], ..LedgerChange::default() });
+    write(
+        &mut ledger,
+        LedgerChange { allocations: vec!["2001:db8:a::/48".parse().unwrap()], ..LedgerChange::default() },
+    );
     place(&mut ledger, &placement(1, 3));
-    let before: BTreeMap<_, _> = ledger.grants_of(&network(1)).map(|(key, grant)| (key, grant.clone())).collect();
+    let before: BTreeMap<_, _> =
+        ledger.grants_of(&network(1)).map(|(key, grant)| (key, grant.clone())).collect();
     place(&mut ledger, &placement(2, 3));
     assert!(ledger.grants_of(&network(1)).all(|(key, _)| key.index.slot().get() == 2));
     assert!(before.keys().all(|key| ledger.grants()[key].quarantined), "the old ones rest");
     place(&mut ledger, &placement(1, 3));
-    let after: BTreeMap<_, _> = ledger.grants_of(&network(1)).map(|(key, grant)| (key, grant.clone())).collect();
+    let after: BTreeMap<_, _> =
+        ledger.grants_of(&network(1)).map(|(key, grant)| (key, grant.clone())).collect();
     assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
     for (key, grant) in &before {
         assert_eq!(after[key], Grant { generation: grant.generation.next(), ..grant.clone() });
@@ -117,7 +128,10 @@ fn a_network_that_moves_to_another_slot_and_back_reclaims_every_prefix_one_gener
 #[test]
 fn nobody_elses_quarantine_is_reclaimed_even_in_a_slot_that_is_full_of_it() {
     let mut ledger = Ledger::default();
-    write(&mut ledger, LedgerChange { allocations: vec!["2001:db8:a::/48".parse().unwrap()], ..LedgerChange::default() });
+    write(
+        &mut ledger,
+        LedgerChange { allocations: vec!["2001:db8:a::/48".parse().unwrap()], ..LedgerChange::default() },
+    );
     let free = 0x1abc;
     let all = (0x1000..0x2000).filter(|index| *index != free).map(|index| (key(1, index), grant(2, 1, true)));
     write(&mut ledger, change(all));
@@ -127,9 +141,17 @@ fn nobody_elses_quarantine_is_reclaimed_even_in_a_slot_that_is_full_of_it() {
     assert!(full.to_string().ends_with("4096 prefixes are in use"), "{full}");
 }
 
-/// A write of the naive model: index, network, node, whether it is released.
-fn writes() -> impl Strategy<Value = Vec<Vec<(u16, u16, u8, u8, bool)>>> {
-    let one = (1..3_u16, prop::sample::select(vec![0x1001, 0x1fff, 0x2000, 0x2001, 0xf000, 0xfeff]), 0..3_u8, 0..3_u8, any::<bool>());
+/// What is written: allocation, index, network, node, whether it is released.
+type Write = (u16, u16, u8, u8, bool);
+
+fn writes() -> impl Strategy<Value = Vec<Vec<Write>>> {
+    let one = (
+        1..3_u16,
+        prop::sample::select(vec![0x1001, 0x1fff, 0x2000, 0x2001, 0xf000, 0xfeff]),
+        0..3_u8,
+        0..3_u8,
+        any::<bool>(),
+    );
     prop::collection::vec(prop::collection::vec(one, 1..4), 1..12)
 }
 

@@ -19,7 +19,11 @@ fn networks(snapshot: &Snapshot) -> Vec<String> {
 
 #[test]
 fn a_node_sees_the_networks_it_hosts_or_is_the_exit_of() {
-    assert_eq!(networks(&snapshot("ant")), ["acme/web", "globex/lab"], "globex never listed it, but leaves by it");
+    assert_eq!(
+        networks(&snapshot("ant")),
+        ["acme/web", "globex/lab"],
+        "globex never listed it, but leaves by it"
+    );
     assert_eq!(networks(&snapshot("bee")), ["acme/web", "globex/lab"]);
     let farm = Farm::two();
     let of = |node: &str| networks(&farm.snapshot(&node.parse().unwrap()));
@@ -43,7 +47,11 @@ fn a_gateway_is_told_to_the_holder_of_its_slot_alone() {
     let views = snapshot("ant").gateways;
     let exits: Vec<(String, usize)> =
         views[0].exits.iter().map(|(exit, indices)| (exit.to_string(), indices.len())).collect();
-    assert_eq!(exits, [("10a9".into(), 4), ("1e65".into(), 3)], "every resource of each network, its own included");
+    assert_eq!(
+        exits,
+        [("10a9".into(), 4), ("1e65".into(), 3)],
+        "every resource of each network, its own included"
+    );
     assert!(snapshot("bee").gateways[0].exits.is_empty(), "nobody leaves by slot 2");
 }
 
@@ -101,7 +109,9 @@ fn newer(value: &mut Value) {
         Value::Object(fields) => {
             fields.values_mut().for_each(newer);
             let variant = ["public", "hidden", "node", "Public", "Hidden"];
-            let is_map = fields.keys().all(|key| variant.contains(&key.as_str()) || key.len() == 4 && key.starts_with('1'));
+            let is_map = fields
+                .keys()
+                .all(|key| variant.contains(&key.as_str()) || key.len() == 4 && key.starts_with('1'));
             if !is_map {
                 fields.insert("of_a_later_version".to_owned(), Value::Bool(true));
             }

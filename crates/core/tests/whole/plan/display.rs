@@ -2,9 +2,9 @@
 
 use sixfold_core::plan::{Op, Plan, Stage, Step};
 use sixfold_core::state::{
-    Action, Chain, ChainName, Device, Element, ElementKey, Endpoint, Family, Hook, HookPoint, Link, LinkEnd, LinkKind,
-    LinkPattern, METRIC, METRIC_UNDERNEATH, Match, NeighbourKey, Netns, Nexthop, NexthopId, Peer, PeerKey, Protocol,
-    RouteKey, RouteTarget, Rule, Set, SetKind, SetName, SysctlName,
+    Action, Chain, ChainName, Device, Element, ElementKey, Endpoint, Family, Hook, HookPoint, Link, LinkEnd,
+    LinkKind, LinkPattern, METRIC, METRIC_UNDERNEATH, Match, NeighbourKey, Netns, Nexthop, NexthopId, Peer,
+    PeerKey, Protocol, RouteKey, RouteTarget, Rule, Set, SetKind, SetName, SysctlName,
 };
 
 use super::evolve::{netns, tun, veth};
@@ -44,7 +44,11 @@ fn links_and_namespaces() {
         Op::AddNetns,
         Op::DelNetns,
         Op::SetSysctl { name: SysctlName("net/ipv4/ip_forward".into()), value: "1".into() },
-        Op::AddLink { name: name(), link: veth("load-1abc-1-2", "eth0"), peer: Some(veth("net-1abc-1", "it")) },
+        Op::AddLink {
+            name: name(),
+            link: veth("load-1abc-1-2", "eth0"),
+            peer: Some(veth("net-1abc-1", "it")),
+        },
         link(to_host),
         link(LinkKind::Macvlan { parent: "eth0".parse().unwrap() }),
         link(LinkKind::Tun { socket: in_public() }),
@@ -66,7 +70,8 @@ fn addresses_neighbours_and_routes() {
     let address = |text: &str| super::evolve::address("it", text);
     let neighbour = |at: &str| NeighbourKey { link: "it".parse().unwrap(), address: at.parse().unwrap() };
     let mac = "02:6f:1a:bc:00:02".parse().unwrap();
-    let via = |gateway: &str| RouteTarget::Via { gateway: gateway.parse().unwrap(), link: "it".parse().unwrap() };
+    let via =
+        |gateway: &str| RouteTarget::Via { gateway: gateway.parse().unwrap(), link: "it".parse().unwrap() };
     let route = |destination, target| Op::SetRoute { key: key(destination, METRIC), target };
     let nexthop = Nexthop { gateway: "fe80::1abc:1".parse().unwrap(), link: "it".parse().unwrap() };
     let ops = vec![
@@ -85,7 +90,10 @@ fn addresses_neighbours_and_routes() {
         route("10.26.188.0/24", RouteTarget::Nexthop(NexthopId(6844))),
         route("10.26.188.0/24", RouteTarget::Link("it".parse().unwrap())),
         Op::SetRoute { key: key("10.0.0.0/8", METRIC_UNDERNEATH), target: RouteTarget::Unreachable },
-        Op::SetRoute { key: key("2001:db8:a:1000::/52", METRIC_UNDERNEATH), target: RouteTarget::Unreachable },
+        Op::SetRoute {
+            key: key("2001:db8:a:1000::/52", METRIC_UNDERNEATH),
+            target: RouteTarget::Unreachable,
+        },
         Op::DelRoute { key: key("10.0.0.0/8", METRIC_UNDERNEATH) },
         Op::DelRoute { key: key("::/0", METRIC) },
     ];
@@ -114,7 +122,8 @@ fn devices_and_peers() {
 
 #[test]
 fn sets_and_elements() {
-    let kinds = [SetKind::Prefixes, SetKind::PrefixesV4, SetKind::Ports, SetKind::Services, SetKind::ServicesV4];
+    let kinds =
+        [SetKind::Prefixes, SetKind::PrefixesV4, SetKind::Ports, SetKind::Services, SetKind::ServicesV4];
     let mut ops: Vec<Op> = kinds.map(|kind| Op::AddSet { name: set("it"), set: Set { kind } }).into();
     ops.extend([
         Op::AddTable,
@@ -216,7 +225,11 @@ fn in_the_hosts_own_namespace_no_name_is_said() {
 fn a_stage_says_once_why_it_comes_here_and_an_empty_plan_says_so() {
     let step = |stage, op| Step { stage, netns: Netns::Host, op };
     let up = |name: &str| Op::SetUp { name: name.parse().unwrap(), up: true };
-    let steps = vec![step(Stage::Up, up("a")), step(Stage::Up, up("b")), step(Stage::Route, Op::DelRoute { key: key("::/0", METRIC) })];
+    let steps = vec![
+        step(Stage::Up, up("a")),
+        step(Stage::Up, up("b")),
+        step(Stage::Route, Op::DelRoute { key: key("::/0", METRIC) }),
+    ];
     insta::assert_snapshot!(Plan { steps }.to_string(), @r"
     # set links up
     ip link set a up

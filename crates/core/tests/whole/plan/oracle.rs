@@ -15,7 +15,8 @@ use super::evolve::netns;
 use crate::farm::{Farm, bare};
 
 /// The NIC that a farm file names, which no plan makes.
-const NIC: &str = "ip link add name eth0 type veth peer name wire0\nip link set eth0 up\nip link set wire0 up\n";
+const NIC: &str =
+    "ip link add name eth0 type veth peer name wire0\nip link set eth0 up\nip link set wire0 up\n";
 
 /// Runs a shell script in namespaces of its own, which end with it, and returns what it wrote.
 fn run(script: &str) -> String {
@@ -62,12 +63,16 @@ fn every_rule_that_can_be_printed_is_one_that_nft_reads() {
     ];
     let at = |op| Step { stage: Stage::Firewall, netns: netns("it"), op };
     let chain = |name: &str, (point, priority, nat), rules| {
-        at(Op::SetChain { name: ChainName(name.into()), chain: Chain { hook: Hook { point, priority, nat }, rules } })
+        at(Op::SetChain {
+            name: ChainName(name.into()),
+            chain: Chain { hook: Hook { point, priority, nat }, rules },
+        })
     };
     let rule = |action| vec![Rule { matches: vec![Match::TcpSyn], action, comment: "it".into() }];
     let snat = Action::Snat { address: "203.0.113.5".parse().unwrap(), ports: (1024, 65_535) };
     let mut steps = vec![at(Op::AddNetns), at(Op::AddTable)];
-    let add = |(name, kind): (&str, SetKind)| at(Op::AddSet { name: SetName(name.into()), set: Set { kind } });
+    let add =
+        |(name, kind): (&str, SetKind)| at(Op::AddSet { name: SetName(name.into()), set: Set { kind } });
     steps.extend(sets.map(add));
     // Where the packet would go is known in forward; nft refuses a `fib ... iif` in the other chains.
     steps.push(chain("forward", (HookPoint::Forward, 0, false), every_rule()));
@@ -83,7 +88,8 @@ fn a_whole_plan_runs_as_a_script_and_the_tools_show_what_it_desired() {
     let plan = ant();
     let show = "for n in gw-1-1 public; do ip netns exec $n nft list table inet sixfold; done\n\
                 ip -n gw-1-1 route; ip -n gw-1-1 -6 route; ip -n gw-1-1 nexthop; ip -n gw-1-1 neigh; ip netns\n";
-    let shown = run(&format!("{NIC}{}{show}", script(plan.steps.iter().filter(|step| is_plain(step)).cloned())));
+    let shown =
+        run(&format!("{NIC}{}{show}", script(plan.steps.iter().filter(|step| is_plain(step)).cloned())));
     for step in plan.steps.iter().filter(|step| step.netns == netns("gw-1-1")) {
         match &step.op {
             Op::SetChain { chain, .. } => {
@@ -93,7 +99,8 @@ fn a_whole_plan_runs_as_a_script_and_the_tools_show_what_it_desired() {
             }
             Op::SetRoute { key, .. } => {
                 let text = key.destination.to_string();
-                let text = text.trim_end_matches("/32").replace("0.0.0.0/0", "default").replace("::/0", "default");
+                let text =
+                    text.trim_end_matches("/32").replace("0.0.0.0/0", "default").replace("::/0", "default");
                 assert!(shown.contains(&text), "{text}");
             }
             Op::SetNexthop { id, nexthop } => {

@@ -73,12 +73,14 @@ fn difference(farm: &Farm, walker: &Walker, cell: &Cell) -> Option<String> {
         Some(from) => walker.send(from, packet.clone(), &mut memory),
         None => walker.send_from_outside(packet.clone(), gateway_of(farm, &cell.to).as_ref(), &mut memory),
     };
-    let told = || format!("{} -> {} {:?} {}: {:?}", cell.from, cell.to, cell.family, cell.traffic, cell.verdict);
+    let told =
+        || format!("{} -> {} {:?} {}: {:?}", cell.from, cell.to, cell.family, cell.traffic, cell.verdict);
     match (&cell.verdict, end) {
         (Verdict::Stopped(expected), End::Stopped(stop)) if *expected == stop => None,
         (Verdict::Passes, End::Arrived(at, seen)) if Some(&at) == to.as_ref() => {
             let back = Packet { source: destination, destination: seen.source, answer: true, ..packet };
-            came_back(walker.send(&at, back, &mut memory), from.as_ref()).map(|why| format!("{}: {why}", told()))
+            came_back(walker.send(&at, back, &mut memory), from.as_ref())
+                .map(|why| format!("{}: {why}", told()))
         }
         (Verdict::Passes, End::Outside(seen)) if to.is_none() => {
             let back = Packet { source: destination, destination: seen.source, answer: true, ..packet };
@@ -141,17 +143,28 @@ fn a_harmed_state_is_told_from_a_sound_one() {
             chains.for_each(|chain| chain.rules.retain(|rule| rule.comment != comment));
         })
     };
-    for comment in [rule::NOT_EXPOSED, rule::UNASKED_V4, "exposed", "from the network", "out", "workloads speak", "echo"] {
+    for comment in
+        [rule::NOT_EXPOSED, rule::UNASKED_V4, "exposed", "from the network", "out", "workloads speak", "echo"]
+    {
         assert!(without(comment) > 0, "without {comment:?}");
     }
     assert!(harm(|_, ns| ns.routes.retain(|_, target| *target != RouteTarget::Unreachable)) > 0);
     assert!(harm(|_, ns| ns.nexthops.values_mut().for_each(|hop| hop.link = "lo".parse().unwrap())) > 0);
-    assert!(harm(|_, ns| ns.peers.values_mut().for_each(|peer| peer.allowed_ips = peer.allowed_ips.iter().skip(1).copied().collect())) > 0);
+    assert!(
+        harm(|_, ns| ns
+            .peers
+            .values_mut()
+            .for_each(|peer| peer.allowed_ips = peer.allowed_ips.iter().skip(1).copied().collect()))
+            > 0
+    );
     assert!(harm(|_, ns| ns.devices.values_mut().for_each(|device| device.listen_port ^= 1)) > 0);
     let open = |key: &ElementKey| key.set.0 != "tunnels";
-    assert!(harm(|_, ns| ns.firewall.iter_mut().for_each(|table| table.elements.retain(|key, ()| open(key)))) > 0);
+    assert!(
+        harm(|_, ns| ns.firewall.iter_mut().for_each(|table| table.elements.retain(|key, ()| open(key)))) > 0
+    );
     let snat = |action: &Action| matches!(action, Action::Snat { .. });
-    let chains = |ns: &mut sixfold_core::state::Namespace, keep: &dyn Fn(&sixfold_core::state::Rule) -> bool| {
+    let chains = |ns: &mut sixfold_core::state::Namespace,
+                  keep: &dyn Fn(&sixfold_core::state::Rule) -> bool| {
         let chains = ns.firewall.iter_mut().flat_map(|table| table.chains.values_mut());
         chains.for_each(|chain| chain.rules.retain(keep));
     };
@@ -163,7 +176,10 @@ fn a_harmed_state_is_told_from_a_sound_one() {
 fn connections_of_ipv6_are_remembered_where_the_workload_is_and_nowhere_else() {
     let farm = Farm::first();
     let walker = Walker::new(&farm);
-    let front = place(&farm, &Party::Workload { network: "acme/web".parse().unwrap(), name: "front".parse().unwrap() });
+    let front = place(
+        &farm,
+        &Party::Workload { network: "acme/web".parse().unwrap(), name: "front".parse().unwrap() },
+    );
     let front = front.unwrap();
     for (destination, homes) in [(OUTSIDE, 1), (OUTSIDE_V4, 2)] {
         let source = walker.source(&front, destination.parse().unwrap());
@@ -173,7 +189,8 @@ fn connections_of_ipv6_are_remembered_where_the_workload_is_and_nowhere_else() {
         let kept: Vec<&Place> = memory.tracked().collect();
         assert_eq!(kept.len(), homes, "{destination}: {kept:?}");
         let allocation = farm.ledger.allocations().next().unwrap();
-        let index = farm.ledger.grants_of(&"acme/web".parse().unwrap()).find(|(_, grant)| grant.seat != Seat::Exit);
+        let index =
+            farm.ledger.grants_of(&"acme/web".parse().unwrap()).find(|(_, grant)| grant.seat != Seat::Exit);
         assert!(index.is_some_and(|(key, _)| Resource::derive(&allocation, key.index).netns != front.netns));
         assert!(kept.iter().all(|at| at.node == front.node && !at.netns.as_str().starts_with("load-")));
         assert_eq!(kept.iter().filter(|at| at.netns.as_str().starts_with("gw-")).count(), homes - 1);

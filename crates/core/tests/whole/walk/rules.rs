@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use sixfold_core::name::IfName;
 use sixfold_core::reach::By;
 use sixfold_core::state::{
-    Action, CT_ESTABLISHED_RELATED, Chain, Element, Family, Firewall, HookPoint, LinkPattern, Match, Namespace, Protocol,
-    Rule, SetName,
+    Action, CT_ESTABLISHED_RELATED, Chain, Element, Family, Firewall, HookPoint, LinkPattern, Match,
+    Namespace, Protocol, Rule, SetName,
 };
 
 use super::{Load, Packet, Place, Route, route};
@@ -68,7 +68,8 @@ pub(super) fn run(
     (links, at, memory): (&Links, &Place, &mut Memory),
 ) -> Option<By> {
     let tracks = ns.firewall.is_some();
-    let mut chains: Vec<_> = ns.firewall.iter().flat_map(|table| &table.chains).filter(|(_, c)| c.hook.point == point).collect();
+    let mut chains: Vec<_> =
+        ns.firewall.iter().flat_map(|table| &table.chains).filter(|(_, c)| c.hook.point == point).collect();
     chains.sort_by_key(|(_, chain)| chain.hook.priority);
     for (name, chain) in chains {
         if let Some(comment) = dropped(ns, chain, packet, (links, at, memory)) {
@@ -128,8 +129,12 @@ fn holds(ns: &Namespace, condition: &Match, packet: &Packet, (links, seen): (&Li
         Match::Destination(prefix) => prefix.contains(&packet.destination),
         Match::SourceIn(set, _) => holds_prefix(table, set, packet.source),
         Match::DestinationIn(set, _) => holds_prefix(table, set, packet.destination),
-        Match::IcmpType(kind) => !v6 && packet.load == Load::Echo && *kind == if packet.answer { 0 } else { 8 },
-        Match::Icmpv6Type(kind) => v6 && packet.load == Load::Echo && *kind == if packet.answer { 129 } else { 128 },
+        Match::IcmpType(kind) => {
+            !v6 && packet.load == Load::Echo && *kind == if packet.answer { 0 } else { 8 }
+        }
+        Match::Icmpv6Type(kind) => {
+            v6 && packet.load == Load::Echo && *kind == if packet.answer { 129 } else { 128 }
+        }
         Match::CtState(bits) => {
             let known = packet.answer && seen.tracked && !seen.untracked;
             known && bits & CT_ESTABLISHED_RELATED != 0
@@ -137,7 +142,9 @@ fn holds(ns: &Namespace, condition: &Match, packet: &Packet, (links, seen): (&Li
         Match::SourceNotHere => route(ns, packet.source) != links.input.map(Route::Out),
         Match::LeadsBack => route(ns, packet.destination) == links.input.map(Route::Out),
         Match::DestinationPort(protocol, port) => packet.is(*protocol) && destination_port == Some(*port),
-        Match::DestinationPortIn(protocol, set) => packet.is(*protocol) && holds_port(table, set, destination_port),
+        Match::DestinationPortIn(protocol, set) => {
+            packet.is(*protocol) && holds_port(table, set, destination_port)
+        }
         Match::SourcePortIn(protocol, set) => packet.is(*protocol) && holds_port(table, set, source_port),
         Match::ServiceIn(set, _) => table.elements_of(set).into_iter().any(|element| match element {
             Element::Service(address, protocol, port) => {
@@ -183,7 +190,8 @@ fn matches(pattern: &LinkPattern, link: IfName) -> bool {
 }
 
 fn holds_prefix(table: &Firewall, set: &SetName, address: IpAddr) -> bool {
-    let holding = |element: &&Element| matches!(element, Element::Prefix(prefix) if IpNet::contains(prefix, &address));
+    let holding =
+        |element: &&Element| matches!(element, Element::Prefix(prefix) if IpNet::contains(prefix, &address));
     table.elements_of(set).iter().any(holding)
 }
 

@@ -38,8 +38,12 @@ impl Ground {
     }
 
     fn resource(&self, network: &str, seat: &Seat) -> Resource {
-        let (key, _) =
-            self.farm.ledger.grants_of(&network.parse().unwrap()).find(|(_, grant)| grant.seat == *seat).unwrap();
+        let (key, _) = self
+            .farm
+            .ledger
+            .grants_of(&network.parse().unwrap())
+            .find(|(_, grant)| grant.seat == *seat)
+            .unwrap();
         Resource::derive(&self.farm.ledger.allocations().next().unwrap(), key.index)
     }
 
@@ -51,7 +55,8 @@ impl Ground {
     fn ungranted(&self) -> Resource {
         let allocation = self.farm.ledger.allocations().next().unwrap();
         let taken: Vec<PrefixIndex> = self.farm.ledger.grants().keys().map(|key| key.index).collect();
-        let free = PrefixIndex::of_slot(1_u8.try_into().unwrap()).find(|index| !taken.contains(index)).unwrap();
+        let free =
+            PrefixIndex::of_slot(1_u8.try_into().unwrap()).find(|index| !taken.contains(index)).unwrap();
         Resource::derive(&allocation, free)
     }
 
@@ -90,11 +95,19 @@ fn a_workload_sends_from_its_own_addresses_and_no_other() {
         &own.replace("::2", "::1"),
         &exit.local_address.to_string(),
     ] {
-        assert_eq!(ground.send(&front, Packet::new(source, "2001:db8:ff::9", Load::Echo)), stopped, "{source}");
+        assert_eq!(
+            ground.send(&front, Packet::new(source, "2001:db8:ff::9", Load::Echo)),
+            stopped,
+            "{source}"
+        );
     }
     let router_v4 = ground.of_node("acme/web", "ant").local_address_v4.to_string();
     for source in [other_v4.as_str(), "192.168.1.1", "10.255.1.1", "203.0.113.5", &router_v4] {
-        assert_eq!(ground.send(&front, Packet::new(source, "198.51.100.200", Load::Echo)), stopped, "{source}");
+        assert_eq!(
+            ground.send(&front, Packet::new(source, "198.51.100.200", Load::Echo)),
+            stopped,
+            "{source}"
+        );
     }
     let own = ground.send(&front, Packet::new(&own_v4, "198.51.100.200", Load::Echo));
     assert_eq!(own, "outside from 203.0.113.5");
@@ -172,12 +185,17 @@ fn a_prefix_that_nobody_holds_leads_nowhere_and_round_nothing() {
     let (front, own, own_v4) = ground.workload("acme/web", "ant");
     let end = ground.send(&front, Packet::new(&own, &nobody.local_address.to_string(), Load::Echo));
     assert_eq!(end, "ant gw-1-1 unreachable");
-    let end = ground.send_from_outside(Packet::new("2001:db8:ff::9", &nobody.local_address.to_string(), Load::Echo));
+    let end = ground.send_from_outside(Packet::new(
+        "2001:db8:ff::9",
+        &nobody.local_address.to_string(),
+        Load::Echo,
+    ));
     assert_eq!(end, "ant gw-1-1 unreachable");
     let end = ground.send(&front, Packet::new(&own_v4, &nobody.local_address_v4.to_string(), Load::Echo));
     assert_eq!(end, format!("ant {} unreachable", ground.of_node("acme/web", "ant").netns));
     // The same for a workload that is not there, in a prefix that is granted: its resource says so itself.
-    let end = ground.send_from_outside(Packet::new("2001:db8:ff::9", &own.replace("::2", "::77"), Load::Echo));
+    let end =
+        ground.send_from_outside(Packet::new("2001:db8:ff::9", &own.replace("::2", "::77"), Load::Echo));
     assert_eq!(end, format!("ant {} unreachable", ground.of_node("acme/web", "ant").netns));
 }
 
