@@ -79,11 +79,12 @@ impl Up {
                 let _ = says.send(line);
             }
         });
+        let lab = Self { top, at, _folder: folder };
         let mut seen = Vec::new();
         loop {
             let line = said.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| panic!("{seen:#?}"));
             if line.contains("Ctrl-C ends it") {
-                return Self { top, at, _folder: folder };
+                return lab;
             }
             seen.push(line);
         }

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
 mod ground;
+mod oracles;
+mod restart;
+mod table;
 
 use std::fs;
 use std::time::Instant;

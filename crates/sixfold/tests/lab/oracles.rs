@@ -1,0 +1,173 @@
+//! A lab as others see it: `ip`, `nft`, `wg`, `ping` and `tcpdump`, none of which know of this project.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::ground::{Up, soon};
+
+/// The namespaces of a node, by `ip`.
+fn namespaces(lab: &Up, node: &str) -> Vec<String> {
+    let listed: Value = serde_json::from_str(&lab.says(node, &["ip", "-j", "netns"])).unwrap();
+    listed.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A namespace of a node whose name begins so; the first.
+fn namespace(lab: &Up, node: &str, begins: &str) -> String {
+    namespaces(lab, node).into_iter().find(|name| name.starts_with(begins)).unwrap()
+}
+
+fn within(lab: &Up, node: &str, netns: &str, command: &[&str]) -> String {
+    lab.says(node, &[&["ip", "netns", "exec", netns], command].concat())
+}
+
+/// The global IPv6 address and the IPv4 address of a workload.
+fn addresses(lab: &Up, node: &str, netns: &str) -> [String; 2] {
+    let listed: Value =
+        serde_json::from_str(&within(lab, node, netns, &["ip", "-j", "address", "show", "dev", "eth0"]))
+            .unwrap();
+    let all = listed[0]["addr_info"].as_array().unwrap();
+    ["inet6", "inet"].map(|family| {
+        let one = all.iter().find(|one| one["family"] == family && one["scope"] == "global").unwrap();
+        one["local"].as_str().unwrap().to_owned()
+    })
+}
+
+#[test]
+fn others_see_the_same_farm() {
+    let lab = Up::start("first-farm");
+    for node in ["ant", "bee", "cat"] {
+        let names = namespaces(&lab, node);
+        assert!(names.iter().any(|name| name.starts_with("load-")), "{names:?}");
+        for name in names.iter().filter(|name| !name.starts_with("load-")) {
+            every_way_in_ends_in_a_drop(&within(&lab, node, name, &["nft", "-j", "list", "ruleset"]));
+        }
+        for name in names.iter().filter(|name| name.starts_with("net-")) {
+            let device = name.replace("net-", "wg-");
+            // The devices are the tunnel process's: `wg` finds them by their sockets.
+            let peers = lab.says(node, &["wg", "show", &device, "allowed-ips"]);
+            assert!(peers.lines().count() >= 2, "{peers}");
+            let defaults = peers.lines().filter(|line| line.contains("::/0")).count();
+            assert!(defaults <= 1, "{peers}");
+        }
+    }
+}
+
+/// Each base chain of type filter but the one for sources, which lets all others pass, is closed at its end.
+fn every_way_in_ends_in_a_drop(ruleset: &str) {
+    let listed: Value = serde_json::from_str(ruleset).unwrap();
+    let all = listed["nftables"].as_array().unwrap();
+    let tables: Vec<_> = all.iter().filter_map(|one| one["table"]["name"].as_str()).collect();
+    assert_eq!(tables, ["sixfold"]);
+    for chain in ["input", "forward", "output"] {
+        let rules: Vec<_> = all.iter().filter(|one| one["rule"]["chain"] == chain).collect();
+        let last = rules.last().unwrap_or_else(|| panic!("no chain {chain}: {ruleset}"));
+        let verdict = last["rule"]["expr"].as_array().unwrap().last().unwrap();
+        assert!(verdict.get("drop").is_some(), "{chain} ends in {last}");
+    }
+}
+
+/// Sent by `ping -p`, so that it fills every packet.
+const PATTERN: &str = "5ec2e75ec2e75ec2e75ec2e75ec2e7aa";
+
+/// A link of the underlay, and how to capture on it until the capture is told to stop.
+fn capture(place: &str, link: &str) -> String {
+    format!(
+        "timeout 60 tcpdump -Uni {link} -w /run/{place}-{link}.pcap >/dev/null 2>&1 & echo $! >> /run/captures"
+    )
+}
+
+#[test]
+fn no_payload_of_a_tenant_crosses_the_underlay_in_the_clear() {
+    let lab = Up::start("first-farm");
+    let underlay = [
+        ("router-alpha", "to-ant"),
+        ("router-alpha", "to-bee"),
+        ("router-alpha", "core"),
+        ("home-cat", "wan"),
+        ("home-cat", "lan"),
+    ];
+    for (place, link) in underlay {
+        lab.says(place, &["sh", "-c", &capture(place, link)]);
+    }
+    let workloads = ["ant", "bee", "cat"].map(|node| (node, namespace(&lab, node, "load-")));
+    let (node, netns) = &workloads[0];
+    let control = capture("control", "eth0");
+    within(&lab, node, netns, &["sh", "-c", &control]);
+    let files = "for f in /run/*.pcap; do [ -s $f ] || exit 1; done; test $(ls /run/*.pcap | wc -l) = 5";
+    soon("every capture runs", || lab.exec("internet", &["sh", "-c", files]).status.success());
+    thread::sleep(Duration::from_millis(200));
+    let (of_ant, of_bee, of_cat) = (&workloads[0], first_of_acme(&lab, "bee"), first_of_acme(&lab, "cat"));
+    for from in [&of_bee, &of_cat] {
+        for to in addresses(&lab, of_ant.0, &of_ant.1) {
+            let ping = ["ping", "-c", "5", "-i", "0.05", "-W", "6", "-s", "200", "-p", PATTERN, &to];
+            within(&lab, from.0, &from.1, &ping);
+        }
+    }
+    thread::sleep(Duration::from_millis(200));
+    lab.says("internet", &["sh", "-c", "kill $(cat /run/captures); sleep 0.3"]);
+    within(&lab, node, netns, &["sh", "-c", "kill $(cat /run/captures); sleep 0.3"]);
+    let found = "LC_ALL=C grep -lUP '\\x5e\\xc2\\xe7\\x5e\\xc2\\xe7\\x5e\\xc2\\xe7' /run/*.pcap; true";
+    assert_eq!(lab.says("internet", &["sh", "-c", found]), "", "the payload was seen in the clear");
+    let seen = within(&lab, node, netns, &["sh", "-c", found]);
+    assert_eq!(seen, "/run/control-eth0.pcap\n", "the payload is in what the workload itself got");
+    let text = "for f in /run/*.pcap; do tcpdump -nnr $f ip or ip6 2>/dev/null; done";
+    only_known_addresses(&lab.says("internet", &["sh", "-c", text]));
+}
+
+/// The workload of acme on a node: the one that reaches ant's, which is acme's alone.
+fn first_of_acme(lab: &Up, node: &'static str) -> (&'static str, String) {
+    let [target, _] = addresses(lab, "ant", &namespace(lab, "ant", "load-"));
+    let loads = namespaces(lab, node).into_iter().filter(|name| name.starts_with("load-"));
+    let reaches = |netns: &String| {
+        let ping = ["ip", "netns", "exec", netns, "ping", "-c", "1", "-W", "2", &target];
+        lab.exec(node, &ping).status.success()
+    };
+    (node, loads.into_iter().find(reaches).expect("acme has a workload on each node"))
+}
+
+/// Every address in the capture is one that the farm file, or the page on addressing, or the lab's own world names.
+fn only_known_addresses(text: &str) {
+    let mut seen = BTreeSet::new();
+    for line in text.lines() {
+        let Some((_, rest)) = line.split_once(" IP") else { continue };
+        let mut ends = rest.trim_start_matches('6').trim_start().splitn(4, ' ');
+        let (from, _, to) = (ends.next().unwrap(), ends.next(), ends.next().unwrap_or_default());
+        seen.extend([from, to.trim_end_matches(':')].iter().filter_map(|end| address(end)));
+    }
+    assert!(seen.len() > 6, "{seen:?}");
+    let strange: Vec<_> = seen.iter().filter(|one| !is_known(**one)).collect();
+    assert!(strange.is_empty(), "{strange:?} of {seen:?}");
+}
+
+/// Of `address.port` or of an address alone.
+fn address(end: &str) -> Option<IpAddr> {
+    end.parse().ok().or_else(|| end.rsplit_once('.')?.0.parse().ok())
+}
+
+fn is_known(address: IpAddr) -> bool {
+    const NODES: [Ipv4Addr; 4] = [
+        Ipv4Addr::new(203, 0, 113, 1),
+        Ipv4Addr::new(203, 0, 113, 5),
+        Ipv4Addr::new(203, 0, 113, 11),
+        Ipv4Addr::new(203, 0, 113, 12),
+    ];
+    const HOME: [Ipv4Addr; 3] =
+        [Ipv4Addr::new(198, 51, 100, 16), Ipv4Addr::new(192, 168, 1, 1), Ipv4Addr::new(192, 168, 1, 2)];
+    match address {
+        IpAddr::V4(address) => NODES.contains(&address) || HOME.contains(&address),
+        IpAddr::V6(address) if address.is_multicast() || address.is_unspecified() => true,
+        IpAddr::V6(address) => {
+            let routers =
+                ["fe80::1", "fe80::c:1", "fe80::c:2", "2001:db8:a::1", "2001:db8:a::a1", "2001:db8:a::a2"];
+            let gateways =
+                ["fe80::1000:0:0:1", "2001:db8:a:0:1000::1", "fe80::2000:0:0:1", "2001:db8:a:0:2000::1"];
+            let known: Vec<Ipv6Addr> =
+                routers.iter().chain(&gateways).map(|text| text.parse().unwrap()).collect();
+            known.contains(&address)
+        }
+    }
+}
