@@ -212,13 +212,26 @@ impl<'a> Reach<'a> {
         Some(Cell { from, to, address, family, traffic, verdict })
     }
 
-    /// Two allocations may grant the same index, and with it the same IPv4: to the sender it means its own network.
+    /// Two allocations may grant the same index, and with it the same IPv4: to the sender it means its own network, to
+    /// a gateway one of its own slot.
     fn is_ambiguous(&self, from: &Site<'a>, to: &Site<'a>) -> bool {
-        let (Kind::Workload { network, .. }, Kind::Workload { index, .. }) = (&from.kind, &to.kind) else {
-            return false;
-        };
-        !from.is_of_one_network_with(to)
-            && self.ledger.grants_of(network.id()).any(|(key, _)| key.index == *index)
+        let Kind::Workload { index, .. } = &to.kind else { return false };
+        match (&from.kind, &from.border) {
+            (Kind::Workload { network, .. }, _) => {
+                let mut own = self.ledger.grants_of(network.id());
+                !from.is_of_one_network_with(to) && own.any(|(key, _)| key.index == *index)
+            }
+            (Kind::Gateway, Some(border)) if !from.shares_gateway_with(to) => {
+                let (prefix, slot) = (border.slot.key().prefix, border.slot.key().slot);
+                let own = |number| {
+                    self.ledger
+                        .grants_in(number, slot)
+                        .any(|(own, grant)| own == *index && !grant.quarantined)
+                };
+                self.ledger.allocation(prefix).is_some_and(|allocation| own(allocation.number()))
+            }
+            _ => false,
+        }
     }
 
     fn sites(&self) -> Vec<Site<'a>> {

@@ -17,6 +17,8 @@ mod link;
 mod owned;
 mod route;
 mod sysctl;
+#[cfg(test)]
+mod tests;
 mod wireguard;
 
 use std::collections::BTreeMap;

@@ -127,3 +127,138 @@ fn a_gateway_answers_echoes_and_nothing_else() {
         }
     }
 }
+
+/// The first example with some lines of its farm file replaced.
+fn first_with(changes: &[(&str, &str)], acme_exit: &str) -> Farm {
+    let mut text = include_str!("../../../../examples/first-farm/farm.toml").to_owned();
+    for (old, new) in changes {
+        assert!(text.contains(old), "{old}");
+        text = text.replace(old, new);
+    }
+    let acme = include_str!("../../../../examples/first-farm/acme.toml").replace("slot = 1", acme_exit);
+    let globex = include_str!("../../../../examples/first-farm/globex.toml");
+    let farm = Farm::new(&[("farm.toml", &text), ("acme.toml", &acme), ("globex.toml", globex)]);
+    crate::walk::assert_as_told(&farm);
+    farm
+}
+
+fn gateway(slot: u8) -> Party {
+    let prefix = "2001:db8:a::/48".parse().unwrap();
+    Party::Gateway(sixfold_core::model::SlotKey { prefix, slot: slot.try_into().unwrap() })
+}
+
+/// The verdict on an echo.
+fn echo(cells: &[Cell], from: &Party, to: &Party, family: Family) -> String {
+    let told = between(cells, from, to, family);
+    told.iter()
+        .find(|(traffic, _)| *traffic == Traffic::Echo)
+        .map_or("no cell".into(), |(_, verdict)| stop(verdict))
+}
+
+#[test]
+fn the_gateway_of_another_slot_is_reached_like_any_host_outside() {
+    let cells = matrix(&first_with(&[], "slot = 2"));
+    let (front, model) = (load("acme/web", "front"), load("globex/lab", "model"));
+    for family in [Family::Ipv6, Family::Ipv4] {
+        for (from, to) in [(&front, gateway(1)), (&front, gateway(2)), (&model, gateway(2))] {
+            assert_eq!(echo(&cells, from, &to, family), "passes", "{from} {to} {family}");
+        }
+    }
+    // It has no route to the other slot's private addresses, and to its own tenants it is a stranger.
+    assert_eq!(echo(&cells, &gateway(1), &front, Family::Ipv4), "ant gw-1-1: unreachable");
+    assert!(echo(&cells, &gateway(2), &front, Family::Ipv4).ends_with(rule::NOT_EXPOSED));
+    assert!(echo(&cells, &gateway(1), &front, Family::Ipv6).ends_with(rule::NOT_EXPOSED));
+    assert_eq!(echo(&cells, &gateway(1), &gateway(2), Family::Ipv6), "no cell");
+}
+
+#[test]
+fn a_management_prefix_over_the_segment_bars_the_other_gateway_and_not_ones_own() {
+    let all = "management = [\"203.0.113.0/24\", \"2001:db8:a::/64\"]";
+    let cells = matrix(&first_with(&[("management = [\"192.0.2.0/24\"]", all)], "slot = 2"));
+    let front = load("acme/web", "front");
+    for (family, comment) in [(Family::Ipv6, rule::BOGON_OUT), (Family::Ipv4, rule::BOGON_OUT_V4)] {
+        assert_eq!(
+            echo(&cells, &front, &gateway(2), family),
+            "passes",
+            "its own, which it meets before the border"
+        );
+        assert_eq!(echo(&cells, &front, &gateway(1), family), format!("bee gw-2-1: {comment}"));
+        assert_eq!(echo(&cells, &front, &Party::Internet, family), "passes");
+    }
+    // And what claims to come from there is stopped on its way in.
+    assert_eq!(echo(&cells, &gateway(1), &front, Family::Ipv6), format!("bee gw-2-1: {}", rule::BOGON_IN));
+}
+
+#[test]
+fn a_management_prefix_over_a_slot_bars_tenants_of_other_slots_and_not_its_own() {
+    let slice = "management = [\"2001:db8:a:1000::/52\"]";
+    let cells = matrix(&first_with(&[("management = [\"192.0.2.0/24\"]", slice)], "slot = 2"));
+    let (front, store, model) =
+        (load("acme/web", "front"), load("acme/web", "store"), load("globex/lab", "model"));
+    assert_eq!(echo(&cells, &front, &model, Family::Ipv6), format!("bee gw-2-1: {}", rule::BOGON_OUT));
+    assert_eq!(echo(&cells, &model, &front, Family::Ipv6), format!("bee gw-2-1: {}", rule::BOGON_IN));
+    assert_eq!(echo(&cells, &front, &store, Family::Ipv6), "passes");
+    assert_eq!(echo(&cells, &model, &Party::Internet, Family::Ipv6), "passes");
+}
+
+#[test]
+fn a_private_address_of_a_slot_is_a_bogon_to_the_tenants_of_another() {
+    let private = [(
+        "public_v4 = \"203.0.113.5/24\"\ndefault_v4 = \"203.0.113.1\"",
+        "public_v4 = \"192.168.9.5/24\"\ndefault_v4 = \"192.168.9.1\"",
+    )];
+    let cells = matrix(&first_with(&private, "slot = 2"));
+    let (front, model) = (load("acme/web", "front"), load("globex/lab", "model"));
+    assert_eq!(
+        echo(&cells, &front, &gateway(1), Family::Ipv4),
+        format!("bee gw-2-1: {}", rule::BOGON_OUT_V4)
+    );
+    assert_eq!(echo(&cells, &model, &gateway(1), Family::Ipv4), "passes");
+    assert_eq!(
+        echo(&cells, &model, &Party::Internet, Family::Ipv4),
+        "passes",
+        "behind the operator's own NAT"
+    );
+}
+
+#[test]
+fn without_a_public_ipv4_nothing_comes_in_nor_goes_out_by_it() {
+    let without = [("public_v4 = \"203.0.113.5/24\"\n", ""), ("default_v4 = \"203.0.113.1\"\n\n", "\n")];
+    let cells = matrix(&first_with(&without, "slot = 2"));
+    let model = load("globex/lab", "model");
+    assert_eq!(echo(&cells, &model, &Party::Internet, Family::Ipv4), "ant gw-1-1: unreachable");
+    assert_eq!(echo(&cells, &model, &gateway(2), Family::Ipv4), "ant gw-1-1: unreachable");
+    assert_eq!(echo(&cells, &gateway(1), &Party::Internet, Family::Ipv4), "ant gw-1-1: unreachable");
+    let inward = echo(&cells, &Party::Internet, &model, Family::Ipv4);
+    assert_eq!(inward, format!("ant gw-1-1: {}", rule::SPOOFED), "there is no way back to the sender");
+}
+
+#[test]
+fn an_ipv4_address_that_the_senders_own_network_has_too_is_no_question() {
+    let mut farm = Farm::two();
+    let (acme, globex) = ("acme/span".parse().unwrap(), "globex/lab".parse().unwrap());
+    let seat = |node: &str| sixfold_core::model::Seat::Node(node.parse().unwrap());
+    let of = |farm: &Farm, network, node: &str| {
+        let (key, grant) =
+            farm.ledger.grants_of(network).find(|(_, grant)| grant.seat == seat(node)).unwrap();
+        (key, grant.clone())
+    };
+    // globex's resource on owl is granted anew, at the index of acme's on ant in the other allocation.
+    let (taken, _) = of(&farm, &acme, "ant");
+    let (old, grant) = of(&farm, &globex, "owl");
+    let released = sixfold_core::model::Grant { quarantined: true, ..grant.clone() };
+    let again = sixfold_core::model::ResourceKey { index: taken.index, ..old };
+    let grants = [(old, released), (again, grant)].into();
+    let change = sixfold_core::model::LedgerChange { grants, ..Default::default() };
+    farm.ledger.commit(&farm.ledger.read([]), change).unwrap();
+    farm.report();
+    crate::walk::assert_as_told(&farm);
+    let cells = matrix(&farm);
+    let (front, store) = (load("acme/span", "front"), load("acme/span", "store"));
+    let (model, sensor) = (load("globex/lab", "model"), load("globex/lab", "sensor"));
+    assert_eq!(echo(&cells, &store, &sensor, Family::Ipv4), "no cell", "to acme it is front's");
+    assert_eq!(echo(&cells, &model, &front, Family::Ipv4), "no cell", "to globex it is sensor's");
+    assert!(echo(&cells, &store, &model, Family::Ipv4).ends_with("unreachable"));
+    assert_eq!(echo(&cells, &front, &store, Family::Ipv4), "passes");
+    assert!(echo(&cells, &store, &sensor, Family::Ipv6).ends_with(rule::NOT_EXPOSED));
+}

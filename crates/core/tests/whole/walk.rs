@@ -20,6 +20,7 @@ use sixfold_core::state::{
 };
 
 use crate::farm::Farm;
+pub(crate) use differential::assert_as_told;
 use rules::{Links, Memory};
 
 /// What a packet carries.
