@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::net::IpAddr;
+
+use crate::any::any_farm;
 use crate::farm::Farm;
+use proptest::prelude::*;
 use sixfold_core::addr::Resource;
 use sixfold_core::id::NodeId;
 use sixfold_core::mesh::{MeshPeer, direct, mesh, mtu};
@@ -155,4 +159,74 @@ fn over_ipv4_alone_the_mtu_is_20_bytes_more() {
     let mut network = view(&farm, "fox", "globex/lab");
     network.resources.retain(|resource| resource.seat != Seat::Exit);
     assert_eq!(mtu(&network), 1440, "owl speaks IPv4 only");
+}
+
+/// The prefixes of a resource that its peers must be able to send to.
+fn own_prefixes(network: &NetworkView, at: sixfold_core::addr::PrefixIndex) -> [IpAddr; 4] {
+    let derived = Resource::derive(&network.allocation, at);
+    [
+        derived.local_address.into(),
+        derived.local_address_v4.into(),
+        derived.wireguard_address.addr().into(),
+        derived.wireguard_address_v4.addr().into(),
+    ]
+}
+
+/// Who carries an address: the longest prefix, as WireGuard chooses.
+fn carrier(peers: &[MeshPeer], address: IpAddr) -> Option<&MeshPeer> {
+    let longest = |peer: &MeshPeer| {
+        peer.allowed_ips.iter().filter(|p| p.contains(&address)).map(|p| p.prefix_len()).max()
+    };
+    peers
+        .iter()
+        .filter_map(|peer| Some((longest(peer)?, peer)))
+        .max_by_key(|(length, _)| *length)
+        .map(|(_, peer)| peer)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Peers know each other, one side at least can call, and everything of everyone is carried: straight by its owner,
+    /// or by the exit, which has it straight.
+    #[test]
+    fn in_any_farm_peering_is_mutual_and_every_prefix_has_one_way(farm in any_farm()) {
+        let mut seen = BTreeSet::new();
+        for (_, network) in views(&farm) {
+            if !seen.insert(network.id.clone()) {
+                continue;
+            }
+            let exit = network.resources.iter().find(|there| there.seat == Seat::Exit).unwrap();
+            for me in &network.resources {
+                let peers = mesh(&network, me.index);
+                let mut owned = BTreeSet::new();
+                prop_assert!(peers.iter().flat_map(|peer| &peer.allowed_ips).all(|prefix| owned.insert(*prefix)));
+                for peer in &peers {
+                    let there = network.resources.iter().find(|there| there.index == peer.index).unwrap();
+                    let back = mesh(&network, peer.index);
+                    let back = back.iter().find(|back| back.index == me.index);
+                    prop_assert!(back.is_some(), "peering is mutual");
+                    let back = back.unwrap();
+                    prop_assert!(peer.endpoint.is_some() || back.endpoint.is_some(), "nobody can call");
+                    let family = direct(&me.reach, &there.reach).unwrap();
+                    let behind_nat = me.reach.address(family).is_none();
+                    prop_assert_eq!(peer.keepalive_secs, if behind_nat { 20 } else { 0 });
+                    if let Some(endpoint) = peer.endpoint {
+                        prop_assert_eq!(there.reach.address(family), Some(endpoint.ip()));
+                        prop_assert!(me.reach.speaks(family), "an endpoint of a family that is not spoken here");
+                    }
+                }
+                for other in network.resources.iter().filter(|other| other.index != me.index) {
+                    let met = peers.iter().any(|peer| peer.index == other.index);
+                    let by = if met && other.seat != Seat::Exit { other.index } else { exit.index };
+                    for address in own_prefixes(&network, other.index) {
+                        let carried = carrier(&peers, address).map(|peer| peer.index);
+                        // The exit point itself has no default peer: it knows everyone.
+                        let expected = if me.seat == Seat::Exit { other.index } else { by };
+                        prop_assert_eq!(carried, Some(expected), "{}", address);
+                    }
+                }
+            }
+        }
+    }
 }
