@@ -51,15 +51,23 @@ pub struct Running {
     outside: Outside,
     processes: Processes,
     seats: BTreeMap<NodeId, Seat>,
+    wireguard: Carriers,
     handed: Instant,
 }
+
+/// Who carries WireGuard on a node (`kernel` or `tunnel`), where that is not left to its agent.
+pub type Carriers = BTreeMap<NodeId, String>;
 
 impl Running {
     /// Makes the world, the nodes and their processes. Must be called once, in a furnished enclosure.
     ///
     /// # Errors
     /// What the machine lacks, or what it refuses.
-    pub fn start(world: World, progress: &mut dyn FnMut(&str)) -> Result<Self, FarmError> {
+    pub fn start(
+        world: World,
+        wireguard: Carriers,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Self, FarmError> {
         let registry = Registry::new(world)?;
         progress("probing the ground");
         let lacks = ground::probe()?;
@@ -70,7 +78,8 @@ impl Running {
         let drawn = world::draw(registry.world(), registry.ledger());
         world::build::build(&drawn)?;
         let (processes, seats) = (Processes::default(), BTreeMap::new());
-        let mut farm = Self { registry, outside: drawn.outside, processes, seats, handed: Instant::now() };
+        let (outside, handed) = (drawn.outside, Instant::now());
+        let mut farm = Self { registry, outside, processes, seats, wireguard, handed };
         progress("starting the nodes");
         let nodes: Vec<NodeId> = farm.registry.world().nodes().map(|(_, node)| node.id().clone()).collect();
         for node in &nodes {
@@ -95,8 +104,11 @@ impl Running {
     /// # Errors
     /// If it cannot be started.
     pub fn start_agent(&mut self, node: &NodeId) -> Result<i32, FarmError> {
-        let feed = ["agent", "--feed", "/run/sixfold/snapshot.json", "--state", "/run/sixfold/state"];
-        self.start_process(node, "agent", &feed)
+        let carrier = self.wireguard.get(node).cloned();
+        let mut arguments =
+            vec!["agent", "--feed", "/run/sixfold/snapshot.json", "--state", "/run/sixfold/state"];
+        arguments.extend(carrier.iter().flat_map(|carrier| ["--wireguard", carrier]));
+        self.start_process(node, "agent", &arguments)
     }
 
     fn start_process(&mut self, node: &NodeId, name: &str, arguments: &[&str]) -> Result<i32, FarmError> {

@@ -22,7 +22,7 @@ use sixfold_core::model::World;
 
 use crate::control::{self, Answer, Ask, ControlError, Conversation};
 use crate::enclosure::{self, EnclosureError};
-use crate::farm::{FarmError, Running};
+use crate::farm::{Carriers, FarmError, Running};
 use crate::files::{self, LoadError};
 use crate::node::{self, Door};
 use crate::report::Report;
@@ -51,6 +51,12 @@ pub enum JobError {
     /// The matrix could not be probed.
     #[error(transparent)]
     Probe(#[from] ShowingError),
+    /// Something was said of a node that there is not.
+    #[error("no farm has a node {node}")]
+    NoNode {
+        /// The name that was given.
+        node: NodeId,
+    },
     /// The logs cannot be kept.
     #[error("cannot keep logs in {}", path.display())]
     Logs {
@@ -72,6 +78,7 @@ impl JobError {
             Self::Enclosure(error) => one(error.hint()),
             Self::Control(error) => error.hint().into_iter().collect(),
             Self::Farm(error) => error.hints(),
+            Self::NoNode { .. } => one(Some("`sixfold show DIR` lists the nodes")),
             Self::Probe(_) | Self::Logs { .. } => Vec::new(),
         }
     }
@@ -80,6 +87,7 @@ impl JobError {
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {
+            Self::NoNode { .. } => true,
             Self::Load(error) => error.is_refusal(),
             Self::Farm(error) => matches!(error, FarmError::Registry(_) | FarmError::Late { .. }),
             _ => false,
@@ -100,6 +108,8 @@ pub struct Job {
     pub keep_logs: Option<PathBuf>,
     /// The folder of the socket, for a lab that stays up.
     pub up: Option<PathBuf>,
+    /// Who carries WireGuard on which node.
+    pub wireguard: Carriers,
 }
 
 /// The top's part: walls, and waiting for what happens inside. The caller must have one thread only.
@@ -107,7 +117,10 @@ pub struct Job {
 /// # Errors
 /// If the folder gives no world, another lab is up, or there can be no walls.
 pub fn outer(job: &Job, words: &[&str]) -> Result<ExitStatus, JobError> {
-    files::load(&job.dir)?;
+    let world = files::load(&job.dir)?;
+    if let Some(node) = job.wireguard.keys().find(|node| world.node(node).is_none()) {
+        return Err(JobError::NoNode { node: node.clone() });
+    }
     if let Some(folder) = &job.up {
         control::claim(folder)?;
     }
@@ -151,7 +164,7 @@ fn live(
 ) -> Result<bool, JobError> {
     let listener = job.up.as_deref().map(control::listen).transpose()?;
     let mut showing = Showing::default();
-    let mut farm = Running::start(world, progress)?;
+    let mut farm = Running::start(world, job.wireguard.clone(), progress)?;
     showing.step("world and nodes", began.elapsed());
     farm.settle(PATIENCE, progress)?;
     showing.step("all in sync", began.elapsed());

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use sixfold_core::id::NodeId;
 use sixfold_lab::control::{self, Answer, Ask, Caller, ControlError};
 use sixfold_lab::files;
 use sixfold_lab::graph;
@@ -42,11 +43,17 @@ enum Verb {
         /// Only build it and wait until every node is in sync
         #[arg(long)]
         no_probe: bool,
+        /// Who carries WireGuard on a node: kernel or tunnel [default: the kernel if it can]
+        #[arg(long, value_name = "NODE=WHO", value_parser = carrier)]
+        wireguard: Vec<(NodeId, String)>,
     },
     /// Build the farm of a folder and stay until Ctrl-C
     Up {
         /// Folder of farm and network files
         dir: PathBuf,
+        /// Who carries WireGuard on a node: kernel or tunnel [default: the kernel if it can]
+        #[arg(long, value_name = "NODE=WHO", value_parser = carrier)]
+        wireguard: Vec<(NodeId, String)>,
         /// Folder of the lab's socket [default: /tmp/sixfold-lab-UID]
         #[arg(long, value_name = "DIR")]
         at: Option<PathBuf>,
@@ -131,11 +138,13 @@ pub(crate) fn run(args: Args) -> Result<Done, Failed> {
 
 fn verb(verb: Verb) -> Result<ExitCode, Failed> {
     match verb {
-        Verb::Run { dir, json, keep_logs, no_probe } => {
-            outer(&Job { dir, json, probe: !no_probe, keep_logs, up: None })
+        Verb::Run { dir, json, keep_logs, no_probe, wireguard } => {
+            let wireguard = wireguard.into_iter().collect();
+            outer(&Job { dir, json, probe: !no_probe, keep_logs, up: None, wireguard })
         }
-        Verb::Up { dir, at } => {
-            outer(&Job { dir, json: false, probe: true, keep_logs: None, up: Some(folder(at)) })
+        Verb::Up { dir, wireguard, at } => {
+            let (up, wireguard) = (Some(folder(at)), wireguard.into_iter().collect());
+            outer(&Job { dir, json: false, probe: true, keep_logs: None, up, wireguard })
         }
         Verb::Exec { at, place, command } => {
             let status = Caller::call(&folder(at))?.run(&place, &command)?;
@@ -152,6 +161,16 @@ fn verb(verb: Verb) -> Result<ExitCode, Failed> {
         Verb::Enter { keeper, netns, command } => done(Door { keeper, netns }.enter(&command)),
         Verb::ProbeServe { socket } => done(probe::serve(&socket).map(drop)),
         Verb::Counters => done(counters::serve()),
+    }
+}
+
+/// `NODE=kernel` or `NODE=tunnel`.
+fn carrier(text: &str) -> Result<(NodeId, String), String> {
+    let (node, who) = text.split_once('=').ok_or("not NODE=kernel or NODE=tunnel")?;
+    let node = NodeId::try_from(node).map_err(|error| error.to_string())?;
+    match who {
+        "kernel" | "tunnel" => Ok((node, who.to_owned())),
+        _ => Err(format!("'{who}' is neither kernel nor tunnel")),
     }
 }
 

@@ -30,7 +30,11 @@ mount -t 9p -o "$nine,cache=none" hostout "/new/$OUT" || poweroff -f
 
 # The console is the command's; a panic still raises its own voice.
 echo 0 >/proc/sys/kernel/printk
-chroot /new /bin/sh "$OUT/command" </dev/null
-echo $? >"/new/$OUT/code"
+# The new root is moved over the first one: a process that enters a mount namespace is put at that namespace's root,
+# which must be this one and not what lies beneath.
+cd /new || poweroff -f
+mount -o move . / || poweroff -f
+chroot . /bin/sh "$OUT/command" </dev/null
+echo $? >".$OUT/code"
 sync
 poweroff -f
