@@ -142,3 +142,67 @@ impl Registry {
         self.snapshot(node).map(|snapshot| own_resources(&snapshot).collect()).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use sixfold_core::model::{DeviceReport, DeviceStatus};
+
+    use super::*;
+
+    /// Of no private key: 32 bytes of 7.
+    const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+
+    fn first_farm() -> Registry {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/first-farm");
+        Registry::new(crate::files::load(&dir).unwrap()).unwrap()
+    }
+
+    fn status(node: &NodeId, resources: &[ResourceKey]) -> Status {
+        let report = DeviceReport { public_key: KEY.parse().unwrap(), listen_port: 6844 };
+        let device = |resource: &ResourceKey| DeviceStatus { resource: *resource, report: report.clone() };
+        Status {
+            node: node.clone(),
+            revision: Revision(1),
+            in_sync: true,
+            wireguard: "tunnel".to_owned(),
+            devices: resources.iter().map(device).collect(),
+            drift: Vec::new(),
+            failures: Vec::new(),
+            passes: 1,
+            operations: 1,
+        }
+    }
+
+    #[test]
+    fn news_of_ones_own_devices_raises_the_revision_once() {
+        let (mut registry, ant) = (first_farm(), NodeId::try_from("ant").unwrap());
+        let own = registry.resources(&ant);
+        let before = registry.revision();
+        assert!(!registry.knows_all_devices_of(&ant));
+        assert!(registry.hear(&status(&ant, &own)));
+        assert!(!registry.hear(&status(&ant, &own)), "nothing new the second time");
+        assert_eq!(registry.revision(), before.next());
+        assert!(registry.knows_all_devices_of(&ant));
+        let seen = registry.snapshot(&NodeId::try_from("bee").unwrap()).unwrap();
+        assert_eq!(seen.revision, registry.revision());
+        let known =
+            seen.networks.iter().flat_map(|network| &network.resources).filter(|one| one.device.is_some());
+        assert!(known.count() >= 2, "bee sees the devices of its networks on ant");
+    }
+
+    #[test]
+    fn what_a_node_says_of_others_devices_counts_for_nothing() {
+        let (mut registry, ant) = (first_farm(), NodeId::try_from("ant").unwrap());
+        let of_cat = registry.resources(&NodeId::try_from("cat").unwrap());
+        let before = registry.revision();
+        assert!(!registry.hear(&status(&ant, &of_cat)));
+        assert_eq!(registry.revision(), before);
+    }
+
+    #[test]
+    fn the_same_folder_gives_the_same_grants() {
+        assert_eq!(first_farm().ledger(), first_farm().ledger());
+    }
+}

@@ -58,3 +58,26 @@ impl Rank {
         if hidden { Self::Hidden } else { Self::Public }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn exits_are_told_first_and_hidden_nodes_last() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/first-farm");
+        let world = crate::files::load(&dir).unwrap();
+        let rank = |node| Rank::of(&world, &NodeId::try_from(node).unwrap());
+        assert_eq!([rank("ant"), rank("bee"), rank("cat")], Rank::ALL);
+    }
+
+    #[test]
+    fn a_node_that_has_said_nothing_is_not_done() {
+        let node = NodeId::try_from("ant").unwrap();
+        let standing = Standing { node, newest: Revision(3), status: None };
+        assert!(!standing.is_done());
+        assert_eq!(standing.complaints(), ["ant: its agent has said nothing; see its log"]);
+    }
+}
