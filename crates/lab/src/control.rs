@@ -15,6 +15,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::thread;
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SigSet, Signal};
@@ -147,12 +149,29 @@ pub fn claim(folder: &Path) -> Result<(), ControlError> {
     if !private {
         return Err(ControlError::Foreign { path: folder.to_owned() });
     }
-    match UnixStream::connect(path(folder)) {
-        Ok(_) => Err(ControlError::Up),
-        // Left by a lab that was killed.
-        Err(_) => {
-            drop(fs::remove_file(path(folder)));
-            Ok(())
+    if is_up(folder) {
+        return Err(ControlError::Up);
+    }
+    // Left by a lab that was killed.
+    drop(fs::remove_file(path(folder)));
+    Ok(())
+}
+
+/// Whether a lab answers, or may yet: one that is being killed takes calls until it is gone, and hangs up.
+fn is_up(folder: &Path) -> bool {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    loop {
+        let Ok(mut caller) = Caller::call(folder) else { return false };
+        if caller.stream.set_read_timeout(Some(PATIENCE)).is_err() {
+            return true;
+        }
+        match caller.ask(&Ask::Find(String::new()), &mut |_| {}) {
+            Ok(_) => return true,
+            // Busy: coming up, or probing.
+            Err(ControlError::Socket { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => {
+                return true;
+            }
+            Err(_) => thread::sleep(Duration::from_millis(5)),
         }
     }
 }
@@ -183,7 +202,7 @@ impl Conversation {
         let (stream, _) = listener.accept().ok()?;
         stream.set_nonblocking(false).ok()?;
         // A client says at once what it wants, or it is none.
-        stream.set_read_timeout(Some(std::time::Duration::from_secs(1))).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
         let mut line = String::new();
         BufReader::new(&stream).read_line(&mut line).ok()?;
         Some((Self(stream), serde_json::from_str(&line).ok()?))
