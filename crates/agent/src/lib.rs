@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! feed ──▶ accept ──▶ Snapshot ──▶ pass: observe ─▶ desire ─▶ plan ─▶ apply ─▶ observe ─▶ plan (empty) ──▶ status
-//!            │ older ones refused      ▲
+//!            │ older ones refused      ▲   ▲ only where something may differ: events, the timer's slice
 //!            ▼                         └── keys: made here, their private halves never leave
 //!          store: two slots on disk, so that a node boots and serves with the registry gone
 //! ```
@@ -14,6 +14,7 @@ pub mod accept;
 mod devices;
 pub mod disk;
 pub mod dry;
+pub mod events;
 pub mod feed;
 pub mod keys;
 pub mod pass;

@@ -1,20 +1,34 @@
 //! One pass: what the kernel holds is made what the snapshot asks for, and looked at again.
 //!
 //! ```text
-//! observe ─▶ keys ─▶ desire ─▶ plan ──empty──▶ in sync
-//!    ▲                          │
-//!    └──────── apply ◀──────────┘     at most ROUNDS times: a port that was taken changes what is desired
+//! scope ─▶ observe ─▶ keys ─▶ desire ─▶ plan ──empty──▶ in sync
+//!    ▲       ▲                           │
+//!    │       └───────── apply ◀──────────┘     at most ROUNDS times: a port that was taken changes what is desired
+//!    └── wider: namespaces whose desired state changed, other ends of links that change
 //! ```
 //!
-//! Owns: the order. Must not repair anything in another way than by the plan. Every failure is said and the rest goes
-//! on: one tenant's never stops another's.
+//! Owns: the order, and how far a pass looks. Must not repair anything in another way than by the plan. Every failure is
+//! said and the rest goes on: one tenant's never stops another's.
+//!
+//! A pass over some namespaces is the same pass: desired is whole, and it and what was observed are compared within the
+//! same namespaces. What was seen of the others serves to say what is desired (a firewall lets in the ports that devices
+//! got), where links lead and what is left to do elsewhere; never to change anything.
 
-use sixfold_core::desire::{self, Backend};
+mod near;
+mod sweep;
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use sixfold_core::desire::{self, Backend, Own};
 use sixfold_core::model::{DeviceStatus, ResourceKey, Snapshot};
-use sixfold_core::plan::{self, Plan};
-use sixfold_core::state::NodeState;
+use sixfold_core::plan::{self, Plan, Step};
+use sixfold_core::state::{Netns, NodeState};
 use sixfold_kernel::{Failure, Kernel, ObserveError, Report, Scope};
 
+use self::near::{Known, near};
+pub(crate) use self::sweep::Sweep;
+pub use self::sweep::{PERIOD_SECS, SLICE};
 use crate::devices::Devices;
 use crate::keys::{KeyStore, KeyStoreError};
 
@@ -30,19 +44,32 @@ pub struct Ground {
     pub bridge_netfilter: bool,
 }
 
+/// What a pass is to do.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// What the node shall be.
+    pub snapshot: &'a Snapshot,
+    /// On what machine.
+    pub ground: Ground,
+    /// Where to look at least.
+    pub scope: Scope,
+}
+
 /// What became of a pass.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// The last plan: empty if the kernel holds what is desired.
+    /// What is left to do on the whole node, as far as it was looked at: empty if the kernel holds what is desired.
     pub left: Plan,
-    /// Steps that failed in the last round that applied any.
-    pub failures: Vec<Failure>,
+    /// Steps that failed, each in the last round that tried it.
+    pub failures: Vec<Rc<Failure>>,
     /// Resources whose key cannot be used.
     pub keys: Vec<(ResourceKey, KeyStoreError)>,
     /// The devices that are there, by resource.
     pub devices: Vec<DeviceStatus>,
     /// Steps that were done.
     pub operations: u64,
+    /// Namespaces that the first plan was about.
+    pub touched: BTreeSet<Netns>,
 }
 
 impl Outcome {
@@ -53,43 +80,142 @@ impl Outcome {
     }
 }
 
-/// Makes the node what its snapshot says.
-///
-/// # Errors
-/// If the kernel cannot be observed; nothing more is changed then.
-pub fn pass<K: Kernel>(
-    kernel: &mut K,
-    snapshot: &Snapshot,
-    keys: &mut KeyStore,
-    ground: Ground,
-) -> Result<Outcome, ObserveError> {
-    let (devices, failed) = Devices::of(snapshot, |resource| keys.provide(resource));
-    let mut outcome = Outcome { keys: failed, ..Outcome::default() };
-    let plan = |observed: &NodeState| {
-        let own = devices.own(observed, ground);
-        plan::plan(&desire::desire(snapshot, &own), observed)
-    };
-    let mut observed = kernel.observe(&Scope::All)?;
-    outcome.left = plan(&observed);
-    for _ in 0..ROUNDS {
-        if outcome.left.is_empty() {
-            break;
+/// What passes hand on to the next: the whole of what is desired and of what was seen last, and what is left to do.
+#[derive(Debug, Default)]
+pub struct Picture {
+    /// Whether all of the node has been looked at.
+    whole: bool,
+    /// What `desired` was made with; `None` if it has to be made anew.
+    own: Option<Own>,
+    desired: NodeState,
+    seen: NodeState,
+    left: Plan,
+    failures: Vec<Rc<Failure>>,
+}
+
+impl Picture {
+    /// Another snapshot is to be used from now on.
+    pub fn renew(&mut self) {
+        self.own = None;
+    }
+
+    /// Every namespace that is desired or was seen.
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<&Netns> {
+        self.desired.namespaces.keys().chain(self.seen.namespaces.keys()).collect()
+    }
+
+    /// Makes the node what its snapshot says: within the scope, where the snapshot's answer changed, and where something
+    /// was left to do. The first pass, and the one after a failure to observe, looks everywhere.
+    ///
+    /// # Errors
+    /// If the kernel cannot be observed; nothing more is changed then.
+    pub fn pass<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        keys: &mut KeyStore,
+        asked: &Asked<'_>,
+    ) -> Result<Outcome, ObserveError> {
+        let whole = std::mem::replace(&mut self.whole, false);
+        let (devices, failed) = Devices::of(asked.snapshot, |resource| keys.provide(resource));
+        let mut outcome = Outcome { keys: failed, ..Outcome::default() };
+        let mut within = if whole { self.due(&asked.scope) } else { Scope::All };
+        let mut plan = self.look(kernel, &mut within, (&devices, asked))?;
+        outcome.touched = plan.netns().into_iter().cloned().collect();
+        let mut failures = Vec::new();
+        for _ in 0..ROUNDS {
+            if plan.is_empty() {
+                break;
+            }
+            let report = apply(kernel, &plan, keys);
+            outcome.operations += done(&plan, &report);
+            failures = report.failures;
+            let before = plan;
+            plan = self.look(kernel, &mut within, (&devices, asked))?;
+            if plan == before {
+                break; // the same again would fail the same way: the next pass tries
+            }
         }
-        let report = apply(kernel, &outcome.left, keys);
-        outcome.operations += done(&outcome.left, &report);
-        outcome.failures = report.failures;
-        observed = kernel.observe(&Scope::All)?;
-        let before = std::mem::replace(&mut outcome.left, plan(&observed));
-        if outcome.left == before {
-            break; // the same again would fail the same way: the next pass tries
+        if plan.is_empty() {
+            failures.clear(); // refused and there all the same: it was done already
+        }
+        self.keep(&within, plan.steps, failures);
+        self.whole = true;
+        outcome.left = self.left.clone();
+        outcome.failures = self.failures.clone();
+        outcome.devices = devices.report(&self.seen);
+        outcome.keys.extend(devices.retire(keys, &self.seen));
+        Ok(outcome)
+    }
+
+    /// The scope, and wherever something was left to do.
+    fn due(&self, scope: &Scope) -> Scope {
+        let left = self.left.steps.iter().map(|step| &step.netns);
+        let failed = self.failures.iter().map(|failure| &failure.step.netns);
+        match scope {
+            Scope::All => Scope::All,
+            Scope::Only(netnss) => Scope::Only(netnss.iter().chain(left).chain(failed).cloned().collect()),
         }
     }
-    if outcome.left.is_empty() {
-        outcome.failures.clear(); // refused and there all the same: it was done already
+
+    /// Observes, desires and plans, until there is nothing more to look at: what it plans for the namespaces within is
+    /// what a plan for the whole node would have for them.
+    fn look<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        within: &mut Scope,
+        (devices, asked): (&Devices, &Asked<'_>),
+    ) -> Result<Plan, ObserveError> {
+        let mut unseen = within.clone();
+        loop {
+            self.see(kernel, &unseen)?;
+            let mut more = self.desire(devices, asked);
+            let Scope::Only(netnss) = within else { return Ok(plan::plan(&self.desired, &self.seen)) };
+            let plan = plan::plan(&self.desired.only(netnss), &self.seen.only(netnss));
+            more.extend(near(&plan, Known { desired: &self.desired, seen: &self.seen }));
+            more.retain(|netns| !netnss.contains(netns));
+            if more.is_empty() {
+                return Ok(plan);
+            }
+            netnss.extend(more.iter().cloned());
+            unseen = Scope::Only(more);
+        }
     }
-    outcome.devices = devices.report(&observed);
-    outcome.keys.extend(devices.retire(keys, &observed));
-    Ok(outcome)
+
+    fn see<K: Kernel>(&mut self, kernel: &mut K, scope: &Scope) -> Result<(), ObserveError> {
+        match scope {
+            Scope::All => self.seen = kernel.observe(scope)?,
+            Scope::Only(netnss) if netnss.is_empty() => {}
+            Scope::Only(netnss) => {
+                let observed = kernel.observe(scope)?;
+                netnss.iter().for_each(|netns| drop(self.seen.namespaces.remove(netns)));
+                self.seen.namespaces.extend(observed.namespaces);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what is desired, if anything that it depends on changed; and where it is something else than before.
+    fn desire(&mut self, devices: &Devices, asked: &Asked<'_>) -> BTreeSet<Netns> {
+        let own = devices.own(&self.seen, asked.ground);
+        if self.own.as_ref() == Some(&own) {
+            return BTreeSet::new();
+        }
+        let desired = desire::desire(asked.snapshot, &own);
+        self.own = Some(own);
+        let before = std::mem::replace(&mut self.desired, desired);
+        let (was, is) = (&before.namespaces, &self.desired.namespaces);
+        was.keys().chain(is.keys()).filter(|netns| was.get(*netns) != is.get(*netns)).cloned().collect()
+    }
+
+    /// Remembers what is left to do where this pass looked; what was left elsewhere stays.
+    fn keep(&mut self, within: &Scope, steps: Vec<Step>, failures: Vec<Failure>) {
+        self.left.steps.retain(|step| !within.contains(&step.netns));
+        self.left.steps.extend(steps);
+        self.left.steps.sort_by(|a, b| (a.stage, &a.netns).cmp(&(b.stage, &b.netns)));
+        self.failures.retain(|failure| !within.contains(&failure.step.netns));
+        self.failures.extend(failures.into_iter().map(Rc::new));
+    }
 }
 
 /// Applies a plan, saying in the log what it does.

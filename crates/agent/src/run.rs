@@ -2,37 +2,52 @@
 //!
 //! ```text
 //! signal (SIGTERM, SIGINT) ─┐
-//! feed (inotify) ───────────┼──▶ poll ──▶ newest snapshot ──▶ pass ──▶ status.json
-//! timer (SWEEP) ────────────┘
+//! feed (inotify) ───────────┤           newest snapshot: where its answer changed ─┐
+//! events (netlink) ─────────┼──▶ poll ──▶ where something changed ─────────────────┼──▶ pass ──▶ status.json
+//! timer (SWEEP) ────────────┘             its slice, and what was left to do ──────┘
 //! ```
 //!
-//! Owns: triggers; all of them take the same path. Bursts coalesce: whatever came while a pass ran is one next pass.
-//! Ending changes nothing in the kernel: traffic goes on.
+//! Owns: triggers; all of them take the same path. Bursts coalesce: whatever came while a pass ran, or within [`PACE`] of
+//! its end, is one next pass. Ending changes nothing in the kernel: traffic goes on.
+//!
+//! How soon damage is repaired: what events tell of (links, addresses, routes, nexthops, neighbours, namespaces) within a
+//! second at any size; what none tells of (rules, sets, peers, sysctls) when the timer's slice comes round, which is
+//! within two seconds up to 128 namespaces and within 30 at any number: see [`SLICE`]. When the timer finds damage that
+//! no event told of, all is looked at the next second: what struck one namespace (the tunnel process was started anew)
+//! may have struck them all.
+
+mod wait;
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
-use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sixfold_core::model::Status;
-use sixfold_kernel::Kernel;
+use sixfold_core::state::Netns;
+use sixfold_kernel::{Kernel, Scope};
 
 use crate::accept::Current;
 use crate::disk::{self, DiskError};
+use crate::events::{Events, Unheard};
 use crate::feed::Feed;
 use crate::keys::{KeyStore, KeyStoreError};
-use crate::pass::{self, Ground};
+pub use crate::pass::SLICE;
+use crate::pass::{Asked, Ground, Picture, Sweep};
 use crate::status::{self, Counts, words};
 use crate::store::Store;
 
-/// Between two sweeps over everything: damage is repaired as soon.
+pub use self::wait::Stop;
+use self::wait::{Ears, Woken};
+
+/// Between two looks of the timer.
 pub const SWEEP: Duration = Duration::from_secs(1);
+/// From the end of one pass to the next that an event leads to: a burst is one pass, and what the agent does itself,
+/// which is told too, does not keep it busy.
+pub const PACE: Duration = Duration::from_millis(500);
 
 /// Where an agent's files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,58 +125,19 @@ impl RunError {
     }
 }
 
-/// The request to end: SIGTERM or SIGINT.
-#[derive(Debug)]
-pub struct Stop(SignalFd);
-
-impl Stop {
-    /// Takes the two signals. To be called before the process starts a thread, which would take them otherwise.
-    ///
-    /// # Errors
-    /// If the system refuses.
-    pub fn take() -> Result<Self, RunError> {
-        let mut mask = SigSet::empty();
-        mask.add(Signal::SIGTERM);
-        mask.add(Signal::SIGINT);
-        let fd = mask
-            .thread_block()
-            .and_then(|()| SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC));
-        fd.map(Self).map_err(|errno| RunError::System { what: "take signals", errno })
-    }
-
-    /// Waits for a request to end, for a feed, or for the time to pass.
-    fn wait(&self, feed: Option<BorrowedFd<'_>>, until: Instant) -> Result<Woken, RunError> {
-        let left = until.saturating_duration_since(Instant::now());
-        // Rounded up: a poll of 0 ms until the last fraction has passed would spin.
-        let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
-        let mut fds = vec![PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-        fds.extend(feed.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        match poll(&mut fds, timeout) {
-            Ok(_) if fds[0].any().unwrap_or(false) => Ok(Woken::ToEnd),
-            Ok(1..) => Ok(Woken::ByFeed),
-            Ok(_) => Ok(Woken::ByTime),
-            Err(Errno::EINTR) => Ok(Woken::ByFeed), // which then says that it was not
-            Err(errno) => Err(RunError::System { what: "wait", errno }),
-        }
-    }
-}
-
-/// What ended a wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Woken {
-    ToEnd,
-    ByFeed,
-    ByTime,
-}
-
 /// An agent of one node.
 pub struct Agent<K, F> {
     kernel: K,
     feed: F,
+    events: Box<dyn Events>,
     ground: Box<dyn Fn() -> Ground>,
     places: Places,
     current: Current,
     keys: KeyStore,
+    picture: Picture,
+    sweep: Sweep,
+    /// Damage was found that no event told of: there may be more.
+    alarmed: bool,
     counts: Counts,
     status: Option<Status>,
     /// What is wrong with the feed or the disk, until a snapshot is accepted without fault.
@@ -191,10 +167,14 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         Ok(Self {
             kernel,
             feed,
+            events: Box::new(Unheard),
             ground: Box::new(ground),
             places,
             current,
             keys,
+            picture: Picture::default(),
+            sweep: Sweep::default(),
+            alarmed: false,
             counts: Counts::default(),
             status: None,
             complaint: None,
@@ -203,25 +183,63 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         })
     }
 
-    /// One round: the newest snapshot, one pass, the status. Gives `None` as long as there has never been a snapshot.
+    /// Takes hints where to look: without them every round looks everywhere.
+    #[must_use]
+    pub fn with_events(mut self, events: impl Events + 'static) -> Self {
+        self.events = Box::new(events);
+        self
+    }
+
+    /// What the timer calls for: the newest snapshot, one pass over what was told and the slice whose turn it is, the
+    /// status. Gives `None` as long as there has never been a snapshot.
     pub fn round(&mut self) -> Option<&Status> {
-        self.take_snapshots();
+        let news = self.take_snapshots();
+        let told = self.events.take();
+        let slice = match std::mem::take(&mut self.alarmed) {
+            true => Scope::All,
+            false => self.sweep.next(&self.picture.names()),
+        };
+        let was_in_sync = !news && self.status.as_ref().is_some_and(|status| status.in_sync);
+        let whole = told == Scope::All || slice == Scope::All;
+        let touched = self.pass(join(told.clone(), slice));
+        let untold = touched.iter().any(|netns| !told.contains(netns));
+        self.alarmed = untold && !whole && was_in_sync && self.status.as_ref().is_some_and(|now| now.in_sync);
+        self.status.as_ref()
+    }
+
+    /// What an event or the feed calls for: one pass over where it says that something changed, none if nowhere.
+    pub fn heed(&mut self) -> Option<&Status> {
+        let news = self.take_snapshots();
+        let told = self.events.take();
+        let nowhere = matches!(&told, Scope::Only(netnss) if netnss.is_empty());
+        if news || !nowhere {
+            tracing::debug!(news, ?told, "heard");
+            self.pass(told);
+        }
+        self.status.as_ref()
+    }
+
+    /// One pass and its status. Gives the namespaces that it found otherwise than desired.
+    fn pass(&mut self, scope: Scope) -> BTreeSet<Netns> {
         let Some(snapshot) = self.current.snapshot() else {
             self.say("no snapshot yet: waiting for the feed".to_owned());
-            return None;
+            return BTreeSet::new();
         };
         let ground = (self.ground)();
         let of = (snapshot.node.id(), snapshot.revision, ground.backend);
         self.counts.passes += 1;
-        let status = match pass::pass(&mut self.kernel, snapshot, &mut self.keys, ground) {
-            Ok(outcome) => {
+        let asked = Asked { snapshot, ground, scope };
+        let mut touched = BTreeSet::new();
+        let status = match self.picture.pass(&mut self.kernel, &mut self.keys, &asked) {
+            Ok(mut outcome) => {
                 self.counts.operations += outcome.operations;
+                touched = std::mem::take(&mut outcome.touched);
                 status::of_outcome(of, self.counts, &outcome, self.complaint.as_slice())
             }
             Err(error) => status::of_blindness(of, self.counts, &error, self.status.as_ref()),
         };
         self.publish(status);
-        self.status.as_ref()
+        touched
     }
 
     /// The last status, if there has been a snapshot.
@@ -241,46 +259,60 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
     /// # Errors
     /// If the system refuses to wait; nothing that a feed, a disk or a kernel says ends an agent.
     pub fn run(&mut self, stop: &Stop) -> Result<(), RunError> {
+        let mut sweep_at = Instant::now();
         loop {
-            self.round();
-            if self.wait(stop, Instant::now() + SWEEP)? {
+            if Instant::now() >= sweep_at {
+                self.round();
+                sweep_at = Instant::now() + SWEEP;
+            } else {
+                self.heed();
+            }
+            if self.wait(stop, sweep_at)? {
                 tracing::info!("ending: what is set up stays");
                 return Ok(());
             }
         }
     }
 
-    /// Waits until a pass is due; whether to end instead.
+    /// Waits until a pass may be due; whether to end instead.
     fn wait(&mut self, stop: &Stop, until: Instant) -> Result<bool, RunError> {
+        let calm = (Instant::now() + PACE).min(until);
         loop {
-            match stop.wait(self.feed.wake(), until)? {
+            let paced = Instant::now() < calm;
+            let events = if paced { None } else { self.events.wake() };
+            let ears = Ears { feed: self.feed.wake(), events };
+            match stop.wait(&ears, if paced { calm } else { until })? {
                 Woken::ToEnd => return Ok(true),
-                Woken::ByTime => return Ok(false),
+                Woken::ByTime if paced => {}
+                Woken::ByTime | Woken::ByEvents => return Ok(false),
                 Woken::ByFeed if self.feed.stirred() => return Ok(false),
                 Woken::ByFeed => {}
             }
         }
     }
 
-    /// Takes all that the feed has, so that a burst of snapshots is one pass.
-    fn take_snapshots(&mut self) {
+    /// Takes all that the feed has, so that a burst of snapshots is one pass; whether there was anything.
+    fn take_snapshots(&mut self) -> bool {
+        let mut news = false;
         if !self.current.is_kept() && self.current.keep().is_ok() {
-            self.complaint = None;
+            (self.complaint, news) = (None, true);
         }
         loop {
             let fault = match self.feed.next() {
-                Ok(None) => return,
+                Ok(None) => return news,
                 Ok(Some(snapshot)) => {
                     let revision = snapshot.revision;
                     let accepted = self.current.offer(snapshot);
                     if accepted.is_ok() {
                         tracing::info!(%revision, "snapshot");
                     }
+                    // Also one that could not be kept is used.
+                    self.picture.renew();
                     accepted.err().map(|error| words(&error, error.hint()))
                 }
                 Err(error) => Some(words(&error, error.hint())),
             };
-            self.complaint = fault;
+            (self.complaint, news) = (fault, true);
             if let Some(complaint) = &self.complaint {
                 tracing::warn!(complaint, "snapshot");
             }
@@ -310,6 +342,28 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             tracing::info!("{what}");
             self.said.insert(what);
         }
+    }
+}
+
+/// Both of what two scopes cover.
+fn join(one: Scope, other: Scope) -> Scope {
+    match (one, other) {
+        (Scope::Only(mut one), Scope::Only(other)) => {
+            one.extend(other);
+            Scope::Only(one)
+        }
+        _ => Scope::All,
+    }
+}
+
+/// Raises this process's limit of open files to what the system grants it: a few descriptors for each namespace stay
+/// open, or would be opened again at each pass. To be called before a kernel is opened, which goes by the limit.
+pub fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
+    match raised {
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
     }
 }
 

@@ -89,12 +89,12 @@ pub(crate) fn failures(outcome: &Outcome) -> impl Iterator<Item = String> + '_ {
         let of = format!("resource {}-{}: ", resource.index, resource.number);
         of + &words(error, hint.as_deref())
     });
-    outcome.failures.iter().map(of_step).chain(keys)
+    outcome.failures.iter().map(|failure| of_step(failure)).chain(keys)
 }
 
 /// A failed step in one line.
 pub(crate) fn of_step(failure: &Failure) -> String {
-    words(failure, failure.error.hint())
+    words(failure, failure.hint())
 }
 
 /// An error with its causes and, in brackets, what helps.

@@ -3,8 +3,8 @@
 use nix::errno::Errno;
 use sixfold_core::key::PublicKey;
 use sixfold_core::name::IfName;
-use sixfold_core::plan::Step;
-use sixfold_core::state::{Netns, SysctlName};
+use sixfold_core::plan::{Op, Step};
+use sixfold_core::state::{Link, LinkKind, Netns, SysctlName};
 
 use crate::netns::NetnsError;
 use crate::nft::NftError;
@@ -201,6 +201,22 @@ pub struct Failure {
     /// Why.
     #[source]
     pub error: ApplyError,
+}
+
+impl Failure {
+    /// What may help, if that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match (&self.error, &self.step.op) {
+            (
+                ApplyError::NoLink { .. },
+                Op::AddLink { link: Link { kind: LinkKind::Macvlan { .. }, .. }, .. },
+            ) => {
+                Some("it is this node's `nic` in the farm file: the link to its upstream must bear that name")
+            }
+            (error, _) => error.hint(),
+        }
+    }
 }
 
 /// What became of a plan.

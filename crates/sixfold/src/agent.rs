@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use sixfold_agent::events;
 use sixfold_agent::feed::FileFeed;
 use sixfold_agent::pass::Ground;
 use sixfold_agent::remove::{RemoveError, remove};
-use sixfold_agent::run::{Agent, Places, RunError, Stop};
+use sixfold_agent::run::{Agent, Places, RunError, Stop, raise_open_files};
 use sixfold_core::desire;
 use sixfold_core::model::Status;
 use sixfold_kernel::Backend;
@@ -19,8 +20,10 @@ use crate::{Done, output};
 #[derive(Debug, clap::Args)]
 #[command(long_about = "Make this node what its snapshot asks for, and keep it so.\n\n\
     The agent reads the snapshot file (replace it by rename; it is watched), compares what it asks for with what the \
-    kernel holds, does what differs, and writes RUN/status.json. Damage is repaired within a second. Ending it, by \
-    SIGTERM, SIGINT or SIGKILL, leaves tunnels and traffic as they are; starting it again changes nothing that is right.\n\n\
+    kernel holds, does what differs, and writes RUN/status.json. Damage is repaired within a second where the \
+    kernel tells of it; else (rules, sets, peers, sysctls) within two on a node of up to 128 namespaces, and within 30 \
+    on any.\n\n\
+    Ending it, by SIGTERM, SIGINT or SIGKILL, leaves tunnels and traffic as they are; starting it again changes nothing that is right.\n\n\
     Without a kernel that has WireGuard, start `sixfold tunnel run` beside it.")]
 pub(crate) struct Args {
     /// Snapshot file to work from; until it is there, the last good snapshot in STATE is used
@@ -82,10 +85,13 @@ impl NodeArgs {
         Places { state: self.state.clone(), run: self.run.clone() }
     }
 
-    pub(crate) fn kernel(&self) -> Result<Linux, Failed> {
+    fn config(&self) -> linux::Config {
         let tunnel = self.tunnel.clone().unwrap_or_else(|| self.run.join("tunnel.sock"));
-        let config = linux::Config { tunnel, uapi_dir: self.uapi.clone(), ..linux::Config::default() };
-        Linux::new(config).map_err(Failed::environment)
+        linux::Config { tunnel, uapi_dir: self.uapi.clone(), ..linux::Config::default() }
+    }
+
+    pub(crate) fn kernel(&self) -> Result<Linux, Failed> {
+        Linux::new(self.config()).map_err(Failed::environment)
     }
 
     /// What this machine offers: who carries WireGuard is asked once, bridges each time.
@@ -106,6 +112,7 @@ impl NodeArgs {
 pub(crate) fn run(args: Args) -> Result<Done, Failed> {
     // Before anything starts a thread.
     let stop = if args.once || args.remove { None } else { Some(Stop::take().map_err(agent_failed)?) };
+    raise_open_files();
     let mut kernel = args.node.kernel()?;
     let places = args.node.places();
     let Some(feed) = &args.feed else {
@@ -116,7 +123,10 @@ pub(crate) fn run(args: Args) -> Result<Done, Failed> {
     let mut agent =
         Agent::open(places, kernel, FileFeed::new(feed), args.node.ground()?).map_err(agent_failed)?;
     match stop {
-        Some(stop) => agent.run(&stop).map_err(agent_failed)?,
+        Some(stop) => {
+            let told = events::Kernel::listen(args.node.config());
+            agent.with_events(told).run(&stop).map_err(agent_failed)?;
+        }
         None => once(&mut agent, feed, args.json)?,
     }
     Ok(Done::Yes)

@@ -21,7 +21,7 @@ mod sysctl;
 mod tests;
 mod wireguard;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -102,5 +102,13 @@ impl NodeState {
     /// The namespace of that name, made empty on first use.
     pub fn at(&mut self, netns: Netns) -> &mut Namespace {
         self.namespaces.entry(netns).or_default()
+    }
+
+    /// What of it lies in these namespaces. Two states are to be compared within the same ones: what is desired and was
+    /// not looked at would seem to be missing.
+    #[must_use]
+    pub fn only(&self, netnss: &BTreeSet<Netns>) -> Self {
+        let within = netnss.iter().filter_map(|netns| self.namespaces.get_key_value(netns));
+        Self { namespaces: within.map(|(netns, namespace)| (netns.clone(), namespace.clone())).collect() }
     }
 }

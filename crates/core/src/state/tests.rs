@@ -131,3 +131,13 @@ fn a_prefix_goes_into_the_set_of_its_family() {
     }
     assert!(table.elements_of(&SetName("other".into())).is_empty());
 }
+
+#[test]
+fn a_part_of_a_state_is_the_namespaces_asked_for_that_are_there() {
+    let state = three();
+    let part = state.only(&[netns("two"), netns("four")].into());
+    assert_eq!(part.namespaces.keys().collect::<Vec<_>>(), [&netns("two")]);
+    assert_eq!(part.namespaces[&netns("two")], state.namespaces[&netns("two")]);
+    assert_eq!(state.only(&state.namespaces.keys().cloned().collect()), state);
+    assert_eq!(state.only(&[].into()), NodeState::default());
+}
