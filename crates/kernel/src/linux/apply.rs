@@ -14,7 +14,7 @@ use super::{Linux, firewall};
 use crate::netns::{Found, NetnsError};
 use crate::rtnl::{Links, link, route};
 use crate::socket::{Refusal, SocketError};
-use crate::{ApplyError, Failure, Keys, Report};
+use crate::{ApplyError, Failure, Keys, Report, nft};
 
 /// Links of one namespace beyond which they are deleted together: one wait of the kernel instead of one for each.
 const FEW_LINKS: usize = 16;
@@ -71,10 +71,12 @@ impl Run<'_> {
         for step in steps {
             self.single(step);
         }
+        self.add_links(steps);
+        self.peers(steps);
         self.links_away(steps);
         self.part_twins(steps);
         self.plain(steps);
-        let transaction: Vec<&Step> = steps.iter().filter(|step| firewall::is_firewall(&step.op)).collect();
+        let transaction: Vec<&Step> = steps.iter().filter(|step| nft::is_firewall(&step.op)).collect();
         if !transaction.is_empty() {
             for (step, error) in firewall::apply(&mut self.linux.handles, &first.netns, &transaction) {
                 self.fail(step, error);
@@ -145,11 +147,8 @@ impl Run<'_> {
                         .map_err(|errno| ApplyError::Sysctl { name: name.clone(), errno })
                 })
             }
-            Op::AddLink { name, link, peer } => self.add_link(&step.netns, name, link, peer.as_ref()),
             Op::SetDevice { link, device } => self.set_device(&step.netns, link, device),
             Op::DelDevice { link } => self.del_device(&step.netns, link),
-            Op::SetPeer { key, peer } => self.set_peer(&step.netns, key, peer),
-            Op::DelPeer(key) => self.del_peer(&step.netns, key),
             _ => Ok(()),
         };
         self.settle(step, outcome);

@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use nix::errno::Errno;
 use sixfold_core::key::PublicKey;
 use sixfold_core::name::{IfName, LinkRole, netns_resource};
-use sixfold_core::state::{Device, LinkKind, Netns, NodeState, Peer, PeerKey};
+use sixfold_core::state::{Device, LinkKind, Netns, NodeState};
 use socket2::{Domain, Protocol, Socket as UdpSocket, Type};
 
 use super::apply::Run;
@@ -34,7 +34,7 @@ pub fn probe_wireguard() -> Result<Backend, SocketError> {
 }
 
 impl Linux {
-    fn family(&mut self) -> Result<u16, SocketError> {
+    pub(super) fn family(&mut self) -> Result<u16, SocketError> {
         if let Some(family) = self.wireguard {
             return Ok(family);
         }
@@ -128,7 +128,7 @@ fn generic<'a>(handles: &'a mut Handles, netns: &Netns) -> Result<Option<&'a mut
 }
 
 /// What a link's device is spoken to by.
-enum Carrier {
+pub(super) enum Carrier {
     Kernel,
     Tunnel { raw: RawLink },
     Nobody,
@@ -191,35 +191,13 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn set_peer(&mut self, netns: &Netns, key: &PeerKey, peer: &Peer) -> Result<(), ApplyError> {
-        match self.carrier(netns, &key.link)? {
-            Carrier::Nobody => Err(ApplyError::NoLink { link: key.link }),
-            Carrier::Tunnel { .. } => Ok(self.linux.tunnel().set_peer(key, peer)?),
-            Carrier::Kernel => {
-                let family = self.linux.family()?;
-                self.ask_device(netns, wireguard::set_peer(family, key, peer))
-            }
-        }
-    }
-
-    pub(super) fn del_peer(&mut self, netns: &Netns, key: &PeerKey) -> Result<(), ApplyError> {
-        match self.carrier(netns, &key.link) {
-            Ok(Carrier::Kernel) => {
-                let family = self.linux.family()?;
-                self.ask_device(netns, vec![wireguard::del_peer(family, key)])
-            }
-            Ok(Carrier::Tunnel { .. }) => Ok(self.linux.tunnel().del_peer(key)?),
-            _ => Ok(()),
-        }
-    }
-
     /// Has a device listen on any port that is free, because its own is taken.
     pub(super) fn free_port(&mut self, netns: &Netns, link: &IfName) -> Result<(), ApplyError> {
         let family = self.linux.family()?;
         self.ask_device(netns, vec![wireguard::set_port(family, link, 0)])
     }
 
-    fn carrier(&mut self, netns: &Netns, link: &IfName) -> Result<Carrier, ApplyError> {
+    pub(super) fn carrier(&mut self, netns: &Netns, link: &IfName) -> Result<Carrier, ApplyError> {
         let Some(raw) = self.linux.handles.get(netns)?.link(link)? else { return Ok(Carrier::Nobody) };
         match raw.kind.as_str() {
             "tun" => Ok(Carrier::Tunnel { raw }),
@@ -250,10 +228,8 @@ impl Run<'_> {
         let before = self.linux.tunnel().get(&raw.name)?;
         self.linux.tunnel().remove(&raw.name)?;
         self.hand_over(netns, raw, socket)?;
-        for (key, peer) in &before.peers {
-            self.linux.tunnel().set_peer(key, peer)?;
-        }
-        Ok(())
+        let peers = before.peers.iter().map(|(key, peer)| (&key.public_key, Some(peer)));
+        Ok(self.linux.tunnel().set_peers(&raw.name, peers)?)
     }
 
     fn hand_over(&mut self, netns: &Netns, raw: &RawLink, socket: &UdpSocket) -> Result<(), ApplyError> {
@@ -280,7 +256,7 @@ impl Run<'_> {
         }
     }
 
-    fn ask_device(&mut self, netns: &Netns, mut requests: Vec<Vec<u8>>) -> Result<(), ApplyError> {
+    pub(super) fn ask_device(&mut self, netns: &Netns, mut requests: Vec<Vec<u8>>) -> Result<(), ApplyError> {
         self.linux.handles.get(netns)?;
         let Some(socket) = generic(&mut self.linux.handles, netns)? else { return Ok(()) };
         let outcomes = socket.batch(&mut requests)?;

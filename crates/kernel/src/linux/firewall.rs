@@ -75,18 +75,3 @@ fn parts<'a>(worker: &Worker, handle: &'a mut Handle) -> Result<Parts<'a>, Close
     let socket = handle.nft.as_mut().expect("it has just been put there");
     Ok((socket, &mut handle.firewall))
 }
-
-/// Whether an operation is the firewall's.
-pub(super) fn is_firewall(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::AddTable
-            | Op::DelTable
-            | Op::AddSet { .. }
-            | Op::DelSet { .. }
-            | Op::AddElement(_)
-            | Op::DelElement(_)
-            | Op::SetChain { .. }
-            | Op::DelChain { .. }
-    )
-}

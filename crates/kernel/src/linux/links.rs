@@ -1,19 +1,88 @@
 //! Making links of each kind, and the port of a device's socket.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::errno::Errno;
 use sixfold_core::name::IfName;
+use sixfold_core::plan::{Op, Step};
 use sixfold_core::state::{Link, LinkEnd, LinkKind, Netns};
 
 use super::apply::Run;
 use super::kind::{Dumped, Kinds, write_alias};
+use crate::netns::Entrance;
 use crate::rtnl::make::{self, Peer};
 use crate::rtnl::{link, nsid};
 use crate::socket::Refusal;
 use crate::{ApplyError, sys};
 
+/// Links made together: their other ends' namespaces are held open meanwhile.
+const TOGETHER: usize = 128;
+
+/// A link as one message, valid while the namespace that it names by a descriptor is held.
+struct Making {
+    message: Vec<u8>,
+    _there: Option<Entrance>,
+}
+
 impl Run<'_> {
+    /// All steps that make a link: those of one message each together, the others one by one.
+    pub(super) fn add_links(&mut self, steps: &[Step]) {
+        let steps: Vec<&Step> = steps.iter().filter(|step| matches!(step.op, Op::AddLink { .. })).collect();
+        for slice in steps.chunks(TOGETHER) {
+            let mut made = self.make_together(slice);
+            for (place, step) in slice.iter().enumerate() {
+                let Op::AddLink { name, link, peer } = &step.op else { continue };
+                let outcome = match made.remove(&place) {
+                    // Could not be asked for with the others.
+                    None => self.add_link(&step.netns, name, link, peer.as_ref()),
+                    Some(outcome) => self.made(&step.netns, (name, link), outcome.map_err(Into::into)),
+                };
+                self.settle(step, outcome);
+            }
+        }
+    }
+
+    /// The outcomes of those that are one message, by place.
+    fn make_together(&mut self, steps: &[&Step]) -> BTreeMap<usize, Result<(), Refusal>> {
+        let (mut places, mut making) = (Vec::new(), Vec::new());
+        for (place, step) in steps.iter().enumerate() {
+            if let Op::AddLink { name, link, peer } = &step.op
+                && let Some(Ok(one)) = self.making(&step.netns, name, link, peer.as_ref())
+            {
+                places.push(place);
+                making.push(one);
+            }
+        }
+        let mut messages: Vec<Vec<u8>> =
+            making.iter_mut().map(|making| std::mem::take(&mut making.message)).collect();
+        let [first, ..] = steps else { return BTreeMap::new() };
+        let asked = self.linux.handles.get(&first.netns).map_err(ApplyError::from);
+        match asked.and_then(|handle| Ok(handle.route.batch(&mut messages)?)) {
+            Ok(outcomes) => places.into_iter().zip(outcomes).collect(),
+            Err(_) => {
+                // What may be left in the socket must not be taken for the answers to the single ones.
+                self.linux.handles.close(&first.netns);
+                BTreeMap::new()
+            }
+        }
+    }
+
+    /// The message that makes a link; `None`: its kind takes more than one.
+    fn making(
+        &mut self,
+        netns: &Netns,
+        name: &IfName,
+        link: &Link,
+        peer: Option<&Link>,
+    ) -> Option<Result<Making, ApplyError>> {
+        match &link.kind {
+            LinkKind::Veth { peer: end } => Some(self.veth(name, link, (end, peer))),
+            LinkKind::Macvlan { parent } => Some(self.macvlan(netns, name, link, parent)),
+            _ => None,
+        }
+    }
+
     /// Makes a link, down; one that is there and of that kind is taken as it is, but for its MTU and hardware address.
     pub(super) fn add_link(
         &mut self,
@@ -22,39 +91,51 @@ impl Run<'_> {
         link: &Link,
         peer: Option<&Link>,
     ) -> Result<(), ApplyError> {
-        let made = match &link.kind {
-            LinkKind::Veth { peer: end } => self.add_veth(netns, name, link, (end, peer)),
-            LinkKind::Macvlan { parent } => self.add_macvlan(netns, name, link, parent),
+        let outcome = match &link.kind {
+            LinkKind::Veth { .. } | LinkKind::Macvlan { .. } => {
+                let making = self.making(netns, name, link, peer);
+                let making = making.unwrap_or(Err(ApplyError::Unmakeable { link: *name }))?;
+                self.ask_all(netns, vec![making.message.clone()])
+            }
             LinkKind::Tun { socket: Some(socket) } => return self.add_tun(netns, name, link, socket),
             LinkKind::Wireguard { socket: Some(socket) } => self.add_wireguard(netns, name, link, socket),
             _ => return Err(ApplyError::Unmakeable { link: *name }),
         };
-        match made {
+        self.made(netns, (name, link), outcome)
+    }
+
+    /// What has become of a link that was to be made: one of its name may have been there.
+    fn made(
+        &mut self,
+        netns: &Netns,
+        (name, link): (&IfName, &Link),
+        outcome: Result<(), ApplyError>,
+    ) -> Result<(), ApplyError> {
+        match outcome {
             Err(ApplyError::Refused(Refusal { errno: Errno::EEXIST, .. })) => self.adopt(netns, name, link),
             outcome => outcome,
         }
     }
 
-    fn add_veth(
-        &mut self,
-        netns: &Netns,
+    fn veth(
+        &self,
         name: &IfName,
         link: &Link,
         (end, peer): (&LinkEnd, Option<&Link>),
-    ) -> Result<(), ApplyError> {
+    ) -> Result<Making, ApplyError> {
         let there = self.linux.handles.entrance(&end.netns)?;
         let message = make::veth(name, link, &Peer { netns: there.fd(), name: &end.link, link: peer });
-        self.ask_all(netns, vec![message])
+        Ok(Making { message, _there: Some(there) })
     }
 
     /// Made in its own namespace, by the id under which that knows the host's: so no name of the host's is in the way.
-    fn add_macvlan(
+    fn macvlan(
         &mut self,
         netns: &Netns,
         name: &IfName,
         link: &Link,
         parent: &IfName,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<Making, ApplyError> {
         let below = self.linux.handles.get(&Netns::Host)?.link(parent)?;
         let below = below.ok_or(ApplyError::NoLink { link: *parent })?;
         let host = self.linux.handles.entrance(&Netns::Host)?;
@@ -68,7 +149,7 @@ impl Run<'_> {
                 return Err(refusal.into());
             }
         }
-        self.ask_all(netns, vec![make::macvlan(name, link, (below.index, id))])
+        Ok(Making { message: make::macvlan(name, link, (below.index, id)), _there: None })
     }
 
     /// Opened where it shall be, marked, and left without a holder until the tunnel process gets it.

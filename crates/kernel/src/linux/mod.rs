@@ -10,6 +10,7 @@ mod handle;
 mod kind;
 mod links;
 mod observe;
+mod peers;
 mod steps;
 mod sysctl;
 mod watch;

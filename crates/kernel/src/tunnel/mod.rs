@@ -18,9 +18,9 @@ use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, sendmsg, socket,
 };
-use sixfold_core::key::PrivateKey;
+use sixfold_core::key::{PrivateKey, PublicKey};
 use sixfold_core::name::IfName;
-use sixfold_core::state::{Peer, PeerKey};
+use sixfold_core::state::Peer;
 
 pub(crate) use uapi::{Held, endpoint};
 
@@ -113,15 +113,20 @@ impl Tunnel<'_> {
         uapi::set(&self.device(name), &uapi::key(key))
     }
 
-    /// Makes or changes one peer.
-    pub(crate) fn set_peer(&self, key: &PeerKey, peer: &Peer) -> Result<(), TunnelError> {
-        uapi::set(&self.device(&key.link), &uapi::peer(&key.public_key, peer))
-    }
-
-    /// Removes one peer. On a device that is not there it is done already.
-    pub(crate) fn del_peer(&self, key: &PeerKey) -> Result<(), TunnelError> {
-        match uapi::set(&self.device(&key.link), &uapi::no_peer(&key.public_key)) {
-            Err(TunnelError::NotRunning { .. }) => Ok(()),
+    /// Makes or changes (`Some`) or removes (`None`) peers of a device, all or none. On a device that is not there those
+    /// that are to go are gone.
+    pub(crate) fn set_peers<'p>(
+        &self,
+        link: &IfName,
+        peers: impl Iterator<Item = (&'p PublicKey, Option<&'p Peer>)>,
+    ) -> Result<(), TunnelError> {
+        let (mut lines, mut only_removes) = (String::new(), true);
+        for (public_key, peer) in peers {
+            only_removes &= peer.is_none();
+            lines += &peer.map_or_else(|| uapi::no_peer(public_key), |peer| uapi::peer(public_key, peer));
+        }
+        match uapi::set(&self.device(link), &lines) {
+            Err(TunnelError::NotRunning { .. }) if only_removes => Ok(()),
             outcome => outcome,
         }
     }
