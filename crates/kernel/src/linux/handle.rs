@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use sixfold_core::name::IfName;
-use sixfold_core::state::{Firewall, Netns, RouteKey};
+use sixfold_core::state::{Firewall, Netns, OUR_SYSCTLS, RouteKey};
 
 use super::sysctl::{self, Directories};
 use crate::netns::{Directory, Entrance, Found, NetnsError, Worker};
@@ -99,6 +99,9 @@ pub(crate) struct Handles {
     pub(crate) directory: Directory,
     open: BTreeMap<Netns, Handle>,
     most: usize,
+    /// Handles that keep their sysctls' files open. They are the first, not the last used: a round over more namespaces
+    /// than that would else find none of its files.
+    keepers: usize,
     clock: u64,
 }
 
@@ -107,7 +110,8 @@ impl Handles {
         let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
         let most = (soft / 2 / DESCRIPTORS).clamp(FEWEST, MOST);
         let most = usize::try_from(most).expect("clamped to a small number");
-        Self { worker, directory, open: BTreeMap::new(), most, clock: 0 }
+        let keepers = usize::try_from(soft / 4).unwrap_or(usize::MAX) / OUR_SYSCTLS.len();
+        Self { worker, directory, open: BTreeMap::new(), most, keepers, clock: 0 }
     }
 
     /// The handle of a namespace that is there, opened if it was not.
@@ -122,7 +126,7 @@ impl Handles {
                 handle => handle?,
             };
             self.make_room();
-            self.open.insert(netns.clone(), handle);
+            self.open.insert(netns.clone(), self.with_files(handle));
         }
         self.clock += 1;
         let handle = self.open.get_mut(netns).expect("it was there or has just been put there");
@@ -139,7 +143,10 @@ impl Handles {
     pub(crate) fn entrance(&self, netns: &Netns) -> Result<Entrance, NetnsError> {
         match netns {
             Netns::Host => Ok(self.worker.home().clone()),
-            Netns::Named(name) => self.directory.open(name),
+            Netns::Named(name) => match self.open.get(netns).map(|handle| &handle.entrance) {
+                Some(entrance) if self.inode(netns)? == Some(entrance.inode) => Ok(entrance.clone()),
+                _ => self.directory.open(name),
+            },
         }
     }
 
@@ -183,6 +190,13 @@ impl Handles {
     fn open_one(&self, netns: &Netns) -> Result<Handle, OpenError> {
         let entrance = self.entrance(netns).map_err(OpenError::Netns)?;
         Handle::open(&self.worker, entrance)
+    }
+
+    fn with_files(&self, mut handle: Handle) -> Handle {
+        if self.open.values().filter(|handle| handle.sysctls.keeps_files()).count() < self.keepers {
+            handle.sysctls.keep_files();
+        }
+        handle
     }
 
     fn make_room(&mut self) {

@@ -1,10 +1,12 @@
 //! Sysctls by directories opened inside a namespace: they lead to that namespace's values from any thread, and cost the
-//! same however many namespaces there are. By path, each costs a walk that grows with their number.
+//! same however many namespaces there are. By path, each costs a walk that grows with their number. A file that is kept
+//! open costs a tenth of one that is opened for each reading, and a descriptor.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -16,6 +18,9 @@ use crate::netns::{PATH_ONLY, errno};
 
 /// Where the sysctls of a namespace are, below `/proc/sys`.
 const PLACES: [&str; 3] = ["net/ipv4/", "net/ipv6/", BRIDGE];
+
+/// Bytes of the longest value.
+const VALUE: usize = 64;
 
 /// The place that comes with the module `br_netfilter`.
 pub(crate) const BRIDGE: &str = "net/bridge/";
@@ -32,7 +37,11 @@ pub(crate) fn has_bridge() -> bool {
 
 /// Open directories of one namespace; what the kernel lacks is missing.
 #[derive(Debug)]
-pub(crate) struct Directories(BTreeMap<&'static str, OwnedFd>);
+pub(crate) struct Directories {
+    places: BTreeMap<&'static str, OwnedFd>,
+    /// Files that have been read; `None`: none is kept.
+    files: Option<BTreeMap<&'static str, File>>,
+}
 
 impl Directories {
     /// Opens them in the calling thread's namespace.
@@ -41,15 +50,25 @@ impl Directories {
             let flags = OFlag::from_bits_truncate(PATH_ONLY);
             Some((place, open(&*format!("/proc/sys/{place}"), flags, Mode::empty()).ok()?))
         };
-        Self(PLACES.into_iter().filter_map(open_one).collect())
+        Self { places: PLACES.into_iter().filter_map(open_one).collect(), files: None }
+    }
+
+    /// From now on keeps each file open that is read: at most [`OUR_SYSCTLS`]' number of descriptors.
+    pub(crate) fn keep_files(&mut self) {
+        self.files.get_or_insert_default();
+    }
+
+    /// Whether files are kept open.
+    pub(crate) fn keeps_files(&self) -> bool {
+        self.files.is_some()
     }
 
     /// All that are observed and that the kernel has.
-    pub(crate) fn read_ours(&self) -> Result<BTreeMap<SysctlName, String>, (SysctlName, Errno)> {
+    pub(crate) fn read_ours(&mut self) -> Result<BTreeMap<SysctlName, String>, (SysctlName, Errno)> {
         let mut values = BTreeMap::new();
-        for name in OUR_SYSCTLS {
-            let name = SysctlName(name.to_owned());
-            match self.read(&name) {
+        for path in OUR_SYSCTLS {
+            let name = SysctlName(path.to_owned());
+            match self.read(path) {
                 Ok(value) => drop(values.insert(name, value)),
                 Err(Errno::ENOENT) if is_off_where_absent(&name) => drop(values.insert(name, "0".to_owned())),
                 Err(Errno::ENOENT) => {}
@@ -59,16 +78,29 @@ impl Directories {
         Ok(values)
     }
 
-    fn read(&self, name: &SysctlName) -> Result<String, Errno> {
-        let mut value = String::new();
-        self.file(name, OFlag::O_RDONLY)?.read_to_string(&mut value).map_err(|error| errno(&error))?;
-        value.truncate(value.trim_end_matches('\n').len());
+    fn read(&mut self, path: &'static str) -> Result<String, Errno> {
+        if let Some(file) = self.files.as_mut().and_then(|files| files.remove(path))
+            && let Ok(value) = read_file(&file)
+        {
+            self.keep(path, file);
+            return Ok(value);
+        }
+        // Not kept, or of a module that has been unloaded and loaded again.
+        let file = self.file(path, OFlag::O_RDONLY)?;
+        let value = read_file(&file)?;
+        self.keep(path, file);
         Ok(value)
+    }
+
+    fn keep(&mut self, path: &'static str, file: File) {
+        if let Some(files) = &mut self.files {
+            files.insert(path, file);
+        }
     }
 
     /// Writes one.
     pub(crate) fn write(&self, name: &SysctlName, value: &str) -> Result<(), Errno> {
-        match self.file(name, OFlag::O_WRONLY) {
+        match self.file(&name.0, OFlag::O_WRONLY) {
             Err(Errno::ENOENT) if is_off_where_absent(name) && value == "0" => Ok(()),
             file => file?.write_all(value.as_bytes()).map_err(|error| errno(&error)),
         }
@@ -76,15 +108,20 @@ impl Directories {
 
     /// Whether a directory is missing that the kernel has by now: `br_netfilter` may be loaded at any time.
     pub(crate) fn lacks(&self, place: &str) -> bool {
-        !self.0.contains_key(place)
+        !self.places.contains_key(place)
     }
 
-    fn file(&self, name: &SysctlName, flags: OFlag) -> Result<File, Errno> {
-        let (place, rest) = PLACES
-            .iter()
-            .find_map(|place| Some((place, name.0.strip_prefix(place)?)))
-            .ok_or(Errno::ENOENT)?;
-        let directory = self.0.get(place).ok_or(Errno::ENOENT)?;
+    fn file(&self, path: &str, flags: OFlag) -> Result<File, Errno> {
+        let (place, rest) =
+            PLACES.iter().find_map(|place| Some((place, path.strip_prefix(place)?))).ok_or(Errno::ENOENT)?;
+        let directory = self.places.get(place).ok_or(Errno::ENOENT)?;
         openat(directory, rest, flags | OFlag::O_CLOEXEC, Mode::empty()).map(File::from)
     }
+}
+
+/// The value, without the newline that ends it. Read by offset, so that an open file tells anew what is there now.
+fn read_file(file: &File) -> Result<String, Errno> {
+    let mut buffer = [0; VALUE];
+    let length = file.read_at(&mut buffer, 0).map_err(|error| errno(&error))?;
+    Ok(String::from_utf8_lossy(&buffer[..length]).trim_end_matches('\n').to_owned())
 }
