@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
 mod files;
+mod parts;
 mod passes;
 mod support;

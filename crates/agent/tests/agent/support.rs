@@ -1,7 +1,9 @@
 //! A farm of agents over fake kernels, and a registry that is a few lines: reports in, snapshots out.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
+use std::rc::Rc;
 
 use sixfold_agent::pass::Ground;
 use sixfold_agent::run::{Agent, Places};
@@ -23,11 +25,16 @@ const FILES: [(&str, &str); 3] = [
 
 /// A kernel that tests keep a hand on while an agent has it.
 #[derive(Debug, Clone)]
-pub(crate) struct Shared(pub(crate) std::rc::Rc<std::cell::RefCell<Fake>>);
+pub(crate) struct Shared(pub(crate) Rc<RefCell<Fake>>, Rc<RefCell<Vec<Scope>>>);
 
 impl Shared {
     pub(crate) fn new() -> Self {
-        Self(std::rc::Rc::new(std::cell::RefCell::new(Fake::new())))
+        Self(Rc::new(RefCell::new(Fake::new())), Rc::default())
+    }
+
+    /// Where it was looked at since this was last asked.
+    pub(crate) fn looks(&self) -> Vec<Scope> {
+        self.1.take()
     }
 
     pub(crate) fn state(&self) -> NodeState {
@@ -37,6 +44,7 @@ impl Shared {
 
 impl Kernel for Shared {
     fn observe(&mut self, scope: &Scope) -> Result<NodeState, ObserveError> {
+        self.1.borrow_mut().push(scope.clone());
         self.0.borrow_mut().observe(scope)
     }
 
@@ -55,7 +63,19 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn of_first_farm() -> Self {
-        let files = FILES.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        Self::of(FILES.map(|(name, text)| (name.to_owned(), text.to_owned())))
+    }
+
+    /// The first farm, with so many workloads more on bee.
+    pub(crate) fn of_many(workloads: usize) -> Self {
+        let mut files = FILES.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        for i in 0..workloads {
+            files[2].1.push_str(&format!("\n[[workload]]\nname = \"more{i}\"\nnode = \"bee\"\n"));
+        }
+        Self::of(files)
+    }
+
+    fn of(files: [(String, String); 3]) -> Self {
         let mut registry = Self {
             world: spec::parse_all(&files).unwrap(),
             ledger: Ledger::default(),
@@ -114,11 +134,11 @@ pub(crate) struct Farm {
 
 impl Farm {
     pub(crate) fn settled() -> Self {
-        let mut farm = Self {
-            registry: Registry::of_first_farm(),
-            dir: tempfile::tempdir().unwrap(),
-            kernels: BTreeMap::new(),
-        };
+        Self::settle(Registry::of_first_farm())
+    }
+
+    pub(crate) fn settle(registry: Registry) -> Self {
+        let mut farm = Self { registry, dir: tempfile::tempdir().unwrap(), kernels: BTreeMap::new() };
         let nodes: Vec<NodeId> = farm.registry.world.nodes().map(|(_, node)| node.id().clone()).collect();
         for _ in 0..3 {
             farm.registry.revision += 1;
