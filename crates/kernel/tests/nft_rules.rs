@@ -55,6 +55,7 @@ fn condition() -> impl Strategy<Value = Match> {
         any::<u32>().prop_map(Match::CtState),
         Just(Match::SourceNotHere),
         Just(Match::LeadsBack),
+        family().prop_map(Match::NoWay),
         (protocol(), any::<u16>()).prop_map(|(protocol, port)| Match::DestinationPort(protocol, port)),
         (protocol(), set()).prop_map(|(protocol, set)| Match::DestinationPortIn(protocol, set)),
         (protocol(), set()).prop_map(|(protocol, set)| Match::SourcePortIn(protocol, set)),
@@ -68,6 +69,7 @@ fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         Just(Action::Accept),
         Just(Action::Drop),
+        Just(Action::Count),
         Just(Action::Notrack),
         Just(Action::ClampMss),
         (any::<[u8; 4]>(), any::<(u16, u16)>())

@@ -255,9 +255,14 @@ fn bogons(table: &mut Firewall, management: &[IpNet]) {
     }
 }
 
-/// Each source is pinned to the link that leads back to it.
+/// Each source is pinned to the link that leads back to it, and what has no way on is counted.
 fn sources() -> Vec<Rule> {
-    vec![accept([input_is(name::loopback())], "itself"), drop([Match::SourceNotHere], rule::SPOOFED)]
+    vec![
+        accept([input_is(name::loopback())], "itself"),
+        drop([Match::SourceNotHere], rule::SPOOFED),
+        make([Match::NoWay(Family::Ipv6)], Action::Count, rule::NO_WAY),
+        make([Match::NoWay(Family::Ipv4)], Action::Count, rule::NO_WAY_V4),
+    ]
 }
 
 fn neighbours(link: &LinkPattern) -> [Rule; 2] {

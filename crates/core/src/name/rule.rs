@@ -3,6 +3,10 @@
 
 /// The source's way back does not lead out where the packet came in.
 pub const SPOOFED: &str = "source is not from here";
+/// Counts, and stops nothing itself: an `unreachable` route refuses the packet, of which the kernel has no counter.
+pub const NO_WAY: &str = "a route refuses it";
+/// The same over IPv4.
+pub const NO_WAY_V4: &str = "a route refuses it (IPv4)";
 /// Last of a guarding chain.
 pub const CLOSED: &str = "closed";
 /// Last of a resource's forward chain.

@@ -234,7 +234,11 @@ impl fmt::Display for Rule {
         for condition in &self.matches {
             write!(f, "{condition} ")?;
         }
-        write!(f, "counter {} comment \"{}\"", self.action, self.comment)
+        f.write_str("counter ")?;
+        if self.action != Action::Count {
+            write!(f, "{} ", self.action)?;
+        }
+        write!(f, "comment \"{}\"", self.comment)
     }
 }
 
@@ -287,6 +291,10 @@ impl fmt::Display for Match {
             Self::CtState(bits) => write!(f, "ct state {}", ct_states(*bits)),
             Self::SourceNotHere => f.write_str("fib saddr . iif oif missing"),
             Self::LeadsBack => f.write_str("fib daddr . iif oif exists"),
+            Self::NoWay(Family::Ipv6) => f.write_str("meta nfproto ipv6 fib daddr type unreachable"),
+            Self::NoWay(Family::Ipv4) => {
+                f.write_str("meta nfproto ipv4 fib daddr type unicast fib daddr oif missing")
+            }
             Self::DestinationPort(protocol, port) => write!(f, "{protocol} dport {port}"),
             Self::DestinationPortIn(protocol, set) => write!(f, "{protocol} dport @{set}"),
             Self::SourcePortIn(protocol, set) => write!(f, "{protocol} sport @{set}"),
@@ -313,6 +321,7 @@ impl fmt::Display for Action {
         match self {
             Self::Accept => f.write_str("accept"),
             Self::Drop => f.write_str("drop"),
+            Self::Count => Ok(()),
             Self::Notrack => f.write_str("notrack"),
             Self::ClampMss => f.write_str("tcp option maxseg size set rt mtu"),
             Self::Snat { address, ports: (first, last) } => {

@@ -169,6 +169,9 @@ pub enum Match {
     SourceNotHere,
     /// `fib daddr . iif oif exists`: the packet would leave where it came in
     LeadsBack,
+    /// A route will refuse the packet. `fib daddr type unreachable` over IPv6; over IPv4, where that looks at the
+    /// table of local addresses only, `fib daddr type unicast fib daddr oif missing`
+    NoWay(Family),
     /// `meta l4proto tcp/udp`, `th dport N`
     DestinationPort(Protocol, u16),
     /// `udp dport @set`
@@ -197,6 +200,8 @@ pub enum Action {
     Accept,
     /// Stops it silently.
     Drop,
+    /// Nothing but counting it, and goes on.
+    Count,
     /// Keeps it from connection tracking, and goes on.
     Notrack,
     /// Sets the TCP maximum segment size to what the route's MTU allows, and goes on.

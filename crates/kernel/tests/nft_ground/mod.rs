@@ -156,6 +156,8 @@ fn every_match() -> Vec<Rule> {
         Match::CtState(CT_INVALID),
         Match::SourceNotHere,
         Match::LeadsBack,
+        Match::NoWay(Family::Ipv6),
+        Match::NoWay(Family::Ipv4),
         Match::DestinationPort(Protocol::Tcp, 22),
         Match::DestinationPort(Protocol::Udp, 53),
         Match::DestinationPortIn(Protocol::Udp, set("ports")),
@@ -171,6 +173,7 @@ fn every_match() -> Vec<Rule> {
         .collect();
     let several = vec![Match::Family(Family::Ipv6), Match::TcpSyn];
     rules.push(rule(several, Action::ClampMss, "clamp"));
+    rules.push(rule(vec![Match::NoWay(Family::Ipv4)], Action::Count, "counted"));
     rules.push(rule(vec![], Action::Drop, "closed"));
     rules
 }

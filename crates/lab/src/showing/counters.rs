@@ -7,13 +7,12 @@
 //! Owns: reading a namespace's counters from inside its node, and asking for them from outside. Must not judge them.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 use sixfold_core::id::NodeId;
-use sixfold_core::name::NetnsName;
+use sixfold_core::name::{NetnsName, rule};
 use sixfold_core::reach::{By, Stop};
 use sixfold_kernel::linux::Config;
 use sixfold_kernel::netns::{Directory, NetnsError, Worker};
@@ -59,17 +58,16 @@ pub enum CountersError {
 pub struct Counted {
     /// By chain and the rule's comment.
     pub rules: BTreeMap<String, BTreeMap<String, u64>>,
-    /// IPv4 packets that a route refused. No IPv6 packet of the matrix is: between networks it is a rule that decides.
-    pub unreachable: u64,
 }
 
 impl Counted {
-    /// What one stop has stopped; `None`: there is no such rule.
+    /// What one stop has stopped; `None`: there is no such rule. A route refuses IPv4 alone: between networks over IPv6 it
+    /// is a rule that decides.
     #[must_use]
     pub fn of(&self, by: &By) -> Option<u64> {
         match by {
             By::Rule { chain, comment } => self.rules.get(chain)?.get(comment).copied(),
-            By::Unreachable => Some(self.unreachable),
+            By::Unreachable => self.rules.get("source")?.get(rule::NO_WAY_V4).copied(),
         }
     }
 }
@@ -104,24 +102,7 @@ fn read_here() -> Result<Counted, CountersError> {
     for ((chain, comment), counter) in nft::counters(&mut NftSocket::open()?)? {
         rules.entry(chain.0).or_default().insert(comment, counter.packets);
     }
-    let unreachable = astray(&fs::read_to_string("/proc/thread-self/net/snmp").map_err(unread("snmp"))?);
-    Ok(Counted { rules, unreachable })
-}
-
-/// IPv4 packets that came in and were neither sent on nor delivered. The kernel has no counter for a route that leads
-/// nowhere, and holds back the errors it sends for it; but what a rule drops on its way through it has counted as sent
-/// on, so that nothing else is left where no packet is for the namespace itself.
-fn astray(text: &str) -> u64 {
-    let (sent_on, delivered) = (ip(text, "ForwDatagrams"), ip(text, "InDelivers"));
-    ip(text, "InReceives").saturating_sub(sent_on + delivered)
-}
-
-/// A column of the pair of lines that begin with `Ip:`.
-fn ip(text: &str, column: &str) -> u64 {
-    let mut lines = text.lines().filter(|line| line.starts_with("Ip: "));
-    let (Some(names), Some(values)) = (lines.next(), lines.next()) else { return 0 };
-    let place = names.split(' ').position(|name| name == column);
-    place.and_then(|at| values.split(' ').nth(at)?.parse().ok()).unwrap_or_default()
+    Ok(Counted { rules })
 }
 
 /// The processes that read counters, one in each node that was asked.
@@ -202,19 +183,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_kernels_tables() {
-        let v4 = "Ip: Forwarding InReceives ForwDatagrams InDelivers\nIp: 1 28 20 3\nIcmp: InMsgs\nIcmp: 5\n";
-        assert_eq!(astray(v4), 5);
-        assert_eq!(astray(""), 0);
-    }
-
-    #[test]
     fn a_rule_that_is_not_there_has_no_count() {
-        let rules = [("input".to_owned(), [("closed".to_owned(), 3)].into())].into();
-        let counted = Counted { rules, unreachable: 4 };
-        let rule = |comment: &str| By::Rule { chain: "input".to_owned(), comment: comment.to_owned() };
-        assert_eq!(counted.of(&rule("closed")), Some(3));
-        assert_eq!(counted.of(&rule("open")), None);
+        let one = |chain: &str, comment: &str, count| (chain.to_owned(), [(comment.to_owned(), count)].into());
+        let counted = Counted { rules: [one("input", "closed", 3), one("source", rule::NO_WAY_V4, 4)].into() };
+        let by = |comment: &str| By::Rule { chain: "input".to_owned(), comment: comment.to_owned() };
+        assert_eq!(counted.of(&by("closed")), Some(3));
+        assert_eq!(counted.of(&by("open")), None);
         assert_eq!(counted.of(&By::Unreachable), Some(4));
     }
 }

@@ -174,7 +174,7 @@ pub(super) fn every_rule() -> Vec<Rule> {
     ];
     conditions.extend([Protocol::Icmp, Protocol::Tcp, Protocol::Udp, Protocol::Icmpv6].map(Match::Protocol));
     conditions.extend(states.map(Match::CtState));
-    conditions.push(Match::LeadsBack);
+    conditions.extend([Match::LeadsBack, Match::NoWay(Family::Ipv6), Match::NoWay(Family::Ipv4)]);
     let mut rules: Vec<Rule> = conditions
         .into_iter()
         .map(|condition| Rule { matches: vec![condition], action: Action::Accept, comment: "it".to_owned() })

@@ -98,7 +98,7 @@ fn dropped(
             Action::Accept => return None,
             Action::Drop => return Some(rule.comment.clone()),
             Action::Notrack => memory.seen(at).untracked = true,
-            Action::ClampMss => {}
+            Action::ClampMss | Action::Count => {}
             Action::Snat { address, .. } => {
                 if memory.seen(at).tracked && !packet.answer {
                     memory.seen(at).original = Some(packet.source);
@@ -141,6 +141,9 @@ fn holds(ns: &Namespace, condition: &Match, packet: &Packet, (links, seen): (&Li
         }
         Match::SourceNotHere => route(ns, packet.source) != links.input.map(Route::Out),
         Match::LeadsBack => route(ns, packet.destination) == links.input.map(Route::Out),
+        Match::NoWay(family) => {
+            (*family == Family::Ipv6) == v6 && route(ns, packet.destination) == Some(Route::Unreachable)
+        }
         Match::DestinationPort(protocol, port) => packet.is(*protocol) && destination_port == Some(*port),
         Match::DestinationPortIn(protocol, set) => {
             packet.is(*protocol) && holds_port(table, set, destination_port)

@@ -11,6 +11,7 @@ pub(super) fn exprs(action: &Action) -> Vec<Expr> {
     match action {
         Action::Accept => vec![Expr::Verdict(ACCEPT)],
         Action::Drop => vec![Expr::Verdict(DROP)],
+        Action::Count => Vec::new(),
         Action::Notrack => vec![Expr::Notrack],
         Action::ClampMss => vec![Expr::RouteMss, Expr::ByteorderMss, Expr::WriteMss],
         Action::Snat { address, ports } => vec![
@@ -29,6 +30,7 @@ pub(super) fn parse(exprs: &[Expr]) -> Option<Action> {
     match exprs {
         [Expr::Verdict(ACCEPT)] => Some(Action::Accept),
         [Expr::Verdict(DROP)] => Some(Action::Drop),
+        [] => Some(Action::Count),
         [Expr::Notrack] => Some(Action::Notrack),
         [Expr::RouteMss, Expr::ByteorderMss, Expr::WriteMss] => Some(Action::ClampMss),
         [

@@ -16,8 +16,9 @@ use sixfold_core::state::{Family, LinkPattern, Match, Protocol, SetName};
 
 use super::super::{attr, set};
 use super::expr::{
-    Expr, FIB_DESTINATION, FIB_SOURCE, META_IIFNAME, META_L4PROTO, META_NFPROTO, META_OIFNAME, NEQ, NETWORK,
-    REG_1, REG_2, REG32_1, REG32_2, REG32_5, TRANSPORT,
+    Expr, FIB_ADDRESS, FIB_ANY_LINK, FIB_DESTINATION, FIB_LINK, FIB_SOURCE, FIB_TYPE, META_IIFNAME,
+    META_L4PROTO, META_NFPROTO, META_OIFNAME, NEQ, NETWORK, REG_1, REG_2, REG32_1, REG32_2, REG32_5,
+    TRANSPORT, UNICAST, UNREACHABLE,
 };
 
 /// `IFNAMSIZ`: a whole name is compared with its zeroes, the beginning of one without.
@@ -59,8 +60,11 @@ pub(super) fn exprs(condition: &Match) -> Vec<Expr> {
             Expr::Cmp { op: NEQ, value: vec![0; 4] },
         ],
         // The kernel sets the first byte of four; compared as one, nft shows `missing/8`.
-        Match::SourceNotHere => vec![Expr::Fib { flags: FIB_SOURCE }, Expr::is([0; 4])],
-        Match::LeadsBack => vec![Expr::Fib { flags: FIB_DESTINATION }, Expr::is([1, 0, 0, 0])],
+        Match::SourceNotHere => vec![Expr::Fib { result: FIB_LINK, flags: FIB_SOURCE }, Expr::is([0; 4])],
+        Match::LeadsBack => {
+            vec![Expr::Fib { result: FIB_LINK, flags: FIB_DESTINATION }, Expr::is([1, 0, 0, 0])]
+        }
+        Match::NoWay(family) => no_way(*family),
         Match::DestinationPort(protocol, port) => {
             transport(*protocol, DESTINATION_PORT, Expr::is(port.to_be_bytes()))
         }
@@ -71,6 +75,21 @@ pub(super) fn exprs(condition: &Match) -> Vec<Expr> {
         Match::Limit { per_second, burst } => vec![Expr::Limit { per_second: *per_second, burst: *burst }],
         Match::Unknown(raw) => vec![Expr::Other(raw.clone())],
     }
+}
+
+/// What an address is is a number of the machine, and of its byte order. IPv4 knows no `unreachable` here: only that an
+/// address is nobody's in particular, and that no route leads there.
+fn no_way(family: Family) -> Vec<Expr> {
+    let kind = |kind: u32| [Expr::Fib { result: FIB_TYPE, flags: FIB_ADDRESS }, Expr::is(kind.to_ne_bytes())];
+    let mut exprs: Vec<Expr> = family_is(family).into();
+    match family {
+        Family::Ipv6 => exprs.extend(kind(UNREACHABLE)),
+        Family::Ipv4 => {
+            exprs.extend(kind(UNICAST));
+            exprs.extend([Expr::Fib { result: FIB_LINK, flags: FIB_ANY_LINK }, Expr::is([0; 4])]);
+        }
+    }
+    exprs
 }
 
 /// The longest match at the beginning of `found`, and how many expressions it is.
@@ -108,8 +127,8 @@ fn guess(found: &[Expr]) -> Option<Match> {
         [CtState, Bitwise { mask }, ..] => {
             Match::CtState(u32::from_ne_bytes(mask.as_slice().try_into().ok()?))
         }
-        [Fib { flags: FIB_SOURCE }, ..] => Match::SourceNotHere,
-        [Fib { flags: FIB_DESTINATION }, ..] => Match::LeadsBack,
+        [Fib { flags: FIB_SOURCE, .. }, ..] => Match::SourceNotHere,
+        [Fib { flags: FIB_DESTINATION, .. }, ..] => Match::LeadsBack,
         [Limit { per_second, burst }, ..] => Match::Limit { per_second: *per_second, burst: *burst },
         _ => return None,
     })
@@ -117,8 +136,9 @@ fn guess(found: &[Expr]) -> Option<Match> {
 
 /// What may follow a comparison of the family.
 fn after_family(family: Family, rest: &[Expr]) -> Option<Match> {
-    use Expr::{Bitwise, Cmp, Lookup, Meta, Payload};
+    use Expr::{Bitwise, Cmp, Fib, Lookup, Meta, Payload};
     Some(match rest {
+        [Fib { result: FIB_TYPE, .. }, ..] => Match::NoWay(family),
         [Payload { base: NETWORK, offset, .. }, tail @ ..] => {
             let side = side_of(family, *offset)?;
             match (side, tail) {

@@ -44,6 +44,19 @@ pub(super) const FIB_SOURCE: u32 = 0x29;
 /// `NFTA_FIB_F_DADDR | NFTA_FIB_F_IIF | NFTA_FIB_F_PRESENT`
 pub(super) const FIB_DESTINATION: u32 = 0x2a;
 
+/// `NFTA_FIB_F_DADDR`
+pub(super) const FIB_ADDRESS: u32 = 0x02;
+/// `NFTA_FIB_F_DADDR | NFTA_FIB_F_PRESENT`
+pub(super) const FIB_ANY_LINK: u32 = 0x22;
+/// `NFT_FIB_RESULT_OIF`
+pub(super) const FIB_LINK: u32 = 1;
+/// `NFT_FIB_RESULT_ADDRTYPE`
+pub(super) const FIB_TYPE: u32 = 3;
+/// `RTN_UNICAST`
+pub(super) const UNICAST: u32 = 1;
+/// `RTN_UNREACHABLE`
+pub(super) const UNREACHABLE: u32 = 7;
+
 /// `NF_DROP`
 pub(super) const DROP: u32 = 0;
 /// `NF_ACCEPT`
@@ -86,6 +99,7 @@ pub(super) enum Expr {
     },
     CtState,
     Fib {
+        result: u32,
         flags: u32,
     },
     Limit {
@@ -177,7 +191,7 @@ impl Expr {
                 numbers(out, &[(2, REG_1), (5, 0)]);
             }
             Self::CtState => numbers(out, &[(1, REG_1), (2, 0)]),
-            Self::Fib { flags } => numbers(out, &[(1, REG_1), (2, 1), (3, *flags)]),
+            Self::Fib { result, flags } => numbers(out, &[(1, REG_1), (2, *result), (3, *flags)]),
             Self::Limit { per_second, burst } => {
                 put_u64(out, 1, *per_second);
                 put_u64(out, 2, 1);
@@ -254,7 +268,7 @@ fn guess(name: &str, data: &[u8]) -> Option<Expr> {
         "bitwise" => Expr::Bitwise { mask: value(4)? },
         "lookup" => Expr::Lookup { set: find_str(data, 1)? },
         "ct" => Expr::CtState,
-        "fib" => Expr::Fib { flags: number(3)? },
+        "fib" => Expr::Fib { result: number(2)?, flags: number(3)? },
         "limit" => Expr::Limit { per_second: find_u64(data, 1)?, burst: number(3)? },
         "counter" => Expr::Counter { bytes: find_u64(data, 1)?, packets: find_u64(data, 2)? },
         "immediate" => match value(2) {

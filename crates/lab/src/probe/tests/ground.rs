@@ -45,7 +45,7 @@ impl Ground {
         ground.sysctl("r", "net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
         for address in [HOST, HOST_V4] {
             // Neighbours find each other: on a link just made that may take a second, longer than a SYN is waited for.
-            run("ip", &format!("netns exec {} ping -n -q -c 1 -W 5 {address}", ground.netns("a")));
+            run("ip", &format!("netns exec {} ping -n -q -c 1 -w 10 {address}", ground.netns("a")));
         }
         ground.ip("r", &format!("route add unreachable {NOWHERE}/128"));
         ground.ip("r", &format!("route add unreachable {NOWHERE_V4}/32"));
