@@ -3,11 +3,7 @@
 
 mod ground;
 
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-
-use ground::{Node, TestKeys, alone, link, netns, program, run};
+use ground::{Node, Process, TestKeys, alone, be_the_process, link, netns, run};
 use sixfold_core::key::PublicKey;
 use sixfold_core::plan::{Op, plan};
 use sixfold_core::state::{
@@ -15,43 +11,9 @@ use sixfold_core::state::{
 };
 use sixfold_kernel::ApplyError;
 
-/// The tunnel process, ended with this value.
-struct Process(Child);
-
-impl Process {
-    fn start() -> Self {
-        let arguments = ["--exact", "tunnel_process", "--test-threads=1"];
-        let mut command = Command::new(program());
-        let child = command.args(arguments).env(BE_THE_PROCESS, "1").stdout(Stdio::null()).spawn().unwrap();
-        let started = Instant::now();
-        while !std::path::Path::new("/run/sixfold/tunnel.sock").exists() {
-            assert!(started.elapsed() < Duration::from_secs(10), "the tunnel process does not start");
-            sleep(Duration::from_millis(5));
-        }
-        Self(child)
-    }
-
-    /// Without a chance to tidy up.
-    fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-/// Says to this program that it is to be the tunnel process.
-const BE_THE_PROCESS: &str = "SIXFOLD_TEST_TUNNEL_PROCESS";
-
 #[test]
 fn tunnel_process() {
-    if std::env::var_os(BE_THE_PROCESS).is_some() {
-        sixfold_tunnel::run(sixfold_tunnel::Config::default()).unwrap();
+    if be_the_process() {
         return;
     }
     alone(|| {

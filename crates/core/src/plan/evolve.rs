@@ -9,8 +9,8 @@ use super::{Op, Step};
 use crate::mac::Mac;
 use crate::name::IfName;
 use crate::state::{
-    AddressKey, Element, ElementKey, Firewall, Link, LinkEnd, LinkKind, Match, Namespace, Netns, NodeState,
-    Peer, PeerKey, RouteKey, RouteTarget, Set, SetKind, SetName, fall, fall_netns, lose_routes,
+    AddressKey, Element, ElementKey, Endpoint, Firewall, Link, LinkEnd, LinkKind, Match, Namespace, Netns,
+    NodeState, Peer, PeerKey, RouteKey, RouteTarget, Set, SetKind, SetName, fall, fall_netns, lose_routes,
 };
 
 /// Why the kernel does not do an operation.
@@ -250,6 +250,8 @@ fn wireguard(ns: &mut Namespace, op: &Op) -> Result<(), Refusal> {
                 return Err(Refusal::Unsuited);
             }
             ns.devices.insert(*link, device.clone());
+            // A peer that is the device itself is none.
+            ns.peers.remove(&PeerKey { link: *link, public_key: device.public_key });
         }
         Op::DelDevice { link } => {
             ns.devices.remove(link);
@@ -262,17 +264,24 @@ fn wireguard(ns: &mut Namespace, op: &Op) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A prefix that another peer of the device had moves silently to the last writer.
+/// A prefix that another peer of the device had moves silently to the last writer, and a peer of the device's own key is
+/// silently none. Of an endpoint that is not told the one that is known stays.
 fn set_peer(ns: &mut Namespace, key: &PeerKey, peer: &Peer) -> Result<(), Refusal> {
-    if !ns.devices.contains_key(&key.link) {
-        return Err(Refusal::NotThere);
+    let device = ns.devices.get(&key.link).ok_or(Refusal::NotThere)?;
+    if device.public_key == key.public_key {
+        return Ok(());
     }
     for (other, there) in ns.peers.iter_mut().filter(|(other, _)| other.link == key.link) {
         if other != key {
             there.allowed_ips.retain(|prefix| !peer.allowed_ips.contains(prefix));
         }
     }
-    ns.peers.insert(key.clone(), peer.clone());
+    let known = ns.peers.get(key).map(|there| there.endpoint);
+    let endpoint = match peer.endpoint {
+        Endpoint::Unset => known.unwrap_or(Endpoint::Unset),
+        told => told,
+    };
+    ns.peers.insert(key.clone(), Peer { endpoint, ..peer.clone() });
     Ok(())
 }
 

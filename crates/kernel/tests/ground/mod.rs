@@ -3,9 +3,10 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
-use std::thread;
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -83,6 +84,48 @@ impl Keys for TestKeys {
     fn private_key(&self, public: &PublicKey) -> Option<PrivateKey> {
         (1..=9).map(|number| PrivateKey::from_bytes([number; 32])).find(|key| key.public() == *public)
     }
+}
+
+/// The tunnel process, ended with this value: this program again, by its test `tunnel_process`.
+pub(crate) struct Process(Child);
+
+impl Process {
+    pub(crate) fn start() -> Self {
+        let arguments = ["--exact", "tunnel_process", "--test-threads=1"];
+        let mut command = Command::new(program());
+        let child = command.args(arguments).env(BE_THE_PROCESS, "1").stdout(Stdio::null()).spawn().unwrap();
+        let started = Instant::now();
+        while !Path::new("/run/sixfold/tunnel.sock").exists() {
+            assert!(started.elapsed() < Duration::from_secs(10), "the tunnel process does not start");
+            sleep(Duration::from_millis(5));
+        }
+        Self(child)
+    }
+
+    /// Without a chance to tidy up.
+    pub(crate) fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Says to this program that it is to be the tunnel process.
+const BE_THE_PROCESS: &str = "SIXFOLD_TEST_TUNNEL_PROCESS";
+
+/// Is the tunnel process, if this program was started as that: to be called by the test `tunnel_process`.
+pub(crate) fn be_the_process() -> bool {
+    let wanted = std::env::var_os(BE_THE_PROCESS).is_some();
+    if wanted {
+        sixfold_tunnel::run(sixfold_tunnel::Config::default()).unwrap();
+    }
+    wanted
 }
 
 /// The kernel under test.
