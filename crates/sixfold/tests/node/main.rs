@@ -80,3 +80,8 @@ fn damage_is_repaired_and_an_agent_that_ends_leaves_all_as_it_is() {
 fn what_stops_a_round_is_said_and_an_agent_does_not_wake_itself() {
     succeeds("ant", include_str!("stopped.sh"));
 }
+
+#[test]
+fn what_the_kernel_tells_of_is_repaired_where_it_is() {
+    succeeds("ant", include_str!("events.sh"));
+}

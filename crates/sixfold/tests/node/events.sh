@@ -1,0 +1,38 @@
+# What the kernel tells of is repaired where it is, without a look at everything: each damage several times, since the
+# timer may come first; at least once it is the event that leads to it.
+SIXFOLD_LOG=sixfold_agent=debug "$S" agent $A 2>>/run/agent.log &
+agent=$!
+for _ in $(seq 60); do grep -q '"in_sync": true' /run/sixfold/status.json 2>/dev/null && break; sleep 0.05; done
+net=$(ip netns list | sed -n 's/^\(net-[^ ]*\).*/\1/p' | head -1)
+gateway=$(ip netns list | sed -n 's/^\(gw-[^ ]*\).*/\1/p')
+to=$(ip -n "$gateway" -br link | sed -n 's/^\(to-[^@ ]*\).*/\1/p' | head -1)
+ip -n "$net" -6 route show proto 200 | sort >/run/routes
+ip -n "$gateway" -6 route show proto 200 | sort >/run/gateway-routes
+
+# Damages by $1 until an event is heard of in namespace $2; each time, $3 must hold again within a second.
+heard() {
+    for _ in $(seq 6); do
+        sleep 1.6 # past the pass that its own repair led to, and between two ticks of the timer
+        : >/run/agent.log
+        eval "$1"
+        for _ in $(seq 24); do
+            if eval "$3"; then break; fi
+            sleep 0.05
+        done
+        eval "$3" || fail "not repaired within a second: $1; $(cat /run/agent.log)"
+        grep "heard" /run/agent.log | grep -q "told=Only.*$2" && return 0
+    done
+    fail "no event of $2 led to a pass: $(cat /run/agent.log)"
+}
+
+heard 'ip -n "$net" -6 route flush proto 200' "$net" \
+    'ip -n "$net" -6 route show proto 200 | sort | cmp -s - /run/routes'
+heard 'ip -n "$gateway" link del "$to"' "$gateway" \
+    'ip -n "$gateway" -6 route show proto 200 2>/dev/null | sort | cmp -s - /run/gateway-routes'
+for _ in $(seq 40); do grep -q '"in_sync": true' /run/sixfold/status.json && break; sleep 0.05; done
+grep -q '"in_sync": true' /run/sixfold/status.json || fail "$(cat /run/sixfold/status.json)"
+kill -TERM "$agent"
+wait "$agent" || fail "SIGTERM ended it with $?"
+"$S" agent $A --once | tee /run/again
+grep -q ': 0 operations' /run/again || fail "an event led to half a repair"
+echo all is well
