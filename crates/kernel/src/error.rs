@@ -233,3 +233,24 @@ impl Report {
         self.failures.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sixfold_core::plan::Stage;
+
+    #[test]
+    fn a_missing_nic_is_said_to_be_the_farm_files() {
+        let eth9: IfName = "eth9".parse().unwrap();
+        let link = |kind| Link { kind, up: true, mtu: None, mac: None };
+        let failure = |kind| {
+            let op = Op::AddLink { name: "public".parse().unwrap(), link: link(kind), peer: None };
+            let step = Step { stage: Stage::Link, netns: Netns::Host, op };
+            Failure { step, error: ApplyError::NoLink { link: eth9 } }
+        };
+        assert!(
+            failure(LinkKind::Macvlan { parent: eth9 }).hint().unwrap().contains("`nic` in the farm file")
+        );
+        assert_eq!(failure(LinkKind::Loopback).hint(), None);
+    }
+}
