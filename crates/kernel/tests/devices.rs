@@ -140,7 +140,7 @@ fn a_tunnel_process_that_was_killed_gets_everything_again() {
         let error = &report.failures.first().expect("nobody to hand the device to").error;
         assert!(matches!(error, ApplyError::Tunnel(_)), "{error}");
         assert!(error.hint().is_some_and(|hint| hint.contains("sixfold tunnel run")));
-        run("rm /run/sixfold/tunnel.sock");
+        std::fs::remove_file("/run/sixfold/tunnel.sock").unwrap();
         let _process = Process::start();
         let todo = node.converge(&desired);
         assert_eq!(todo.len(), 2, "{todo}");

@@ -180,6 +180,33 @@ fn a_refusal_names_the_step_the_reason_and_spares_the_others() {
 }
 
 #[test]
+fn of_links_made_together_each_has_its_own_outcome() {
+    alone(|| {
+        let mut node = Node::new();
+        let make = |index: &str, far: &str| {
+            let link_ = veth(end(far, &format!("pub-{index}-1")), "02:00:00:00:00:01");
+            Step { stage: Stage::Link, netns: netns(B), op: add(&format!("to-{index}-1"), link_, None) }
+        };
+        let add_netns = |at| Step { stage: Stage::AddNetns, netns: netns(at), op: Op::AddNetns };
+        node.succeed(&Plan { steps: vec![add_netns(A), add_netns(B)] });
+        run(&format!("ip -n {B} link add to-1001-1 type veth peer name beside"));
+        let steps = vec![make("1000", A), make("1001", A), make("1002", "net-9999-1"), make("1003", A)];
+        for _ in 0..2 {
+            let report = node.apply(&Plan { steps: steps.clone() });
+            let told: Vec<_> = report.failures.iter().map(|failure| ground::chain(failure)).collect();
+            let failed: Vec<_> = report.failures.iter().map(|failure| &failure.step).collect();
+            assert_eq!(failed, [&steps[1], &steps[2]], "{told:?}");
+            assert!(told[0].ends_with("another link has the name to-1001-1"), "{told:?}");
+            assert!(told[1].ends_with("no namespace net-9999-1"), "{told:?}");
+            let there = node.observe();
+            for far in ["pub-1000-1", "pub-1003-1"] {
+                assert!(there.namespaces[&netns(A)].links.contains_key(&link(far)), "{far}");
+            }
+        }
+    });
+}
+
+#[test]
 fn many_links_go_together_and_quickly() {
     alone(|| {
         let mut node = Node::new();

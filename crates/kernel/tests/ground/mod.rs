@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
@@ -86,11 +86,16 @@ impl Keys for TestKeys {
     }
 }
 
+/// One test of a program at a time has a tunnel process: whatever another test starts has for a moment, until it becomes
+/// another program, every descriptor of this one, and so may be the holder of a TUN that nobody is to hold.
+static ONE: Mutex<()> = Mutex::new(());
+
 /// The tunnel process, ended with this value: this program again, by its test `tunnel_process`.
-pub(crate) struct Process(Child);
+pub(crate) struct Process(Child, #[allow(dead_code, reason = "held, not read")] MutexGuard<'static, ()>);
 
 impl Process {
     pub(crate) fn start() -> Self {
+        let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let arguments = ["--exact", "tunnel_process", "--test-threads=1"];
         let mut command = Command::new(program());
         let child = command.args(arguments).env(BE_THE_PROCESS, "1").stdout(Stdio::null()).spawn().unwrap();
@@ -99,7 +104,7 @@ impl Process {
             assert!(started.elapsed() < Duration::from_secs(10), "the tunnel process does not start");
             sleep(Duration::from_millis(5));
         }
-        Self(child)
+        Self(child, guard)
     }
 
     /// Without a chance to tidy up.
