@@ -10,7 +10,6 @@ mod handle;
 mod kind;
 mod links;
 mod observe;
-mod peers;
 mod steps;
 mod sysctl;
 mod watch;

@@ -4,10 +4,10 @@
 use sixfold_core::plan::{Op, Step};
 use sixfold_core::state::{Netns, Peer, PeerKey};
 
-use super::apply::Run;
-use super::device::Carrier;
-use super::wireguard;
+use super::Carrier;
 use crate::ApplyError;
+use crate::linux::apply::Run;
+use crate::linux::wireguard;
 
 /// Peers in one request: with a dozen prefixes each under a tenth of what the tunnel process reads.
 const TOGETHER: usize = 1024;
@@ -17,7 +17,7 @@ type Change<'a> = (&'a PeerKey, Option<&'a Peer>);
 
 impl Run<'_> {
     /// All steps about peers. Steps of one stage and namespace, in their order.
-    pub(super) fn peers(&mut self, steps: &[Step]) {
+    pub(in crate::linux) fn peers(&mut self, steps: &[Step]) {
         let changes: Vec<(&Step, Change<'_>)> =
             steps.iter().filter_map(|step| Some((step, change(&step.op)?))).collect();
         for device in changes.chunk_by(|(_, (a, _)), (_, (b, _))| a.link == b.link) {

@@ -1,5 +1,7 @@
 //! Devices and peers, whoever carries them: the link's kind tells.
 
+mod peers;
+
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd as _;
 
@@ -34,7 +36,7 @@ pub fn probe_wireguard() -> Result<Backend, SocketError> {
 }
 
 impl Linux {
-    pub(super) fn family(&mut self) -> Result<u16, SocketError> {
+    fn family(&mut self) -> Result<u16, SocketError> {
         if let Some(family) = self.wireguard {
             return Ok(family);
         }
@@ -128,7 +130,7 @@ fn generic<'a>(handles: &'a mut Handles, netns: &Netns) -> Result<Option<&'a mut
 }
 
 /// What a link's device is spoken to by.
-pub(super) enum Carrier {
+enum Carrier {
     Kernel,
     Tunnel { raw: RawLink },
     Nobody,
@@ -197,7 +199,7 @@ impl Run<'_> {
         self.ask_device(netns, vec![wireguard::set_port(family, link, 0)])
     }
 
-    pub(super) fn carrier(&mut self, netns: &Netns, link: &IfName) -> Result<Carrier, ApplyError> {
+    fn carrier(&mut self, netns: &Netns, link: &IfName) -> Result<Carrier, ApplyError> {
         let Some(raw) = self.linux.handles.get(netns)?.link(link)? else { return Ok(Carrier::Nobody) };
         match raw.kind.as_str() {
             "tun" => Ok(Carrier::Tunnel { raw }),
@@ -256,7 +258,7 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn ask_device(&mut self, netns: &Netns, mut requests: Vec<Vec<u8>>) -> Result<(), ApplyError> {
+    fn ask_device(&mut self, netns: &Netns, mut requests: Vec<Vec<u8>>) -> Result<(), ApplyError> {
         self.linux.handles.get(netns)?;
         let Some(socket) = generic(&mut self.linux.handles, netns)? else { return Ok(()) };
         let outcomes = socket.batch(&mut requests)?;
