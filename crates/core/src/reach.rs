@@ -194,12 +194,14 @@ impl<'a> Reach<'a> {
         cells
     }
 
-    /// `None` where the question makes no sense: a gateway to a gateway, an address that is not there or not the target's.
+    /// `None` where the question makes no sense: a gateway to a gateway, an address that is not there or not the target's,
+    /// a way that nothing routes to.
     fn cell(&self, from: &Site<'a>, to: &Site<'a>, family: Family, traffic: Traffic) -> Option<Cell> {
         let address = to.address(family);
         let gateways = matches!((&from.kind, &to.kind), (Kind::Gateway, Kind::Gateway));
         let nobody = address.is_none() && to.party != Party::Internet;
-        if gateways || nobody || (family == Family::Ipv4 && self.is_ambiguous(from, to)) {
+        let v4 = family == Family::Ipv4;
+        if gateways || nobody || (v4 && (self.is_ambiguous(from, to) || is_nowhere(from, to))) {
             return None;
         }
         let stop = if from.is_of_one_network_with(to) {
@@ -327,6 +329,12 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
+/// Whether nothing outside routes to the target's IPv4: it is private, and its slot has no public one to send it by.
+fn is_nowhere(from: &Site<'_>, to: &Site<'_>) -> bool {
+    let has_v4 = to.border.as_ref().is_some_and(|border| border.slot.public_v4().is_some());
+    matches!((&from.kind, &to.kind), (Kind::Internet, Kind::Workload { .. })) && !has_v4
+}
+
 /// What stops a packet on the sender's side.
 fn leaving(from: &Site<'_>, to: &Site<'_>, family: Family, traffic: Traffic) -> Option<Stop> {
     let (v4, border) = (family == Family::Ipv4, from.border.as_ref()?);
@@ -358,11 +366,7 @@ fn entering(from: &Site<'_>, to: &Site<'_>, family: Family, traffic: Traffic) ->
         return (traffic != Traffic::Echo).then(|| border.stops(by("input", rule::CLOSED)));
     };
     if v4 && matches!(from.kind, Kind::Internet) {
-        // Without a way out for IPv4 there is none back to the sender either.
-        let way_back = border.slot.public_v4().is_some();
-        let (chain, comment) =
-            if way_back { ("forward", rule::UNASKED_V4) } else { ("source", rule::SPOOFED) };
-        return Some(border.stops(by(chain, comment)));
+        return Some(border.stops(by("forward", rule::UNASKED_V4)));
     }
     if !from.shares_gateway_with(to) && from.address(family).is_some_and(|address| border.bars(address)) {
         return Some(border.stops(by("forward", rule::BOGON_IN)));

@@ -17,7 +17,8 @@ use crate::state::{
     Hook, HookPoint, LinkPattern, Match, Protocol, Rule, Set, SetKind, SetName,
 };
 
-const RAW: i32 = -300;
+/// Before packets are put together again (-400), which whoever is not tracked is spared: no state is kept for fragments.
+const RAW: i32 = -450;
 const FILTER: i32 = 0;
 const SOURCE_NAT: i32 = 100;
 
@@ -28,14 +29,34 @@ const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const REDIRECT: u8 = 137;
 
+/// Enough for whoever looks for a fault, too little to keep a node busy.
+const SLOWLY: Match = Match::Limit { per_second: 100, burst: 100 };
+
+/// What may be said of IPv6 tunnels on their way, or to one who looks for a fault (RFC 4443).
+const CONTROL: [(u8, &str); 6] = [
+    (1, "a tunnel's way ends"),
+    (2, "a tunnel's way is narrow"),
+    (3, "a tunnel's way is too long"),
+    (4, "a tunnel's packet is not understood"),
+    (ECHO_REQUEST, "echo"),
+    (ECHO_REPLY, "answers to its own echo"),
+];
+/// The same of IPv4 (RFC 792).
+const CONTROL_V4: [(u8, &str); 5] = [
+    (3, "a tunnel's way ends, or is narrow (IPv4)"),
+    (11, "a tunnel's way is too long (IPv4)"),
+    (12, "a tunnel's packet is not understood (IPv4)"),
+    (ECHO_REQUEST_V4, "echo over IPv4"),
+    (0, "answers to its own echo (IPv4)"),
+];
+
 /// Ports that SNAT may use: all that no service of the gateway could want.
 const SNAT_PORTS: (u16, u16) = (1024, 65_535);
 
 /// Addresses that never cross the farm's border, in either direction (RFC 1918, 6598, 3927, 4193, 4291).
-const PRIVATE: [Ipv6Net; 2] = [
-    Ipv6Net::new_assert(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
-    Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
-];
+const PRIVATE: [Ipv6Net; 2] =
+    [Ipv6Net::new_assert(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7), LINK_LOCAL];
+const LINK_LOCAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10);
 const PRIVATE_V4: [Ipv4Net; 5] = [
     pieces::PRIVATE_V4,
     Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10),
@@ -50,12 +71,14 @@ pub(super) fn resource(site: &Site<'_>) -> Firewall {
     members(&mut table, site);
     services(&mut table, site);
     let (ports, tunnel) = (begins("port-"), is(site.derived.wireguard));
-    chain(&mut table, "source", (HookPoint::Prerouting, RAW), sources());
+    // Both ends of a port know each other for good. Whatever speaks from a link-local address there would only fill the
+    // machine's one table of neighbours, by asking or by being answered.
+    let mut source = vec![drop([from(&ports), Match::Source(LINK_LOCAL.into())], rule::LINK_LOCAL)];
+    source.extend(sources());
+    chain(&mut table, "source", (HookPoint::Prerouting, RAW), source);
     let mut input = vec![
         accept([input_is(name::loopback())], "itself"),
         accept([Match::CtState(CT_ESTABLISHED_RELATED)], "answers"),
-        accept([from(&ports), Match::Icmpv6Type(NEIGHBOUR_SOLICITATION)], "neighbours ask"),
-        accept([from(&ports), Match::Icmpv6Type(NEIGHBOUR_ADVERTISEMENT)], "neighbours answer"),
     ];
     input.extend(echo_from_members());
     input.push(closed());
@@ -86,7 +109,6 @@ pub(super) fn exit_point(site: &Site<'_>) -> Firewall {
     source.extend(sources());
     chain(&mut table, "source", (HookPoint::Prerouting, RAW), source);
     let mut input = vec![accept([input_is(name::loopback())], "itself")];
-    input.extend(neighbours(&gateway));
     input.extend(echo_from_members());
     input.push(closed());
     chain(&mut table, "input", (HookPoint::Input, FILTER), input);
@@ -113,11 +135,9 @@ pub(super) fn gateway(derived: &Gateway, view: &GatewayView, management: &[IpNet
     chain(&mut table, "source", (HookPoint::Prerouting, RAW), source);
     let mut input = vec![accept([input_is(name::loopback())], "itself")];
     input.extend(neighbours(&public));
-    input.extend(neighbours(&exits));
-    let slowly = Match::Limit { per_second: 100, burst: 100 };
-    input.push(accept([Match::Icmpv6Type(ECHO_REQUEST), slowly.clone()], "echo"));
-    input.push(accept([Match::IcmpType(ECHO_REQUEST_V4), slowly.clone()], "echo over IPv4"));
-    input.push(accept([Match::Icmpv6Type(ECHO_REPLY), slowly], "answers to its own echo"));
+    input.push(accept([Match::Icmpv6Type(ECHO_REQUEST), SLOWLY], "echo"));
+    input.push(accept([Match::IcmpType(ECHO_REQUEST_V4), SLOWLY], "echo over IPv4"));
+    input.push(accept([Match::Icmpv6Type(ECHO_REPLY), SLOWLY], "answers to its own echo"));
     input.push(accept([Match::CtState(CT_ESTABLISHED_RELATED)], "answers over IPv4"));
     input.push(closed());
     chain(&mut table, "input", (HookPoint::Input, FILTER), input);
@@ -163,7 +183,8 @@ fn gateway_forward(exits: &LinkPattern, public: &LinkPattern) -> Vec<Rule> {
     ]
 }
 
-/// The namespace `public`: WireGuard and what IP itself needs.
+/// The namespace `public`: WireGuard and what IP itself needs. Nothing is tracked: a flood of datagrams from forged
+/// sources finds no table to fill.
 pub(super) fn public(ports: &BTreeSet<u16>) -> Firewall {
     let mut table = Firewall::default();
     let tunnels = set("tunnels");
@@ -178,11 +199,12 @@ pub(super) fn public(ports: &BTreeSet<u16>) -> Firewall {
         accept([Match::DestinationPortIn(Protocol::Udp, tunnels.clone())], "tunnels"),
     ];
     input.extend(neighbours(&link));
-    let slowly = Match::Limit { per_second: 100, burst: 100 };
-    input.push(accept([Match::Icmpv6Type(ECHO_REQUEST), slowly.clone()], "echo"));
-    input.push(accept([Match::IcmpType(ECHO_REQUEST_V4), slowly], "echo over IPv4"));
-    input
-        .push(accept([Match::CtState(CT_ESTABLISHED_RELATED)], "answers, and errors on the path of tunnels"));
+    for (kind, why) in CONTROL {
+        input.push(accept([Match::Icmpv6Type(kind), SLOWLY], why));
+    }
+    for (kind, why) in CONTROL_V4 {
+        input.push(accept([Match::IcmpType(kind), SLOWLY], why));
+    }
     input.push(closed());
     chain(&mut table, "input", (HookPoint::Input, FILTER), input);
     chain(&mut table, "forward", (HookPoint::Forward, FILTER), vec![closed()]);

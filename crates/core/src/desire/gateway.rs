@@ -25,6 +25,8 @@ impl Node<'_> {
         pieces::address(ns, derived.public, derived.public_address);
         pieces::unreachable(ns, derived.slice);
         pieces::unreachable(ns, pieces::PRIVATE_V4);
+        // Where the farmer gave no IPv4, an error tells so.
+        pieces::unreachable(ns, pieces::EVERYWHERE_V4);
         let out = |gateway| RouteTarget::Via { gateway, link: derived.public };
         pieces::route(ns, pieces::EVERYWHERE, out(next_hop));
         if let (Some(address), Some(router)) = (view.public_v4, view.default_v4) {

@@ -86,6 +86,11 @@ pub(super) fn forwarding(ns: &mut Namespace, bridge_netfilter: bool) {
     }
 }
 
+/// For a namespace whose neighbours are all known: it answers no ARP, and so learns nobody who asks.
+pub(super) fn no_arp(ns: &mut Namespace) {
+    sysctl(ns, "net/ipv4/conf/all/arp_ignore", 8);
+}
+
 fn sysctl(ns: &mut Namespace, name: &str, value: u8) {
     ns.sysctls.insert(SysctlName(name.to_owned()), value.to_string());
 }

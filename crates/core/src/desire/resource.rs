@@ -12,6 +12,7 @@ impl Node<'_> {
         let ns = self.state.at(site.netns());
         pieces::quiet(ns);
         pieces::forwarding(ns, bridge_netfilter);
+        pieces::no_arp(ns);
         pieces::address(
             ns,
             name::loopback(),

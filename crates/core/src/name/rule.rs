@@ -3,6 +3,8 @@
 
 /// The source's way back does not lead out where the packet came in.
 pub const SPOOFED: &str = "source is not from here";
+/// A workload speaks from an address of its link alone.
+pub const LINK_LOCAL: &str = "no link-local address speaks here";
 /// Counts, and stops nothing itself: an `unreachable` route refuses the packet, of which the kernel has no counter.
 pub const NO_WAY: &str = "a route refuses it";
 /// The same over IPv4.

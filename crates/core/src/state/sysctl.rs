@@ -18,11 +18,12 @@ impl fmt::Display for SysctlName {
 ///
 /// `default` counts more than `all`: links of ours are made after it is set, and inherit it when they enter the
 /// namespace. A new namespace's IPv4 values are a copy of the host's, so none is assumed.
-pub const OURS: [&str; 19] = [
+pub const OURS: [&str; 20] = [
     "net/bridge/bridge-nf-call-arptables",
     "net/bridge/bridge-nf-call-ip6tables",
     "net/bridge/bridge-nf-call-iptables",
     "net/ipv4/conf/all/accept_redirects",
+    "net/ipv4/conf/all/arp_ignore",
     "net/ipv4/conf/all/rp_filter",
     "net/ipv4/conf/all/send_redirects",
     "net/ipv4/conf/default/accept_redirects",

@@ -83,12 +83,13 @@ fn a_gateway() {
     for route in [
         "0.0.0.0/0 via 203.0.113.1 dev pub-1-1",
         "::/0 via fe80::1 dev pub-1-1",
+        "0.0.0.0/0 unreachable",
         "10.0.0.0/8 unreachable",
         "2001:db8:a:1000::/52 unreachable",
     ] {
         assert!(routes.contains(&route.to_owned()), "{route} {routes:#?}");
     }
-    assert_eq!(routes.len(), 4 + 3 * 7);
+    assert_eq!(routes.len(), 5 + 3 * 7);
 }
 
 fn allocation() -> sixfold_core::addr::Allocation {
