@@ -6,7 +6,10 @@
 //! ```
 //!
 //! Owns: the socket, its few words, and joining a lab from outside. The inner process's id comes from the socket's own
-//! credentials, so nobody can be told a wrong one. [`join`] must be called before the process has a second thread.
+//! credentials, so nobody can be told a wrong one, and only one's own is believed. [`join`] must be called before the process has a second thread.
+
+#[cfg(test)]
+mod tests;
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -39,6 +42,12 @@ pub enum ControlError {
     /// The folder is not for this user alone.
     #[error("{} is not a folder that only this user can open", path.display())]
     Foreign {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another user listens there.
+    #[error("the lab at {} is another user's", path.display())]
+    Stranger {
         /// The folder.
         path: PathBuf,
     },
@@ -144,17 +153,22 @@ pub fn claim(folder: &Path) -> Result<(), ControlError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         made => return made.map_err(socket("make a folder for")),
     }
-    let found = fs::symlink_metadata(folder).map_err(socket("look at the folder of"))?;
-    let private = found.is_dir() && found.uid() == Uid::effective().as_raw() && found.mode() & 0o077 == 0;
-    if !private {
-        return Err(ControlError::Foreign { path: folder.to_owned() });
-    }
+    check_private(folder)?;
     if is_up(folder) {
         return Err(ControlError::Up);
     }
     // Left by a lab that was killed.
     drop(fs::remove_file(path(folder)));
     Ok(())
+}
+
+/// Whoever answers is followed into its namespaces with all that this user may: so nobody else must be able to answer.
+fn check_private(folder: &Path) -> Result<(), ControlError> {
+    // A slash at the end would have a link followed.
+    let folder: PathBuf = folder.components().collect();
+    let found = fs::symlink_metadata(&folder).map_err(socket("look at the folder of"))?;
+    let private = found.is_dir() && found.uid() == Uid::effective().as_raw() && found.mode() & 0o077 == 0;
+    if private { Ok(()) } else { Err(ControlError::Foreign { path: folder }) }
 }
 
 /// Whether a lab answers, or may yet: one that is being killed takes calls until it is gone, and hangs up.
@@ -220,6 +234,7 @@ impl Conversation {
 #[derive(Debug)]
 pub struct Caller {
     stream: UnixStream,
+    inner: i32,
     answers: BufReader<UnixStream>,
 }
 
@@ -227,8 +242,14 @@ impl Caller {
     /// Calls the lab whose socket is in that folder.
     ///
     /// # Errors
-    /// If none is up.
+    /// If none is up, or somebody else may answer.
     pub fn call(folder: &Path) -> Result<Self, ControlError> {
+        match check_private(folder) {
+            Err(ControlError::Socket { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(ControlError::NotUp);
+            }
+            checked => checked?,
+        }
         let stream = match UnixStream::connect(path(folder)) {
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
@@ -237,8 +258,13 @@ impl Caller {
             }
             stream => stream.map_err(socket("open"))?,
         };
+        let credentials = getsockopt(&stream, sockopt::PeerCredentials);
+        let peer = credentials.map_err(|errno| socket("ask")(errno.into()))?;
+        if peer.uid() != Uid::effective().as_raw() {
+            return Err(ControlError::Stranger { path: folder.to_owned() });
+        }
         let answers = BufReader::new(stream.try_clone().map_err(socket("open"))?);
-        Ok(Self { stream, answers })
+        Ok(Self { stream, inner: peer.pid(), answers })
     }
 
     /// Asks, and returns the last answer; tells of progress in between.
@@ -270,9 +296,7 @@ impl Caller {
             Answer::Unknown(places) => return Err(ControlError::NoPlace { name: place.to_owned(), places }),
             _ => return Err(socket("understand")(io::ErrorKind::InvalidData.into())),
         };
-        let credentials = getsockopt(&self.stream, sockopt::PeerCredentials);
-        let inner = credentials.map_err(|errno| socket("ask")(errno.into()))?.pid();
-        join(inner)?;
+        join(self.inner)?;
         let mut child =
             Command::new(SELF).args(door.words()).args(command).spawn().map_err(socket("start behind"))?;
         // The terminal tells the command too; this process only waits for it.
