@@ -5,8 +5,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::libc::O_NONBLOCK;
 use sixfold_core::limit;
 use sixfold_core::model::World;
 use sixfold_core::spec::{self, Problems};
@@ -95,10 +97,14 @@ fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// One byte past the limit is enough for the parser to refuse it by its size.
+/// One byte past the limit is enough for the parser to refuse it by its size. What is no file is not waited for.
 fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(limit::FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
+    let file = File::options().read(true).custom_flags(O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    file.take(limit::FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
     Ok(text)
 }
 
@@ -141,6 +147,26 @@ mod tests {
         fs::write(dir.path().join("a.toml"), "#".repeat(limit::FILE_BYTES_MAX + 100)).unwrap();
         let error = load(dir.path()).unwrap_err();
         assert!(words(&error).contains("is longer than"), "{}", words(&error));
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_and_not_waited_for() {
+        use nix::sys::stat::Mode;
+        use std::os::unix::fs::symlink;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.toml");
+        let refused = || {
+            let error = words(&load(dir.path()).unwrap_err());
+            assert!(error.contains("it is not a regular file"), "{error}");
+            fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)).unwrap();
+        };
+        nix::unistd::mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        refused();
+        symlink("/dev/zero", &path).unwrap();
+        refused();
+        fs::create_dir(&path).unwrap();
+        refused();
     }
 
     #[test]

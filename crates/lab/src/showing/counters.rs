@@ -184,8 +184,10 @@ mod tests {
 
     #[test]
     fn a_rule_that_is_not_there_has_no_count() {
-        let one = |chain: &str, comment: &str, count| (chain.to_owned(), [(comment.to_owned(), count)].into());
-        let counted = Counted { rules: [one("input", "closed", 3), one("source", rule::NO_WAY_V4, 4)].into() };
+        let one =
+            |chain: &str, comment: &str, count| (chain.to_owned(), [(comment.to_owned(), count)].into());
+        let counted =
+            Counted { rules: [one("input", "closed", 3), one("source", rule::NO_WAY_V4, 4)].into() };
         let by = |comment: &str| By::Rule { chain: "input".to_owned(), comment: comment.to_owned() };
         assert_eq!(counted.of(&by("closed")), Some(3));
         assert_eq!(counted.of(&by("open")), None);
