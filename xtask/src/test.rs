@@ -23,7 +23,7 @@ const DEEP_CASES: &str = "10000";
 /// Which steps to run.
 #[derive(clap::Args)]
 pub(crate) struct Request {
-    /// Only this level: 0 text and lints, 1 and 2 tests, 3 the lab, 4 the stock kernel [default: all]
+    /// Only this level: 0 text and lints, 1 pure, 2 namespaces, 3 whole farms, 4 the stock kernel [default: all]
     #[arg(long, value_name = "N")]
     level: Option<u8>,
     /// Many more cases of every property, and the tests that take long
@@ -149,7 +149,7 @@ fn pass_on(mut output: impl BufRead) -> io::Result<Tally> {
 
 fn line_of(step: &Step, tally: &Tally, took: Duration) -> String {
     let word = if tally.failed == 0 { "ok" } else { "FAILED" };
-    format!("level {}  {:<48} {word:<7} {:>6.1} s  {tally}", step.level, step.name, took.as_secs_f64())
+    format!("level {}  {:<70} {word:<7} {:>6.1} s  {tally}", step.level, step.name, took.as_secs_f64())
 }
 
 #[cfg(test)]

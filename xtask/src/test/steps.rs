@@ -17,8 +17,11 @@ pub(crate) struct Step {
     pub(crate) grounds: &'static [Ground],
 }
 
+/// What a farm needs of the stock kernel, which loads nothing by itself in the guest.
+const STOCK_MODULES: &str = "tun,veth,macvlan,bridge,wireguard,nf_tables,nft_fib_inet,nft_fib_ipv4,nft_fib_ipv6,nft_ct,nft_limit,nft_nat,nft_chain_nat";
+
 /// Every step.
-pub(crate) const TABLE: [Step; 6] = [
+pub(crate) const TABLE: [Step; 9] = [
     Step { name: "sizes, directions, names", level: 0, command: &["xtask", "tidy"], deep: &[], grounds: &[] },
     Step {
         name: "formatting",
@@ -42,24 +45,72 @@ pub(crate) const TABLE: [Step; 6] = [
         grounds: &[Ground::CargoDeny],
     },
     Step {
-        name: "units, properties, goldens; kernel conformance",
+        name: "units, properties, goldens",
         level: 1,
-        command: &["cargo", "test", "--workspace", "--locked", "--no-fail-fast"],
+        command: &[
+            "cargo",
+            "test",
+            "--locked",
+            "--no-fail-fast",
+            "-p",
+            "sixfold-core",
+            "-p",
+            "sixfold-agent",
+            "-p",
+            "xtask",
+        ],
         deep: &["--", "--include-ignored"],
         grounds: &[Ground::Oracles],
     },
     Step {
-        name: "the stock kernel boots and has WireGuard",
+        name: "the kernel, the tunnel and the probes, in namespaces",
+        level: 2,
+        command: &[
+            "cargo",
+            "test",
+            "--locked",
+            "--no-fail-fast",
+            "-p",
+            "sixfold-kernel",
+            "-p",
+            "sixfold-tunnel",
+            "-p",
+            "sixfold-lab",
+        ],
+        deep: &["--", "--include-ignored"],
+        grounds: &[Ground::Oracles],
+    },
+    Step {
+        name: "whole nodes and farms, real processes and packets",
+        level: 3,
+        command: &["cargo", "test", "--locked", "--no-fail-fast", "-p", "sixfold"],
+        deep: &["--", "--include-ignored"],
+        grounds: &[Ground::Oracles],
+    },
+    Step {
+        name: "the program for the stock kernel",
+        level: 4,
+        command: &["cargo", "build", "--locked", "-p", "sixfold"],
+        deep: &[],
+        grounds: &[],
+    },
+    Step {
+        name: "the first farm on the stock kernel, by its WireGuard and by the tunnel",
         level: 4,
         command: &[
             "xtask",
             "vm",
             "--modules",
-            "wireguard",
+            STOCK_MODULES,
+            "--timeout-secs",
+            "300",
             "--",
-            "sh",
-            "-c",
-            "ip link add wg0 type wireguard && wg show wg0",
+            "target/debug/sixfold",
+            "lab",
+            "run",
+            "examples/first-farm",
+            "--wireguard",
+            "bee=tunnel",
         ],
         deep: &[],
         grounds: &[Ground::Oracles, Ground::StockKernel],
