@@ -4,6 +4,7 @@
 //! second thread.
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -154,7 +155,9 @@ fn verb(verb: Verb) -> Result<ExitCode, Failed> {
         Verb::Graph { dir, svg, mermaid: _ } => graph(&dir, svg.as_deref()),
         Verb::Inner { job } => {
             let job = serde_json::from_str(&job).map_err(|error| Failed::new(Kind::Usage, error))?;
-            let held = job::inner(&job, &mut print, &mut progress)?;
+            let mut printed = Ok(());
+            let held = job::inner(&job, &mut |text| printed = output::print(text), &mut progress)?;
+            printed?;
             Ok(ExitCode::from(u8::from(!held)))
         }
         Verb::Keep { name, netns } => done(node::keep(&name, &netns)),
@@ -199,7 +202,7 @@ fn folder(at: Option<PathBuf>) -> PathBuf {
 fn probe_running(folder: &Path, json: bool) -> Result<ExitCode, Failed> {
     match Caller::call(folder)?.ask(&Ask::Probe { json }, &mut progress)? {
         Answer::Report { text, holds } => {
-            print(&text);
+            output::print(&text)?;
             Ok(ExitCode::from(u8::from(!holds)))
         }
         Answer::Failed(words) => Err(Failed::environment(words.join(": "))),
@@ -207,12 +210,7 @@ fn probe_running(folder: &Path, json: bool) -> Result<ExitCode, Failed> {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the report is what was asked for")]
-fn print(text: &str) {
-    print!("{text}");
-}
-
-#[expect(clippy::print_stderr, reason = "a person waits, and wants to know for what")]
+/// A person waits, and wants to know for what. Where nobody reads, nobody is told.
 fn progress(text: &str) {
-    eprintln!("lab: {text}");
+    let _ = writeln!(io::stderr(), "lab: {text}");
 }
