@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
@@ -24,13 +24,21 @@ pub(crate) fn sixfold(arguments: &[&str]) -> Output {
     Command::new(SIXFOLD).args(arguments).env_remove("SIXFOLD_LOG").output().unwrap()
 }
 
-/// The binary as nobody, with a `/dev/net/tun` of that mode, in mounts of its own. The examples are copied to where
-/// nobody may read them.
+/// The binary as nobody, with a `/dev/net/tun` of that mode, in mounts of its own.
 pub(crate) fn as_nobody(tun_mode: &str, script: &str) -> Output {
+    let (_place, mut command) = nobody(tun_mode, script);
+    command.output().expect("unshare and setpriv of util-linux are needed")
+}
+
+/// What nobody is to do, where: the examples are copied to where nobody may read them, and `own` is nobody's.
+pub(crate) fn nobody(tun_mode: &str, script: &str) -> (tempfile::TempDir, Command) {
     let place = tempfile::tempdir().unwrap();
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::copy(SIXFOLD, place.path().join("sixfold")).unwrap();
-    fs::create_dir(place.path().join("first-farm")).unwrap();
+    for folder in ["first-farm", "own"] {
+        fs::create_dir(place.path().join(folder)).unwrap();
+    }
+    chown(place.path().join("own"), Some(65534), Some(65534)).unwrap();
     for entry in fs::read_dir(example("first-farm")).unwrap() {
         let entry = entry.unwrap();
         fs::copy(entry.path(), place.path().join("first-farm").join(entry.file_name())).unwrap();
@@ -39,12 +47,10 @@ pub(crate) fn as_nobody(tun_mode: &str, script: &str) -> Output {
         "mknod -m {tun_mode} $D/tun c 10 200; chmod {tun_mode} $D/tun; mount --bind $D/tun /dev/net/tun; cd $D\n\
          exec setpriv --reuid 65534 --regid 65534 --clear-groups sh -euc '{script}'"
     );
-    Command::new("unshare")
-        .args(["--mount", "--propagation", "private", "--", "timeout", "100", "sh", "-euc", &script])
-        .env("D", place.path())
-        .env_remove("SIXFOLD_LOG")
-        .output()
-        .expect("unshare and setpriv of util-linux are needed")
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "--", "timeout", "100", "sh", "-euc", &script]);
+    command.env("D", place.path()).env_remove("SIXFOLD_LOG");
+    (place, command)
 }
 
 pub(crate) fn words(output: &Output) -> String {

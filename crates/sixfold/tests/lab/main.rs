@@ -1,6 +1,7 @@
 //! Whole farms on this machine: what a run shows, how a lab is joined, and that nothing outlives it or touches the host.
 //! Needs root, iproute2, nftables, wireguard-tools, iputils-ping and util-linux; without them it fails.
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
+#![allow(clippy::print_stdout, reason = "what was measured is said, as it depends on the machine")]
 
 mod ground;
 mod oracles;
@@ -8,9 +9,12 @@ mod restart;
 mod table;
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use ground::{Up, as_nobody, example, host, population, sixfold, soon, words};
+use ground::{SIXFOLD, Up, as_nobody, example, host, nobody, population, sixfold, soon, words};
 use serde_json::Value;
 
 /// Runs an example to its end; the report.
@@ -45,8 +49,8 @@ fn holds(report: &Value, nodes: usize) {
 fn every_expectation_of_the_first_farm_holds() {
     let began = Instant::now();
     holds(&run("first-farm"), 3);
-    let took = began.elapsed().as_secs_f64();
-    assert!(took < 10.0, "it took {took:.1} s");
+    // What it takes depends on what else this machine does: it is said, not asserted.
+    println!("lab run examples/first-farm took {:.1} s", began.elapsed().as_secs_f64());
 }
 
 #[test]
@@ -69,6 +73,37 @@ fn what_the_machine_lacks_is_said_with_its_cure() {
     let said = words(&output);
     assert!(said.contains("error: this machine lacks /dev/net/tun"), "{said}");
     assert!(said.contains("chmod 0666 /dev/net/tun"), "{said}");
+}
+
+#[test]
+fn a_report_that_nobody_takes_is_no_panic() {
+    let farm = example("first-farm");
+    let run = |arguments: &[&str], stdout: Stdio| {
+        let mut command = Command::new(SIXFOLD);
+        command.args(arguments).arg(&farm).stdout(stdout).stderr(Stdio::piped()).env_remove("SIXFOLD_LOG");
+        let output = command.output().unwrap();
+        assert!(!words(&output).contains("panicked"), "{}", words(&output));
+        output
+    };
+    let full = || Stdio::from(fs::File::options().write(true).open("/dev/full").unwrap());
+    let gone = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    };
+    for arguments in [&["lab", "run", "--no-probe", "--json"][..], &["lab", "graph"]] {
+        let output = run(arguments, full());
+        assert_eq!(output.status.code(), Some(3), "{}", words(&output));
+        assert!(words(&output).contains("No space left on device"), "{}", words(&output));
+        let output = run(arguments, gone());
+        assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    }
+    // Nor is progress.
+    let mut command = Command::new(SIXFOLD);
+    command.args(["lab", "run", "--no-probe", "--json", &farm]).env_remove("SIXFOLD_LOG");
+    let output = command.stdout(Stdio::piped()).stderr(gone()).spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap()["held"], true);
 }
 
 #[test]
@@ -98,6 +133,30 @@ fn a_lab_that_is_up_is_joined_from_outside() {
 }
 
 #[test]
+fn root_follows_nobody_else_into_a_lab() {
+    let (place, mut command) = nobody("0666", "exec ./sixfold lab up first-farm --at own/lab");
+    let mut theirs = command.spawn().unwrap();
+    let socket = place.path().join("own/lab/control.sock");
+    soon("nobody's lab listens", || socket.exists());
+    let mine = place.path().join("mine");
+    let refused = |at: &Path| {
+        let output = sixfold(&["lab", "exec", "--at", &at.display().to_string(), "internet", "--", "id"]);
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(3), b"".as_slice()));
+        words(&output)
+    };
+    let by_folder = refused(&place.path().join("own/lab"));
+    // As if it had been put where root's own was.
+    fs::DirBuilder::new().mode(0o700).create(&mine).unwrap();
+    fs::rename(&socket, mine.join("control.sock")).unwrap();
+    let by_peer = refused(&mine);
+    let sent = Command::new("kill").arg(theirs.id().to_string()).status().unwrap();
+    assert!(sent.success());
+    theirs.wait().unwrap();
+    assert!(by_folder.contains("is not a folder that only this user can open"), "{by_folder}");
+    assert!(by_peer.contains("is another user's"), "{by_peer}");
+}
+
+#[test]
 fn nothing_outlives_a_lab_whatever_ends_it() {
     let before = host();
     for signal in ["TERM", "INT", "HUP", "KILL"] {
@@ -105,7 +164,7 @@ fn nothing_outlives_a_lab_whatever_ends_it() {
         let all = lab.pid_namespace();
         assert!(population(all) >= 10, "three nodes, each with a keeper, a tunnel and an agent");
         let pid = lab.top.id().to_string();
-        let sent = std::process::Command::new("kill").args(["-s", signal, &pid]).status().unwrap();
+        let sent = Command::new("kill").args(["-s", signal, &pid]).status().unwrap();
         assert!(sent.success());
         lab.top.wait().unwrap();
         soon(&format!("all processes gone after {signal}"), || population(all) == 0);

@@ -48,7 +48,9 @@ fn a_killed_agent_costs_no_packet_and_its_successor_changes_nothing() {
     let second = workload(&lab, "bee", Some(&first));
     let answers = |netns: &str| {
         let address = &addresses(netns)[0];
-        lab.exec("ant", &["ip", "netns", "exec", &front, "ping", "-c", "2", "-W", "1", address]).status.success()
+        lab.exec("ant", &["ip", "netns", "exec", &front, "ping", "-c", "2", "-W", "1", address])
+            .status
+            .success()
     };
     let store = if answers(&first) { first } else { second };
     assert!(answers(&store));
@@ -60,7 +62,10 @@ fn a_killed_agent_costs_no_packet_and_its_successor_changes_nothing() {
             .map(|to| {
                 let (lab, front) = (&lab, &front);
                 scope.spawn(move || {
-                    lab.exec("ant", &["ip", "netns", "exec", front, "ping", "-q", "-i", "0.01", "-c", "400", to])
+                    lab.exec(
+                        "ant",
+                        &["ip", "netns", "exec", front, "ping", "-q", "-i", "0.01", "-c", "400", to],
+                    )
                 })
             })
             .collect();
@@ -75,6 +80,10 @@ fn a_killed_agent_costs_no_packet_and_its_successor_changes_nothing() {
     for node in ["ant", "bee"] {
         soon(&format!("{node} has a status again"), || status(&lab, node).is_some());
         let status = status(&lab, node).unwrap();
-        assert_eq!((&status["in_sync"], &status["operations"]), (&Value::Bool(true), &Value::from(0)), "{status}");
+        assert_eq!(
+            (&status["in_sync"], &status["operations"]),
+            (&Value::Bool(true), &Value::from(0)),
+            "{status}"
+        );
     }
 }

@@ -62,7 +62,8 @@ fn every_hop_answers_with_the_address_that_the_table_gives_it() {
     let second = hop(far, "2");
     let resources = names.iter().filter(|name| name.starts_with("net-")).map(|name| index(name));
     let exit = resources.into_iter().find(|exit| format!("2001:db8:a:{exit:x}::1") == second);
-    let exit = exit.filter(|exit| *exit != mine).unwrap_or_else(|| panic!("{second} is no exit point on ant"));
+    let exit =
+        exit.filter(|exit| *exit != mine).unwrap_or_else(|| panic!("{second} is no exit point on ant"));
     assert_eq!(hop(far_v4, "2"), format!("10.255.{}.{}", exit >> 8, exit & 0xff));
     assert_eq!((hop(far, "3"), hop(far_v4, "3")), ("2001:db8:a:0:1000::1".into(), "10.1.0.1".into()));
     assert_eq!((hop(far, "4"), hop(far_v4, "4")), ("2001:db8:a::1".into(), "203.0.113.1".into()));
