@@ -261,6 +261,42 @@ fn removal_leaves_nothing_of_ours_and_everything_else() {
 }
 
 #[test]
+fn a_flushed_ruleset_comes_back_in_every_namespace_and_is_in_nothings_way() {
+    alone(|| {
+        uplink();
+        let mut node = Node::new();
+        let nothing = node.observe();
+        node.converge(&farm());
+        let flush = |name: &str| drop(run(&format!("ip netns exec {name} nft flush ruleset")));
+        let all = || -> Vec<String> {
+            farm().namespaces.keys().filter(|netns| **netns != Netns::Host).map(ToString::to_string).collect()
+        };
+        assert!(all().contains(&"public".to_owned()));
+        all().iter().for_each(|name| flush(name));
+        assert!(!plan(&farm(), &node.observe()).is_empty());
+        node.converge(&farm());
+        all().iter().for_each(|name| flush(name));
+        let mut desired = NodeState::default();
+        desired.at(Netns::Host);
+        node.converge(&desired);
+        assert_eq!(node.observe(), nothing);
+    });
+}
+
+#[test]
+fn an_empty_namespace_called_public_is_not_ours_for_its_name() {
+    alone(|| {
+        uplink();
+        run("ip netns add public");
+        let mut node = Node::new();
+        assert!(!node.observe().namespaces.contains_key(&netns("public")));
+        let report = node.apply(&plan(&farm(), &NodeState::default()));
+        assert!(report.failures.iter().any(|failure| failure.error.to_string().contains("someone else's")));
+        assert_eq!(ip("-n public link").as_array().unwrap().len(), 1);
+    });
+}
+
+#[test]
 fn a_namespace_called_public_that_someone_else_made_is_left_alone() {
     alone(|| {
         uplink();

@@ -124,13 +124,13 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Whether a namespace that bears our name has our table, or nothing in it yet.
+    /// Whether a namespace that bears our name has our mark on a link, its loopback at least, or our table.
     fn is_ours(&mut self, netns: &Netns) -> Result<bool, EnterError> {
         let handle = self.linux.handles.get(netns)?;
         let links = link::decode(&handle.route.dump(link::dump())?);
-        let alone = links.iter().all(|link| link.loopback);
+        let marked = links.iter().any(link::RawLink::is_marked);
         // What cannot be read is not known to be ours.
-        Ok(alone
+        Ok(marked
             || firewall::observe(&mut self.linux.handles, netns).is_ok_and(|firewall| firewall.is_some()))
     }
 

@@ -53,9 +53,9 @@ impl Linux {
         };
         let unread = |(what, source)| ObserveError::Read { netns: netns.clone(), what, source };
         let raw = dump_links(handle).map_err(unread)?;
-        let alone = raw.iter().all(|link| link.loopback);
+        let marked = raw.iter().any(RawLink::is_marked);
         let firewall = firewall::observe(&mut self.handles, netns)?;
-        if is_public(netns) && firewall.is_none() && !alone {
+        if is_public(netns) && firewall.is_none() && !marked {
             return Ok(None);
         }
         let handle = self.handles.get(netns).map_err(|error| refused_to_open(netns, error))?;

@@ -11,6 +11,8 @@ use sixfold_core::name::NetnsName;
 
 use super::worker::Worker;
 use super::{Entrance, NetnsError, OWN, errno};
+use crate::rtnl::link;
+use crate::socket::{ROUTE, Socket};
 
 /// What is found under a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,9 +115,13 @@ impl Directory {
             .open(&path)
             .map_err(self.failed("make", &path))?;
         let target = path.clone();
-        worker
-            .within_new(move || mount(Some(OWN), &target, None::<&str>, MsFlags::MS_BIND, None::<&str>))?
-            .map_err(|errno| NetnsError::Path { action: "bind a namespace to", path: path.clone(), errno })?;
+        // Marked before it has its name: nobody ever finds one of ours that does not tell so.
+        let claimed = move || {
+            claim().map_err(|errno| NetnsError::Enter { action: "mark", errno })?;
+            mount(Some(OWN), &target, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+                .map_err(|errno| NetnsError::Path { action: "bind a namespace to", path: target, errno })
+        };
+        worker.within_new(claimed)??;
         Entrance::open(&path)
     }
 
@@ -169,4 +175,13 @@ impl Directory {
     fn failed<'a>(&self, action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> NetnsError + use<'a> {
         move |error| NetnsError::Path { action, path: path.to_owned(), errno: errno(&error) }
     }
+}
+
+/// Sets the loopback of the thread's namespace up, and marks the namespace by it.
+fn claim() -> Result<(), Errno> {
+    let unsaid = |errno: Option<Errno>| errno.unwrap_or(Errno::EIO);
+    let mut socket = Socket::open(ROUTE).map_err(|error| unsaid(error.errno()))?;
+    let mut requests = [link::claim(&sixfold_core::name::loopback())];
+    let outcomes = socket.batch(&mut requests).map_err(|error| unsaid(error.errno()))?;
+    outcomes.into_iter().try_for_each(|outcome| outcome.map_err(|refusal| refusal.errno))
 }

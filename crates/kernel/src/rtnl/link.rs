@@ -160,6 +160,15 @@ pub(crate) fn set_up(name: &IfName, up: bool) -> Vec<u8> {
     wire::request(RouteNetlinkMessage::SetLink(message), CHANGE)
 }
 
+/// Sets the loopback up, and marks it: so a namespace tells that it is ours, whatever else is taken from it.
+pub(crate) fn claim(loopback: &IfName) -> Vec<u8> {
+    let mut message = named(loopback);
+    message.header.change_mask = LinkFlags::Up;
+    message.header.flags = LinkFlags::Up;
+    message.attributes.push(LinkAttribute::Group(GROUP));
+    wire::request(RouteNetlinkMessage::SetLink(message), CHANGE)
+}
+
 /// Sets its MTU.
 pub(crate) fn set_mtu(name: &IfName, mtu: u16) -> Vec<u8> {
     change(name, vec![LinkAttribute::Mtu(mtu.into())])
