@@ -4,8 +4,9 @@
 //! `reach`; nor how a counter is read.
 //!
 //! ```text
-//!   cells that pass ─▶ sent, some rounds ─┐
-//!                                         ├─▶ judged: answers, arrivals, accounts, controls ─▶ MatrixReport
+//!   echoes that pass ─▶ sent until each was answered: the warm-up
+//!   cells that pass ─▶ sent ─┐
+//!                            ├─▶ judged: answers, arrivals, accounts, controls ─▶ MatrixReport
 //!   cells that stop ─▶ counters ─▶ sent, once ─▶ counters ─┘
 //! ```
 //!
@@ -16,6 +17,7 @@ mod judge;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod warm;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -30,6 +32,7 @@ use sixfold_core::reach::{Cell, Party, Stop, Verdict};
 use crate::probe::{Arrivals, Client, Outcome, ProbeError, SYN_WAIT, Shot};
 use judge::Evidence;
 use sweep::Sweep;
+pub use warm::WarmUp;
 
 /// Who sends and receives for a party: a probe, or in tests something that says it did.
 pub trait Prober: Send {
@@ -84,10 +87,10 @@ pub struct Settings {
     pub internet_v4: Ipv4Addr,
     /// Packets of each cell.
     pub count: u16,
-    /// How often a cell that should pass may be sent: the first packets after a change wait for handshakes and
-    /// neighbours. The report says which needed more than one.
-    pub rounds: u32,
-    /// How long what should pass may take in the last round; earlier ones are shorter.
+    /// How long all echoes that should pass may take together until each was answered once, before anything is judged:
+    /// the first packets after a change wait for handshakes and neighbours.
+    pub warm_up: Duration,
+    /// How long what should pass may take.
     pub pass_timeout: Duration,
     /// How long to wait for answers that should not come. Longer than [`SYN_WAIT`].
     pub stop_timeout: Duration,
@@ -95,24 +98,12 @@ pub struct Settings {
 
 impl Settings {
     /// What the lab uses, given its Internet host's two addresses. A WireGuard device whose first handshake came before
-    /// its peer knew it tries again after five seconds; all rounds together outlast that.
+    /// its peer knew it tries again after five seconds; the warm-up outlasts that.
     #[must_use]
     pub const fn new(internet: Ipv6Addr, internet_v4: Ipv4Addr) -> Self {
         let stop_timeout = SYN_WAIT.saturating_add(Duration::from_millis(100));
-        Self {
-            internet,
-            internet_v4,
-            count: 2,
-            rounds: 5,
-            pass_timeout: Duration::from_secs(4),
-            stop_timeout,
-        }
-    }
-
-    /// How long the round of that number may take, from 0: an eighth of the whole, then twice as long each time, as what
-    /// is lost in the first is mostly what had to wait for a handshake.
-    fn patience(&self, round: u32) -> Duration {
-        (self.pass_timeout / 8).saturating_mul(1 << round.min(3))
+        let (warm_up, pass_timeout) = (Duration::from_secs(8), Duration::from_secs(4));
+        Self { internet, internet_v4, count: 2, warm_up, pass_timeout, stop_timeout }
     }
 
     /// Where a cell's packets go.
@@ -141,12 +132,10 @@ pub enum Control {
 pub struct CellResult {
     /// What was expected.
     pub cell: Cell,
-    /// What happened; of the last round, for a cell that was sent in several.
+    /// What happened.
     pub outcome: Outcome,
-    /// Packets of it that arrived at the receiver, in all rounds.
+    /// Packets of it that arrived at the receiver.
     pub arrived: u32,
-    /// How often it was sent; 0 if its sender has no probe.
-    pub rounds: u32,
     /// For a cell that stops: whether its ends succeed elsewhere.
     pub control: Option<Control>,
     /// Whether what happened is what was expected.
@@ -175,6 +164,8 @@ pub struct CounterResult {
 /// A whole matrix.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MatrixReport {
+    /// What came before, and is no part of the accounts.
+    pub warm_up: WarmUp,
     /// Each cell, in the order given.
     pub cells: Vec<CellResult>,
     /// Each stop that a cell names, in order.
@@ -205,16 +196,11 @@ pub fn run<P: Prober>(
 ) -> MatrixReport {
     let mut evidence = Evidence::new(cells.len());
     let mut sweep = Sweep::new(cells, settings);
+    let warm_up = sweep.warm_up(probes);
     sweep.forget(probes);
     let at = |wanted: fn(&Verdict) -> bool| (0..cells.len()).filter(move |at| wanted(&cells[*at].verdict));
-    let mut left: Vec<usize> = at(|verdict| *verdict == Verdict::Passes).collect();
-    for round in 0..settings.rounds {
-        evidence.merge(sweep.send(&left, probes, settings.patience(round)));
-        left.retain(|at| evidence.answered(*at) < settings.count.into());
-        if left.is_empty() {
-            break;
-        }
-    }
+    let passing: Vec<usize> = at(|verdict| *verdict == Verdict::Passes).collect();
+    evidence.merge(sweep.send(&passing, probes, settings.pass_timeout));
     thread::sleep(SETTLE);
     let mut arrivals = sweep.arrivals(probes);
     // SYNs are known by their ports alone, and NAT may have given what passed any port.
@@ -225,5 +211,5 @@ pub fn run<P: Prober>(
     sweep::join(&mut arrivals, sweep.arrivals(probes));
     let cells = judge::cells(cells, &evidence, (&arrivals, settings.count));
     judge::close(&mut accounts, &cells, counters);
-    MatrixReport { cells, counters: accounts }
+    MatrixReport { warm_up, cells, counters: accounts }
 }

@@ -14,7 +14,7 @@ use sixfold_core::id::{FarmId, NodeId, Revision};
 use sixfold_core::model::Status;
 use sixfold_core::reach::{Cell, Verdict};
 
-use crate::matrix::{Control, MatrixReport};
+use crate::matrix::{Control, MatrixReport, WarmUp};
 
 /// The document's format. It changes when a field changes its meaning or goes; new fields do not change it.
 pub const FORMAT: u32 = 1;
@@ -196,11 +196,15 @@ impl Report {
     /// What held, but less plainly than it might have.
     fn remarks(&self) -> String {
         let cells = &self.matrix.cells;
-        let again = cells.iter().filter(|cell| cell.held && cell.rounds > 1).count();
+        let warm_up = &self.matrix.warm_up;
         let near = cells.iter().filter(|cell| cell.control == Some(Control::Near)).count();
         let mut text = String::new();
-        if again > 0 {
-            let _ = writeln!(text, "{again} passed only when sent again.");
+        if warm_up.rounds > 1 {
+            let WarmUp { echoes, unanswered, rounds, millis } = warm_up;
+            let _ = writeln!(
+                text,
+                "Warm-up: {echoes} echoes in {rounds} rounds, {unanswered} without an answer, {millis} ms."
+            );
         }
         if near > 0 {
             let _ = writeln!(

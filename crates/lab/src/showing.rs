@@ -100,7 +100,9 @@ impl Showing {
         let settings = Settings::new(farm.outside().host, farm.outside().host_v4);
         let counters = Reading(RefCell::new(Readers::new(farm.keepers())));
         let matrix = matrix::run(&cells, &mut self.probes, &counters, &settings);
-        self.step("matrix", start.elapsed());
+        let warm_up = Duration::from_millis(matrix.warm_up.millis);
+        self.step("warm-up", warm_up);
+        self.step("matrix", start.elapsed().saturating_sub(warm_up));
         Ok(self.report(farm, matrix, began))
     }
 

@@ -11,30 +11,24 @@ use super::sweep::Sent;
 use super::{CellResult, Control, CounterResult, Counters};
 use crate::probe::{Arrivals, Outcome, Refusal, Shot};
 
-/// What happened to each cell, by position.
-pub(super) struct Evidence(Vec<Vec<(Shot, Result<Outcome, String>)>>);
+/// What happened to each cell, by position; `None`: its sender has no probe.
+pub(super) struct Evidence(Vec<Option<(Shot, Result<Outcome, String>)>>);
 
 impl Evidence {
     pub(super) fn new(cells: usize) -> Self {
-        Self(vec![Vec::new(); cells])
+        Self(vec![None; cells])
     }
 
     pub(super) fn merge(&mut self, sent: Vec<Sent>) {
         for (at, shot, outcome) in sent {
-            self.0[at].push((shot, outcome));
+            self.0[at] = Some((shot, outcome));
         }
     }
 
-    /// Packets answered in the last round.
-    pub(super) fn answered(&self, at: usize) -> u32 {
-        let last = self.0[at].last();
-        last.and_then(|(_, outcome)| outcome.as_ref().ok()).map_or(0, |outcome| outcome.answered)
-    }
-
-    /// Packets of a cell that arrived, in any round; `None` if nobody can tell.
+    /// Packets of a cell that arrived; `None` if nobody can tell.
     fn arrived(&self, at: usize, at_receiver: Option<&Arrivals>) -> Option<u32> {
         let arrivals = at_receiver?;
-        Some(self.0[at].iter().map(|(shot, _)| arrivals_of(shot, arrivals)).sum())
+        Some(self.0[at].as_ref().map_or(0, |(shot, _)| arrivals_of(shot, arrivals)))
     }
 }
 
@@ -61,18 +55,17 @@ pub(super) fn cells(
         .enumerate()
         .map(|(at, cell)| {
             let arrived = evidence.arrived(at, arrivals.get(&cell.to));
-            let rounds = &evidence.0[at];
-            let why = match rounds.last() {
+            let sent = evidence.0[at].as_ref();
+            let why = match sent {
                 None => Some(format!("there is no probe at {}", cell.from)),
                 Some((_, Err(error))) => Some(error.clone()),
                 Some((_, Ok(outcome))) => why(cell, outcome, (arrived, count.into())),
             };
-            let outcome = rounds.last().and_then(|(_, outcome)| outcome.clone().ok()).unwrap_or_default();
+            let outcome = sent.and_then(|(_, outcome)| outcome.clone().ok()).unwrap_or_default();
             CellResult {
                 cell: cell.clone(),
                 outcome,
                 arrived: arrived.unwrap_or(0),
-                rounds: u32::try_from(rounds.len()).expect("rounds are few"),
                 control: None,
                 held: why.is_none(),
                 why,

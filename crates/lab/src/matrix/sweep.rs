@@ -19,8 +19,8 @@ const PORTS: std::ops::Range<u16> = 20_000..32_000;
 pub(super) type Sent = (usize, Shot, Result<Outcome, String>);
 
 pub(super) struct Sweep<'a> {
-    cells: &'a [Cell],
-    settings: &'a Settings,
+    pub(super) cells: &'a [Cell],
+    pub(super) settings: &'a Settings,
     nonce: u64,
     port: u16,
 }

@@ -5,7 +5,7 @@ use sixfold_core::name::NetnsName;
 use sixfold_core::reach::{By, Party, Stop, Traffic};
 
 use super::*;
-use crate::matrix::{CellResult, CounterResult};
+use crate::matrix::{CellResult, CounterResult, WarmUp};
 use crate::probe::Outcome;
 
 fn party(name: &str) -> Party {
@@ -23,7 +23,7 @@ fn result(from: &Party, to: &Party, (family, traffic): (Family, Traffic), passes
     let cell = Cell { from: from.clone(), to: to.clone(), address: None, family, traffic, verdict };
     let control = (!passes).then_some(Control::Same);
     let outcome = Outcome { sent: 2, ..Outcome::default() };
-    CellResult { cell, outcome, arrived: 0, rounds: 1, control, held: true, why: None }
+    CellResult { cell, outcome, arrived: 0, control, held: true, why: None }
 }
 
 fn node(name: &str) -> NodeReport {
@@ -52,7 +52,8 @@ fn report(change: impl FnOnce(&mut Vec<NodeReport>, &mut MatrixReport)) -> Repor
     }
     let (before, after) = (Some(3), Some(13));
     let counters = vec![CounterResult { stop: stop(), before, after, sent: 10, held: true, why: None }];
-    let (mut nodes, mut matrix) = (vec![node("ant"), node("bee")], MatrixReport { cells, counters });
+    let warm_up = WarmUp { echoes: 7, unanswered: 0, rounds: 1, millis: 310 };
+    let (mut nodes, mut matrix) = (vec![node("ant"), node("bee")], MatrixReport { warm_up, cells, counters });
     change(&mut nodes, &mut matrix);
     let steps = vec![StepTime::new("world", Duration::from_millis(412))];
     Report::new(nodes, matrix, (steps, Duration::from_millis(8_190)))
@@ -84,7 +85,7 @@ fn text_says_what_did_not_hold_and_why() {
     let report = report(|nodes, matrix| {
         (matrix.cells[0].held, matrix.cells[0].why) = (false, Some("0 of 2 answered, 0 arrived".to_owned()));
         (matrix.cells[3].held, matrix.cells[3].why) = (false, Some("2 of 2 answered, 2 arrived".to_owned()));
-        matrix.cells[1].rounds = 2;
+        (matrix.warm_up.rounds, matrix.warm_up.unanswered) = (32, 1);
         matrix.cells[7].control = Some(Control::Near);
         let counter = &mut matrix.counters[0];
         (counter.after, counter.held, counter.why) =
@@ -115,7 +116,7 @@ answered, 2 arrived
   bee: drift: ip -n net-1abc-1 route add default dev lo
   bee: failed: no room
 
-1 passed only when sent again.
+Warm-up: 7 echoes in 32 rounds, 1 without an answer, 310 ms.
 1 that stop have an end that succeeds only in the other family or direction.
 
 NOT held: 10 of 12 expectations (7 pass, 5 stop), 0 of 1 counters, 1 of 2 nodes in sync, 8.1 s (world 412 ms)
