@@ -118,7 +118,7 @@ fn macvlan() -> Link {
 fn peer(endpoint: Option<&str>, allowed_ips: &[&str]) -> Peer {
     let endpoint = endpoint.map_or(Endpoint::Unset, |at| Endpoint::At(at.parse().unwrap()));
     let allowed_ips = allowed_ips.iter().map(|prefix| prefix.parse().unwrap()).collect();
-    Peer { endpoint, allowed_ips, keepalive_secs: 20 }
+    Peer { endpoint, allowed_ips, keepalive_secs: 20, preshared: false }
 }
 
 fn peer_key(key: u8) -> PeerKey {

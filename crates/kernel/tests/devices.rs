@@ -44,6 +44,7 @@ fn add_peer(state: &mut NodeState, index: &str, key: PublicKey, allowed_ips: &[&
         endpoint: Endpoint::At("192.0.2.1:51820".parse().unwrap()),
         allowed_ips: allowed_ips.iter().map(|prefix| prefix.parse().unwrap()).collect(),
         keepalive_secs: 20,
+        preshared: false,
     };
     state.at(home).peers.insert(PeerKey { link: name, public_key: key }, peer);
 }
@@ -84,6 +85,15 @@ fn devices_and_peers_converge_and_wg_shows_them() {
         add_peer(&mut desired, "1234", TestKeys::public(2), &["2001:db8:2345::/64"]);
         let todo = node.converge(&desired);
         assert_eq!(todo.len(), 2, "{todo}");
+
+        // A preshared key that someone set would cut the pair: it goes.
+        let file = format!("/run/psk-{}", std::process::id());
+        std::fs::write(&file, run("wg genpsk")).unwrap();
+        run(&format!("wg set wg-1234-1 peer {} preshared-key {file}", TestKeys::public(2)));
+        std::fs::remove_file(&file).unwrap();
+        let todo = node.converge(&desired);
+        assert_eq!(todo.len(), 1, "{todo}");
+        assert!(run("wg show wg-1234-1 preshared-keys").contains("(none)"));
 
         // Another port and another key, and the peer is kept.
         desired

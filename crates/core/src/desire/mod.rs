@@ -148,7 +148,7 @@ impl Node<'_> {
             let key = PeerKey { link, public_key: peer.public_key };
             let endpoint = peer.endpoint.map_or(Endpoint::Unset, Endpoint::At);
             let (allowed_ips, keepalive_secs) = (peer.allowed_ips, peer.keepalive_secs);
-            ns.peers.insert(key, Peer { endpoint, allowed_ips, keepalive_secs });
+            ns.peers.insert(key, Peer { endpoint, allowed_ips, keepalive_secs, preshared: false });
         }
     }
 

@@ -36,6 +36,8 @@ pub struct Peer {
     pub allowed_ips: BTreeSet<IpNet>,
     /// Seconds between keepalives; 0: none.
     pub keepalive_secs: u16,
+    /// Whether a preshared key is mixed in. None is ever desired yet, and one that is there cuts the pair.
+    pub preshared: bool,
 }
 
 /// Where a peer is reached.
@@ -75,6 +77,7 @@ impl Peer {
     pub fn agrees_with(&self, observed: &Self) -> bool {
         self.allowed_ips == observed.allowed_ips
             && self.keepalive_secs == observed.keepalive_secs
+            && self.preshared == observed.preshared
             && self.endpoint.agrees_with(&observed.endpoint)
     }
 }

@@ -230,7 +230,10 @@ fn without_a_public_ipv4_nothing_comes_in_nor_goes_out_by_it() {
     assert_eq!(echo(&cells, &model, &gateway(2), Family::Ipv4), "ant gw-1-1: unreachable");
     assert_eq!(echo(&cells, &gateway(1), &Party::Internet, Family::Ipv4), "ant gw-1-1: unreachable");
     let inward = echo(&cells, &Party::Internet, &model, Family::Ipv4);
-    assert_eq!(inward, "no cell", "nothing outside routes to a private address by a slot without a public one");
+    assert_eq!(
+        inward, "no cell",
+        "nothing outside routes to a private address by a slot without a public one"
+    );
 }
 
 #[test]

@@ -69,12 +69,14 @@ pub(super) fn get(socket: &mut Socket, family: u16, link: &IfName) -> Result<Hel
 /// A peer whose prefixes do not fit one message comes again in the next, with the rest of them and nothing else.
 fn read_peer(held: &mut Held, link: &IfName, peer: WireguardPeer) {
     let (mut key, mut address, mut handshake, mut keepalive_secs) = (None, None, None, 0);
+    let mut preshared = false;
     let mut prefixes = Vec::new();
     for attribute in peer.0 {
         match attribute {
             WireguardPeerAttribute::PublicKey(bytes) => key = Some(PublicKey::from_bytes(bytes)),
             WireguardPeerAttribute::Endpoint(at) => address = Some(at),
             WireguardPeerAttribute::PersistentKeepalive(secs) => keepalive_secs = secs,
+            WireguardPeerAttribute::PresharedKey(key) => preshared = key != [0; 32],
             WireguardPeerAttribute::LastHandshake(at) => {
                 handshake = u64::try_from(at.seconds).ok().map(Duration::from_secs);
             }
@@ -83,8 +85,12 @@ fn read_peer(held: &mut Held, link: &IfName, peer: WireguardPeer) {
         }
     }
     let Some(public_key) = key else { return };
-    let fresh =
-        || Peer { endpoint: endpoint(address, handshake), allowed_ips: Default::default(), keepalive_secs };
+    let fresh = || Peer {
+        endpoint: endpoint(address, handshake),
+        allowed_ips: Default::default(),
+        keepalive_secs,
+        preshared,
+    };
     let peer = held.peers.entry(PeerKey { link: *link, public_key }).or_insert_with(fresh);
     peer.allowed_ips.extend(prefixes);
 }
@@ -132,6 +138,8 @@ pub(super) fn set_peer(family: u16, key: &PeerKey, peer: &Peer) -> Vec<Vec<u8>> 
         WireguardPeerAttribute::PublicKey(*key.public_key.as_bytes()),
         WireguardPeerAttribute::Flags(WireguardPeerFlags::ReplaceAllowedIps),
         WireguardPeerAttribute::PersistentKeepalive(peer.keepalive_secs),
+        // None is ever desired: zeroes take away whatever is there.
+        WireguardPeerAttribute::PresharedKey([0; 32]),
     ];
     if let Endpoint::At(address) | Endpoint::Live(address) = peer.endpoint {
         first.push(WireguardPeerAttribute::Endpoint(address));
@@ -217,7 +225,8 @@ mod tests {
         let allowed_ips =
             ["2001:db8::/48".parse().expect("a prefix"), "10.1.0.0/16".parse().expect("a prefix")].into();
         let endpoint = Endpoint::At("192.0.2.1:51820".parse().expect("an address"));
-        let messages = set_peer(0x21, &key(), &Peer { endpoint, allowed_ips, keepalive_secs: 20 });
+        let messages =
+            set_peer(0x21, &key(), &Peer { endpoint, allowed_ips, keepalive_secs: 20, preshared: false });
         assert_eq!(messages.len(), 1);
         let attributes = only_peer(&messages[0]);
         assert!(attributes.contains(&WireguardPeerAttribute::PublicKey([3; 32])));
@@ -232,7 +241,12 @@ mod tests {
 
     #[test]
     fn an_unset_endpoint_is_not_spoken_of() {
-        let peer = Peer { endpoint: Endpoint::Unset, allowed_ips: Default::default(), keepalive_secs: 0 };
+        let peer = Peer {
+            endpoint: Endpoint::Unset,
+            allowed_ips: Default::default(),
+            keepalive_secs: 0,
+            preshared: false,
+        };
         let attributes = only_peer(&set_peer(0x21, &key(), &peer)[0]);
         assert!(!attributes.iter().any(|attribute| matches!(attribute, WireguardPeerAttribute::Endpoint(_))));
     }
@@ -241,7 +255,7 @@ mod tests {
     fn prefixes_that_do_not_fit_follow_and_only_add() {
         let allowed_ips =
             (0..2500).map(|n| format!("2001:db8:0:{n:x}::/64").parse().expect("a prefix")).collect();
-        let peer = Peer { endpoint: Endpoint::Unset, allowed_ips, keepalive_secs: 0 };
+        let peer = Peer { endpoint: Endpoint::Unset, allowed_ips, keepalive_secs: 0, preshared: false };
         let messages = set_peer(0x21, &key(), &peer);
         assert_eq!(messages.len(), 3);
         assert!(messages.iter().all(|message| message.len() < 65_000));

@@ -73,6 +73,8 @@ pub(super) fn peer(public_key: &PublicKey, peer: &Peer) -> String {
         push(&mut lines, "endpoint", address);
     }
     push(&mut lines, "persistent_keepalive_interval", peer.keepalive_secs);
+    // None is ever desired: zeroes take away whatever is there.
+    push(&mut lines, "preshared_key", "0".repeat(64));
     push(&mut lines, "replace_allowed_ips", true);
     for prefix in &peer.allowed_ips {
         push(&mut lines, "allowed_ip", prefix);
@@ -159,7 +161,12 @@ struct Reading {
 
 impl Reading {
     fn new(key: PeerKey) -> Self {
-        let peer = Peer { endpoint: Endpoint::Unset, allowed_ips: Default::default(), keepalive_secs: 0 };
+        let peer = Peer {
+            endpoint: Endpoint::Unset,
+            allowed_ips: Default::default(),
+            keepalive_secs: 0,
+            preshared: false,
+        };
         Self { key, peer, address: None, handshake: None }
     }
 
@@ -168,6 +175,7 @@ impl Reading {
             "endpoint" => self.address = Some(value.parse().ok()?),
             "last_handshake_time_sec" => self.handshake = Some(Duration::from_secs(value.parse().ok()?)),
             "persistent_keepalive_interval" => self.peer.keepalive_secs = value.parse().ok()?,
+            "preshared_key" => self.peer.preshared = value.bytes().any(|digit| digit != b'0'),
             "allowed_ip" => drop(self.peer.allowed_ips.insert(value.parse::<IpNet>().ok()?)),
             _ => {}
         }
@@ -229,12 +237,15 @@ mod tests {
     fn a_peer_is_written_as_the_protocol_says() {
         let allowed_ips = ["10.1.0.0/16".parse().unwrap(), "2001:db8::/64".parse().unwrap()].into();
         let at = Endpoint::At("[2001:db8::1]:51820".parse().unwrap());
-        let lines =
-            peer(&PublicKey::from_bytes([0xab; 32]), &Peer { endpoint: at, allowed_ips, keepalive_secs: 20 });
+        let lines = peer(
+            &PublicKey::from_bytes([0xab; 32]),
+            &Peer { endpoint: at, allowed_ips, keepalive_secs: 20, preshared: false },
+        );
         let expected = format!(
             "public_key={}\nendpoint=[2001:db8::1]:51820\npersistent_keepalive_interval=20\n\
-             replace_allowed_ips=true\nallowed_ip=10.1.0.0/16\nallowed_ip=2001:db8::/64\n",
-            "ab".repeat(32)
+             preshared_key={}\nreplace_allowed_ips=true\nallowed_ip=10.1.0.0/16\nallowed_ip=2001:db8::/64\n",
+            "ab".repeat(32),
+            "0".repeat(64)
         );
         assert_eq!(lines, expected);
     }

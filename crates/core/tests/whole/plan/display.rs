@@ -107,7 +107,7 @@ fn devices_and_peers() {
     let key = || PeerKey { link: link(), public_key };
     let peer = |endpoint, keepalive_secs| {
         let allowed_ips = ["::/0", "0.0.0.0/0"].iter().map(|prefix| prefix.parse().unwrap()).collect();
-        Op::SetPeer { key: key(), peer: Peer { endpoint, allowed_ips, keepalive_secs } }
+        Op::SetPeer { key: key(), peer: Peer { endpoint, allowed_ips, keepalive_secs, preshared: false } }
     };
     let ops = vec![
         Op::SetDevice { link: link(), device: Device { public_key, listen_port: 6844 } },

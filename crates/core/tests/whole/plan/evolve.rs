@@ -71,7 +71,7 @@ fn chain(name: &str, matches: Vec<Match>, point: HookPoint) -> Op {
 
 fn peer(link: &str, number: u8, prefixes: &[&str]) -> Op {
     let allowed_ips = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
-    let peer = Peer { endpoint: Endpoint::Unset, allowed_ips, keepalive_secs: 0 };
+    let peer = Peer { endpoint: Endpoint::Unset, allowed_ips, keepalive_secs: 0, preshared: false };
     Op::SetPeer { key: peer_key(link, number), peer }
 }
 
