@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde::Serialize;
 use sixfold_tunnel::client::{self, ClientError};
+use sixfold_tunnel::privilege::User;
 use sixfold_tunnel::status::DeviceStatus;
 
 use crate::Done;
@@ -17,7 +18,8 @@ use crate::{output, table};
     arg_required_else_help = true,
     long_about = "Host userspace WireGuard devices, or look at them.\n\n\
     Where the kernel has no WireGuard, this process carries the tunnels. It needs no privilege: the agent opens the \
-    TUN devices and UDP sockets and hands them over. It goes on while the agent restarts."
+    TUN devices and UDP sockets and hands them over. Once its sockets are bound it drops every capability. It goes \
+    on while the agent restarts."
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -34,6 +36,9 @@ enum Command {
         /// Directory of the devices' configuration sockets, where `wg show` looks for them
         #[arg(long, value_name = "DIR", default_value = "/run/wireguard")]
         uapi: PathBuf,
+        /// Become this user, by number, once the socket is bound; DIR becomes its own
+        #[arg(long, value_name = "UID[:GID]")]
+        user: Option<User>,
     },
     /// Show the devices and peers of a running tunnel process
     Show {
@@ -48,8 +53,8 @@ enum Command {
 
 pub(crate) fn run(args: Args) -> Result<Done, Failed> {
     match args.command {
-        Command::Run { control, uapi } => {
-            let config = sixfold_tunnel::Config { control, uapi_dir: uapi };
+        Command::Run { control, uapi, user } => {
+            let config = sixfold_tunnel::Config { control, uapi_dir: uapi, user };
             sixfold_tunnel::run(config).map_err(|error| {
                 let hint = error.hint();
                 Failed::environment(error).hint(hint)

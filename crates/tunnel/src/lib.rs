@@ -23,6 +23,7 @@ pub mod inner;
 pub mod key;
 pub mod limiter;
 pub mod noise;
+pub mod privilege;
 mod pump;
 mod socket;
 pub mod status;
@@ -41,11 +42,13 @@ pub struct Config {
     pub control: PathBuf,
     /// Directory of the configuration sockets, `NAME.sock` each; `wg` looks in the default and nowhere else.
     pub uapi_dir: PathBuf,
+    /// Who it becomes once its sockets are bound; `None`: it stays who it is, without capabilities.
+    pub user: Option<privilege::User>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { control: "/run/sixfold/tunnel.sock".into(), uapi_dir: "/run/wireguard".into() }
+        Self { control: "/run/sixfold/tunnel.sock".into(), uapi_dir: "/run/wireguard".into(), user: None }
     }
 }
 
@@ -74,6 +77,20 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// The directory of configuration sockets cannot be given to the user who is to make them.
+    #[error("directory {path} cannot be given to the user", path = path.display())]
+    Ownership {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The process cannot become the user that was asked for.
+    #[error("cannot become the user")]
+    User {
+        /// What the system says.
+        source: Errno,
+    },
     /// The system refuses something that every tunnel needs.
     #[error("system call {call} failed")]
     System {
@@ -94,18 +111,23 @@ impl Error {
             Self::Bind { .. } | Self::Directory { .. } => {
                 Some("the directory must belong to the user that runs it")
             }
+            Self::Ownership { .. } | Self::User { .. } => {
+                Some("only root can become another user: run it as root, or as that user and without --user")
+            }
             Self::System { .. } => None,
         }
     }
 }
 
-/// Hosts devices until SIGTERM or SIGINT; to be called before the process starts any thread.
+/// Hosts devices until SIGTERM or SIGINT, without any capability from the moment its sockets are bound; to be called
+/// before the process starts any thread, which would keep what it has.
 ///
 /// # Errors
 /// See [`Error`]; once it serves, nothing that a client or a peer does ends it.
 pub fn run(config: Config) -> Result<(), Error> {
     raise_descriptor_limit();
     let mut pump = pump::Pump::new(&config)?;
+    privilege::give_up(&config)?;
     tracing::info!(control = %config.control.display(), "tunnel serves");
     pump.serve()
 }

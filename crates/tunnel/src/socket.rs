@@ -58,8 +58,13 @@ impl AsFd for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "socket file not removed");
+        match std::fs::remove_file(&self.path) {
+            // Bound before the process became another user, whose folder it is not. The next one replaces the file.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                tracing::info!(path = %self.path.display(), "socket file stays");
+            }
+            Err(error) => tracing::warn!(path = %self.path.display(), %error, "socket file not removed"),
+            Ok(()) => {}
         }
     }
 }
@@ -67,6 +72,11 @@ impl Drop for Listener {
 /// A file that is no socket refuses connections too, and is not ours to remove.
 fn is_socket(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+}
+
+/// Whether a path is the socket of a process that is gone.
+pub(crate) fn is_dead_socket(path: &Path) -> bool {
+    is_socket(path) && matches!(connect_to(path, SockType::Stream), Err(Errno::ECONNREFUSED))
 }
 
 /// Connects to the socket at `path`, blocking.

@@ -201,9 +201,8 @@ fn wg_shows_what_it_set() {
     interfaces.sort_unstable();
     assert_eq!(interfaces, [&pair.names[0], &pair.names[1]]);
 
-    pair.tunnel.assert_wg(&["set", name, "fwmark", "0x7"]);
-    assert_eq!(pair.tunnel.assert_wg(&["show", name, "fwmark"]), "0x7\n");
     pair.tunnel.assert_wg(&["set", name, "fwmark", "off"]);
+    assert_eq!(pair.tunnel.assert_wg(&["show", name, "fwmark"]), "off\n");
     pair.tunnel.assert_wg(&["set", name, "peer", peer, "remove"]);
     assert_eq!(pair.tunnel.assert_wg(&["show", name, "peers"]), "");
 }
@@ -349,6 +348,67 @@ fn a_process_without_privilege_carries_packets() {
     let output = pair.tunnel.wg(&["set", &pair.names[0], "fwmark", "7"]);
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(words.contains("Operation not permitted"), "a mark needs privilege: {words}");
+}
+
+/// What the process itself gave up: as root, and on its way to another user.
+fn assert_powerless(tunnel: &Tunnel) {
+    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+        assert_eq!(tunnel.of_process(set), "0000000000000000", "{set}");
+    }
+    assert_eq!(tunnel.of_process("NoNewPrivs:"), "1");
+}
+
+#[test]
+fn a_process_started_by_root_keeps_no_capability() {
+    let pair = Pair::new("r");
+    assert_powerless(&pair.tunnel);
+    pair.setconf(0, "192.0.2.2");
+    pair.setconf(1, "192.0.2.1");
+    pair.assert_both_ways();
+    let output = pair.tunnel.wg(&["set", &pair.names[0], "fwmark", "7"]);
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("Operation not permitted"), "a mark needs privilege: {words}");
+    client::remove(&pair.tunnel.control, &device(&pair.names[0])).unwrap();
+    assert!(!pair.tunnel.uapi_dir.join(format!("{}.sock", pair.names[0])).exists());
+}
+
+#[test]
+fn a_root_that_is_somebody_else_outside_gives_up_as_well() {
+    let pair = Pair::with(Tunnel::start_in_user_namespace(), "t");
+    assert_powerless(&pair.tunnel);
+    pair.setconf(0, "192.0.2.2");
+    pair.setconf(1, "192.0.2.1");
+    pair.assert_both_ways();
+}
+
+#[test]
+fn a_process_becomes_the_user_it_is_told() {
+    let mut pair = Pair::with(Tunnel::start_giving_up(), "s");
+    assert_powerless(&pair.tunnel);
+    for ids in ["Uid:", "Gid:"] {
+        assert_eq!(pair.tunnel.of_process(ids), ["65534"; 4].join("\t"));
+    }
+    assert_eq!(pair.tunnel.of_process("Groups:"), "");
+    pair.setconf(0, "192.0.2.2");
+    pair.setconf(1, "192.0.2.1");
+    pair.assert_both_ways();
+    let sockets = pair.names.clone().map(|name| pair.tunnel.uapi_dir.join(format!("{name}.sock")));
+    client::remove(&pair.tunnel.control, &device(&pair.names[0])).unwrap();
+    assert!(!sockets[0].exists() && sockets[1].exists());
+
+    // One that stays root takes the place of a dead one, and the other way round.
+    let mut left = sockets[1].clone();
+    for (user, name, port) in [(None, "wg-fresh1", 51998), (Some("65534"), "wg-fresh2", 51999)] {
+        pair.tunnel.child.kill().unwrap();
+        pair.tunnel.child.wait().unwrap();
+        assert!(left.exists());
+        pair.tunnel.child = spawn_server_for(user, &pair.tunnel.control, &pair.tunnel.uapi_dir);
+        wait_for("the successor", || client::ping(&pair.tunnel.control).is_ok());
+        assert!(!left.exists(), "a dead one of somebody else's is taken away");
+        pair.tunnel.add(name, &pair.inner[0], &pair.outer[0], port);
+        pair.tunnel.assert_wg(&["show", name]);
+        left = pair.tunnel.uapi_dir.join(format!("{name}.sock"));
+    }
 }
 
 #[test]

@@ -171,10 +171,10 @@ impl Hosted {
 
 fn errno_of(error: &Error) -> Errno {
     match error {
-        Error::Bind { source, .. } | Error::Directory { source, .. } => {
+        Error::Bind { source, .. } | Error::Directory { source, .. } | Error::Ownership { source, .. } => {
             source.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
         }
         Error::AlreadyRunning { .. } => Errno::EADDRINUSE,
-        Error::System { source, .. } => *source,
+        Error::User { source } | Error::System { source, .. } => *source,
     }
 }

@@ -129,14 +129,32 @@ impl Tunnel {
         Self::start_by(&by.split(' ').collect::<Vec<_>>())
     }
 
+    /// Starts it as the root of a user namespace that is nobody's, with every capability there.
+    pub(crate) fn start_in_user_namespace() -> Self {
+        let by = "setpriv --reuid 65534 --regid 65534 --clear-groups unshare --user --map-root-user";
+        Self::start_by(&by.split(' ').collect::<Vec<_>>())
+    }
+
+    /// Starts it as root and asks it to become nobody, as `--user 65534` does. The folder stays root's.
+    pub(crate) fn start_giving_up() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+        Self::start_in(directory, |control, uapi_dir| spawn_server_for(Some("65534"), control, uapi_dir))
+    }
+
     fn start_by(by: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         if !by.is_empty() {
             std::os::unix::fs::chown(directory.path(), Some(65534), Some(65534)).unwrap();
         }
+        Self::start_in(directory, |control, uapi_dir| spawn_server(by, control, uapi_dir))
+    }
+
+    fn start_in(directory: TempDir, spawn: impl FnOnce(&Path, &Path) -> Child) -> Self {
         let (control, uapi_dir) =
             (directory.path().join("run/tunnel.sock"), directory.path().join("wireguard"));
-        let child = spawn_server(by, &control, &uapi_dir);
+        let child = spawn(&control, &uapi_dir);
         let tunnel = Self { child, control, uapi_dir, directory };
         wait_for("the tunnel", || client::ping(&tunnel.control).is_ok());
         tunnel
@@ -194,12 +212,23 @@ pub(crate) fn device(name: &str) -> DeviceName {
 
 /// Starts the example `serve`, which `cargo test` builds beside the tests; `by` is a program that starts it.
 pub(crate) fn spawn_server(by: &[&str], control: &Path, uapi_dir: &Path) -> Child {
-    let tests = std::env::current_exe().unwrap();
-    let server = tests.parent().unwrap().parent().unwrap().join("examples/serve");
-    assert!(server.exists(), "{} is not built: cargo build -p sixfold-tunnel --examples", server.display());
+    let server = server();
     let words: Vec<&OsStr> = by.iter().map(OsStr::new).chain([server.as_os_str()]).collect();
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).arg(control).arg(uapi_dir).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// The same, asked to become a user.
+pub(crate) fn spawn_server_for(user: Option<&str>, control: &Path, uapi_dir: &Path) -> Child {
+    let mut command = Command::new(server());
+    command.arg(control).arg(uapi_dir).args(user).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn server() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let server = tests.parent().unwrap().parent().unwrap().join("examples/serve");
+    assert!(server.exists(), "{} is not built: cargo build -p sixfold-tunnel --examples", server.display());
+    server
 }
 
 /// Runs `wg`, which looks in /run/wireguard and nowhere else: in a mount namespace where that is `directory`.
