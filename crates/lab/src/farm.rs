@@ -9,6 +9,7 @@
 
 mod error;
 pub mod registry;
+mod service;
 mod standing;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use sixfold_core::model::{Status, World};
 
 pub use self::error::FarmError;
 use self::registry::Registry;
+use self::service::{Service, Services};
 use self::standing::Rank;
 pub use self::standing::Standing;
 use crate::ground;
@@ -50,6 +52,7 @@ pub struct Running {
     registry: Registry,
     outside: Outside,
     processes: Processes,
+    services: Services,
     seats: BTreeMap<NodeId, Seat>,
     wireguard: Carriers,
     handed: Instant,
@@ -77,9 +80,9 @@ impl Running {
         progress("making the world around the nodes");
         let drawn = world::draw(registry.world(), registry.ledger());
         world::build::build(&drawn)?;
-        let (processes, seats) = (Processes::default(), BTreeMap::new());
+        let (processes, services, seats) = (Processes::default(), Services::default(), BTreeMap::new());
         let (outside, handed) = (drawn.outside, Instant::now());
-        let mut farm = Self { registry, outside, processes, seats, wireguard, handed };
+        let mut farm = Self { registry, outside, processes, services, seats, wireguard, handed };
         progress("starting the nodes");
         let nodes: Vec<NodeId> = farm.registry.world().nodes().map(|(_, node)| node.id().clone()).collect();
         for node in &nodes {
@@ -94,27 +97,35 @@ impl Running {
         let netns = world::node(self.registry.world(), node);
         let keeper = self.processes.start_keeper(node.as_str(), netns.as_str())?;
         self.seats.insert(node.clone(), Seat { keeper, handed: None, text: String::new(), status: None });
-        self.start_process(node, "tunnel", &["tunnel", "run"])?;
-        self.start_agent(node)?;
+        Service::ALL.into_iter().try_for_each(|service| self.start_service(node, service))
+    }
+
+    fn start_service(&mut self, node: &NodeId, service: Service) -> Result<(), FarmError> {
+        self.services.started(node, service, Instant::now());
+        let name = service.name();
+        let door = Door { keeper: self.seats.get(node).map(|seat| seat.keeper), netns: None };
+        let log = node::run_dir(node).join("log").join(name);
+        let arguments = service.arguments(self.wireguard.get(node).map(String::as_str));
+        self.processes.start(&format!("{node}: {name}"), &door, (&arguments, &log))?;
         Ok(())
     }
 
-    /// Starts a node's agent: its process id.
+    /// Waits for processes that ended, and starts agents and tunnels again, each once a second at most. What happened, a
+    /// line each.
     ///
     /// # Errors
-    /// If it cannot be started.
-    pub fn start_agent(&mut self, node: &NodeId) -> Result<i32, FarmError> {
-        let carrier = self.wireguard.get(node).cloned();
-        let mut arguments =
-            vec!["agent", "--feed", "/run/sixfold/snapshot.json", "--state", "/run/sixfold/state"];
-        arguments.extend(carrier.iter().flat_map(|carrier| ["--wireguard", carrier]));
-        self.start_process(node, "agent", &arguments)
-    }
-
-    fn start_process(&mut self, node: &NodeId, name: &str, arguments: &[&str]) -> Result<i32, FarmError> {
-        let door = Door { keeper: self.keepers().get(node).copied(), netns: None };
-        let log = node::run_dir(node).join("log").join(name);
-        Ok(self.processes.start(&format!("{node}: {name}"), &door, (arguments, &log))?)
+    /// If one cannot be started.
+    pub fn tend(&mut self) -> Result<Vec<String>, FarmError> {
+        let mut said = Vec::new();
+        for ended in self.processes.reap() {
+            self.services.ended(&ended.name);
+            said.push(format!("{} ended: {}", ended.name, ended.how));
+        }
+        for (node, service) in self.services.due(Instant::now()) {
+            self.start_service(&node, service)?;
+            said.push(format!("{node}: {} started again", service.name()));
+        }
+        Ok(said)
     }
 
     /// The registry.

@@ -191,7 +191,7 @@ fn shown(report: &Report, json: bool) -> String {
     }
 }
 
-/// Plays the registry and answers callers, for ever.
+/// Plays the registry and the service manager of each node, and answers callers, for ever.
 fn serve(
     farm: &mut Running,
     showing: &mut Showing,
@@ -199,8 +199,8 @@ fn serve(
 ) -> Result<(), JobError> {
     loop {
         farm.turn()?;
-        for ended in farm.processes().reap() {
-            progress(&format!("{} ended: {}", ended.name, ended.how));
+        for line in farm.tend()? {
+            progress(&line);
         }
         while let Some((mut conversation, ask)) = Conversation::next(listener) {
             let answer = match ask {
