@@ -145,9 +145,15 @@ pub(crate) fn population(pid_namespace: u64) -> usize {
 /// Waits until something holds, for two seconds at most.
 #[track_caller]
 pub(crate) fn soon(what: &str, holds: impl Fn() -> bool) {
+    soon_within(Duration::from_secs(2), what, holds);
+}
+
+/// Waits until something holds, for so long at most.
+#[track_caller]
+pub(crate) fn soon_within(patience: Duration, what: &str, holds: impl Fn() -> bool) {
     let began = Instant::now();
     while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(2), "after two seconds still not: {what}");
+        assert!(began.elapsed() < patience, "after {patience:?} still not: {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }

@@ -1,5 +1,5 @@
 //! Whole farms on this machine: what a run shows, how a lab is joined, and that nothing outlives it or touches the host.
-//! Needs root, iproute2, nftables, wireguard-tools, iputils-ping and util-linux; without them it fails.
+//! Needs root, iproute2, nftables, wireguard-tools, iputils-ping, tcpdump, iperf3 and util-linux; without them it fails.
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 #![allow(clippy::print_stdout, reason = "what was measured is said, as it depends on the machine")]
 
@@ -43,6 +43,13 @@ fn holds(report: &Value, nodes: usize) {
     let stopped = cells.iter().filter(|cell| cell["cell"]["verdict"] != "passes").count();
     assert!(stopped > 50 && cells.len() - stopped > 50, "{stopped} of {}", cells.len());
     assert!(cells.iter().all(|cell| cell["held"] == true));
+    let controls =
+        cells.iter().filter(|cell| cell["cell"]["verdict"] != "passes").map(|cell| &cell["control"]);
+    assert!(
+        controls.into_iter().all(|control| control == "same"),
+        "both ends succeed with an allowed partner"
+    );
+    assert_eq!(report["matrix"]["warm_up"]["unanswered"], 0, "{}", report["matrix"]["warm_up"]);
 }
 
 #[test]
