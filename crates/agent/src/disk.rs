@@ -2,18 +2,18 @@
 //!
 //! Owns: how this crate touches files. Must not know what is in them.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use nix::libc::O_NOFOLLOW;
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
 /// What could not be done with a file or a folder.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {verb} {path}", path = path.display())]
 pub struct DiskError {
-    /// What was to be done: `read`, `write`, `make`, `delete`.
+    /// What was to be done: `read`, `write`, `make`, `rename`, `delete`.
     pub verb: &'static str,
     /// With which file or folder.
     pub path: PathBuf,
@@ -70,6 +70,20 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DiskError> {
     sync_parent(path)
 }
 
+/// Gives a file another name; whether there was one.
+///
+/// # Errors
+/// If it is there and cannot be renamed.
+pub fn rename(from: &Path, to: &Path) -> Result<bool, DiskError> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        renamed => {
+            renamed.map_err(DiskError::of("rename", from))?;
+            sync_parent(to).map(|()| true)
+        }
+    }
+}
+
 fn write_aside(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -89,28 +103,45 @@ fn sync_parent(path: &Path) -> Result<(), DiskError> {
 /// Reads a file of at most `limit` bytes, and one byte more of a longer one; `None` if there is none.
 ///
 /// # Errors
-/// If it is there and cannot be read.
+/// If it is there and cannot be read, or is no regular file.
 pub fn read(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, DiskError> {
     let mut bytes = Vec::new();
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(DiskError::of("read", path))?,
-    };
+    let Some((file, _)) = open_with(path, 0)? else { return Ok(None) };
     file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(DiskError::of("read", path))?;
     Ok(Some(bytes))
 }
 
-/// Opens a file that is no symbolic link, with its mode; `None` if there is none.
+/// Opens a file that is no symbolic link, with what is known of it; `None` if there is none.
 ///
 /// # Errors
-/// If it is there and cannot be opened.
-pub fn open_plain(path: &Path) -> Result<Option<(File, u32)>, DiskError> {
-    let opened = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(path);
-    match opened.and_then(|file| Ok((file.metadata()?.mode(), file))) {
-        Ok((mode, file)) => Ok(Some((file, mode))),
+/// If it is there and cannot be opened, or is no regular file.
+pub fn open_plain(path: &Path) -> Result<Option<(File, Metadata)>, DiskError> {
+    open_with(path, O_NOFOLLOW)
+}
+
+/// Without waiting: a named pipe with nobody at its other end would hold the agent for ever.
+fn open_with(path: &Path, flags: i32) -> Result<Option<(File, Metadata)>, DiskError> {
+    let opened = OpenOptions::new().read(true).custom_flags(flags | O_NONBLOCK).open(path);
+    match opened.and_then(|file| Ok((file.metadata()?, file))) {
+        Ok((meta, file)) if meta.is_file() => Ok(Some((file, meta))),
+        Ok(_) => {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+            Err(DiskError { verb: "read", path: path.to_owned(), source })
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(DiskError { verb: "read", path: path.to_owned(), source }),
     }
+}
+
+/// Opens a file to write that its owner alone may open, and makes it if need be: whoever may read one may lock it too.
+///
+/// # Errors
+/// If it cannot be made or opened, or is somebody else's.
+pub fn open_private(path: &Path) -> Result<File, DiskError> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600).custom_flags(O_NOFOLLOW | O_NONBLOCK);
+    let own = |file: File| file.set_permissions(Permissions::from_mode(0o600)).map(|()| file);
+    options.open(path).and_then(own).map_err(DiskError::of("write", path))
 }
 
 /// Deletes a file; also right if there is none.

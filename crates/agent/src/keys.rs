@@ -9,11 +9,12 @@
 //! kept in memory is which public key is whose. Never in a state, a plan, a log or an error.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::geteuid;
 use sixfold_core::addr::PrefixIndex;
 use sixfold_core::id::AllocationNumber;
 use sixfold_core::key::{PrivateKey, PublicKey};
@@ -41,6 +42,14 @@ pub enum KeyStoreError {
         /// Its permission bits.
         mode: u32,
     },
+    /// It is somebody else's, who could put another key there.
+    #[error("refused {path}: it belongs to user {uid}", path = path.display())]
+    Owner {
+        /// The file or folder.
+        path: PathBuf,
+        /// Whose it is.
+        uid: u32,
+    },
     /// It is not 32 bytes long.
     #[error("{path} is not a key of 32 bytes", path = path.display())]
     Length {
@@ -64,6 +73,10 @@ impl KeyStoreError {
                 Some(format!(
                     "others may have read it. If not: chmod {wanted} {path}. If so, delete it: a new key is made"
                 ))
+            }
+            Self::Owner { path, .. } => {
+                let path = path.display();
+                Some(format!("its owner may know the keys. Delete {path}: it is made anew"))
             }
             Self::Length { path } => {
                 Some(format!("delete {}: a new key is made and its peers learn it", path.display()))
@@ -101,7 +114,7 @@ impl KeyStore {
         disk::make_private_dir(dir)?;
         let meta = fs::metadata(dir);
         let meta = meta.map_err(|source| DiskError { verb: "read", path: dir.to_owned(), source })?;
-        refuse_open(dir, meta.mode())?;
+        refuse_others(dir, &meta)?;
         Ok(Self { dir: dir.to_owned(), public: BTreeMap::new() })
     }
 
@@ -163,14 +176,17 @@ fn resource_of(name: &str) -> Option<ResourceKey> {
     Some(ResourceKey { number, index })
 }
 
-fn refuse_open(path: &Path, mode: u32) -> Result<(), KeyStoreError> {
-    let mode = mode & 0o7777;
+fn refuse_others(path: &Path, meta: &Metadata) -> Result<(), KeyStoreError> {
+    if meta.uid() != geteuid().as_raw() {
+        return Err(KeyStoreError::Owner { path: path.to_owned(), uid: meta.uid() });
+    }
+    let mode = meta.mode() & 0o7777;
     if mode & OTHERS == 0 { Ok(()) } else { Err(KeyStoreError::Open { path: path.to_owned(), mode }) }
 }
 
 fn read(path: &Path) -> Result<Option<PrivateKey>, KeyStoreError> {
-    let Some((mut file, mode)) = disk::open_plain(path)? else { return Ok(None) };
-    refuse_open(path, mode)?;
+    let Some((mut file, meta)) = disk::open_plain(path)? else { return Ok(None) };
+    refuse_others(path, &meta)?;
     let mut bytes = Zeroizing::new([0; KEY_BYTES + 1]); // a byte more than a key has, to see one that is too long
     let mut length = 0;
     while length < bytes.len() {

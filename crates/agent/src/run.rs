@@ -19,7 +19,7 @@
 mod wait;
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -371,8 +371,7 @@ pub fn raise_open_files() {
 pub(crate) fn lock(places: &Places) -> Result<Flock<File>, RunError> {
     disk::make_dir(&places.run)?;
     let path = places.lock();
-    let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = opened.map_err(|source| DiskError { verb: "write", path: path.clone(), source })?;
+    let file = disk::open_private(&path)?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
         Errno::EWOULDBLOCK => RunError::Running { path },
         errno => RunError::System { what: "lock the agent's file", errno },

@@ -15,6 +15,9 @@ use sixfold_core::limit;
 use sixfold_core::model::{ResourceKey, Snapshot};
 use sixfold_kernel::Keys as _;
 
+/// A user without privilege.
+const NOBODY: u32 = 65534;
+
 fn snapshot(revision: u64) -> Snapshot {
     let mut registry = Registry::of_first_farm();
     registry.revision = revision;
@@ -202,6 +205,34 @@ fn a_key_that_is_a_link_to_elsewhere_is_refused() {
 }
 
 #[test]
+fn what_is_somebody_elses_is_no_place_for_a_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("keys");
+    let mut keys = KeyStore::open(&folder).unwrap();
+    let resource = ResourceKey { number: "1".parse().unwrap(), index: "1abc".parse().unwrap() };
+    keys.provide(resource).unwrap();
+    let give = |path: &std::path::Path| {
+        std::os::unix::fs::chown(path, Some(NOBODY), None)
+            .expect("to give a file away, this test needs root");
+    };
+    give(&folder.join("1abc-1"));
+    let refused = KeyStore::open(&folder).unwrap().provide(resource).unwrap_err();
+    assert!(matches!(&refused, KeyStoreError::Owner { uid: NOBODY, .. }), "{refused}");
+    give(&folder);
+    assert!(matches!(KeyStore::open(&folder), Err(KeyStoreError::Owner { uid: NOBODY, .. })));
+}
+
+#[test]
+fn a_feed_that_is_a_pipe_holds_nobody_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("snapshot.json");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let refused = FileFeed::new(&path).next().unwrap_err();
+    assert!(matches!(&refused, FeedError::Disk(_)), "{refused}");
+    assert!(sixfold_agent::feed::read(dir.path()).is_err(), "nor is a folder one");
+}
+
+#[test]
 fn the_status_holds_public_halves_only() {
     let farm = Farm::settled();
     let places = places(&farm.dir_of("ant"));
@@ -225,6 +256,32 @@ fn one_agent_at_a_time() {
     assert!(matches!(second.err(), Some(RunError::Running { .. })));
     drop(first);
     drop(agent(dir.path(), &Shared::new(), []));
+}
+
+#[test]
+fn nobody_else_can_take_the_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = places(dir.path()).lock();
+    fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    for above in [dir.path(), lock.parent().unwrap()] {
+        fs::set_permissions(above, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::write(&lock, "").unwrap();
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o644)).unwrap();
+    let opens = || {
+        let by_nobody = std::process::Command::new("setpriv")
+            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "cat"])
+            .arg(&lock)
+            .status();
+        by_nobody.expect("setpriv, and root to use it, are needed by this test").success()
+    };
+    assert!(opens(), "the ground: one of an older agent's is open to all");
+    drop(agent(dir.path(), &Shared::new(), []));
+    assert_eq!(mode(&lock), 0o600);
+    assert!(!opens());
+    fs::remove_file(&lock).unwrap();
+    drop(agent(dir.path(), &Shared::new(), []));
+    assert_eq!(mode(&lock), 0o600);
 }
 
 #[test]
