@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use std::time::SystemTime;
+
 use sixfold_core::addr::Resource;
 use sixfold_core::desire::{self, Own, OwnDevice};
 use sixfold_core::key::PublicKey;
@@ -72,8 +74,8 @@ impl Devices {
         there.collect()
     }
 
-    /// Deletes the keys of resources that are neither asked for nor there any more: in this order, so that a device is
-    /// never without its key.
+    /// Puts aside the keys of resources that are neither asked for nor there any more: in this order, so that a device is
+    /// never without its key. Deletes those put aside long ago.
     pub(crate) fn retire(&self, keys: &mut KeyStore, observed: &NodeState) -> KeyFailures {
         let kept = match keys.kept() {
             Ok(kept) => kept,
@@ -83,7 +85,11 @@ impl Devices {
             }
         };
         let gone = kept.into_iter().filter(|key| !self.0.contains_key(key) && !is_there(*key, observed));
-        gone.filter_map(|key| keys.forget(key).err().map(|error| (key, error))).collect()
+        let now = SystemTime::now();
+        if let Err(error) = keys.expire(now) {
+            tracing::warn!(%error, "a key put aside long ago stays");
+        }
+        gone.filter_map(|key| keys.retire(key, now).err().map(|error| (key, error))).collect()
     }
 }
 

@@ -3,16 +3,22 @@
 //! ```text
 //! STATE/keys/         0700
 //!   1abc-1            0600   32 bytes: the private key of the resource with index 1abc in allocation 1
+//!   1abd-1.retired    0600   the same, of one that is no longer asked for, since the time the file says
 //! ```
+//!
+//! A retired key is deleted after a day, and taken back if its resource is asked for again: one snapshot that leaves a
+//! network out by mistake must not cost its peers a new key.
 //!
 //! Owns: these files. A private key is read at the moment the kernel crate asks for it and overwritten after; what is
 //! kept in memory is which public key is whose. Never in a state, a plan, a log or an error.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::{self, Metadata};
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use nix::unistd::geteuid;
 use sixfold_core::addr::PrefixIndex;
@@ -27,6 +33,10 @@ use crate::disk::{self, DiskError};
 /// Bits of a mode that let anyone but the owner in.
 const OTHERS: u32 = 0o077;
 const KEY_BYTES: usize = 32;
+/// How the file of a key ends whose resource is gone.
+const RETIRED: &str = "retired";
+/// How long such a key is kept.
+const RETIRED_FOR: Duration = Duration::from_hours(24);
 
 /// Why there is no key for a resource.
 #[derive(Debug, thiserror::Error)]
@@ -91,11 +101,19 @@ impl KeyStoreError {
 /// # Errors
 /// If there is one that cannot be used.
 pub fn peek(dir: &Path, resource: ResourceKey) -> Result<Option<PublicKey>, KeyStoreError> {
-    Ok(read(&path_in(dir, resource))?.map(|private| private.public()))
+    let found = match read(&path_in(dir, resource))? {
+        None => read(&retired_in(dir, resource))?,
+        found => found,
+    };
+    Ok(found.map(|private| private.public()))
 }
 
 fn path_in(dir: &Path, ResourceKey { number, index }: ResourceKey) -> PathBuf {
     dir.join(format!("{index}-{number}"))
+}
+
+fn retired_in(dir: &Path, resource: ResourceKey) -> PathBuf {
+    path_in(dir, resource).with_extension(RETIRED)
 }
 
 /// The key files of one node.
@@ -129,6 +147,9 @@ impl KeyStore {
         let path = self.path(resource);
         let private = match read(&path)? {
             Some(private) => private,
+            None if disk::rename(&retired_in(&self.dir, resource), &path)? => {
+                read(&path)?.ok_or(KeyStoreError::Length { path })?
+            }
             None => make(&path)?,
         };
         let public = private.public();
@@ -136,24 +157,62 @@ impl KeyStore {
         Ok(public)
     }
 
-    /// The resources that have a key file.
+    /// The resources that have a key in use.
     ///
     /// # Errors
     /// If the folder cannot be listed.
     pub fn kept(&self) -> Result<BTreeSet<ResourceKey>, KeyStoreError> {
-        let failed = |source| DiskError { verb: "list", path: self.dir.clone(), source };
-        let names = fs::read_dir(&self.dir).map_err(failed)?;
-        let names: Vec<_> = names.collect::<io::Result<_>>().map_err(failed)?;
-        Ok(names.iter().filter_map(|entry| resource_of(entry.file_name().to_str()?)).collect())
+        Ok(self.files()?.iter().filter_map(|path| resource_of(path.file_name()?.to_str()?)).collect())
     }
 
-    /// Deletes the key of a resource that is gone.
+    /// Puts the key of a resource that is gone aside, for a day from `now`.
     ///
     /// # Errors
-    /// If it is there and cannot be deleted.
-    pub fn forget(&mut self, resource: ResourceKey) -> Result<(), KeyStoreError> {
+    /// If it is there and cannot be put aside.
+    pub fn retire(&mut self, resource: ResourceKey, now: SystemTime) -> Result<(), KeyStoreError> {
+        let path = self.path(resource);
         self.public.remove(&resource);
-        Ok(disk::delete(&self.path(resource))?)
+        let Some((file, _)) = disk::open_plain(&path)? else { return Ok(()) };
+        file.set_modified(now).map_err(|source| DiskError { verb: "write", path: path.clone(), source })?;
+        disk::rename(&path, &retired_in(&self.dir, resource))?;
+        Ok(())
+    }
+
+    /// Deletes the keys that were put aside more than a day before `now`.
+    ///
+    /// # Errors
+    /// If one cannot be deleted; the others are, the next time.
+    pub fn expire(&self, now: SystemTime) -> Result<(), KeyStoreError> {
+        for path in self.files()?.iter().filter(|path| path.extension().is_some_and(|end| end == RETIRED)) {
+            let since = fs::symlink_metadata(path).and_then(|meta| meta.modified());
+            // A clock that went back makes it younger, never older.
+            if since.is_ok_and(|since| now.duration_since(since).is_ok_and(|age| age > RETIRED_FOR)) {
+                disk::delete(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes every key, in use, put aside or half written.
+    ///
+    /// # Errors
+    /// If one cannot be deleted.
+    pub fn clear(&mut self) -> Result<(), KeyStoreError> {
+        self.public.clear();
+        for path in self.files()? {
+            let ours = path.file_stem().and_then(OsStr::to_str).and_then(resource_of).is_some();
+            let end = path.extension().map_or("", |end| end.to_str().unwrap_or("?"));
+            if ours && ["", RETIRED, "new"].contains(&end) {
+                disk::delete(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn files(&self) -> Result<Vec<PathBuf>, DiskError> {
+        let entries =
+            fs::read_dir(&self.dir).and_then(|names| names.map(|entry| Ok(entry?.path())).collect());
+        entries.map_err(|source| DiskError { verb: "list", path: self.dir.clone(), source })
     }
 
     fn path(&self, resource: ResourceKey) -> PathBuf {

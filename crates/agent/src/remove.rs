@@ -96,9 +96,7 @@ pub fn remove<K: Kernel>(kernel: &mut K, places: &Places) -> Result<u64, RemoveE
     if !left.is_empty() {
         return Err(RemoveError::Left { left, failures });
     }
-    for resource in keys.kept()? {
-        keys.forget(resource)?;
-    }
+    keys.clear()?;
     Store::open(&places.state)?.delete()?;
     disk::delete(&places.status())?;
     disk::delete(&places.lock())?;

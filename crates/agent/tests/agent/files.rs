@@ -3,11 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use crate::support::{Farm, Registry, Shared, agent, ground, node, places};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sixfold_agent::feed::{Feed as _, FeedError, FileFeed};
-use sixfold_agent::keys::{KeyStore, KeyStoreError};
+use sixfold_agent::keys::{KeyStore, KeyStoreError, peek};
 use sixfold_agent::run::{Agent, RunError};
 use sixfold_agent::store::Store;
 use sixfold_core::id::Revision;
@@ -220,6 +221,38 @@ fn what_is_somebody_elses_is_no_place_for_a_key() {
     assert!(matches!(&refused, KeyStoreError::Owner { uid: NOBODY, .. }), "{refused}");
     give(&folder);
     assert!(matches!(KeyStore::open(&folder), Err(KeyStoreError::Owner { uid: NOBODY, .. })));
+}
+
+#[test]
+fn a_key_put_aside_is_kept_for_a_day() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("keys");
+    let mut keys = KeyStore::open(&folder).unwrap();
+    let [gone, stays] = ["1abc", "1abd"]
+        .map(|index| ResourceKey { number: "1".parse().unwrap(), index: index.parse().unwrap() });
+    let public = [gone, stays].map(|resource| keys.provide(resource).unwrap());
+    let (then, hour) = (SystemTime::now() + Duration::from_hours(9), Duration::from_hours(1));
+    keys.retire(gone, then).unwrap();
+    assert_eq!(keys.kept().unwrap(), [stays].into());
+    assert!(keys.private_key(&public[0]).is_none(), "it is in use no more");
+    keys.expire(then + 23 * hour).unwrap();
+    keys.expire(then - hour).unwrap();
+    assert_eq!(peek(&folder, gone).unwrap(), Some(public[0]), "a dry run says what a pass would do");
+    assert_eq!(keys.provide(gone).unwrap(), public[0], "taken back");
+    keys.expire(then + 48 * hour).unwrap();
+    assert_eq!(keys.kept().unwrap(), [gone, stays].into(), "one in use is for ever");
+
+    keys.retire(gone, then).unwrap();
+    keys.retire(gone, then).unwrap();
+    keys.expire(then + 25 * hour).unwrap();
+    assert_eq!(peek(&folder, gone).unwrap(), None);
+    assert_ne!(keys.provide(gone).unwrap(), public[0]);
+    keys.retire(gone, then).unwrap();
+    fs::write(folder.join("1abe-1.new"), [0; 9]).unwrap();
+    fs::write(folder.join("letter"), "somebody else's").unwrap();
+    keys.clear().unwrap();
+    let left: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["letter"]);
 }
 
 #[test]

@@ -84,17 +84,32 @@ fn the_port_a_device_got_is_reported_and_let_in() {
 }
 
 #[test]
-fn a_key_is_deleted_once_its_resource_is_gone() {
+fn a_key_is_put_aside_once_its_resource_is_gone_and_taken_back() {
     let mut farm = Farm::settled();
-    let keys = places(&farm.dir_of("cat")).keys();
-    let count = || fs::read_dir(&keys).unwrap().count();
-    assert_eq!(count(), 2);
+    let places = places(&farm.dir_of("cat"));
+    let files = || {
+        let entries = fs::read_dir(places.keys()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<BTreeSet<_>>()
+    };
+    let before = (files(), farm.kernel("cat").state());
+    assert_eq!(before.0.len(), 2);
     farm.registry.revision += 1;
     let mut snapshot = farm.registry.snapshot(&node("cat"));
     snapshot.networks.truncate(1);
-    let mut agent = agent(&farm.dir_of("cat"), farm.kernel("cat"), [snapshot]);
-    assert!(agent.round().unwrap().in_sync);
-    assert_eq!(count(), 1);
+    drop(agent(&farm.dir_of("cat"), farm.kernel("cat"), [snapshot]).round().cloned().unwrap());
+    let aside: Vec<String> = files().difference(&before.0).cloned().collect();
+    assert!(matches!(&aside[..], [name] if name.ends_with(".retired")), "{aside:?}");
+    assert_eq!(files().len(), 2);
+
+    farm.registry.revision += 1;
+    let back = farm.registry.snapshot(&node("cat"));
+    drop(agent(&farm.dir_of("cat"), farm.kernel("cat"), [back]).round().cloned().unwrap());
+    assert_eq!(files(), before.0);
+    let keys = |state: &NodeState| {
+        let devices = state.namespaces.values().flat_map(|namespace| namespace.devices.values());
+        devices.map(|device| device.public_key).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(keys(&farm.kernel("cat").state()), keys(&before.1), "its peers need not learn another");
 }
 
 #[test]
