@@ -1,13 +1,13 @@
 //! A lab as others see it: `ip`, `nft`, `wg`, `ping` and `tcpdump`, none of which know of this project.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::ground::{Up, soon};
+use crate::ground::{Up, soon, words};
 
 /// The namespaces of a node, by `ip`.
 fn namespaces(lab: &Up, node: &str) -> Vec<String> {
@@ -50,8 +50,12 @@ fn others_see_the_same_farm() {
             // The devices are the tunnel process's: `wg` finds them by their sockets.
             let peers = lab.says(node, &["wg", "show", &device, "allowed-ips"]);
             assert!(peers.lines().count() >= 2, "{peers}");
-            let defaults = peers.lines().filter(|line| line.contains("::/0")).count();
-            assert!(defaults <= 1, "{peers}");
+            // Only an exit point has a way out of its own; all else is its peers'.
+            let is_exit = within(&lab, node, name, &["ip", "-br", "link"]).contains("pub-");
+            for default in ["::/0", "0.0.0.0/0"] {
+                let owners = peers.lines().filter(|line| line.split_whitespace().any(|one| one == default));
+                assert_eq!(owners.count(), usize::from(!is_exit), "{default} at {name}: {peers}");
+            }
         }
     }
 }
@@ -107,6 +111,7 @@ fn no_payload_of_a_tenant_crosses_the_underlay_in_the_clear() {
             within(&lab, from.0, &from.1, &ping);
         }
     }
+    provoke_errors(&lab, (node, netns));
     thread::sleep(Duration::from_millis(200));
     lab.says("internet", &["sh", "-c", "kill $(cat /run/captures); sleep 0.3"]);
     within(&lab, node, netns, &["sh", "-c", "kill $(cat /run/captures); sleep 0.3"]);
@@ -115,7 +120,40 @@ fn no_payload_of_a_tenant_crosses_the_underlay_in_the_clear() {
     let seen = within(&lab, node, netns, &["sh", "-c", found]);
     assert_eq!(seen, "/run/control-eth0.pcap\n", "the payload is in what the workload itself got");
     let text = "for f in /run/*.pcap; do tcpdump -nnr $f ip or ip6 2>/dev/null; done";
-    only_known_addresses(&lab.says("internet", &["sh", "-c", text]));
+    let underlay = lab.says("internet", &["sh", "-c", text]);
+    let inside = within(&lab, node, netns, &["sh", "-c", text]);
+    let known = known(&lab);
+    for (place, text) in [("underlay", underlay), ("workload", inside)] {
+        for error in ["ICMP6, destination unreachable", "ICMP6, time exceeded"] {
+            let count = text.lines().filter(|line| line.contains(error)).count();
+            assert!(count > 0, "no {error} at the {place}");
+            println!("{count} of {error} at the {place}");
+        }
+        only_known_addresses(&text, &known);
+    }
+}
+
+/// In the slot of ant, and nobody's: the first farm has seven resources.
+const NOBODY: &str = "2001:db8:a:1fff::5";
+
+/// From outside and from a workload: to nobody, and too few hops to get there.
+fn provoke_errors(lab: &Up, (node, netns): (&str, &str)) {
+    let names: Vec<_> = ["ant", "bee", "cat"].iter().flat_map(|node| namespaces(lab, node)).collect();
+    assert!(!names.iter().any(|name| name.contains("-1fff-")), "{NOBODY} is somebody's: {names:?}");
+    let [workload, _] = addresses(lab, node, netns);
+    let refused = |place: &str, command: &[&str]| {
+        let ping = [command, &["-c", "2", "-i", "0.2", "-W", "1"]].concat();
+        let output = lab.exec(place, &ping);
+        assert!(!output.status.success(), "{ping:?}: {}", words(&output));
+    };
+    refused("internet", &["ping", NOBODY]);
+    for hops in ["1", "2", "3", "4"] {
+        refused("internet", &["ping", "-t", hops, &workload]);
+        let inside = ["ip", "netns", "exec", netns, "ping", "-t", hops];
+        refused(node, &[&inside[..], &["2001:db8:ffff::1"]].concat());
+        refused(node, &[&inside[..], &["198.51.100.1"]].concat());
+    }
+    refused(node, &["ip", "netns", "exec", netns, "ping", NOBODY]);
 }
 
 /// The workload of acme on a node: the one that reaches ant's, which is acme's alone.
@@ -130,7 +168,7 @@ fn first_of_acme(lab: &Up, node: &'static str) -> (&'static str, String) {
 }
 
 /// Every address in the capture is one that the farm file, or the page on addressing, or the lab's own world names.
-fn only_known_addresses(text: &str) {
+fn only_known_addresses(text: &str, known: &BTreeSet<IpAddr>) {
     let mut seen = BTreeSet::new();
     for line in text.lines() {
         let Some((_, rest)) = line.split_once(" IP") else { continue };
@@ -139,7 +177,11 @@ fn only_known_addresses(text: &str) {
         seen.extend([from, to.trim_end_matches(':')].iter().filter_map(|end| address(end)));
     }
     assert!(seen.len() > 6, "{seen:?}");
-    let strange: Vec<_> = seen.iter().filter(|one| !is_known(**one)).collect();
+    let is_known = |one: &IpAddr| match one {
+        IpAddr::V6(address) if address.is_multicast() || address.is_unspecified() => true,
+        address => known.contains(address),
+    };
+    let strange: Vec<_> = seen.iter().filter(|one| !is_known(one)).collect();
     assert!(strange.is_empty(), "{strange:?} of {seen:?}");
 }
 
@@ -148,26 +190,28 @@ fn address(end: &str) -> Option<IpAddr> {
     end.parse().ok().or_else(|| end.rsplit_once('.')?.0.parse().ok())
 }
 
-fn is_known(address: IpAddr) -> bool {
-    const NODES: [Ipv4Addr; 4] = [
-        Ipv4Addr::new(203, 0, 113, 1),
-        Ipv4Addr::new(203, 0, 113, 5),
-        Ipv4Addr::new(203, 0, 113, 11),
-        Ipv4Addr::new(203, 0, 113, 12),
-    ];
-    const HOME: [Ipv4Addr; 3] =
-        [Ipv4Addr::new(198, 51, 100, 16), Ipv4Addr::new(192, 168, 1, 1), Ipv4Addr::new(192, 168, 1, 2)];
-    match address {
-        IpAddr::V4(address) => NODES.contains(&address) || HOME.contains(&address),
-        IpAddr::V6(address) if address.is_multicast() || address.is_unspecified() => true,
-        IpAddr::V6(address) => {
-            let routers =
-                ["fe80::1", "fe80::c:1", "fe80::c:2", "2001:db8:a::1", "2001:db8:a::a1", "2001:db8:a::a2"];
-            let gateways =
-                ["fe80::1000:0:0:1", "2001:db8:a:0:1000::1", "fe80::2000:0:0:1", "2001:db8:a:0:2000::1"];
-            let known: Vec<Ipv6Addr> =
-                routers.iter().chain(&gateways).map(|text| text.parse().unwrap()).collect();
-            known.contains(&address)
+/// What the farm file and the lab's world name, and what derives from the indices of the resources that there are.
+fn known(lab: &Up) -> BTreeSet<IpAddr> {
+    let nodes = ["203.0.113.1", "203.0.113.5", "203.0.113.11", "203.0.113.12"];
+    let home = ["198.51.100.16", "192.168.1.1", "192.168.1.2"];
+    let internet = ["198.51.100.1", "2001:db8:ffff::1", "fe80::1"];
+    let routers = ["fe80::c:1", "fe80::c:2", "2001:db8:a::1", "2001:db8:a::a1", "2001:db8:a::a2"];
+    let gateways = ["fe80::1000:0:0:1", "2001:db8:a:0:1000::1", "fe80::2000:0:0:1", "2001:db8:a:0:2000::1"];
+    let others = ["10.1.0.1", NOBODY];
+    let fixed = [&nodes[..], &home, &internet, &routers, &gateways, &others].concat();
+    let mut known: BTreeSet<IpAddr> = fixed.iter().map(|text| text.parse().unwrap()).collect();
+    for name in ["ant", "bee", "cat"].into_iter().flat_map(|node| namespaces(lab, node)) {
+        let mut parts = name.split('-').skip(1);
+        let index = parts.next().and_then(|index| u16::from_str_radix(index, 16).ok());
+        let Some(index) = index.filter(|_| !name.starts_with("gw-")) else { continue };
+        let (high, low) = (index >> 8, index & 0xff);
+        let mut derived = vec![format!("2001:db8:a:{index:x}::1"), format!("10.{high}.{low}.1")];
+        derived.push(format!("10.255.{high}.{low}"));
+        if let Some(number) = parts.nth(1) {
+            derived.push(format!("2001:db8:a:{index:x}::{number}"));
+            derived.push(format!("10.{high}.{low}.{number}"));
         }
+        known.extend(derived.iter().map(|text| text.parse::<IpAddr>().unwrap()));
     }
+    known
 }
