@@ -130,6 +130,22 @@ const FARMS: &[Case] = &[
         ],
     ),
     ("a public node without an address", &[("address = \"2001:db8:a::a2/64\"\n", "")]),
+    ("a public node with a link-local address", &[("2001:db8:a::a2/64", "fe80::a2/64")]),
+    ("a public node with a unique local address", &[("2001:db8:a::a2/64", "fd00::a2/64")]),
+    (
+        "a node that is its subnet",
+        &[(
+            "address = \"2001:db8:a::a2/64\"\n",
+            "address = \"2001:db8:a::a2/64\"\naddress_v4 = \"203.0.113.0/24\"\n",
+        )],
+    ),
+    (
+        "a node that is everyone in its subnet",
+        &[(
+            "address = \"2001:db8:a::a2/64\"\n",
+            "address = \"2001:db8:a::a2/64\"\naddress_v4 = \"203.0.113.255/24\"\n",
+        )],
+    ),
     ("a hidden node with an address", &[("families = [\"ipv4\"]", "address_v4 = \"192.0.2.7/24\"")]),
     ("a public node with families", &[("nic = \"eth1\"", "families = [\"ipv6\"]")]),
     ("an unknown family", &[("families = [\"ipv4\"]", "families = [\"ipv5\"]")]),

@@ -83,6 +83,10 @@ pub enum Fault {
     HostBits { prefix: IpNet },
     #[error("{address} cannot be the address of a machine")]
     Unusable { address: IpAddr },
+    #[error("{address} is the {what} address of its subnet")]
+    OfSubnet { address: IpAddr, what: &'static str },
+    #[error("{address} is not an address by which others reach a public node")]
+    NotGlobal { address: IpAddr },
     #[error("farm {farm} is declared twice")]
     DuplicateFarm { farm: FarmId },
     #[error("node {node} is declared twice")]
@@ -188,6 +192,8 @@ impl Fault {
             }
             Self::TooMany { .. } => "split it",
             Self::Unusable { .. } => "not multicast, loopback or unspecified",
+            Self::OfSubnet { .. } => "choose one in between",
+            Self::NotGlobal { .. } => "give a global one, or make the node hidden",
             Self::DuplicateFarm { .. } | Self::DuplicateNetwork { .. } => {
                 "rename one of the two, or remove a file"
             }
@@ -247,4 +253,16 @@ pub(super) fn unusable(place: Place, address: IpAddr) -> Option<Found> {
     let bad =
         address.is_unspecified() || address.is_loopback() || address.is_multicast() || address == broadcast;
     bad.then(|| place.found(Fault::Unusable { address }))
+}
+
+/// The fault of an IPv4 address that stands for its subnet, or for everyone in it (RFC 919; not so in a /31 or /32).
+pub(super) fn of_subnet(place: Place, net: Ipv4Net) -> Option<Found> {
+    let address = IpAddr::from(net.addr());
+    let of = |what| place.found(Fault::OfSubnet { address, what });
+    match net.addr() {
+        _ if net.prefix_len() > 30 => None,
+        addr if addr == net.network() => Some(of("network")),
+        addr if addr == net.broadcast() => Some(of("broadcast")),
+        _ => None,
+    }
 }

@@ -91,6 +91,13 @@ impl NodeDraft {
         found.extend(
             self.addresses().filter_map(|(field, address)| fault::unusable(at.field(field), address)),
         );
+        if let Reach::Public { address, address_v4 } = &self.reach {
+            let local = |net: &Ipv6Net| net.addr().is_unicast_link_local() || net.addr().is_unique_local();
+            found.extend(address.filter(local).map(|net| {
+                at.field("address").found(Fault::NotGlobal { address: IpAddr::from(net.addr()) })
+            }));
+            found.extend(address_v4.and_then(|net| fault::of_subnet(at.field("address_v4"), net)));
+        }
         if self.mtu < limit::NIC_MTU_MIN {
             found.push(at.field("mtu").found(Fault::MtuTooSmall { mtu: self.mtu }));
         }

@@ -135,6 +135,7 @@ impl SlotDraft {
             (None, Some(_)) => vec![default.found(Fault::DefaultWithoutPublic)],
             (Some(public_v4), Some(default_v4)) => {
                 let mut found = Vec::from_iter(fault::unusable(public, public_v4.addr().into()));
+                found.extend(fault::of_subnet(public, public_v4));
                 if !public_v4.contains(&default_v4) || public_v4.addr() == default_v4 {
                     found.push(default.found(Fault::DefaultOutside { default_v4, public_v4 }));
                 }
