@@ -74,6 +74,15 @@ fn nobody_needs_root_where_a_tun_may_be_opened() {
 }
 
 #[test]
+fn nobody_joins_a_lab_of_its_own() {
+    let script = "./sixfold lab up first-farm --at own/lab & \
+        until [ -S own/lab/control.sock ]; do sleep 0.02; done; \
+        ./sixfold lab exec --at own/lab ant -- hostname; kill $!; wait $! || true";
+    let output = as_nobody("0666", script);
+    assert_eq!(output.stdout, b"ant\n", "{}", words(&output));
+}
+
+#[test]
 fn what_the_machine_lacks_is_said_with_its_cure() {
     let output = as_nobody("0600", "./sixfold lab run first-farm");
     assert_eq!(output.status.code(), Some(3), "{}", words(&output));
