@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use sixfold_core::addr::Resource;
 use sixfold_core::desire::{self, Own, OwnDevice};
 use sixfold_core::key::PublicKey;
-use sixfold_core::model::{DeviceReport, DeviceStatus, ResourceKey, Snapshot};
+use sixfold_core::model::{DeviceReport, DeviceStatus, Reach, ResourceKey, Snapshot};
 use sixfold_core::name::{self, IfName};
 use sixfold_core::state::{Device, Netns, NodeState};
 
@@ -27,7 +27,10 @@ struct Site {
 }
 
 /// The devices that a snapshot asks for here.
-pub(crate) struct Devices(BTreeMap<ResourceKey, Site>);
+pub(crate) struct Devices {
+    sites: BTreeMap<ResourceKey, Site>,
+    reach: Reach,
+}
 
 impl Devices {
     /// Finds the devices of a snapshot and gives each its key.
@@ -48,13 +51,13 @@ impl Devices {
             let (netns, link) = (Netns::Named(derived.netns), derived.wireguard);
             sites.insert(key, Site { netns, link, public_key });
         }
-        (Self(sites), failed)
+        (Self { sites, reach: snapshot.node.reach().clone() }, failed)
     }
 
     /// What only the node knows, by the last observation. A device that runs keeps running when its key file cannot be
     /// used: nothing is taken away from a tenant because of a mode.
     pub(crate) fn own(&self, observed: &NodeState, ground: Ground) -> Own {
-        let devices = self.0.iter().filter_map(|(key, site)| {
+        let devices = self.sites.iter().filter_map(|(key, site)| {
             let there = site.there(observed);
             let public_key = site.public_key.or(there.map(|device| device.public_key))?;
             let listen_port = there.map(|device| device.listen_port).filter(|port| *port != 0);
@@ -65,10 +68,10 @@ impl Devices {
 
     /// What peers need to know of the devices that are there.
     pub(crate) fn report(&self, observed: &NodeState) -> Vec<DeviceStatus> {
-        let there = self.0.iter().filter_map(|(key, site)| {
+        let there = self.sites.iter().filter_map(|(key, site)| {
             let Device { public_key, listen_port } = *site.there(observed)?;
             let ready = site.public_key.is_none_or(|wanted| wanted == public_key) && listen_port != 0;
-            let report = DeviceReport { public_key, listen_port };
+            let report = DeviceReport::new(public_key, listen_port, &self.reach);
             ready.then_some(DeviceStatus { resource: *key, report })
         });
         there.collect()
@@ -84,7 +87,7 @@ impl Devices {
                 return Vec::new();
             }
         };
-        let gone = kept.into_iter().filter(|key| !self.0.contains_key(key) && !is_there(*key, observed));
+        let gone = kept.into_iter().filter(|key| !self.sites.contains_key(key) && !is_there(*key, observed));
         let now = SystemTime::now();
         if let Err(error) = keys.expire(now) {
             tracing::warn!(%error, "a key put aside long ago stays");

@@ -47,7 +47,7 @@ pub fn mesh(network: &NetworkView, index: PrefixIndex) -> Vec<MeshPeer> {
 fn peer(network: &NetworkView, me: &ResourceView, other: &ResourceView) -> Option<MeshPeer> {
     let family = direct(&me.reach, &other.reach)?;
     let device = other.device.as_ref()?;
-    let endpoint = other.reach.address(family).map(|address| SocketAddr::new(address, device.listen_port));
+    let endpoint = device.endpoint(family);
     let behind_nat = me.reach.address(family).is_none();
     Some(MeshPeer {
         index: other.index,

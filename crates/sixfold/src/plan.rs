@@ -9,7 +9,7 @@ use sixfold_agent::feed;
 use sixfold_agent::pass::Ground;
 use sixfold_core::desire::Backend;
 use sixfold_core::id::NodeId;
-use sixfold_core::model::{DeviceReport, Reports, Snapshot};
+use sixfold_core::model::{DeviceReport, Grant, Reports, ResourceKey, Snapshot};
 use sixfold_core::plan::Step;
 use sixfold_core::state::{Netns, NodeState};
 use sixfold_kernel::{Kernel as _, Scope};
@@ -136,10 +136,11 @@ fn on_paper(args: &Args, dir: &Path, name: &NodeId) -> Result<(Snapshot, Dry, Ve
     }
     let registry = ledger::of_folder(dir)?;
     let (world, ledger) = (registry.world(), registry.ledger());
-    let report = |key: &sixfold_core::model::ResourceKey| {
-        (*key, DeviceReport { public_key: placeholder(*key), listen_port: key.index.get() })
+    let report = |(key, grant): (&ResourceKey, &Grant)| {
+        let reach = world.seated(world.network(&grant.network)?, &grant.seat)?.reach();
+        Some((*key, DeviceReport::new(placeholder(*key), key.index.get(), reach)))
     };
-    let reports: Reports = ledger.grants().keys().map(report).collect();
+    let reports: Reports = ledger.grants().iter().filter_map(report).collect();
     let snapshot = Snapshot::for_node(world, ledger, &reports, name).ok_or_else(|| {
         let nodes: Vec<_> = world.nodes().map(|(_, node)| node.id().to_string()).collect();
         Failed::refused(format!("no node {name} in {}", dir.display()))

@@ -4,6 +4,7 @@
 //! a newer registry may speak to an older node.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::farm::{Farm, Upstream};
 use super::ledger::{Ledger, ResourceKey, Seat};
 use super::network::{Network, Protocol};
-use super::node::{Node, Reach};
+use super::node::{Family, Node, Reach};
 use super::world::World;
 use crate::addr::{Allocation, PrefixIndex};
 use crate::id::{ExitSlot, FarmId, Generation, NetworkId, NodeId, Revision, WorkloadNumber};
@@ -24,6 +25,25 @@ pub struct DeviceReport {
     pub public_key: PublicKey,
     /// The port it got, which need not be the one it asked for.
     pub listen_port: u16,
+    /// Where it can be reached, one for each family at most; none on a hidden node.
+    #[serde(default)]
+    pub endpoints: Vec<SocketAddr>,
+}
+
+impl DeviceReport {
+    /// The report of a device on a node that is reached so.
+    #[must_use]
+    pub fn new(public_key: PublicKey, listen_port: u16, reach: &Reach) -> Self {
+        let addresses = [Family::Ipv6, Family::Ipv4].into_iter().filter_map(|family| reach.address(family));
+        let endpoints = addresses.map(|address| SocketAddr::new(address, listen_port)).collect();
+        Self { public_key, listen_port, endpoints }
+    }
+
+    /// Where it can be reached in a family.
+    #[must_use]
+    pub fn endpoint(&self, family: Family) -> Option<SocketAddr> {
+        self.endpoints.iter().copied().find(|endpoint| endpoint.is_ipv6() == (family == Family::Ipv6))
+    }
 }
 
 /// The devices reported so far, by resource.
@@ -176,22 +196,17 @@ impl View<'_> {
 
     /// The network as `node` sees it, if it has a resource there.
     fn network(&self, network: &Network, node: &NodeId) -> Option<NetworkView> {
-        let holder = self.world.farm(&network.exit().farm)?.slot(network.exit().key())?.holder();
         let allocation = self.ledger.allocation(network.exit().prefix)?;
         let resources: Vec<ResourceView> = self
             .ledger
             .grants_of(network.id())
             .filter_map(|(key, grant)| {
-                let on = match &grant.seat {
-                    Seat::Exit => holder,
-                    Seat::Node(node) => node,
-                };
-                let (_, there) = self.world.node(on)?;
+                let there = self.world.seated(network, &grant.seat)?;
                 Some(ResourceView {
                     index: key.index,
                     generation: grant.generation,
                     seat: grant.seat.clone(),
-                    node: on.clone(),
+                    node: there.id().clone(),
                     reach: there.reach().clone(),
                     mtu: there.mtu(),
                     device: self.reports.get(&key).cloned(),

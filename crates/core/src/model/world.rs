@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::farm::{Addresses, overlap};
-use super::{ExitDraft, Farm, FarmDraft, Fault, Found, Item, Network, NetworkDraft, Node, SlotKey, fault};
+use super::{
+    ExitDraft, Farm, FarmDraft, Fault, Found, Item, Network, NetworkDraft, Node, Seat, SlotKey, fault,
+};
 use crate::id::{FarmId, NetworkId, NodeId};
 use crate::limit;
 
@@ -68,6 +70,16 @@ impl World {
     #[must_use]
     pub fn node(&self, id: &NodeId) -> Option<(&Farm, &Node)> {
         self.farms.values().find_map(|farm| Some((farm, farm.node(id)?)))
+    }
+
+    /// The node that a seat of a network is on: the exit's is the holder of its slot.
+    #[must_use]
+    pub fn seated(&self, network: &Network, seat: &Seat) -> Option<&Node> {
+        let node = match seat {
+            Seat::Exit => self.farm(&network.exit().farm)?.slot(network.exit().key())?.holder(),
+            Seat::Node(node) => node,
+        };
+        Some(self.node(node)?.1)
     }
 
     /// All nodes with their farms, in the order of farms and nodes.

@@ -75,9 +75,10 @@ impl Farm {
 
     /// The nodes' part: a key for each resource, and the port asked for.
     pub(crate) fn report(&mut self) {
-        for key in self.ledger.grants().keys() {
-            let report = DeviceReport { public_key: device_key(*key), listen_port: key.index.get() };
-            self.reports.insert(*key, report);
+        for (key, grant) in self.ledger.grants().iter().filter(|(_, grant)| !grant.quarantined) {
+            let network = self.world.network(&grant.network).unwrap();
+            let reach = self.world.seated(network, &grant.seat).unwrap().reach();
+            self.reports.insert(*key, DeviceReport::new(device_key(*key), key.index.get(), reach));
         }
     }
 

@@ -160,7 +160,8 @@ mod tests {
     }
 
     fn status(node: &NodeId, resources: &[ResourceKey]) -> Status {
-        let report = DeviceReport { public_key: KEY.parse().unwrap(), listen_port: 6844 };
+        let report =
+            DeviceReport { public_key: KEY.parse().unwrap(), listen_port: 6844, endpoints: Vec::new() };
         let device = |resource: &ResourceKey| DeviceStatus { resource: *resource, report: report.clone() };
         Status {
             node: node.clone(),
