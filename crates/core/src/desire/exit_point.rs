@@ -15,16 +15,8 @@ impl Node<'_> {
         pieces::quiet(ns);
         pieces::forwarding(ns, bridge_netfilter);
         pieces::no_arp(ns);
-        pieces::address(
-            ns,
-            name::loopback(),
-            ipnet::IpNet::from(std::net::IpAddr::V6(derived.local_address)),
-        );
-        pieces::address(
-            ns,
-            name::loopback(),
-            ipnet::IpNet::from(std::net::IpAddr::V4(derived.exit_loopback_v4)),
-        );
+        pieces::address(ns, name::loopback(), pieces::host(derived.local_address));
+        pieces::address(ns, name::loopback(), pieces::host(derived.exit_loopback_v4));
         ns.firewall = Some(firewall::exit_point(site));
         self.wireguard(site);
         self.routes_to_network(site);
@@ -45,7 +37,7 @@ impl Node<'_> {
         pieces::neighbour(ns, derived.exit_public, router, derived.to_exit_mac);
         pieces::defaults_by(ns, router, derived.exit_public);
         // Above the `unreachable` of 10.0.0.0/8, or the source check would drop the gateway's own ICMP errors.
-        let gateway_v4 = ipnet::IpNet::from(std::net::IpAddr::V4(GATEWAY_LOOPBACK_V4));
+        let gateway_v4 = pieces::host(GATEWAY_LOOPBACK_V4);
         pieces::route(ns, gateway_v4, RouteTarget::Via { gateway: router, link: derived.exit_public });
     }
 

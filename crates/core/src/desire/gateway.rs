@@ -19,7 +19,7 @@ impl Node<'_> {
         pieces::quiet(ns);
         pieces::forwarding(ns, bridge_netfilter);
         ns.firewall = Some(firewall);
-        pieces::address(ns, name::loopback(), ipnet::IpNet::from(std::net::IpAddr::V4(GATEWAY_LOOPBACK_V4)));
+        pieces::address(ns, name::loopback(), pieces::host(GATEWAY_LOOPBACK_V4));
         pieces::link(ns, derived.public, LinkKind::Macvlan { parent }, (mtu, Some(derived.public_mac)));
         pieces::address(ns, derived.public, derived.public_link_local);
         pieces::address(ns, derived.public, derived.public_address);
@@ -59,11 +59,7 @@ fn routes_by(ns: &mut Namespace, view: &GatewayView, exit: PrefixIndex, indices:
         let target = RouteTarget::Nexthop(nexthop(exit));
         pieces::route(ns, derived.prefix, target.clone());
         pieces::route(ns, derived.prefix_v4, target.clone());
-        pieces::route(
-            ns,
-            ipnet::IpNet::from(std::net::IpAddr::V4(derived.wireguard_address_v4.addr())),
-            target,
-        );
+        pieces::route(ns, pieces::host(derived.wireguard_address_v4.addr()), target);
     }
 }
 

@@ -19,6 +19,11 @@ pub(super) const EVERYWHERE: Ipv6Net = Ipv6Net::new_assert(std::net::Ipv6Addr::U
 /// The same for IPv4.
 pub(super) const EVERYWHERE_V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0);
 
+/// One address alone, as a prefix of full length.
+pub(super) fn host(address: impl Into<IpAddr>) -> IpNet {
+    IpNet::from(address.into())
+}
+
 /// A link that is up, with its MTU and MAC.
 pub(super) fn link(ns: &mut Namespace, name: IfName, kind: LinkKind, (mtu, mac): (u16, Option<Mac>)) {
     ns.links.insert(name, Link { kind, up: true, mtu: Some(mtu), mac });

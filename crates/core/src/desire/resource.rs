@@ -13,16 +13,8 @@ impl Node<'_> {
         pieces::quiet(ns);
         pieces::forwarding(ns, bridge_netfilter);
         pieces::no_arp(ns);
-        pieces::address(
-            ns,
-            name::loopback(),
-            ipnet::IpNet::from(std::net::IpAddr::V6(site.derived.local_address)),
-        );
-        pieces::address(
-            ns,
-            name::loopback(),
-            ipnet::IpNet::from(std::net::IpAddr::V4(site.derived.local_address_v4)),
-        );
+        pieces::address(ns, name::loopback(), pieces::host(site.derived.local_address));
+        pieces::address(ns, name::loopback(), pieces::host(site.derived.local_address_v4));
         self.wireguard(site);
         self.routes_to_network(site);
         let tunnel = site.derived.wireguard;
@@ -32,7 +24,7 @@ impl Node<'_> {
             pieces::route_by_link(ns, pieces::EVERYWHERE, tunnel);
             pieces::route_by_link(ns, pieces::EVERYWHERE_V4, tunnel);
             // As at the exit point: the gateway's ICMP errors come from there.
-            let gateway_v4 = ipnet::IpNet::from(std::net::IpAddr::V4(GATEWAY_LOOPBACK_V4));
+            let gateway_v4 = pieces::host(GATEWAY_LOOPBACK_V4);
             pieces::route_by_link(ns, gateway_v4, tunnel);
         }
         ns.firewall = Some(firewall::resource(site));
@@ -54,18 +46,10 @@ impl Node<'_> {
         let ns = self.state.at(site.netns());
         pieces::link(ns, workload.port, LinkKind::Veth { peer }, (site.mtu, Some(workload.near_mac)));
         pieces::address(ns, workload.port, PORT_ADDRESS);
-        pieces::address(
-            ns,
-            workload.port,
-            ipnet::IpNet::from(std::net::IpAddr::V4(site.derived.local_address_v4)),
-        );
+        pieces::address(ns, workload.port, pieces::host(site.derived.local_address_v4));
         pieces::neighbour(ns, workload.port, workload.address, workload.far_mac);
         pieces::neighbour(ns, workload.port, workload.address_v4, workload.far_mac);
-        pieces::route_by_link(ns, ipnet::IpNet::from(std::net::IpAddr::V6(workload.address)), workload.port);
-        pieces::route_by_link(
-            ns,
-            ipnet::IpNet::from(std::net::IpAddr::V4(workload.address_v4)),
-            workload.port,
-        );
+        pieces::route_by_link(ns, pieces::host(workload.address), workload.port);
+        pieces::route_by_link(ns, pieces::host(workload.address_v4), workload.port);
     }
 }

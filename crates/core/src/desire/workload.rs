@@ -14,8 +14,8 @@ impl Node<'_> {
         let ns = self.state.at(Netns::Named(workload.netns));
         pieces::quiet(ns);
         pieces::link(ns, link, LinkKind::Veth { peer }, (site.mtu, Some(workload.far_mac)));
-        pieces::address(ns, link, ipnet::IpNet::from(std::net::IpAddr::V6(workload.address)));
-        pieces::address(ns, link, ipnet::IpNet::from(std::net::IpAddr::V4(workload.address_v4)));
+        pieces::address(ns, link, pieces::host(workload.address));
+        pieces::address(ns, link, pieces::host(workload.address_v4));
         pieces::neighbour(ns, link, router, workload.near_mac);
         pieces::defaults_by(ns, router, link);
     }
