@@ -4,7 +4,6 @@
 //! remembered could be another device's by now. Must not see a private key.
 
 use std::collections::BTreeMap;
-
 use std::time::SystemTime;
 
 use sixfold_core::addr::Resource;

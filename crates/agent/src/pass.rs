@@ -20,10 +20,10 @@ mod sweep;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use sixfold_core::desire::{self, Backend, Own};
+use sixfold_core::desire::{self, Own};
 use sixfold_core::model::{DeviceStatus, ResourceKey, Snapshot};
 use sixfold_core::plan::{self, Plan, Step};
-use sixfold_core::state::{Netns, NodeState};
+use sixfold_core::state::{Backend, Netns, NodeState};
 use sixfold_kernel::{Failure, Kernel, ObserveError, Report, Scope};
 
 use self::near::{Known, near};

@@ -5,9 +5,9 @@
 use std::error::Error;
 use std::path::Path;
 
-use sixfold_core::desire::Backend;
 use sixfold_core::id::{NodeId, Revision};
 use sixfold_core::model::Status;
+use sixfold_core::state::Backend;
 use sixfold_kernel::{Failure, ObserveError};
 
 use crate::disk::{self, DiskError};

@@ -50,9 +50,6 @@ pub const WORKLOADS_PER_RESOURCE: usize = 253;
 /// Exposed ports of one network: elements of one nft set in the resources that host them.
 pub const EXPOSURES_PER_NETWORK: usize = 4096;
 
-/// Resources in one slot past which the registry advises a further exit node (seed 003).
-pub const RESOURCES_PER_SLOT_ADVICE: usize = 2000;
-
 /// Smallest MTU of any link, in bytes: IPv6 forbids less (RFC 8200, 5).
 pub const MTU_MIN: u16 = 1280;
 

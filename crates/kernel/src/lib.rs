@@ -67,12 +67,3 @@ impl Scope {
         }
     }
 }
-
-/// Who carries WireGuard's packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Backend {
-    /// The kernel.
-    Kernel,
-    /// The tunnel process.
-    Tunnel,
-}

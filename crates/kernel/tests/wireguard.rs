@@ -10,10 +10,9 @@ use std::process::Command;
 use ground::{Node, TestKeys, alone, link, netns, run};
 use sixfold_core::plan::{Op, plan};
 use sixfold_core::state::{
-    AddressKey, Device, Endpoint, Firewall, Link, LinkKind, METRIC, Netns, NodeState, Peer, PeerKey,
+    AddressKey, Backend, Device, Endpoint, Firewall, Link, LinkKind, METRIC, Netns, NodeState, Peer, PeerKey,
     RouteKey, RouteTarget, SysctlName,
 };
-use sixfold_kernel::Backend;
 use sixfold_kernel::linux::probe_wireguard;
 
 const MODULES: &str = "wireguard,veth,macvlan,tun,nf_tables,br_netfilter";

@@ -8,9 +8,8 @@ use sixfold_agent::feed::FileFeed;
 use sixfold_agent::pass::Ground;
 use sixfold_agent::remove::{RemoveError, remove};
 use sixfold_agent::run::{Agent, Places, RunError, Stop, raise_open_files};
-use sixfold_core::desire;
 use sixfold_core::model::Status;
-use sixfold_kernel::Backend;
+use sixfold_core::state::Backend;
 use sixfold_kernel::linux::{self, Linux};
 
 use crate::failed::{Failed, Kind};
@@ -100,10 +99,6 @@ impl NodeArgs {
             Wireguard::Auto => linux::probe_wireguard().map_err(Failed::environment)?,
             Wireguard::Kernel => Backend::Kernel,
             Wireguard::Tunnel => Backend::Tunnel,
-        };
-        let backend = match backend {
-            Backend::Kernel => desire::Backend::Kernel,
-            Backend::Tunnel => desire::Backend::Tunnel,
         };
         Ok(move || Ground { backend, bridge_netfilter: Path::new("/proc/sys/net/bridge").exists() })
     }

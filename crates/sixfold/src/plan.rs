@@ -7,10 +7,10 @@ use serde::Serialize;
 use sixfold_agent::dry::{Dry, dry, placeholder};
 use sixfold_agent::feed;
 use sixfold_agent::pass::Ground;
-use sixfold_core::desire::Backend;
 use sixfold_core::id::NodeId;
 use sixfold_core::model::{DeviceReport, Grant, Reports, ResourceKey, Snapshot};
 use sixfold_core::plan::Step;
+use sixfold_core::state::Backend;
 use sixfold_core::state::{Netns, NodeState};
 use sixfold_kernel::{Kernel as _, Scope};
 

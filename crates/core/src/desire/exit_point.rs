@@ -4,19 +4,11 @@
 use super::{Node, Site, firewall, pieces};
 use crate::addr::{GATEWAY_LOOPBACK_V4, Gateway};
 use crate::limit;
-use crate::name;
 use crate::state::{LinkEnd, LinkKind, Netns, RouteTarget};
 
 impl Node<'_> {
     pub(super) fn exit_point(&mut self, site: &Site<'_>) {
-        let bridge_netfilter = self.own.bridge_netfilter;
-        let derived = &site.derived;
-        let ns = self.state.at(site.netns());
-        pieces::quiet(ns);
-        pieces::forwarding(ns, bridge_netfilter);
-        pieces::no_arp(ns);
-        pieces::address(ns, name::loopback(), pieces::host(derived.local_address));
-        pieces::address(ns, name::loopback(), pieces::host(derived.exit_loopback_v4));
+        let ns = self.router(site, site.derived.exit_loopback_v4);
         ns.firewall = Some(firewall::exit_point(site));
         self.wireguard(site);
         self.routes_to_network(site);

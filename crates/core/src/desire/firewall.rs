@@ -120,7 +120,7 @@ pub(super) fn exit_point(site: &Site<'_>) -> Firewall {
         drop([], rule::HAIRPIN),
     ];
     chain(&mut table, "forward", (HookPoint::Forward, FILTER), forward);
-    untracked_output(&mut table);
+    output(&mut table, Vec::new());
     table
 }
 
@@ -151,7 +151,7 @@ pub(super) fn gateway(derived: &Gateway, view: &GatewayView, management: &[IpNet
         let hook = Hook { point: HookPoint::Postrouting, priority: SOURCE_NAT, nat: true };
         table.chains.insert(ChainName("nat".to_owned()), Chain { hook, rules: snat.into() });
     }
-    untracked_output(&mut table);
+    output(&mut table, Vec::new());
     table
 }
 
@@ -259,12 +259,11 @@ fn services(table: &mut Firewall, site: &Site<'_>) {
 }
 
 fn bogons(table: &mut Firewall, management: &[IpNet]) {
-    let farmers = |v6: bool| management.iter().filter(move |prefix| prefix.addr().is_ipv6() == v6);
-    let of_v6 = farmers(true).filter_map(|prefix| match prefix {
+    let of_v6 = management.iter().filter_map(|prefix| match prefix {
         IpNet::V6(prefix) => Some(*prefix),
         IpNet::V4(_) => None,
     });
-    let of_v4 = farmers(false).filter_map(|prefix| match prefix {
+    let of_v4 = management.iter().filter_map(|prefix| match prefix {
         IpNet::V4(prefix) => Some(*prefix),
         IpNet::V6(_) => None,
     });
@@ -326,10 +325,6 @@ fn output(table: &mut Firewall, more: Vec<Rule>) {
     rules.push(accept([Match::Protocol(Protocol::Icmp)], "IPv4 itself"));
     rules.push(closed());
     chain(table, "output", (HookPoint::Output, FILTER), rules);
-}
-
-fn untracked_output(table: &mut Firewall) {
-    output(table, Vec::new());
 }
 
 fn chain(table: &mut Firewall, name: &str, (point, priority): (HookPoint, i32), rules: Vec<Rule>) {

@@ -20,22 +20,14 @@ mod upstream;
 mod workload;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use crate::addr::{PrefixIndex, Resource};
 use crate::key::PublicKey;
 use crate::mesh;
 use crate::model::{NetworkView, ResourceKey, Seat, Snapshot};
 use crate::name;
-use crate::state::{Device, Endpoint, LinkKind, Netns, NodeState, Peer, PeerKey};
-
-/// Who carries WireGuard on this node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Backend {
-    /// The kernel.
-    Kernel,
-    /// The tunnel process.
-    Tunnel,
-}
+use crate::state::{Backend, Device, Endpoint, LinkKind, Namespace, Netns, NodeState, Peer, PeerKey};
 
 /// A device of this node's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,9 +60,10 @@ pub fn desire(snapshot: &Snapshot, own: &Own) -> NodeState {
         node.gateway(gateway);
     }
     for network in &snapshot.networks {
+        let mtu = mesh::mtu(network);
         let here = network.resources.iter().filter(|resource| resource.node == *snapshot.node.id());
         for resource in here {
-            let site = Site::new(network, resource.index);
+            let site = Site::new(network, resource.index, mtu);
             match resource.seat {
                 Seat::Exit => node.exit_point(&site),
                 Seat::Node(_) => node.resource(&site),
@@ -103,9 +96,9 @@ struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
-    fn new(network: &'a NetworkView, index: PrefixIndex) -> Self {
+    fn new(network: &'a NetworkView, index: PrefixIndex, mtu: u16) -> Self {
         let derived = Resource::derive(&network.allocation, index);
-        Self { network, derived, mtu: mesh::mtu(network) }
+        Self { network, derived, mtu }
     }
 
     fn key(&self) -> ResourceKey {
@@ -127,6 +120,19 @@ impl Node<'_> {
     /// Where UDP sockets of tunnels live: in `public`, or in the host's own namespace on a hidden node.
     fn socket(&self) -> Netns {
         if self.snapshot.node.is_hidden() { Netns::Host } else { Netns::Named(name::netns_public()) }
+    }
+
+    /// What the namespace of a resource has, hosting workloads or not: it forwards, its neighbours are all known, and its
+    /// own addresses are on the loopback.
+    fn router(&mut self, site: &Site<'_>, address_v4: Ipv4Addr) -> &mut Namespace {
+        let bridge_netfilter = self.own.bridge_netfilter;
+        let ns = self.state.at(site.netns());
+        pieces::quiet(ns);
+        pieces::forwarding(ns, bridge_netfilter);
+        pieces::no_arp(ns);
+        pieces::address(ns, name::loopback(), pieces::host(site.derived.local_address));
+        pieces::address(ns, name::loopback(), pieces::host(address_v4));
+        ns
     }
 
     /// The WireGuard link of a resource, its device and its peers.

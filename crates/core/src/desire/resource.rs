@@ -8,13 +8,7 @@ use crate::state::{LinkEnd, LinkKind, Netns};
 
 impl Node<'_> {
     pub(super) fn resource(&mut self, site: &Site<'_>) {
-        let bridge_netfilter = self.own.bridge_netfilter;
-        let ns = self.state.at(site.netns());
-        pieces::quiet(ns);
-        pieces::forwarding(ns, bridge_netfilter);
-        pieces::no_arp(ns);
-        pieces::address(ns, name::loopback(), pieces::host(site.derived.local_address));
-        pieces::address(ns, name::loopback(), pieces::host(site.derived.local_address_v4));
+        self.router(site, site.derived.local_address_v4);
         self.wireguard(site);
         self.routes_to_network(site);
         let tunnel = site.derived.wireguard;

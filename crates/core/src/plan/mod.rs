@@ -60,7 +60,7 @@ pub fn plan(desired: &NodeState, observed: &NodeState) -> Plan {
     for (netns, want) in &desired.namespaces {
         let fresh = crate::state::Namespace::fresh();
         let there = remaining.namespaces.get(netns);
-        if there.is_none() {
+        if there.is_none() && *netns != Netns::Host {
             steps.push(step(Stage::AddNetns, netns, Op::AddNetns));
         }
         build::Builder { netns, desired, remaining: &remaining }.steps(
@@ -69,8 +69,6 @@ pub fn plan(desired: &NodeState, observed: &NodeState) -> Plan {
             &mut steps,
         );
     }
-    // An empty observation of the host is no reason to act on it.
-    steps.retain(|step| !(step.netns == Netns::Host && matches!(step.op, Op::AddNetns | Op::DelNetns)));
     steps.sort_by(|a, b| (a.stage, &a.netns).cmp(&(b.stage, &b.netns)));
     Plan { steps }
 }

@@ -36,7 +36,7 @@ pub use owned::fall;
 pub(crate) use owned::{fall_netns, lose_routes};
 pub use route::{METRIC, METRIC_UNDERNEATH, Nexthop, NexthopId, RouteKey, RouteTarget};
 pub use sysctl::{OURS as OUR_SYSCTLS, SysctlName};
-pub use wireguard::{Device, Endpoint, Peer, PeerKey};
+pub use wireguard::{Backend, Device, Endpoint, Peer, PeerKey};
 
 use crate::mac::Mac;
 use crate::name::{IfName, NetnsName};

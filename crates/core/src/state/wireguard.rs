@@ -9,6 +9,15 @@ use serde::{Deserialize, Serialize};
 use crate::key::PublicKey;
 use crate::name::IfName;
 
+/// Who carries WireGuard on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// The kernel.
+    Kernel,
+    /// The tunnel process.
+    Tunnel,
+}
+
 /// A WireGuard device, by the kernel or by the tunnel process: the link's kind tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use sixfold_core::allocate::{IndexSecret, allocate, number};
 use sixfold_core::check::check;
-use sixfold_core::desire::{Backend, Own, OwnDevice, desire, own_resources};
+use sixfold_core::desire::{Own, OwnDevice, desire, own_resources};
 use sixfold_core::id::NodeId;
 use sixfold_core::key::PrivateKey;
 use sixfold_core::model::{DeviceReport, Ledger, Reports, ResourceKey, Snapshot, World};
 use sixfold_core::place::place;
 use sixfold_core::plan::{evolve, plan};
 use sixfold_core::spec::parse_all;
-use sixfold_core::state::{Netns, NodeState};
+use sixfold_core::state::{Backend, Netns, NodeState};
 
 pub(crate) const SECRET: IndexSecret = IndexSecret([7; 32]);
 

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use sixfold_core::addr::Workload;
-use sixfold_core::desire::{Backend, Own, OwnDevice, desire};
+use sixfold_core::desire::{Own, OwnDevice, desire};
 use sixfold_core::id::NodeId;
 use sixfold_core::model::{Family as Underlay, ResourceKey, Seat};
+use sixfold_core::state::Backend;
 use sixfold_core::state::{
     Action, Element, Firewall, HookPoint, LinkKind, METRIC, Match, Namespace, Netns, NodeState, SetKind,
     SetName,

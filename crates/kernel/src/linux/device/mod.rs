@@ -8,7 +8,7 @@ use std::os::fd::AsFd as _;
 use nix::errno::Errno;
 use sixfold_core::key::PublicKey;
 use sixfold_core::name::{IfName, LinkRole, netns_resource};
-use sixfold_core::state::{Device, LinkKind, Netns, NodeState};
+use sixfold_core::state::{Backend, Device, LinkKind, Netns, NodeState};
 use socket2::{Domain, Protocol, Socket as UdpSocket, Type};
 
 use super::apply::Run;
@@ -18,7 +18,7 @@ use super::{Linux, wireguard};
 use crate::rtnl::link::RawLink;
 use crate::socket::{self, Socket, SocketError};
 use crate::tunnel::{Held, Tunnel};
-use crate::{ApplyError, Backend, ObserveError, Scope};
+use crate::{ApplyError, ObserveError, Scope};
 
 /// MTU that a TUN has if nothing else is said.
 const MTU: u16 = 1280;
