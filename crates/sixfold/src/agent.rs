@@ -17,13 +17,24 @@ use crate::{Done, output};
 
 /// Make this node what its snapshot asks for, and keep it so
 #[derive(Debug, clap::Args)]
-#[command(long_about = "Make this node what its snapshot asks for, and keep it so.\n\n\
+#[command(
+    long_about = "Make this node what its snapshot asks for, and keep it so.\n\n\
     The agent reads the snapshot file (replace it by rename; it is watched), compares what it asks for with what the \
     kernel holds, does what differs, and writes RUN/status.json. Damage is repaired within a second where the \
     kernel tells of it; else (rules, sets, peers, sysctls) within two on a node of up to 128 namespaces, and within 30 \
     on any.\n\n\
     Ending it, by SIGTERM, SIGINT or SIGKILL, leaves tunnels and traffic as they are; starting it again changes nothing that is right.\n\n\
-    Without a kernel that has WireGuard, start `sixfold tunnel run` beside it.")]
+    Without a kernel that has WireGuard, start `sixfold tunnel run` beside it.",
+    after_long_help = "Exit codes:\n  \
+        0  ended as asked; with --once: in sync\n  \
+        1  refused: what the feed holds is no snapshot for this node\n  \
+        2  usage: the arguments are wrong, or do not go together\n  \
+        3  environment: the system does not allow it, or another agent runs; with --once: not in sync\n\n\
+        Examples:\n  \
+        sixfold agent --feed /etc/sixfold/snapshot.json\n  \
+        sixfold agent --feed /etc/sixfold/snapshot.json --once --json\n  \
+        sixfold agent --remove"
+)]
 pub(crate) struct Args {
     /// Snapshot file to work from; until it is there, the last good snapshot in STATE is used
     #[arg(long, value_name = "FILE", required_unless_present = "remove")]

@@ -2,8 +2,11 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
+
+use sixfold_agent::disk::DiskError;
 
 /// Whose fault it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +42,11 @@ impl Failed {
 
     pub(crate) fn environment(error: impl Into<Box<dyn Error>>) -> Self {
         Self::new(Kind::Environment, error)
+    }
+
+    /// The system did not let us `verb` a file or a folder.
+    pub(crate) fn cannot(verb: &'static str, path: &Path, error: io::Error) -> Self {
+        Self::environment(DiskError { verb, path: path.to_owned(), source: error })
     }
 
     /// With all that it consists of, a line each.

@@ -24,6 +24,9 @@ use crate::output;
 
 /// Build and probe a whole farm on this machine, out of network namespaces
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  sixfold lab run examples/first-farm\n  \
+    sixfold lab up examples/first-farm    # and from another terminal:\n  \
+    sixfold lab exec ant -- wg show\n  sixfold lab probe")]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -32,6 +35,14 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Build the farm of a folder, wait until every node is in sync, probe who reaches whom, take it down
+    #[command(after_long_help = "Exit codes:\n  \
+        0  the farm was built, and all packets passed or were stopped as the model says\n  \
+        1  one was not, a node was not in sync in time, or refused: what was given is wrong\n  \
+        2  usage: the arguments are wrong, or do not go together\n  \
+        3  environment: the system does not allow it, or something it needs is missing\n\n\
+        Examples:\n  sixfold lab run examples/first-farm\n  \
+        sixfold lab run examples/first-farm --json --keep-logs /tmp/first-farm\n  \
+        sixfold lab run examples/first-farm --wireguard ant=tunnel")]
     Run {
         /// Folder of farm and network files
         dir: PathBuf,
@@ -49,6 +60,7 @@ enum Verb {
         wireguard: Vec<(NodeId, String)>,
     },
     /// Build the farm of a folder and stay until Ctrl-C
+    #[command(after_long_help = "Examples:\n  sixfold lab up examples/first-farm")]
     Up {
         /// Folder of farm and network files
         dir: PathBuf,
@@ -60,6 +72,10 @@ enum Verb {
         at: Option<PathBuf>,
     },
     /// Run a command on a node of the lab that is up, or in a namespace around the nodes
+    #[command(after_long_help = "Exit codes:\n  \
+        That of the command, and 128 and the signal's number if a signal ended it;\n  \
+        else 2 for usage and 3 for environment, as a lab that is not up\n\n\
+        Examples:\n  sixfold lab exec ant -- ip netns\n  sixfold lab exec internet -- ping -c 3 2001:db8:a::1")]
     Exec {
         /// Folder of the lab's socket [default: /tmp/sixfold-lab-UID]
         #[arg(long, value_name = "DIR")]
@@ -71,6 +87,12 @@ enum Verb {
         command: Vec<String>,
     },
     /// Probe who reaches whom in the lab that is up
+    #[command(after_long_help = "Exit codes:\n  \
+        0  all packets passed or were stopped as the model says\n  \
+        1  one was not\n  \
+        2  usage: the arguments are wrong, or do not go together\n  \
+        3  environment: no lab is up, or it cannot probe\n\n\
+        Examples:\n  sixfold lab probe")]
     Probe {
         /// Folder of the lab's socket [default: /tmp/sixfold-lab-UID]
         #[arg(long, value_name = "DIR")]
@@ -80,6 +102,8 @@ enum Verb {
         json: bool,
     },
     /// Draw the topology of a folder; nothing is built
+    #[command(after_long_help = "Examples:\n  sixfold lab graph examples/first-farm --svg farm.svg\n  \
+        sixfold lab graph examples/first-farm > farm.mmd")]
     Graph {
         /// Folder of farm and network files
         dir: PathBuf,

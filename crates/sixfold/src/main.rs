@@ -5,10 +5,12 @@
 
 mod addr;
 mod agent;
+mod completions;
 mod failed;
 mod lab;
 mod ledger;
 mod log;
+mod man;
 mod output;
 mod plan;
 mod show;
@@ -17,7 +19,7 @@ mod tunnel;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// IPv6-first private networks for tenants, across machines of many owners.
 #[derive(Debug, Parser)]
@@ -30,7 +32,25 @@ use clap::{Parser, Subcommand};
         A farm file says which nodes there are and by which of them the Internet is reached; a network file says on \
         which nodes a tenant has workloads. From the two derives all that each node's kernel shall hold: namespaces, \
         addresses, routes, tunnels and rules. The agent of each node makes it so.",
-    after_long_help = "Exit codes: 0 done, 1 refused (what was given is wrong), 2 usage, 3 the system does not allow it."
+    after_long_help = "Exit codes:\n  \
+        0  done\n  \
+        1  refused: what was given is wrong\n  \
+        2  usage: the arguments are wrong, or do not go together\n  \
+        3  environment: the system does not allow it, or something it needs is missing\n\n\
+        Environment:\n  \
+        SIXFOLD_LOG  what is logged, where --log is not given\n  \
+        NO_COLOR     no colours, if it is set and not empty; there are none but on a terminal\n\n\
+        Files:\n  \
+        /var/lib/sixfold              what outlives a reboot: private keys, the last good snapshots\n  \
+        /run/sixfold/status.json      what the agent says of this node\n  \
+        /run/sixfold/agent.lock       held by this node's one agent\n  \
+        /run/sixfold/tunnel.sock      where the tunnel process listens\n  \
+        /run/wireguard                configuration sockets of userspace devices, for wg\n  \
+        /run/netns                    the namespaces, as ip netns shows them\n\n\
+        Examples:\n  \
+        sixfold lab run examples/first-farm\n  \
+        sixfold plan examples/first-farm --node ant\n  \
+        sixfold agent --feed /etc/sixfold/snapshot.json"
 )]
 struct Cli {
     #[command(flatten)]
@@ -47,6 +67,8 @@ enum Command {
     Plan(plan::Args),
     Agent(agent::Args),
     Tunnel(tunnel::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// How a subcommand ended that did not fail.
@@ -59,8 +81,32 @@ enum Done {
     Ended(ExitCode),
 }
 
+/// The definitions that help, completions and pages are made from. A command that says nothing of its exit codes has
+/// those of all.
+fn command() -> clap::Command {
+    let root = Cli::command();
+    let text = root.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+    let exit_codes =
+        text.split("\n\n").find(|part| part.starts_with(EXIT_CODES)).unwrap_or_default().to_owned();
+    root.mut_subcommands(|sub| with_exit_codes(sub, &exit_codes))
+}
+
+/// How the paragraph begins that says them.
+const EXIT_CODES: &str = "Exit codes:";
+
+fn with_exit_codes(command: clap::Command, exit_codes: &str) -> clap::Command {
+    let command = command.mut_subcommands(|sub| with_exit_codes(sub, exit_codes));
+    let own = command.get_after_long_help().map(ToString::to_string);
+    match own {
+        Some(own) if own.contains(EXIT_CODES) => command,
+        Some(own) => command.after_long_help(format!("{own}\n\n{exit_codes}")),
+        None => command.after_long_help(exit_codes.to_owned()),
+    }
+}
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     log::start(&cli.log, matches!(cli.command, Command::Agent(_) | Command::Tunnel(_)));
     let done = match cli.command {
         Command::Addr(args) => addr::run(&args),
@@ -69,6 +115,8 @@ fn main() -> ExitCode {
         Command::Agent(args) => agent::run(args),
         Command::Tunnel(args) => tunnel::run(args),
         Command::Lab(args) => lab::run(args),
+        Command::Completions(args) => completions::run(&args, &command()),
+        Command::Man(args) => man::run(&args, command()),
     };
     match done {
         Ok(Done::Yes) => ExitCode::SUCCESS,
@@ -80,10 +128,8 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     #[test]
     fn the_arguments_contradict_nothing() {
-        super::Cli::command().debug_assert();
+        super::command().debug_assert();
     }
 }

@@ -26,8 +26,14 @@ use crate::{Done, ledger, output};
     With DIR and --node: what an agent would do on an empty machine, from farm and network files alone; the prefixes \
     and keys in it are examples.\n\n\
     The output is a shell script with comments: what you would type to do the same by hand.",
-    after_long_help = "Examples:\n  sixfold plan examples/first-farm --node ant\n  \
-    sixfold plan --feed /run/sixfold/snapshot.json --exit-code"
+    after_long_help = "Exit codes:\n  \
+        0  done\n  \
+        1  refused: what was given is wrong\n  \
+        2  with --exit-code: something would change; else usage: the arguments are wrong, or do not go together\n  \
+        3  environment: the system does not allow it, or something it needs is missing\n\n\
+        Examples:\n  \
+        sixfold plan examples/first-farm --node ant\n  \
+        sixfold plan --feed /etc/sixfold/snapshot.json --exit-code"
 )]
 pub(crate) struct Args {
     /// Folder with farm files and network files

@@ -11,9 +11,13 @@ use crate::{Done, ledger, output, table};
 
 /// Show the nodes, networks and resources that a folder of files describes
 #[derive(Debug, clap::Args)]
-#[command(long_about = "Show the nodes, networks and resources that a folder of files describes.\n\n\
+#[command(
+    long_about = "Show the nodes, networks and resources that a folder of files describes.\n\n\
     Reads every *.toml of the folder (farm files and network files), says all that is wrong with them, or shows what \
-    they come to. The prefixes are those that `sixfold lab` uses: the registry of a farm grants its own.")]
+    they come to. The prefixes are those that `sixfold lab` uses: the registry of a farm grants its own.",
+    after_long_help = "Examples:\n  sixfold show examples/first-farm\n  \
+    sixfold show examples/two-farms --json | jq .resources"
+)]
 pub(crate) struct Args {
     /// Folder with farm files and network files, as examples/first-farm
     #[arg(value_name = "DIR")]

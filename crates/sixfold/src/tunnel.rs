@@ -19,7 +19,8 @@ use crate::{output, table};
     long_about = "Host userspace WireGuard devices, or look at them.\n\n\
     Where the kernel has no WireGuard, this process carries the tunnels. It needs no privilege: the agent opens the \
     TUN devices and UDP sockets and hands them over. Once its sockets are bound it drops every capability. It goes \
-    on while the agent restarts."
+    on while the agent restarts.",
+    after_long_help = "Examples:\n  sixfold tunnel run --user 990\n  sixfold tunnel show"
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -29,6 +30,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Host devices until SIGTERM or SIGINT
+    #[command(after_long_help = "Examples:\n  sixfold tunnel run\n  sixfold tunnel run --user 990:990")]
     Run {
         /// Socket on which the agent hands over devices
         #[arg(long, value_name = "PATH", default_value = "/run/sixfold/tunnel.sock")]
@@ -41,6 +43,7 @@ enum Command {
         user: Option<User>,
     },
     /// Show the devices and peers of a running tunnel process
+    #[command(after_long_help = "Examples:\n  sixfold tunnel show\n  sixfold tunnel show --json")]
     Show {
         /// Socket of the tunnel process
         #[arg(long, value_name = "PATH", default_value = "/run/sixfold/tunnel.sock")]

@@ -30,7 +30,7 @@ struct Package {
     ground: Ground,
 }
 
-const PACKAGES: [Package; 12] = [
+const PACKAGES: [Package; 15] = [
     Package {
         name: "iproute2",
         why: "ip: what the kernel says of links, addresses and routes",
@@ -55,6 +55,13 @@ const PACKAGES: [Package; 12] = [
     },
     Package { name: "iperf3", why: "streams that must not break, and their speed", ground: Ground::Oracles },
     Package { name: "busybox-static", why: "the virtual machine's first programs", ground: Ground::Oracles },
+    Package { name: "mandoc", why: "reads our manual pages, and is strict", ground: Ground::Oracles },
+    Package { name: "zsh", why: "reads the completions made for it", ground: Ground::Oracles },
+    Package {
+        name: "fish",
+        why: "reads the completions made for it, and completes",
+        ground: Ground::Oracles,
+    },
     Package { name: "xz-utils", why: "unpacks the kernel and its modules", ground: Ground::Oracles },
     Package { name: "zstd", why: "unpacks the kernel", ground: Ground::StockKernel },
     Package { name: "kmod", why: "finds the modules a module needs", ground: Ground::StockKernel },

@@ -1,6 +1,8 @@
 //! The command line as a person meets it: goldens of what it prints, its exit codes, and how it takes a closed pipe.
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
+mod generated;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -35,7 +37,7 @@ fn printed(args: &[&str], code: i32) -> String {
 
 #[test]
 fn help_of_every_command() {
-    for command in ["lab", "addr", "show", "plan", "agent", "tunnel"] {
+    for command in ["lab", "addr", "show", "plan", "agent", "tunnel", "completions", "man"] {
         insta::assert_snapshot!(format!("help-{command}"), printed(&[command, "--help"], 0));
     }
     insta::assert_snapshot!("help", printed(&["--help"], 0));
