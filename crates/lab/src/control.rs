@@ -26,6 +26,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
+use sixfold_core::model::World;
 
 use crate::enclosure::SELF;
 use crate::node::Door;
@@ -111,6 +112,8 @@ pub enum Ask {
         /// As one document, not as a text.
         json: bool,
     },
+    /// Another world for the same nodes.
+    Apply(Box<World>),
 }
 
 /// What the lab answers; `Progress` may come several times first.
@@ -131,7 +134,14 @@ pub enum Answer {
         holds: bool,
     },
     /// It could not be done.
-    Failed(Vec<String>),
+    Failed {
+        /// Why, the outermost first.
+        words: Vec<String>,
+        /// What to do about it.
+        hints: Vec<String>,
+        /// What was asked is at fault, not the machine.
+        refused: bool,
+    },
 }
 
 /// The folder of this user's socket, unless another is named.

@@ -19,8 +19,8 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sixfold_core::id::{NodeId, Revision};
-use sixfold_core::model::{Status, World};
+use sixfold_core::id::{FarmId, NodeId, Revision};
+use sixfold_core::model::{Node, Status, World};
 
 pub use self::error::FarmError;
 use self::registry::Registry;
@@ -30,7 +30,7 @@ pub use self::standing::Standing;
 use crate::ground;
 use crate::node::{self, Door};
 use crate::process::Processes;
-use crate::world::{self, Outside};
+use crate::world::{self, Outside, Surroundings};
 
 /// Between two looks at the statuses.
 const LOOK: Duration = Duration::from_millis(10);
@@ -50,7 +50,7 @@ struct Seat {
 #[derive(Debug)]
 pub struct Running {
     registry: Registry,
-    outside: Outside,
+    drawn: Surroundings,
     processes: Processes,
     services: Services,
     seats: BTreeMap<NodeId, Seat>,
@@ -81,8 +81,8 @@ impl Running {
         let drawn = world::draw(registry.world(), registry.ledger());
         world::build::build(&drawn)?;
         let (processes, services, seats) = (Processes::default(), Services::default(), BTreeMap::new());
-        let (outside, handed) = (drawn.outside, Instant::now());
-        let mut farm = Self { registry, outside, processes, services, seats, wireguard, handed };
+        let handed = Instant::now();
+        let mut farm = Self { registry, drawn, processes, services, seats, wireguard, handed };
         progress("starting the nodes");
         let nodes: Vec<NodeId> = farm.registry.world().nodes().map(|(_, node)| node.id().clone()).collect();
         for node in &nodes {
@@ -107,6 +107,23 @@ impl Running {
         let log = node::run_dir(node).join("log").join(name);
         let arguments = service.arguments(self.wireguard.get(node).map(String::as_str));
         self.processes.start(&format!("{node}: {name}"), &door, (&arguments, &log))?;
+        Ok(())
+    }
+
+    /// Takes another world for the same nodes: what is around them follows at once, they follow by their next snapshots.
+    ///
+    /// # Errors
+    /// If the world has other nodes, or asks for what cannot be had; nothing is changed then.
+    pub fn change(&mut self, world: World) -> Result<(), FarmError> {
+        let registry = self.registry.changed(world)?;
+        let drawn = world::draw(registry.world(), registry.ledger());
+        let same = nodes(registry.world()).eq(nodes(self.registry.world()))
+            && (&drawn.segments, drawn.outside) == (&self.drawn.segments, self.drawn.outside);
+        if !same {
+            return Err(FarmError::OtherNodes);
+        }
+        world::build::rebuild(&drawn, &self.drawn)?;
+        (self.registry, self.drawn) = (registry, drawn);
         Ok(())
     }
 
@@ -142,7 +159,7 @@ impl Running {
     /// Addresses of the Internet.
     #[must_use]
     pub fn outside(&self) -> Outside {
-        self.outside
+        self.drawn.outside
     }
 
     /// The keeper of each node.
@@ -173,6 +190,7 @@ impl Running {
         while !self.turn()? {
             if let Some(ended) = self.processes.reap().into_iter().next() {
                 let log = tail(&ended.name);
+                self.services.ended(&ended.name);
                 return Err(FarmError::Ended { ended, log });
             }
             if began.elapsed() > patience {
@@ -270,6 +288,11 @@ impl Seat {
         (self.text, self.status) = (text, Some(status));
         true
     }
+}
+
+/// Every node with its farm's name, in one order.
+fn nodes(world: &World) -> impl Iterator<Item = (&FarmId, &Node)> {
+    world.nodes().map(|(farm, node)| (farm.id(), node))
 }
 
 /// In one step: a reader sees the old or the new.

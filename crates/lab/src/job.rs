@@ -89,7 +89,9 @@ impl JobError {
         match self {
             Self::NoNode { .. } => true,
             Self::Load(error) => error.is_refusal(),
-            Self::Farm(error) => matches!(error, FarmError::Registry(_) | FarmError::Late { .. }),
+            Self::Farm(error) => {
+                matches!(error, FarmError::Registry(_) | FarmError::OtherNodes | FarmError::Late { .. })
+            }
             _ => false,
         }
     }
@@ -208,6 +210,7 @@ fn serve(
                     find(farm, &name).map_or_else(|| Answer::Unknown(places(farm)), Answer::Door)
                 }
                 Ask::Probe { json } => probe(farm, showing, (json, &mut conversation)),
+                Ask::Apply(world) => apply(farm, showing, (*world, &mut conversation)),
             };
             conversation.say(&answer);
         }
@@ -219,8 +222,26 @@ fn probe(farm: &mut Running, showing: &mut Showing, (json, to): (bool, &mut Conv
     let mut tell = |text: &str| to.say(&Answer::Progress(text.to_owned()));
     match showing.probe(farm, (Instant::now(), &mut tell)) {
         Ok(report) => Answer::Report { text: shown(&report, json), holds: report.held },
-        Err(error) => Answer::Failed(chain(&error)),
+        Err(error) => failed(&error.into()),
     }
+}
+
+/// Gives the farm another world and waits until every node follows.
+fn apply(farm: &mut Running, showing: &mut Showing, (world, to): (World, &mut Conversation)) -> Answer {
+    let mut tell = |text: &str| to.say(&Answer::Progress(text.to_owned()));
+    let began = Instant::now();
+    showing.end_probes(farm);
+    match farm.change(world).and_then(|()| farm.settle(PATIENCE, &mut tell)) {
+        Ok(()) => {
+            let report = showing.nodes_alone(farm, began);
+            Answer::Report { text: report.text(), holds: report.held }
+        }
+        Err(error) => failed(&error.into()),
+    }
+}
+
+fn failed(error: &JobError) -> Answer {
+    Answer::Failed { words: chain(error), hints: error.hints(), refused: error.is_refusal() }
 }
 
 fn chain(error: &dyn std::error::Error) -> Vec<String> {

@@ -67,6 +67,8 @@ pub enum ShowingError {
 #[derive(Debug, Default)]
 pub struct Showing {
     probes: BTreeMap<Party, Client>,
+    /// The processes of these, and their sockets.
+    running: Vec<(i32, PathBuf)>,
     steps: Vec<StepTime>,
 }
 
@@ -91,7 +93,7 @@ impl Showing {
         let traffic = traffic(&world);
         if self.probes.is_empty() {
             progress("starting probes");
-            self.probes = start_probes(farm, &reach.parties(), &traffic)?;
+            self.probes = start_probes(farm, &reach.parties(), (&traffic, &mut self.running))?;
             self.step("probes up", start.elapsed());
         }
         let cells = reach.matrix(&traffic);
@@ -104,6 +106,16 @@ impl Showing {
         self.step("warm-up", warm_up);
         self.step("matrix", start.elapsed().saturating_sub(warm_up));
         Ok(self.report(farm, matrix, began))
+    }
+
+    /// Ends the probes: one would keep its namespace alive when that is to go.
+    pub fn end_probes(&mut self, farm: &mut Running) {
+        self.probes.clear();
+        for (pid, socket) in self.running.drain(..) {
+            farm.processes().stop(pid);
+            // One that never came up has none.
+            drop(fs::remove_file(socket));
+        }
     }
 
     /// Reports how the nodes stand, and no packet.
@@ -145,7 +157,7 @@ fn traffic(world: &World) -> Vec<Traffic> {
 fn start_probes(
     farm: &mut Running,
     parties: &[Party],
-    traffic: &[Traffic],
+    (traffic, running): (&[Traffic], &mut Vec<(i32, PathBuf)>),
 ) -> Result<BTreeMap<Party, Client>, ShowingError> {
     let keepers = farm.keepers();
     let mut places = Vec::new();
@@ -157,7 +169,8 @@ fn start_probes(
         let (socket, log) = (place.socket_inside(), log_of(&place));
         make_folder(&place.socket())?;
         let words = ["lab", "probe-serve", "--socket", &socket.display().to_string()];
-        farm.processes().start(&format!("the probe of {party}"), &door, (&words, &log))?;
+        let pid = farm.processes().start(&format!("the probe of {party}"), &door, (&words, &log))?;
+        running.push((pid, place.socket()));
         places.push((party, place));
     }
     let mut probes = BTreeMap::new();

@@ -101,6 +101,14 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Give the lab that is up another folder's networks, workloads and slots, and wait until every node follows
+    Apply {
+        /// Folder of the lab's socket [default: /tmp/sixfold-lab-UID]
+        #[arg(long, value_name = "DIR")]
+        at: Option<PathBuf>,
+        /// Folder of farm and network files, with the same nodes
+        dir: PathBuf,
+    },
     /// Draw the topology of a folder; nothing is built
     #[command(after_long_help = "Examples:\n  sixfold lab graph examples/first-farm --svg farm.svg\n  \
         sixfold lab graph examples/first-farm > farm.mmd")]
@@ -175,7 +183,8 @@ fn verb(verb: Verb) -> Result<ExitCode, Failed> {
             let status = Caller::call(&folder(at))?.run(&place, &command)?;
             Ok(ExitCode::from(control::exit_code(status)))
         }
-        Verb::Probe { at, json } => probe_running(&folder(at), json),
+        Verb::Probe { at, json } => report_of(&folder(at), &Ask::Probe { json }),
+        Verb::Apply { at, dir } => report_of(&folder(at), &Ask::Apply(Box::new(files::load(&dir)?))),
         Verb::Graph { dir, svg, mermaid: _ } => graph(&dir, svg.as_deref()),
         Verb::Inner { job } => {
             let job = serde_json::from_str(&job).map_err(|error| Failed::new(Kind::Usage, error))?;
@@ -223,13 +232,17 @@ fn folder(at: Option<PathBuf>) -> PathBuf {
     at.unwrap_or_else(control::folder)
 }
 
-fn probe_running(folder: &Path, json: bool) -> Result<ExitCode, Failed> {
-    match Caller::call(folder)?.ask(&Ask::Probe { json }, &mut progress)? {
+fn report_of(folder: &Path, ask: &Ask) -> Result<ExitCode, Failed> {
+    match Caller::call(folder)?.ask(ask, &mut progress)? {
         Answer::Report { text, holds } => {
             output::print(&text)?;
             Ok(ExitCode::from(u8::from(!holds)))
         }
-        Answer::Failed(words) => Err(Failed::environment(words.join(": "))),
+        Answer::Failed { words, hints, refused } => {
+            let kind = if refused { Kind::Refused } else { Kind::Environment };
+            let failed = Failed::new(kind, words.join(": "));
+            Err(hints.into_iter().fold(failed, |failed, hint| failed.hint(Some(hint))))
+        }
         _ => Err(Failed::environment("the lab gives another answer than was asked for")),
     }
 }

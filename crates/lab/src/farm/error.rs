@@ -53,6 +53,9 @@ pub enum FarmError {
         #[source]
         source: io::Error,
     },
+    /// Another world is not for the nodes that run.
+    #[error("these are other nodes, or other cables between them, than those that run")]
+    OtherNodes,
     /// Not every node is in sync in time.
     #[error("after {seconds} s not every node is in sync: {}", behind(standings))]
     Late {
@@ -74,6 +77,10 @@ impl FarmError {
             Self::Registry(error) => error.hint().into_iter().collect(),
             Self::Build(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::Ended { log, .. } => log.lines().map(|line| format!("its log: {line}")).collect(),
+            Self::OtherNodes => vec![
+                "networks, workloads and slots of a lab that is up can change; for other nodes end it and start it again"
+                    .to_owned(),
+            ],
             Self::Late { standings, .. } => standings.iter().flat_map(Standing::complaints).collect(),
             _ => Vec::new(),
         }

@@ -2,12 +2,14 @@
 //!
 //! Owns: the one revision that grants and reports raise together. Must not know how snapshots travel.
 
+use std::collections::BTreeSet;
+
 use sixfold_core::allocate::{AllocateError, IndexSecret, allocate, number};
 use sixfold_core::check::{Violation, check};
 use sixfold_core::desire::own_resources;
 use sixfold_core::id::{NetworkId, NodeId, Revision};
-use sixfold_core::model::{Conflict, Ledger, Reports, ResourceKey, Snapshot, Status, World};
-use sixfold_core::place::place;
+use sixfold_core::model::{Conflict, Ledger, Network, Reports, ResourceKey, Snapshot, Status, World};
+use sixfold_core::place::{Placement, place};
 
 /// The same in every run, so that the same folder gives the same names; the secret of a real farm is its own.
 const SECRET: IndexSecret = IndexSecret(*b"a lab's indices hide from nobody");
@@ -70,26 +72,28 @@ impl Registry {
     /// # Errors
     /// If a network cannot have what it asks for, or the whole would break an invariant.
     pub fn new(world: World) -> Result<Self, RegistryError> {
-        let mut ledger = Ledger::default();
-        for key in world.farms().values().flat_map(|farm| farm.slots().keys()) {
-            let (read, change) = number(&ledger, key.prefix);
-            ledger.commit(&read, change)?;
-        }
-        for network in world.networks().values() {
-            let no_exit = || RegistryError::NoExit { network: network.id().clone() };
-            let farm = world.farm(&network.exit().farm).ok_or_else(no_exit)?;
-            let placement = place(network, farm).ok_or_else(no_exit)?;
-            let refused = |source| RegistryError::Allocate { network: network.id().clone(), source };
-            let (read, change) = allocate(&ledger, &placement, &SECRET).map_err(refused)?;
-            ledger.commit(&read, change)?;
-        }
-        let violations = check(&world, &ledger);
-        let count = violations.len();
-        if let Some(first) = violations.into_iter().next() {
-            return Err(RegistryError::Violated { count, first });
-        }
+        let ledger = granted(&world, Ledger::default())?;
         let revision = ledger.revision();
         Ok(Self { world, ledger, reports: Reports::new(), revision })
+    }
+
+    /// The registry of another world, which goes on from this one: what stays keeps its prefixes, what is gone releases
+    /// them, and what nodes said of it is forgotten.
+    ///
+    /// # Errors
+    /// As of [`Registry::new`].
+    pub fn changed(&self, world: World) -> Result<Self, RegistryError> {
+        let mut ledger = self.ledger.clone();
+        let gone = self.world.networks().values().filter(|network| world.network(network.id()).is_none());
+        for network in gone {
+            let placement = Placement { seats: BTreeSet::new(), ..placement(&self.world, network)? };
+            commit(&mut ledger, &placement)?;
+        }
+        let ledger = granted(&world, ledger)?;
+        let held = |key: &ResourceKey| ledger.grants().get(key).is_some_and(|grant| !grant.quarantined);
+        let mut reports = self.reports.clone();
+        reports.retain(|key, _| held(key));
+        Ok(Self { world, ledger, reports, revision: self.revision.next() })
     }
 
     /// What was declared.
@@ -143,11 +147,40 @@ impl Registry {
     }
 }
 
+/// The ledger in which every network of the world has what it asks for.
+fn granted(world: &World, mut ledger: Ledger) -> Result<Ledger, RegistryError> {
+    for key in world.farms().values().flat_map(|farm| farm.slots().keys()) {
+        let (read, change) = number(&ledger, key.prefix);
+        ledger.commit(&read, change)?;
+    }
+    for network in world.networks().values() {
+        commit(&mut ledger, &placement(world, network)?)?;
+    }
+    let violations = check(world, &ledger);
+    let count = violations.len();
+    match violations.into_iter().next() {
+        Some(first) => Err(RegistryError::Violated { count, first }),
+        None => Ok(ledger),
+    }
+}
+
+fn placement(world: &World, network: &Network) -> Result<Placement, RegistryError> {
+    let placed = world.farm(&network.exit().farm).and_then(|farm| place(network, farm));
+    placed.ok_or_else(|| RegistryError::NoExit { network: network.id().clone() })
+}
+
+fn commit(ledger: &mut Ledger, placement: &Placement) -> Result<(), RegistryError> {
+    let refused = |source| RegistryError::Allocate { network: placement.network.clone(), source };
+    let (read, change) = allocate(ledger, placement, &SECRET).map_err(refused)?;
+    ledger.commit(&read, change)?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use sixfold_core::model::{DeviceReport, DeviceStatus};
+    use sixfold_core::model::{DeviceReport, DeviceStatus, WorldDraft};
 
     use super::*;
 
@@ -200,6 +233,31 @@ mod tests {
         let before = registry.revision();
         assert!(!registry.hear(&status(&ant, &of_cat)));
         assert_eq!(registry.revision(), before);
+    }
+
+    #[test]
+    fn what_comes_and_goes_leaves_the_others_prefixes_and_takes_its_own_again() {
+        let whole = first_farm();
+        let mut draft = WorldDraft::from(whole.world().clone());
+        draft.networks.retain(|network| network.id.tenant.as_str() == "acme");
+        let less = World::try_from(draft).unwrap();
+        let live = |registry: &Registry| -> Vec<_> {
+            let grants = registry.ledger().grants().iter().filter(|(_, grant)| !grant.quarantined);
+            grants.map(|(key, grant)| (*key, grant.network.clone(), grant.seat.clone())).collect()
+        };
+        let mut before = whole.changed(whole.world().clone()).unwrap();
+        assert_eq!((live(&before), before.revision()), (live(&whole), whole.revision().next()));
+        let bee = NodeId::try_from("bee").unwrap();
+        let own = before.resources(&bee);
+        before.hear(&status(&bee, &own));
+        let without = before.changed(less).unwrap();
+        let acme = |one: &(ResourceKey, NetworkId, _)| one.1.tenant.as_str() == "acme";
+        assert_eq!(live(&without), live(&whole).into_iter().filter(acme).collect::<Vec<_>>());
+        assert!(without.reports.keys().all(|key| live(&without).iter().any(|one| one.0 == *key)));
+        let again = without.changed(whole.world().clone()).unwrap();
+        assert_eq!(live(&again), live(&whole));
+        assert!(again.revision() > without.revision());
+        assert!(!again.knows_all_devices_of(&bee), "its device of globex is to be reported again");
     }
 
     #[test]

@@ -83,6 +83,14 @@ pub fn build(drawn: &Surroundings) -> Result<(), BuildError> {
     Ok(())
 }
 
+/// Makes what was drawn before into what is drawn now, where both have the same segments.
+///
+/// # Errors
+/// The first step that the kernel refuses.
+pub fn rebuild(drawn: &Surroundings, before: &Surroundings) -> Result<(), BuildError> {
+    carry_out(&mut Linux::new(Config::default())?, &drawn.state, &before.state)
+}
+
 /// The namespaces with their sysctls and nothing else.
 fn prepared(state: &NodeState) -> NodeState {
     let namespaces = state.namespaces.iter().map(|(netns, namespace)| {

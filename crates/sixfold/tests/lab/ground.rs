@@ -68,14 +68,19 @@ pub(crate) struct Up {
 impl Up {
     /// Starts it and waits until it says that it is up.
     pub(crate) fn start(name: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let at = folder.path().join("lab");
-        Self::start_at(name, at, folder)
+        Self::of(&example(name))
     }
 
-    fn start_at(name: &str, at: PathBuf, folder: tempfile::TempDir) -> Self {
+    /// Of any folder.
+    pub(crate) fn of(farm: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("lab");
+        Self::start_at(farm, at, folder)
+    }
+
+    fn start_at(farm: &str, at: PathBuf, folder: tempfile::TempDir) -> Self {
         let mut command = Command::new(SIXFOLD);
-        command.args(["lab", "up", &example(name), "--at"]).arg(&at).env_remove("SIXFOLD_LOG");
+        command.args(["lab", "up", farm, "--at"]).arg(&at).env_remove("SIXFOLD_LOG");
         let mut top = command.stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(top.stderr.take().unwrap()).lines();
         let (says, said) = mpsc::channel();
@@ -102,7 +107,7 @@ impl Up {
         self.top.wait().unwrap();
         let (at, folder) =
             (self.at.clone(), std::mem::replace(&mut self._folder, tempfile::tempdir().unwrap()));
-        Self::start_at(name, at, folder)
+        Self::start_at(&example(name), at, folder)
     }
 
     /// Runs a command in a place of it.

@@ -5,6 +5,7 @@
 
 mod ground;
 mod oracles;
+mod removal;
 mod restart;
 mod table;
 
