@@ -230,8 +230,11 @@ fn probe(farm: &mut Running, showing: &mut Showing, (json, to): (bool, &mut Conv
 fn apply(farm: &mut Running, showing: &mut Showing, (world, to): (World, &mut Conversation)) -> Answer {
     let mut tell = |text: &str| to.say(&Answer::Progress(text.to_owned()));
     let began = Instant::now();
-    showing.end_probes(farm);
-    match farm.change(world).and_then(|()| farm.settle(PATIENCE, &mut tell)) {
+    let changed = farm.change(world).and_then(|()| {
+        showing.end_probes(farm);
+        farm.settle(PATIENCE, &mut tell)
+    });
+    match changed {
         Ok(()) => {
             let report = showing.nodes_alone(farm, began);
             Answer::Report { text: report.text(), holds: report.held }

@@ -147,6 +147,14 @@ fn a_lab_that_is_up_is_joined_from_outside() {
     let report = sixfold(&["lab", "probe", "--json", "--at", &lab.at.display().to_string()]);
     assert!(report.status.success(), "{}", words(&report));
     holds(&serde_json::from_slice(&report.stdout).unwrap(), 3);
+    let apply = |farm| sixfold(&["lab", "apply", "--at", &lab.at.display().to_string(), &example(farm)]);
+    let others = apply("two-farms");
+    assert_eq!(others.status.code(), Some(1), "{}", words(&others));
+    assert!(words(&others).contains("hint: networks, workloads and slots"), "{}", words(&others));
+    assert_ne!(lab.says("ant", &["ls", "/run/probe"]), "");
+    let same = apply("first-farm");
+    assert!(same.status.success(), "{}", words(&same));
+    assert_eq!(lab.says("ant", &["ls", "/run/probe"]), "", "a probe would keep a namespace that is to go");
 }
 
 #[test]
