@@ -110,9 +110,9 @@ impl Processes {
         }
     }
 
-    /// Asks one of ours to end.
+    /// Asks one of ours to end: that it does is then no news.
     pub fn stop(&mut self, pid: i32) {
-        if self.running.contains_key(&pid) {
+        if self.running.remove(&pid).is_some() {
             // It may have ended in the meantime, which is what is wanted.
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }

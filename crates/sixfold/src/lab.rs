@@ -102,6 +102,12 @@ enum Verb {
         json: bool,
     },
     /// Give the lab that is up another folder's networks, workloads and slots, and wait until every node follows
+    #[command(after_long_help = "Exit codes:\n  \
+        0  every node is in sync with it\n  \
+        1  one was not in time, or refused: the files are wrong, or name other nodes\n  \
+        2  usage: the arguments are wrong, or do not go together\n  \
+        3  environment: no lab is up, or the system does not allow it\n\n\
+        Examples:\n  cp -r examples/first-farm changed    # and edit it\n  sixfold lab apply changed")]
     Apply {
         /// Folder of the lab's socket [default: /tmp/sixfold-lab-UID]
         #[arg(long, value_name = "DIR")]
