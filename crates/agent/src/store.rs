@@ -75,6 +75,12 @@ impl Store {
         Ok(Self { dir: dir.to_owned() })
     }
 
+    /// Reads both slots of a folder, and makes nothing.
+    #[must_use]
+    pub fn peek(dir: &Path) -> Loaded {
+        Self { dir: dir.to_owned() }.load()
+    }
+
     /// Reads both slots.
     #[must_use]
     pub fn load(&self) -> Loaded {

@@ -57,7 +57,7 @@ pub(crate) struct Args {
 }
 
 /// Where things are on a node.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct NodeArgs {
     /// Folder that outlives a reboot: private keys, last good snapshots
     #[arg(long, help_heading = "This node", value_name = "DIR", default_value = "/var/lib/sixfold")]
@@ -95,9 +95,16 @@ impl NodeArgs {
         Places { state: self.state.clone(), run: self.run.clone() }
     }
 
+    pub(crate) fn tunnel_socket(&self) -> PathBuf {
+        self.tunnel.clone().unwrap_or_else(|| self.run.join("tunnel.sock"))
+    }
+
     fn config(&self) -> linux::Config {
-        let tunnel = self.tunnel.clone().unwrap_or_else(|| self.run.join("tunnel.sock"));
-        linux::Config { tunnel, uapi_dir: self.uapi.clone(), ..linux::Config::default() }
+        linux::Config {
+            tunnel: self.tunnel_socket(),
+            uapi_dir: self.uapi.clone(),
+            ..linux::Config::default()
+        }
     }
 
     pub(crate) fn kernel(&self) -> Result<Linux, Failed> {

@@ -72,7 +72,8 @@ impl Failed {
         })
     }
 
-    fn text(&self) -> String {
+    /// The error, its causes, details and hints.
+    pub(crate) fn text(&self) -> String {
         let mut text = format!("error: {}\n", self.error);
         let mut before = self.error.to_string();
         let mut cause = self.error.source();

@@ -5,6 +5,7 @@
 
 mod addr;
 mod agent;
+mod bug_report;
 mod completions;
 mod failed;
 mod lab;
@@ -67,6 +68,7 @@ enum Command {
     Plan(plan::Args),
     Agent(agent::Args),
     Tunnel(tunnel::Args),
+    BugReport(bug_report::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -115,6 +117,7 @@ fn main() -> ExitCode {
         Command::Agent(args) => agent::run(args),
         Command::Tunnel(args) => tunnel::run(args),
         Command::Lab(args) => lab::run(args),
+        Command::BugReport(args) => bug_report::run(&args),
         Command::Completions(args) => completions::run(&args, &command()),
         Command::Man(args) => man::run(&args, command()),
     };

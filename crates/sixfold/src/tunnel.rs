@@ -98,6 +98,11 @@ struct Peer {
     dropped: u64,
 }
 
+/// What `tunnel show` prints.
+pub(crate) fn shown(control: &std::path::Path) -> Result<String, ClientError> {
+    devices(control).map(|devices| text(&devices))
+}
+
 fn devices(control: &std::path::Path) -> Result<Vec<Device>, ClientError> {
     let listed = client::list(control)?;
     listed

@@ -37,7 +37,7 @@ fn printed(args: &[&str], code: i32) -> String {
 
 #[test]
 fn help_of_every_command() {
-    for command in ["lab", "addr", "show", "plan", "agent", "tunnel", "completions", "man"] {
+    for command in ["lab", "addr", "show", "plan", "agent", "tunnel", "bug-report", "completions", "man"] {
         insta::assert_snapshot!(format!("help-{command}"), printed(&[command, "--help"], 0));
     }
     insta::assert_snapshot!("help", printed(&["--help"], 0));

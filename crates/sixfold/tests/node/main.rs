@@ -85,3 +85,8 @@ fn what_stops_a_round_is_said_and_an_agent_does_not_wake_itself() {
 fn what_the_kernel_tells_of_is_repaired_where_it_is() {
     succeeds("ant", include_str!("events.sh"));
 }
+
+#[test]
+fn a_bug_report_has_all_that_is_there_and_no_secret() {
+    succeeds("ant", include_str!("bug-report.sh"));
+}
