@@ -1,6 +1,7 @@
 //! Chores in Rust: `cargo xtask tidy`. Arguments and exit codes only; each chore is a module.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people: it prints")]
 
+mod bench;
 mod test;
 mod tidy;
 mod vm;
@@ -22,6 +23,8 @@ enum Chore {
     Tidy,
     /// Install what the tests need, run every level of them, and sum up
     Test(test::Request),
+    /// Measure what things cost, each beside a reference
+    Bench(bench::Request),
     /// Run a command on Debian's stock kernel, in a machine that is thrown away
     Vm(vm::Request),
 }
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Tidy => tidy::run(&root).map(code),
         Chore::Test(request) => test::run(&root, &request).map(code),
+        Chore::Bench(request) => bench::run(&root, &request).map(code),
         Chore::Vm(request) => vm::run(&root, &request).map(ExitCode::from),
     };
     outcome.unwrap_or_else(|error| {

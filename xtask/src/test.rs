@@ -4,7 +4,7 @@
 //! alone: `N passed, N failed`. A step that has no tests of its own (formatting, lints) counts as one. A missing ground
 //! is a failure, never a skip.
 
-mod packages;
+pub(crate) mod packages;
 mod steps;
 mod tally;
 
@@ -44,7 +44,7 @@ pub(crate) fn run(root: &Path, request: &Request) -> io::Result<bool> {
     let runner = Runner { root: root.to_owned(), own: std::env::current_exe()?, deep: request.deep };
     let grounds: BTreeSet<Ground> = steps.iter().flat_map(|step| step.grounds).copied().collect();
     let mut total = Tally::default();
-    match packages::prepare(root, &grounds) {
+    match packages::prepare(root, &grounds, &mut io::stdout()) {
         Ok(()) => total = runner.run_all(&steps)?,
         Err(error) => {
             println!("test: {error}");
@@ -107,12 +107,7 @@ impl Runner {
 
     /// Gives a child the environment that every step shares.
     fn settle<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        let path = std::env::var("PATH").unwrap_or_default();
-        command.current_dir(&self.root).stdin(Stdio::null());
-        command.env(
-            "PATH",
-            format!("{}:{path}:/usr/sbin:/sbin", packages::tools(&self.root).join("bin").display()),
-        );
+        packages::settle(&self.root, command).current_dir(&self.root).stdin(Stdio::null());
         // A golden that differs is a failure here, never a new golden.
         command.env("INSTA_UPDATE", "no");
         if std::env::var("CI").is_ok_and(|ci| ci == "true") {
@@ -121,13 +116,6 @@ impl Runner {
         if self.deep {
             command.env("PROPTEST_CASES", DEEP_CASES);
         }
-        // Cargo's words about this package would make build scripts run again.
-        let own = std::env::vars().map(|(name, _)| name);
-        own.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")).for_each(
-            |name| {
-                command.env_remove(name);
-            },
-        );
         command
     }
 }

@@ -1,7 +1,7 @@
 //! The ground the steps stand on: what is missing is told in words, then installed or fetched.
 //!
 //! Packages are Debian's and need root; without it the commands to run are told and nothing is changed. The kernel
-//! package and cargo-deny go under `target` and need no root.
+//! package, BIRD and cargo-deny go under `target` and need no root: BIRD installed would be a service that starts.
 
 use crate::vm;
 use std::collections::BTreeSet;
@@ -21,6 +21,8 @@ pub(crate) enum Ground {
     StockKernel,
     /// cargo-deny at the pinned version.
     CargoDeny,
+    /// BIRD, unpacked: a reference of what routes cost.
+    Bird,
 }
 
 /// A Debian package and what it is for.
@@ -30,7 +32,7 @@ struct Package {
     ground: Ground,
 }
 
-const PACKAGES: [Package; 15] = [
+const PACKAGES: [Package; 16] = [
     Package {
         name: "iproute2",
         why: "ip: what the kernel says of links, addresses and routes",
@@ -70,6 +72,11 @@ const PACKAGES: [Package; 15] = [
         why: "the virtual machine that runs Debian's kernel",
         ground: Ground::StockKernel,
     },
+    Package {
+        name: "libssh-gcrypt-4",
+        why: "a library that bird needs, which is unpacked only",
+        ground: Ground::Bird,
+    },
 ];
 
 /// The checker of licences. Pinned, so that a new release cannot fail an old commit; two to three minutes to build.
@@ -84,14 +91,23 @@ pub(crate) fn tools(root: &Path) -> PathBuf {
 ///
 /// # Errors
 /// What could not be brought, and what to run by hand.
-pub(crate) fn prepare(root: &Path, grounds: &BTreeSet<Ground>) -> io::Result<()> {
+pub(crate) fn prepare(
+    root: &Path,
+    grounds: &BTreeSet<Ground>,
+    told_to: &mut dyn io::Write,
+) -> io::Result<()> {
     let needed: Vec<&Package> = PACKAGES.iter().filter(|package| grounds.contains(&package.ground)).collect();
     let missing = if needed.is_empty() { Vec::new() } else { missing(&needed, &installed()?) };
     let kernel = grounds.contains(&Ground::StockKernel) && !has_kernel(root)?;
     let deny = grounds.contains(&Ground::CargoDeny) && !has_cargo_deny(root);
-    println!("{}", announcement(&needed, &missing, (kernel, deny)));
-    if !missing.is_empty() || kernel {
-        install(&missing, kernel)?;
+    let bird = grounds.contains(&Ground::Bird) && !has_bird(root);
+    let fetched = Fetched { kernel, deny, bird };
+    writeln!(told_to, "{}", announcement(&needed, &missing, fetched))?;
+    if !missing.is_empty() || kernel || bird {
+        install(&missing, kernel || bird)?;
+    }
+    if bird {
+        unpack_bird(root)?;
     }
     if kernel {
         vm::Kernel::obtain(&vm::store(root))?;
@@ -99,8 +115,16 @@ pub(crate) fn prepare(root: &Path, grounds: &BTreeSet<Ground>) -> io::Result<()>
     if deny { build_cargo_deny(root) } else { Ok(()) }
 }
 
+/// What is to be brought that is no installed package.
+#[derive(Debug, Clone, Copy, Default)]
+struct Fetched {
+    kernel: bool,
+    deny: bool,
+    bird: bool,
+}
+
 /// What is about to happen, in words.
-fn announcement(needed: &[&Package], missing: &[&str], (kernel, deny): (bool, bool)) -> String {
+fn announcement(needed: &[&Package], missing: &[&str], fetched: Fetched) -> String {
     let mut text = String::from(
         "The tests run in network namespaces of their own and leave this machine's network alone.",
     );
@@ -115,10 +139,13 @@ fn announcement(needed: &[&Package], missing: &[&str], (kernel, deny): (bool, bo
     if !missing.is_empty() {
         text += &format!("\nTo be installed as root, from Debian: {}\n", commands(missing));
     }
-    if kernel {
+    if fetched.kernel {
         text += "\nTo be downloaded, unpacked under target/vm and not installed: Debian's kernel package (70 MB), for the tests on a stock kernel.\n";
     }
-    if deny {
+    if fetched.bird {
+        text += "\nTo be downloaded, unpacked under target/tools and not installed: BIRD, which would be a service.\n";
+    }
+    if fetched.deny {
         text += &format!(
             "\nTo be built under target/tools: cargo-deny {CARGO_DENY} (two to three minutes), to check licences.\n"
         );
@@ -135,10 +162,10 @@ fn commands(missing: &[&str]) -> String {
 }
 
 /// Runs the commands as root. Without root they are told; only the package lists can be done without, if they are there.
-fn install(missing: &[&str], kernel: bool) -> io::Result<()> {
+fn install(missing: &[&str], only_lists: bool) -> io::Result<()> {
     let commands = commands(missing);
     if fs::metadata("/proc/self")?.uid() != 0 {
-        if missing.is_empty() && kernel {
+        if missing.is_empty() && only_lists {
             return Ok(());
         }
         return Err(io::Error::other(format!(
@@ -149,6 +176,7 @@ fn install(missing: &[&str], kernel: bool) -> io::Result<()> {
         .args(["-c", &commands])
         .env("DEBIAN_FRONTEND", "noninteractive")
         .stdin(Stdio::null())
+        .stdout(io::stderr())
         .status()?;
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("`{commands}` failed: {status}"))) }
 }
@@ -183,6 +211,42 @@ fn has_kernel(root: &Path) -> io::Result<bool> {
     Ok(store.is_dir() && vm::Kernel::find(&store)?.is_some())
 }
 
+fn has_bird(root: &Path) -> bool {
+    tools(root).join("bin/bird").exists() && tools(root).join("bin/birdc").exists()
+}
+
+/// Downloads the package and takes from it what is run.
+fn unpack_bird(root: &Path) -> io::Result<()> {
+    let folder = tools(root).join("bird");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    fs::create_dir_all(tools(root).join("bin"))?;
+    let script = "apt-get download bird2 >&2 && dpkg-deb -x bird2_*.deb . && \
+        ln -sf ../bird/usr/sbin/bird ../bird/usr/sbin/birdc ../bin/";
+    let status =
+        Command::new("sh").args(["-c", script]).current_dir(&folder).stdin(Stdio::null()).status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("BIRD could not be unpacked: {status}")))
+    }
+}
+
+/// Gives a program the tools that were brought, and none of Cargo's words about this package: they would make build
+/// scripts run again.
+pub(crate) fn settle<'a>(root: &Path, command: &'a mut Command) -> &'a mut Command {
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{path}:/usr/sbin:/sbin", tools(root).join("bin").display()));
+    for (name, _) in std::env::vars() {
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 fn has_cargo_deny(root: &Path) -> bool {
     let version = Command::new(tools(root).join("bin/cargo-deny")).arg("--version").output();
     version.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).trim().ends_with(CARGO_DENY))
@@ -215,7 +279,7 @@ mod tests {
 
     #[test]
     fn what_will_be_done_as_root_is_said_first() {
-        let text = announcement(&needed(), &["zstd", "kmod"], (true, false));
+        let text = announcement(&needed(), &["zstd", "kmod"], Fetched { kernel: true, ..Fetched::default() });
         assert!(text.contains("zstd             missing  unpacks the kernel\n"), "{text}");
         assert!(text.contains("qemu-system-x86  here "), "{text}");
         assert!(text.contains(
@@ -226,9 +290,9 @@ mod tests {
 
     #[test]
     fn nothing_is_announced_when_nothing_is_missing() {
-        let text = announcement(&needed(), &[], (false, false));
+        let text = announcement(&needed(), &[], Fetched::default());
         assert!(!text.contains("To be"), "{text}");
-        assert!(!announcement(&[], &[], (false, false)).contains(':'));
+        assert!(!announcement(&[], &[], Fetched::default()).contains(':'));
     }
 
     #[test]

@@ -1,0 +1,217 @@
+//! Ground to measure on: a thread with a network namespace, mounts and `/run` of its own, programs that run in it, and
+//! the kernel that is measured.
+//!
+//! Owns: that nothing outlives a bench. What is started here dies with this program, however that ends, and namespaces
+//! are bound to files of a mount that nobody else sees.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd::Uid;
+use sixfold_core::plan::{Plan, plan};
+use sixfold_core::state::{Netns, NodeState};
+use sixfold_kernel::linux::{Config, Linux};
+use sixfold_kernel::{Kernel as _, Keys, Scope};
+
+use crate::failed::{Failed, chain};
+
+/// This program's file, whatever has become of it.
+const SELF: &str = "/proc/self/exe";
+/// A process of ours is ready within that, or something is wrong.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whether there is privilege to stand on; raises the bound of open descriptors as far as it may be, since a namespace
+/// that is looked at often keeps some.
+pub(crate) fn check() -> Result<(), Failed> {
+    if !Uid::effective().is_root() {
+        return Err(Failed::NotRoot);
+    }
+    getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard))
+        .map_err(|errno| Failed::system("raise the bound of open descriptors")(errno.into()))
+}
+
+/// Runs a closure on a thread with its own namespaces. Programs that it starts are in them too.
+pub(crate) fn alone<T: Send + 'static>(
+    measure: impl FnOnce() -> Result<T, Failed> + Send + 'static,
+) -> Result<T, Failed> {
+    let walled = || {
+        walls().map_err(|errno| Failed::system("make namespaces of its own")(errno.into()))?;
+        measure()
+    };
+    thread::spawn(walled).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn walls() -> nix::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)?;
+    let nothing = None::<&str>;
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)?;
+    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), nothing)
+}
+
+/// Runs a program to its end and returns what it prints. Words are parted by spaces.
+pub(crate) fn run(command: &str) -> Result<String, Failed> {
+    let failed = |words: String| Failed::Program { command: command.to_owned(), words };
+    let mut words = command.split_whitespace();
+    let program = words.next().unwrap_or_default();
+    let output = Command::new(program).args(words).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| failed(error.to_string()))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+    }
+}
+
+/// The NIC that a node has by default, with carrier.
+pub(crate) fn nic() -> Result<(), Failed> {
+    run("ip link add eth0 type veth peer name wire0")?;
+    run("ip link set wire0 up")?;
+    run("ip link set eth0 up").map(drop)
+}
+
+/// A process that is ended with this value, and with this program.
+#[derive(Debug)]
+pub(crate) struct Process(Child);
+
+impl Process {
+    /// Starts a program that is not ours. It dies when the thread that starts it ends.
+    pub(crate) fn start(program: &str, arguments: &[&str]) -> Result<Self, Failed> {
+        let failed =
+            |error: io::Error| Failed::Program { command: program.to_owned(), words: error.to_string() };
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", program]).args(arguments);
+        Ok(Self(
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .map_err(failed)?,
+        ))
+    }
+
+    /// Starts the tunnel process, and waits until it serves.
+    pub(crate) fn tunnel() -> Result<Self, Failed> {
+        let mut command = Command::new(SELF);
+        command.args(["--part", "tunnel"]).stdin(Stdio::null()).stdout(Stdio::null());
+        let process = Self(command.spawn().map_err(Failed::system("start the tunnel process"))?);
+        await_file(Path::new("/run/sixfold/tunnel.sock"))?;
+        Ok(process)
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Waits until a file is there.
+pub(crate) fn await_file(path: &Path) -> Result<(), Failed> {
+    let started = Instant::now();
+    while !path.exists() {
+        if started.elapsed() > PATIENCE {
+            return Err(Failed::meaningless(path.display().to_string(), "it does not appear"));
+        }
+        sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// Is the tunnel process.
+pub(crate) fn be_the_tunnel() -> Result<(), Failed> {
+    set_pdeathsig(Signal::SIGKILL).map_err(|errno| Failed::system("follow its parent")(errno.into()))?;
+    sixfold_tunnel::run(sixfold_tunnel::Config::default())
+        .map_err(|error| Failed::meaningless("the tunnel process", chain(&error)))
+}
+
+/// The kernel that is measured, by the path that the agent takes.
+pub(crate) struct Node(pub(crate) Linux);
+
+impl Node {
+    /// Of the calling thread's namespaces.
+    pub(crate) fn new() -> Result<Self, Failed> {
+        Ok(Self(Linux::new(Config::default())?))
+    }
+
+    /// Everything, or what lies in some namespaces.
+    pub(crate) fn observe(&mut self, within: Option<&BTreeSet<Netns>>) -> Result<NodeState, Failed> {
+        Ok(self.0.observe(&within.map_or(Scope::All, |netnss| Scope::Only(netnss.clone())))?)
+    }
+
+    /// Does a plan of which nothing may fail.
+    pub(crate) fn apply(&mut self, plan: &Plan, keys: &dyn Keys) -> Result<(), Failed> {
+        let report = self.0.apply(plan, keys);
+        match report.failures.first() {
+            None => Ok(()),
+            Some(first) => Err(Failed::Steps { count: report.failures.len(), first: chain(first) }),
+        }
+    }
+
+    /// The path of the agent: observe, plan, apply. What was done.
+    pub(crate) fn reach(
+        &mut self,
+        desired: &NodeState,
+        within: Option<&BTreeSet<Netns>>,
+        keys: &dyn Keys,
+    ) -> Result<Plan, Failed> {
+        let todo = self.plan(desired, within)?;
+        self.apply(&todo, keys)?;
+        Ok(todo)
+    }
+
+    /// What is left to do.
+    pub(crate) fn plan(
+        &mut self,
+        desired: &NodeState,
+        within: Option<&BTreeSet<Netns>>,
+    ) -> Result<Plan, Failed> {
+        let observed = self.observe(within)?;
+        Ok(match within {
+            None => plan(desired, &observed),
+            Some(netnss) => plan(&desired.only(netnss), &observed),
+        })
+    }
+
+    /// That nothing is left to do: whatever was measured before did what it was to do.
+    pub(crate) fn verify(
+        &mut self,
+        desired: &NodeState,
+        within: Option<&BTreeSet<Netns>>,
+        what: &str,
+    ) -> Result<(), Failed> {
+        let rest = self.plan(desired, within)?;
+        let Some(first) = rest.steps.first() else { return Ok(()) };
+        let reason = format!("{} steps are left to do, the first of them: {first}", rest.len());
+        Err(Failed::meaningless(what, reason))
+    }
+}
+
+/// Writes a file for a program to read.
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failed> {
+    std::fs::write(path, text).map_err(Failed::system(format!("write {}", path.display())))
+}
+
+/// How long something takes.
+pub(crate) fn timed<T>(f: impl FnOnce() -> Result<T, Failed>) -> Result<(Duration, T), Failed> {
+    let started = Instant::now();
+    let value = f()?;
+    Ok((started.elapsed(), value))
+}
