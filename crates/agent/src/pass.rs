@@ -19,6 +19,7 @@ mod sweep;
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::time::Instant;
 
 use sixfold_core::desire::{self, Own};
 use sixfold_core::model::{DeviceStatus, ResourceKey, Snapshot};
@@ -31,6 +32,7 @@ pub(crate) use self::sweep::Sweep;
 pub use self::sweep::{PERIOD_SECS, SLICE};
 use crate::devices::Devices;
 use crate::keys::{KeyStore, KeyStoreError};
+use crate::status;
 
 /// Applying once is enough but where a device gets another port than it asked for, which the firewall then follows.
 const ROUNDS: usize = 3;
@@ -221,10 +223,13 @@ impl Picture {
 /// Applies a plan, saying in the log what it does.
 pub(crate) fn apply<K: Kernel>(kernel: &mut K, plan: &Plan, keys: &KeyStore) -> Report {
     for step in &plan.steps {
-        tracing::debug!(stage = ?step.stage, netns = %step.netns, %step, "step");
+        let words = status::one_line(&step.to_string());
+        tracing::debug!(stage = ?step.stage, netns = %step.netns, step = words, "step");
     }
+    let began = Instant::now();
     let report = kernel.apply(plan, keys);
-    tracing::info!(steps = plan.len(), failed = report.failures.len(), "applied");
+    let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(steps = plan.len(), failed = report.failures.len(), took_ms, "applied");
     report
 }
 

@@ -21,6 +21,7 @@ mod wait;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -28,7 +29,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sixfold_core::model::Status;
 use sixfold_core::state::Netns;
-use sixfold_kernel::{Kernel, Scope};
+use sixfold_kernel::{Failure, Kernel, Scope};
 
 use crate::accept::Current;
 use crate::disk::{self, DiskError};
@@ -230,15 +231,17 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         self.counts.passes += 1;
         let asked = Asked { snapshot, ground, scope };
         let mut touched = BTreeSet::new();
+        let mut failed = Vec::new();
         let status = match self.picture.pass(&mut self.kernel, &mut self.keys, &asked) {
             Ok(mut outcome) => {
                 self.counts.operations += outcome.operations;
                 touched = std::mem::take(&mut outcome.touched);
+                failed.clone_from(&outcome.failures);
                 status::of_outcome(of, self.counts, &outcome, self.complaint.as_slice())
             }
             Err(error) => status::of_blindness(of, self.counts, &error, self.status.as_ref()),
         };
-        self.publish(status);
+        self.publish(status, &failed);
         touched
     }
 
@@ -304,7 +307,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
                     let revision = snapshot.revision;
                     let accepted = self.current.offer(snapshot);
                     if accepted.is_ok() {
-                        tracing::info!(%revision, "snapshot");
+                        tracing::info!(revision = revision.0, "snapshot");
                     }
                     // Also one that could not be kept is used.
                     self.picture.renew();
@@ -320,15 +323,29 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
     }
 
     /// Writes the status; and logs what is new in it, not the same each second.
-    fn publish(&mut self, status: Status) {
-        let failures: BTreeSet<String> = status.failures.iter().cloned().collect();
-        for failure in failures.difference(&self.said) {
-            tracing::warn!(failure, "cannot do");
+    fn publish(&mut self, status: Status, failed: &[Rc<Failure>]) {
+        let (node, revision) = (&status.node, status.revision.0);
+        let mut failures = BTreeSet::new();
+        for failure in failed {
+            let all = status::of_step(failure);
+            if !self.said.contains(&all) {
+                let (step, error) =
+                    (status::one_line(&failure.step.to_string()), words(&failure.error, None));
+                let (netns, stage, hint) = (&failure.step.netns, failure.step.stage, failure.hint());
+                tracing::warn!(%node, revision, %netns, ?stage, step, error, hint, "step failed");
+            }
+            failures.insert(all);
         }
+        for failure in &status.failures {
+            if !self.said.contains(failure) && !failures.contains(failure) {
+                tracing::warn!(%node, revision, failure, "cannot do");
+            }
+        }
+        failures.extend(status.failures.iter().cloned());
         let was = self.status.as_ref().map(|before| (before.in_sync, before.revision));
         if was != Some((status.in_sync, status.revision)) {
             let drift = status.drift.len();
-            tracing::info!(revision = %status.revision, in_sync = status.in_sync, drift, "status");
+            tracing::info!(%node, revision, in_sync = status.in_sync, drift, "status");
         }
         self.said = failures;
         if let Err(error) = status::write(&self.places.status(), &status) {

@@ -111,7 +111,7 @@ pub(crate) fn words(error: &dyn Error, hint: Option<&str>) -> String {
     one_line(&text)
 }
 
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 

@@ -8,6 +8,7 @@
 //! Owns: making the walls, and that nothing outlives them, whatever kills the top. [`open`] must be called before the
 //! process has a second thread. Must not know what happens inside.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
@@ -98,12 +99,13 @@ pub struct Inner {
     _line: OwnedFd,
 }
 
-/// Puts this process into new namespaces and starts itself again inside, as pid 1, with these arguments. The caller
-/// must have one thread only, and is itself no longer in the namespaces it came from (but in its pid namespace).
+/// Puts this process into new namespaces and starts itself again inside, as pid 1, with these arguments and, besides
+/// its own, this environment. The caller must have one thread only, and is itself no longer in the namespaces it came
+/// from (but in its pid namespace).
 ///
 /// # Errors
 /// If the system lets this user make no namespaces.
-pub fn open(arguments: &[String]) -> Result<Inner, EnclosureError> {
+pub fn open(arguments: &[String], environment: &BTreeMap<String, String>) -> Result<Inner, EnclosureError> {
     let (user, group) = (Uid::effective(), Gid::effective());
     let walls = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
@@ -116,8 +118,9 @@ pub fn open(arguments: &[String]) -> Result<Inner, EnclosureError> {
         become_root(user, group)?;
     }
     let (hears, line) = pipe().map_err(|errno| EnclosureError::Start(errno.into()))?;
-    let child = Command::new(SELF).arg0("sixfold").args(arguments).stdin(Stdio::from(hears)).spawn();
-    Ok(Inner { child: child.map_err(EnclosureError::Start)?, _line: line })
+    let mut command = Command::new(SELF);
+    command.arg0("sixfold").args(arguments).envs(environment).stdin(Stdio::from(hears));
+    Ok(Inner { child: command.spawn().map_err(EnclosureError::Start)?, _line: line })
 }
 
 /// One id is mapped: the caller's, to root.

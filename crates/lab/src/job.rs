@@ -8,6 +8,7 @@
 //!
 //! Owns: the order of these. Must not print: it is given where to write a report and whom to tell of progress.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -112,6 +113,8 @@ pub struct Job {
     pub up: Option<PathBuf>,
     /// Who carries WireGuard on which node.
     pub wireguard: Carriers,
+    /// What the environment of every process of the lab has besides: how it logs.
+    pub environment: BTreeMap<String, String>,
 }
 
 /// The top's part: walls, and waiting for what happens inside. The caller must have one thread only.
@@ -128,7 +131,7 @@ pub fn outer(job: &Job, words: &[&str]) -> Result<ExitStatus, JobError> {
     }
     let mut arguments: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
     arguments.push(serde_json::to_string(job).map_err(|error| EnclosureError::Start(error.into()))?);
-    let ended = enclosure::open(&arguments).and_then(enclosure::Inner::wait);
+    let ended = enclosure::open(&arguments, &job.environment).and_then(enclosure::Inner::wait);
     if let Some(folder) = &job.up {
         control::release(folder);
     }

@@ -61,10 +61,14 @@ impl Failed {
         self
     }
 
-    /// Prints it and gives the exit code.
-    pub(crate) fn report(&self) -> ExitCode {
-        // Where nobody reads, nobody is told.
-        let _ = std::io::stderr().write_all(self.text().as_bytes());
+    /// Prints it, or logs it where what is read is a log of documents, and gives the exit code.
+    pub(crate) fn report(&self, as_log: bool) -> ExitCode {
+        if as_log {
+            tracing::error!(error = self.text().trim_end().replace('\n', "; "), "failed");
+        } else {
+            // Where nobody reads, nobody is told.
+            let _ = io::stderr().write_all(self.text().as_bytes());
+        }
         ExitCode::from(match self.kind {
             Kind::Refused => 1,
             Kind::Usage => 2,

@@ -3,6 +3,7 @@
 //! Owns: arguments, and writing what the lab says. Must not decide anything; must be called before the process has a
 //! second thread.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use sixfold_lab::showing::counters;
 
 use crate::Done;
 use crate::failed::{Failed, Kind};
+use crate::log;
 use crate::output;
 
 /// Build and probe a whole farm on this machine, out of network namespaces
@@ -171,19 +173,19 @@ impl From<ControlError> for Failed {
 }
 
 /// Does it. The exit code may be that of a command that was run.
-pub(crate) fn run(args: Args) -> Result<Done, Failed> {
-    verb(args.verb).map(Done::Ended)
+pub(crate) fn run(args: Args, log: &log::Args) -> Result<Done, Failed> {
+    verb(args.verb, log.environment()).map(Done::Ended)
 }
 
-fn verb(verb: Verb) -> Result<ExitCode, Failed> {
+fn verb(verb: Verb, environment: BTreeMap<String, String>) -> Result<ExitCode, Failed> {
     match verb {
         Verb::Run { dir, json, keep_logs, no_probe, wireguard } => {
             let wireguard = wireguard.into_iter().collect();
-            outer(&Job { dir, json, probe: !no_probe, keep_logs, up: None, wireguard })
+            outer(&Job { dir, json, probe: !no_probe, keep_logs, up: None, wireguard, environment })
         }
         Verb::Up { dir, wireguard, at } => {
             let (up, wireguard) = (Some(folder(at)), wireguard.into_iter().collect());
-            outer(&Job { dir, json: false, probe: true, keep_logs: None, up, wireguard })
+            outer(&Job { dir, json: false, probe: true, keep_logs: None, up, wireguard, environment })
         }
         Verb::Exec { at, place, command } => {
             let status = Caller::call(&folder(at))?.run(&place, &command)?;

@@ -39,8 +39,9 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
         2  usage: the arguments are wrong, or do not go together\n  \
         3  environment: the system does not allow it, or something it needs is missing\n\n\
         Environment:\n  \
-        SIXFOLD_LOG  what is logged, where --log is not given\n  \
-        NO_COLOR     no colours, if it is set and not empty; there are none but on a terminal\n\n\
+        SIXFOLD_LOG         what is logged, where --log is not given\n  \
+        SIXFOLD_LOG_FORMAT  json: as --log-json\n  \
+        NO_COLOR            no colours in help and errors, if it is set and not empty; a log has none\n\n\
         Files:\n  \
         /var/lib/sixfold              what outlives a reboot: private keys, the last good snapshots\n  \
         /run/sixfold/status.json      what the agent says of this node\n  \
@@ -116,7 +117,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&args),
         Command::Agent(args) => agent::run(args),
         Command::Tunnel(args) => tunnel::run(args),
-        Command::Lab(args) => lab::run(args),
+        Command::Lab(args) => lab::run(args, &cli.log),
         Command::BugReport(args) => bug_report::run(&args),
         Command::Completions(args) => completions::run(&args, &command()),
         Command::Man(args) => man::run(&args, command()),
@@ -125,7 +126,7 @@ fn main() -> ExitCode {
         Ok(Done::Yes) => ExitCode::SUCCESS,
         Ok(Done::Pending) => ExitCode::from(2),
         Ok(Done::Ended(code)) => code,
-        Err(failed) => failed.report(),
+        Err(failed) => failed.report(cli.log.is_json()),
     }
 }
 

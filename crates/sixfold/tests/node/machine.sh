@@ -6,6 +6,7 @@ ip link add eth0 type veth peer name wire
 ip link set eth0 up
 ip link set wire up
 ip link add mine0 type veth peer name mine1
+echo 0 >/proc/sys/net/ipv6/conf/mine0/accept_dad # an address that is tentative and then is not has not changed
 ip link set mine0 up
 ip link set mine1 up
 ip addr add 2001:db8:beef::1/64 dev mine0 nodad

@@ -2,6 +2,8 @@
 //! `ip`, `nft` and `wg`. Needs root, iproute2, nftables, wireguard-tools and util-linux; without them it fails.
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
+mod log;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
