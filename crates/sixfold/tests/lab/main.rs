@@ -216,13 +216,19 @@ fn a_lab_that_was_killed_is_not_in_the_way_of_the_next() {
 fn logs_and_statuses_are_kept_on_request_but_never_a_key() {
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().display().to_string();
-    let output = sixfold(&["lab", "run", &example("first-farm"), "--no-probe", "--keep-logs", &to]);
+    let log = ["--log-json", "--log", "debug"];
+    let run = ["lab", "run", &example("first-farm"), "--no-probe", "--keep-logs", &to];
+    let output = sixfold(&[&log[..], &run].concat());
     assert!(output.status.success(), "{}", words(&output));
     for node in ["ant", "bee", "cat"] {
         let kept = |name: &str| fs::read_to_string(folder.path().join(node).join(name)).unwrap();
         let status: Value = serde_json::from_str(&kept("status.json")).unwrap();
         assert_eq!(status["in_sync"], true);
-        assert!(kept("agent").contains("applied"), "{}", kept("agent"));
+        let logs = kept("agent") + &kept("tunnel");
+        let logged: Vec<Value> = logs.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        for message in ["step", "applied", "tunnel serves"] {
+            assert!(logged.iter().any(|line| line["message"] == message), "{message}: {logs}");
+        }
         assert!(!folder.path().join(node).join("keys").exists());
     }
 }
