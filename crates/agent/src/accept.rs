@@ -7,6 +7,7 @@ use sixfold_core::id::{NodeId, Revision};
 use sixfold_core::model::Snapshot;
 
 use crate::disk::DiskError;
+use crate::received::Received;
 use crate::store::{SlotError, Store};
 
 /// Why a snapshot is not used, or used and not kept.
@@ -60,7 +61,14 @@ impl AcceptError {
 pub struct Current {
     store: Store,
     snapshot: Option<Snapshot>,
-    is_kept: bool,
+    /// Places of fields in it that this version does not know.
+    unknown: Vec<String>,
+    /// The highest revision there has been, that of a slot which only a later version reads included.
+    seen: Revision,
+    /// Of the bytes of the one in use.
+    sum: Option<[u8; 32]>,
+    /// The one in use, as long as it is not on disk.
+    unkept: Option<Received>,
 }
 
 impl Current {
@@ -68,7 +76,13 @@ impl Current {
     #[must_use]
     pub fn open(store: Store) -> (Self, Vec<SlotError>) {
         let loaded = store.load();
-        (Self { store, snapshot: loaded.snapshot, is_kept: true }, loaded.damaged)
+        let mut current =
+            Self { store, snapshot: None, unknown: Vec::new(), seen: loaded.seen, sum: None, unkept: None };
+        if let Some(received) = loaded.received {
+            current.sum = Some(received.sum());
+            (current.snapshot, current.unknown) = (Some(received.snapshot), received.unknown);
+        }
+        (current, loaded.damaged)
     }
 
     /// The snapshot in use, if there has been any.
@@ -77,32 +91,39 @@ impl Current {
         self.snapshot.as_ref()
     }
 
+    /// The places of fields in it that this version does not know, a line each.
+    #[must_use]
+    pub fn unknown(&self) -> &[String] {
+        &self.unknown
+    }
+
     /// Takes a snapshot into use and keeps it.
     ///
     /// # Errors
     /// If it is older or of another node, it is not used; if it cannot be kept on disk, it is used all the same.
-    pub fn offer(&mut self, given: Snapshot) -> Result<(), AcceptError> {
-        if let Some(held) = &self.snapshot {
-            if held.node.id() != given.node.id() {
-                let (given, this) = (given.node.id().clone(), held.node.id().clone());
-                return Err(AcceptError::OtherNode { given, this });
-            }
-            if given.revision < held.revision {
-                return Err(AcceptError::Older { given: given.revision, seen: held.revision });
-            }
-            if *held == given {
-                return self.keep();
-            }
+    pub fn offer(&mut self, received: Received) -> Result<(), AcceptError> {
+        let given = &received.snapshot;
+        if let Some(held) = self.snapshot.as_ref().filter(|held| held.node.id() != given.node.id()) {
+            let (given, this) = (given.node.id().clone(), held.node.id().clone());
+            return Err(AcceptError::OtherNode { given, this });
         }
-        self.snapshot = Some(given);
-        self.is_kept = false;
+        if given.revision < self.seen {
+            return Err(AcceptError::Older { given: given.revision, seen: self.seen });
+        }
+        // By the bytes: two that say the same to this version may not to a later one.
+        let sum = received.sum();
+        if self.sum != Some(sum) {
+            (self.seen, self.sum) = (given.revision, Some(sum));
+            (self.snapshot, self.unknown) = (Some(given.clone()), received.unknown.clone());
+            self.unkept = Some(received);
+        }
         self.keep()
     }
 
     /// Whether the snapshot in use would be lost with a restart.
     #[must_use]
     pub const fn is_kept(&self) -> bool {
-        self.is_kept
+        self.unkept.is_none()
     }
 
     /// Keeps the snapshot in use on disk, if it is not there yet.
@@ -110,10 +131,10 @@ impl Current {
     /// # Errors
     /// If it cannot be; to be tried again.
     pub fn keep(&mut self) -> Result<(), AcceptError> {
-        let Some(held) = self.snapshot.as_ref().filter(|_| !self.is_kept) else { return Ok(()) };
-        let revision = held.revision;
-        self.store.save(held).map_err(|source| AcceptError::NotKept { revision, source })?;
-        self.is_kept = true;
+        let Some(received) = &self.unkept else { return Ok(()) };
+        let revision = received.snapshot.revision;
+        self.store.save(received).map_err(|source| AcceptError::NotKept { revision, source })?;
+        self.unkept = None;
         Ok(())
     }
 }

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use sixfold_core::limit;
-use sixfold_core::model::Snapshot;
+use sixfold_core::model::{Snapshot, SnapshotError};
 
 use crate::disk::{self, DiskError};
+use crate::received::Received;
 
 /// Why a feed gives no snapshot although there is something new.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +33,9 @@ pub enum FeedError {
     Content {
         /// The file.
         path: PathBuf,
-        /// What the parser says, with line and column.
+        /// What is wrong with it, and where.
         #[source]
-        source: serde_json::Error,
+        source: SnapshotError,
     },
 }
 
@@ -44,8 +45,8 @@ impl FeedError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Disk(error) => error.hint(),
-            Self::TooLarge { .. } => None,
-            Self::Content { .. } => Some("replace the file by rename, so that it is never seen half written"),
+            Self::TooLarge { .. } => Some("it is no snapshot: look at what wrote it"),
+            Self::Content { source, .. } => Some(source.hint()),
         }
     }
 }
@@ -56,7 +57,7 @@ pub trait Feed {
     ///
     /// # Errors
     /// If there is something new that is no snapshot; said once.
-    fn next(&mut self) -> Result<Option<Snapshot>, FeedError>;
+    fn next(&mut self) -> Result<Option<Received>, FeedError>;
 
     /// What to wait on until there may be something new; `None` if only asking tells.
     fn wake(&self) -> Option<BorrowedFd<'_>> {
@@ -71,8 +72,8 @@ pub trait Feed {
 
 /// For tests and simulations: one after the other.
 impl Feed for VecDeque<Snapshot> {
-    fn next(&mut self) -> Result<Option<Snapshot>, FeedError> {
-        Ok(self.pop_front())
+    fn next(&mut self) -> Result<Option<Received>, FeedError> {
+        Ok(self.pop_front().map(Received::from))
     }
 }
 
@@ -141,7 +142,7 @@ impl FileFeed {
 }
 
 impl Feed for FileFeed {
-    fn next(&mut self) -> Result<Option<Snapshot>, FeedError> {
+    fn next(&mut self) -> Result<Option<Received>, FeedError> {
         self.drain();
         self.watch();
         let print = self.print()?;
@@ -165,11 +166,11 @@ impl Feed for FileFeed {
 ///
 /// # Errors
 /// If it cannot be read, is too long, or is no snapshot.
-pub fn read(path: &Path) -> Result<Option<Snapshot>, FeedError> {
+pub fn read(path: &Path) -> Result<Option<Received>, FeedError> {
     let Some(bytes) = disk::read(path, limit::SNAPSHOT_BYTES_MAX)? else { return Ok(None) };
     if bytes.len() > limit::SNAPSHOT_BYTES_MAX {
         return Err(FeedError::TooLarge { path: path.to_owned() });
     }
-    let snapshot = serde_json::from_slice(&bytes);
-    snapshot.map(Some).map_err(|source| FeedError::Content { path: path.to_owned(), source })
+    let received = Received::read(&bytes);
+    received.map(Some).map_err(|source| FeedError::Content { path: path.to_owned(), source })
 }

@@ -4,7 +4,8 @@
 //! feed ──▶ accept ──▶ Snapshot ──▶ pass: observe ─▶ desire ─▶ plan ─▶ apply ─▶ observe ─▶ plan (empty) ──▶ status
 //!            │ older ones refused      ▲   ▲ only where something may differ: events, the timer's slice
 //!            ▼                         └── keys: made here, their private halves never leave
-//!          store: two slots on disk, so that a node boots and serves with the registry gone
+//!          store: two slots on disk, so that a node boots and serves with the registry gone;
+//!                 the bytes as received, so that a later version finds what this one does not know
 //! ```
 //!
 //! Owns: the order of these, the files of one node, and when a pass is due. Must not decide what is desired (`core`),
@@ -18,6 +19,7 @@ pub mod events;
 pub mod feed;
 pub mod keys;
 pub mod pass;
+pub mod received;
 pub mod remove;
 pub mod run;
 pub mod status;

@@ -162,10 +162,11 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         let lock = lock(&places)?;
         let (current, damaged) = Current::open(Store::open(&places.state)?);
         for error in damaged {
-            tracing::warn!(error = words(&error, None), "a slot of the last good snapshot is not used");
+            let error = words(&error, error.hint());
+            tracing::warn!(error, "a slot of the last good snapshot is not used");
         }
         let keys = KeyStore::open(&places.keys())?;
-        Ok(Self {
+        let agent = Self {
             kernel,
             feed,
             events: Box::new(Unheard),
@@ -181,7 +182,9 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             complaint: None,
             said: BTreeSet::new(),
             _lock: lock,
-        })
+        };
+        agent.say_unknown();
+        Ok(agent)
     }
 
     /// Takes hints where to look: without them every round looks everywhere.
@@ -241,6 +244,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             }
             Err(error) => status::of_blindness(of, self.counts, &error, self.status.as_ref()),
         };
+        let status = Status { unknown_fields: self.current.unknown().to_vec(), ..status };
         self.publish(status, &failed);
         touched
     }
@@ -303,11 +307,12 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         loop {
             let fault = match self.feed.next() {
                 Ok(None) => return news,
-                Ok(Some(snapshot)) => {
-                    let revision = snapshot.revision;
-                    let accepted = self.current.offer(snapshot);
+                Ok(Some(received)) => {
+                    let revision = received.snapshot.revision;
+                    let accepted = self.current.offer(received);
                     if accepted.is_ok() {
                         tracing::info!(revision = revision.0, "snapshot");
+                        self.say_unknown();
                     }
                     // Also one that could not be kept is used.
                     self.picture.renew();
@@ -319,6 +324,15 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             if let Some(complaint) = &self.complaint {
                 tracing::warn!(complaint, "snapshot");
             }
+        }
+    }
+
+    /// Says which fields of the snapshot in use are for a later version.
+    fn say_unknown(&self) {
+        let fields = self.current.unknown();
+        if !fields.is_empty() {
+            let fields = fields.join(", ");
+            tracing::warn!(fields, "fields of a later version: kept, and not used");
         }
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use sixfold_core::id::{NodeId, Revision};
 use sixfold_core::model::Status;
+use sixfold_core::shown::plain;
 use sixfold_core::state::Backend;
 use sixfold_kernel::{Failure, ObserveError};
 
@@ -67,6 +68,7 @@ fn blank((node, revision, backend): (&NodeId, Revision, Backend), counts: Counts
         devices: Vec::new(),
         drift: Vec::new(),
         failures: Vec::new(),
+        unknown_fields: Vec::new(),
         passes: counts.passes,
         operations: counts.operations,
     }
@@ -111,8 +113,9 @@ pub(crate) fn words(error: &dyn Error, hint: Option<&str>) -> String {
     one_line(&text)
 }
 
+/// What a file, a kernel or another process said is in it too: nothing but letters comes out.
 pub(crate) fn one_line(text: &str) -> String {
-    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+    plain(&text.lines().map(str::trim).collect::<Vec<_>>().join(" "))
 }
 
 fn short(lines: impl Iterator<Item = String>) -> Vec<String> {

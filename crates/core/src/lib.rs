@@ -33,5 +33,6 @@ pub mod name;
 pub mod place;
 pub mod plan;
 pub mod reach;
+pub mod shown;
 pub mod spec;
 pub mod state;

@@ -108,6 +108,10 @@ const FARMS: &[Case] = &[
     ("slot 0", &[("slot = 2\n", "slot = 0\n")]),
     ("slot 16", &[("slot = 2\n", "slot = 16\n")]),
     ("a slot twice", &[("slot = 2\n", "slot = 1\n")]),
+    (
+        "two nodes that claim one slot without order",
+        &[("slot = 2\nholders = [\"bee\"]\n", "slot = 1\nholders = [\"bee\"]\n")],
+    ),
     ("a slot without holders", &[("[\"bee\"]", "[]")]),
     ("an unknown holder", &[("[\"bee\"]", "[\"bea\"]")]),
     ("a hidden holder", &[("[\"bee\"]", "[\"bee\", \"cat\"]")]),
@@ -175,10 +179,23 @@ const FARMS: &[Case] = &[
     ),
 ];
 
+/// What the named kinds of names are wherever one may stand; the field is told by what stood there.
+const NAMES: &[(&str, &str)] = &[
+    ("a name of 300 characters", "<300>"),
+    ("a name that is not ASCII", "n\u{f8}de"),
+    ("a name that reads from right to left", "ab\u{202e}cd"),
+    ("a name with an escape sequence", "\\u001b]0;owned\\u0007"),
+    ("a name with a zero", "a\\u0000b"),
+    ("a name that is a path", "../../etc/passwd"),
+    ("a name that is a template", "net-%d"),
+    ("a name that is an option", "--help"),
+];
+
 const NETWORKS: &[Case] = &[
     ("an unknown farm", &[("{ farm = \"alpha\"", "{ farm = \"omega\"")]),
     ("an unknown slot", &[("slot = 1 }", "slot = 3 }")]),
     ("an unknown slot prefix", &[("slot = 1 }", "slot = 1, prefix = \"2001:db8:c::/48\" }")]),
+    ("an exit whose slot has no holder", &[("[\"bee\"]", "[]"), ("slot = 1 }", "slot = 2 }")]),
     ("an exit at slot 16", &[("slot = 1 }", "slot = 16 }")]),
     (
         "an exit that may be one of two",
@@ -245,8 +262,15 @@ fn words(cases: &[Case]) -> String {
         }
         told += &format!("{problems}\n\n");
     }
-    assert!(!told.contains('\u{1b}'), "a control character reached the words");
+    only_letters(&told);
     told
+}
+
+/// Nothing that a terminal would act on is in some words.
+#[track_caller]
+fn only_letters(told: &str) {
+    let bad = |c: &char| c.is_control() && *c != '\n' || ('\u{202a}'..='\u{202e}').contains(c);
+    assert_eq!(told.chars().find(bad), None, "{told:?}");
 }
 
 #[test]
@@ -267,6 +291,80 @@ fn words_about_farms() {
 #[test]
 fn words_about_networks() {
     insta::assert_snapshot!(words(NETWORKS));
+}
+
+#[test]
+fn words_about_names_wherever_they_stand() {
+    let fields = [
+        ("a farm", "farm = \"alpha\"\n", "farm = \"NAME\"\n"),
+        ("a node", "name = \"cat\"", "name = \"NAME\""),
+        ("a NIC", "\"eth1\"", "\"NAME\""),
+        ("a tenant", "\"acme\"", "\"NAME\""),
+        ("a workload", "name = \"app\"", "name = \"NAME\""),
+    ];
+    let mut told = String::new();
+    for (title, name) in NAMES {
+        for (of, old, new) in fields {
+            let new = new.replace("NAME", name).replace("<300>", &"n".repeat(300));
+            let problems = spec::parse_all(&edited(&[(old, &new)])).expect_err(title);
+            told += &format!("# {title}: {of}\n{problems}\n\n");
+        }
+    }
+    only_letters(&told);
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn words_about_files_that_are_too_much() {
+    let farm = |nodes: std::ops::Range<u32>| {
+        let node = |at| {
+            let (high, low) = (at / 65_536, at % 65_536);
+            format!(
+                "[[node]]\nname=\"n{at}\"\nreach=\"public\"\naddress=\"2001:db8:b:{high:x}::{low:x}/64\"\n"
+            )
+        };
+        let head = "farm = \"alpha\"\nallocations = [\"2001:db8:a::/48\"]\n";
+        let slot = "[[slot]]\nslot = 1\nholders = [\"n1\"]\n";
+        format!("{head}{}{slot}", nodes.map(node).collect::<String>())
+    };
+    let network = |nodes: std::ops::Range<u32>| {
+        let nodes: Vec<String> = nodes.map(|at| format!("\"n{at}\"")).collect();
+        NETWORK
+            .split("[[workload]]")
+            .next()
+            .unwrap()
+            .replace("[\"ant\", \"bee\", \"cat\"]", &format!("[{}]", nodes.join(", ")))
+    };
+    let told = |farm: String, network: String| {
+        let files = [("farm.toml".to_owned(), farm), ("web.toml".to_owned(), network)];
+        let problems = spec::parse_all(&files).unwrap_err();
+        let said = problems.to_string();
+        only_letters(&said);
+        assert!(said.lines().count() <= 101 && said.len() < 20_000, "{said}");
+        let (lines, last) = (said.lines().take(8), said.lines().skip(8).last());
+        lines.chain(last.map(|_| "...")).chain(last).collect::<Vec<_>>().join("\n")
+    };
+    let text = |bytes: &[u8]| spec::text_of(bytes.to_vec(), "a\u{1b}[2J.toml").unwrap_err().to_string();
+    let deep = format!("farm = {}", "[".repeat(10_000));
+    let dotted = format!("{} = 1\n", vec!["a"; 10_000].join("."));
+    let wide = format!("farm = \"{}\"\n", "\\u001b".repeat(100_000));
+    let field = format!("{FARM}\n{} = 1\n", "x".repeat(500_000));
+    insta::assert_snapshot!(
+        [
+            ("10,000 nodes in one network", told(farm(1..4001), network(1..10_001))),
+            ("10,000 nodes in one network that knows no farm", told(FARM.to_owned(), network(1..10_001))),
+            ("10,000 nodes in one farm", told(farm(1..10_001), network(1..3))),
+            ("a file of 50 MB", text(&vec![b'#'; 50 << 20])),
+            ("a file that is no text", text(b"farm = \"alpha\"\nnode = \"\xff\xfe\"\n")),
+            ("an image", text(b"\x89PNG\r\n\x1a\n\0\0\0")),
+            ("ten thousand lists in each other", told(deep, network(1..3))),
+            ("ten thousand tables in each other", told(dotted, network(1..3))),
+            ("a name of 100,000 escapes", told(wide, network(1..3))),
+            ("a field of 500,000 letters", told(field, network(1..3))),
+        ]
+        .map(|(title, told)| format!("# {title}\n{told}\n"))
+        .join("\n")
+    );
 }
 
 #[test]

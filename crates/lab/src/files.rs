@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::libc::O_NONBLOCK;
 use sixfold_core::limit;
 use sixfold_core::model::World;
-use sixfold_core::spec::{self, Problems};
+use sixfold_core::spec::{self, Problems, SpecError};
 
 /// Why a folder gives no world.
 #[derive(Debug, thiserror::Error)]
@@ -76,12 +76,19 @@ pub fn load(dir: &Path) -> Result<World, LoadError> {
     if paths.is_empty() {
         return Err(LoadError::Empty { path: dir.to_owned() });
     }
-    let files = paths.into_iter().map(|path| match read(&path) {
-        Ok(text) => Ok((path.display().to_string(), text)),
-        Err(source) => Err(LoadError::Read { path, source }),
-    });
-    let files: Vec<_> = files.collect::<Result<_, _>>()?;
-    spec::parse_all(&files).map_err(|problems| LoadError::Invalid { path: dir.to_owned(), problems })
+    let invalid = |problems| LoadError::Invalid { path: dir.to_owned(), problems };
+    let (mut files, mut errors) = (Vec::new(), Vec::new());
+    for path in paths {
+        let name = path.display().to_string();
+        match read(&path, &name).map_err(|source| LoadError::Read { path, source })? {
+            Ok(text) => files.push((name, text)),
+            Err(error) => errors.push(error),
+        }
+    }
+    match Problems::of_shape(errors) {
+        Some(problems) => Err(invalid(problems)),
+        None => spec::parse_all(&files).map_err(invalid),
+    }
 }
 
 fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -97,15 +104,20 @@ fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// One byte past the limit is enough for the parser to refuse it by its size. What is no file is not waited for.
-fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
+/// The text of a file, or what is wrong with its length or its bytes. What is no file is not waited for, and one that is
+/// too long is not read.
+fn read(path: &Path, name: &str) -> io::Result<Result<String, SpecError>> {
     let file = File::options().read(true).custom_flags(O_NONBLOCK).open(path)?;
-    if !file.metadata()?.is_file() {
+    let meta = file.metadata()?;
+    if !meta.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
-    file.take(limit::FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
-    Ok(text)
+    if meta.len() > limit::FILE_BYTES_MAX as u64 {
+        return Ok(Err(SpecError::too_large(name, meta.len())));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit::FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?; // it may grow meanwhile
+    Ok(spec::text_of(bytes, name))
 }
 
 #[cfg(test)]
@@ -146,7 +158,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a.toml"), "#".repeat(limit::FILE_BYTES_MAX + 100)).unwrap();
         let error = load(dir.path()).unwrap_err();
-        assert!(words(&error).contains("is longer than"), "{}", words(&error));
+        assert!(words(&error).contains("a file of 1048676 bytes is longer than"), "{}", words(&error));
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_is_refused_by_its_line_and_not_blamed_on_the_system() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a.toml"), b"farm = \"a\"\n# \xff\xfe\n").unwrap();
+        let error = load(dir.path()).unwrap_err();
+        assert!(error.is_refusal() && words(&error).contains("a.toml:2: not UTF-8"), "{}", words(&error));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use sixfold_agent::disk::DiskError;
+use sixfold_core::shown::plain_lines;
 
 /// Whose fault it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,11 +64,13 @@ impl Failed {
 
     /// Prints it, or logs it where what is read is a log of documents, and gives the exit code.
     pub(crate) fn report(&self, as_log: bool) -> ExitCode {
+        // Files and their names are in it, and may be somebody else's: only letters get to the terminal.
+        let text = plain_lines(&self.text());
         if as_log {
-            tracing::error!(error = self.text().trim_end().replace('\n', "; "), "failed");
+            tracing::error!(error = text.trim_end().replace('\n', "; "), "failed");
         } else {
             // Where nobody reads, nobody is told.
-            let _ = io::stderr().write_all(self.text().as_bytes());
+            let _ = io::stderr().write_all(text.as_bytes());
         }
         ExitCode::from(match self.kind {
             Kind::Refused => 1,

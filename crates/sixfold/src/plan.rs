@@ -110,7 +110,8 @@ fn on_node(args: &Args, feed: &Path) -> Result<(Snapshot, Dry, Vec<String>), Fai
         let hint = error.hint();
         Failed::refused(error).hint(hint)
     })?;
-    let snapshot = read.ok_or_else(|| Failed::environment(format!("no snapshot at {}", feed.display())))?;
+    let received = read.ok_or_else(|| Failed::environment(format!("no snapshot at {}", feed.display())))?;
+    let (snapshot, unknown) = (received.snapshot, received.unknown);
     let observed = match args.observed {
         Some(Observed::None) => nothing(),
         _ => args.node.kernel()?.observe(&Scope::All).map_err(|error| {
@@ -121,6 +122,7 @@ fn on_node(args: &Args, feed: &Path) -> Result<(Snapshot, Dry, Vec<String>), Fai
     let ground = args.node.ground()?;
     let dry = dry(&snapshot, &observed, ground(), Some(&args.node.places().keys()));
     let mut notes = vec![format!("node {} at revision {}", snapshot.node.id(), snapshot.revision)];
+    notes.extend(unknown.iter().map(|field| format!("a field of a later version, not used: {field}")));
     for key in &dry.new_keys {
         let stand_in = placeholder(*key);
         notes.push(format!(

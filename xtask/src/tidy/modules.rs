@@ -14,7 +14,7 @@ struct Row {
 }
 
 /// What every module may use.
-const GROUND: [&str; 5] = ["id", "key", "name", "limit", "mac"];
+const GROUND: [&str; 6] = ["id", "key", "name", "limit", "mac", "shown"];
 
 /// The direction table of ARCHITECTURE.md, from the ground up.
 const ROWS: [Row; 12] = [

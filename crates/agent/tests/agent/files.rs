@@ -39,12 +39,12 @@ fn put(path: &Path, text: &str) {
 fn a_torn_slot_falls_back_to_the_other() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    assert!(store.load().snapshot.is_none());
-    store.save(&snapshot(1)).unwrap();
-    store.save(&snapshot(2)).unwrap();
+    assert!(store.load().received.is_none());
+    store.save(&snapshot(1).into()).unwrap();
+    store.save(&snapshot(2).into()).unwrap();
     let newest = dir.path().join("snapshot.b");
     let whole = fs::read(&newest).unwrap();
-    let revision = |store: &Store| store.load().snapshot.map(|found| found.revision);
+    let revision = |store: &Store| store.load().received.map(|found| found.snapshot.revision);
     assert_eq!(revision(&store), Some(Revision(2)));
     for keep in [0, 1, 40, 100, whole.len() / 2, whole.len() - 1] {
         fs::write(&newest, &whole[..keep]).unwrap();
@@ -63,18 +63,18 @@ fn a_save_never_touches_the_newest_good_slot() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let [a, b] = ["snapshot.a", "snapshot.b"].map(|name| dir.path().join(name));
-    store.save(&snapshot(1)).unwrap();
+    store.save(&snapshot(1).into()).unwrap();
     for revision in 2..6 {
         let before = [fs::read(&a).unwrap(), fs::read(&b).unwrap_or_default()];
-        store.save(&snapshot(revision)).unwrap();
+        store.save(&snapshot(revision).into()).unwrap();
         let changed = [fs::read(&a).unwrap() != before[0], fs::read(&b).unwrap() != before[1]];
         assert_eq!(changed, if revision % 2 == 0 { [false, true] } else { [true, false] });
     }
     fs::write(&a, "torn").unwrap(); // the newest: now b is
     let good = fs::read(&b).unwrap();
-    store.save(&snapshot(9)).unwrap();
+    store.save(&snapshot(9).into()).unwrap();
     assert_eq!(fs::read(&b).unwrap(), good);
-    assert_eq!(store.load().snapshot.unwrap().revision, Revision(9));
+    assert_eq!(store.load().received.unwrap().snapshot.revision, Revision(9));
     assert_eq!((mode(&a), mode(&b)), (0o600, 0o600));
 }
 
@@ -133,7 +133,7 @@ fn a_file_replaced_by_rename_is_noticed_once() {
     assert!(feed.stirred());
     put(&dir.path().join("status.json"), "somebody else's");
     assert!(!feed.stirred(), "another file of the folder is not about this feed");
-    assert_eq!(feed.next().unwrap().unwrap().revision, Revision(3));
+    assert_eq!(feed.next().unwrap().unwrap().snapshot.revision, Revision(3));
     assert!(feed.next().unwrap().is_none());
     put(&path, "{ half");
     assert!(matches!(feed.next(), Err(FeedError::Content { .. })));
@@ -328,8 +328,8 @@ fn a_snapshot_that_cannot_be_kept_is_used_and_kept_later() {
     let status = agent.round().unwrap();
     assert!(status.in_sync && status.revision == Revision(2));
     assert!(status.failures[0].contains("cannot keep the snapshot of revision 2"), "{:?}", status.failures);
-    assert_eq!(Store::open(&state).unwrap().load().snapshot.unwrap().revision, Revision(1));
+    assert_eq!(Store::open(&state).unwrap().load().received.unwrap().snapshot.revision, Revision(1));
     fs::remove_dir(&in_the_way).unwrap();
     assert!(agent.round().unwrap().failures.is_empty());
-    assert_eq!(Store::open(&state).unwrap().load().snapshot.unwrap().revision, Revision(2));
+    assert_eq!(Store::open(&state).unwrap().load().received.unwrap().snapshot.revision, Revision(2));
 }

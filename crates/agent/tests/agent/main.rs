@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
 mod files;
+mod hostile;
 mod parts;
 mod passes;
 mod support;

@@ -195,8 +195,8 @@ fn a_snapshot_is_a_look_where_its_answer_changed() {
 struct Feed(Rc<RefCell<VecDeque<sixfold_core::model::Snapshot>>>);
 
 impl sixfold_agent::feed::Feed for Feed {
-    fn next(&mut self) -> Result<Option<sixfold_core::model::Snapshot>, sixfold_agent::feed::FeedError> {
-        Ok(self.0.borrow_mut().pop_front())
+    fn next(&mut self) -> Result<Option<sixfold_agent::received::Received>, sixfold_agent::feed::FeedError> {
+        Ok(self.0.borrow_mut().pop_front().map(Into::into))
     }
 }
 

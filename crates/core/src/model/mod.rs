@@ -27,7 +27,8 @@ pub use network::{
 };
 pub use node::{Family, Node, NodeDraft, Reach};
 pub use snapshot::{
-    DeviceReport, ExposureView, GatewayView, NetworkView, Reports, ResourceView, Snapshot, WorkloadView,
+    DeviceReport, ExposureView, Format, FormatError, GatewayView, NetworkView, Reports, ResourceView,
+    Snapshot, SnapshotError, SnapshotFault, SnapshotFaultKind, WorkloadView,
 };
 pub use status::{DeviceStatus, Status};
 pub use world::{Document, World, WorldDraft};

@@ -1,7 +1,10 @@
 //! What one node may see: the farm it is in, the slots it holds, and the networks that have a resource on it.
 //!
 //! The agent's whole input. It travels as JSON; a field that this version does not know is kept out of its way, because
-//! a newer registry may speak to an older node.
+//! a newer registry may speak to an older node. A change that an older node must not pass over is another [`Format`].
+
+mod faults;
+mod read;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,6 +20,36 @@ use super::world::World;
 use crate::addr::{Allocation, PrefixIndex};
 use crate::id::{ExitSlot, FarmId, Generation, NetworkId, NodeId, Revision, WorkloadNumber};
 use crate::key::PublicKey;
+
+pub use faults::{SnapshotFault, SnapshotFaultKind};
+pub use read::SnapshotError;
+
+/// The format of the documents that this version writes, and the only one it reads.
+pub(super) const FORMAT: u64 = 1;
+
+/// That a document is of the format this version reads; one that does not say is of the first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct Format;
+
+/// A format that this version does not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("format {0} is not {FORMAT}")]
+pub struct FormatError(u64);
+
+impl TryFrom<u64> for Format {
+    type Error = FormatError;
+
+    fn try_from(given: u64) -> Result<Self, FormatError> {
+        if given == FORMAT { Ok(Self) } else { Err(FormatError(given)) }
+    }
+}
+
+impl From<Format> for u64 {
+    fn from(Format: Format) -> Self {
+        FORMAT
+    }
+}
 
 /// What a node reports of each WireGuard device of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +85,9 @@ pub type Reports = BTreeMap<ResourceKey, DeviceReport>;
 /// Everything a node needs to know of the world.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
+    /// How the rest is to be read.
+    #[serde(default)]
+    pub format: Format,
     /// Grows with every change; an older one is refused.
     pub revision: Revision,
     /// Whose it is.
@@ -154,6 +190,7 @@ impl Snapshot {
         let networks: Vec<NetworkView> =
             world.networks().values().filter_map(|network| seen.network(network, node)).collect();
         Some(Self {
+            format: Format,
             revision: ledger.revision(),
             node: this.clone(),
             farm: farm.id().clone(),
@@ -200,6 +237,7 @@ impl View<'_> {
         let resources: Vec<ResourceView> = self
             .ledger
             .grants_of(network.id())
+            .filter(|(key, _)| key.number == allocation.number()) // of another, it would be somebody else's here
             .filter_map(|(key, grant)| {
                 let there = self.world.seated(network, &grant.seat)?;
                 Some(ResourceView {

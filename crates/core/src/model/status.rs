@@ -23,6 +23,9 @@ pub struct Status {
     pub drift: Vec<String>,
     /// What could not be done, each with its reason and a hint.
     pub failures: Vec<String>,
+    /// Fields of the snapshot that this version does not know, by their places: kept for a later version, not used.
+    #[serde(default)]
+    pub unknown_fields: Vec<String>,
     /// Passes since the agent started.
     pub passes: u64,
     /// Operations done since the agent started: a second agent that finds everything in place does none.

@@ -7,10 +7,14 @@ use std::ops::Range;
 use serde::de::DeserializeOwned;
 
 use crate::limit;
+use crate::shown::{cut, cut_to, plain};
+
+/// Characters of the parser's words that are shown.
+const WORDS_MAX: usize = 240;
 
 /// A file that does not have the shape of a farm or network file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}:{column}: {kind}")]
+#[error("{}:{line}:{column}: {kind}", plain(file))]
 pub struct SpecError {
     /// The file's name.
     pub file: String,
@@ -29,8 +33,11 @@ pub enum SpecErrorKind {
     #[error("a file of {bytes} bytes is longer than {}", limit::FILE_BYTES_MAX)]
     TooLarge {
         /// Its length.
-        bytes: usize,
+        bytes: u64,
     },
+    /// The file is not text.
+    #[error("not UTF-8")]
+    NotText,
     /// Neither a farm file nor a network file.
     #[error("neither a farm file nor a network file")]
     Neither,
@@ -64,6 +71,30 @@ pub enum SpecErrorKind {
     },
 }
 
+impl SpecError {
+    /// That a file is longer than [`limit::FILE_BYTES_MAX`]; it need not be read to know that.
+    #[must_use]
+    pub fn too_large(file: &str, bytes: u64) -> Self {
+        Self { file: file.to_owned(), line: 1, column: 1, kind: SpecErrorKind::TooLarge { bytes } }
+    }
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// If it is longer than a file may be or is not UTF-8, with the first place that is not.
+pub fn text_of(bytes: Vec<u8>, file: &str) -> Result<String, SpecError> {
+    if bytes.len() > limit::FILE_BYTES_MAX {
+        return Err(SpecError::too_large(file, bytes.len() as u64));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let before = String::from_utf8_lossy(&error.as_bytes()[..good]);
+        let (line, column) = position(&before, good);
+        SpecError { file: file.to_owned(), line, column, kind: SpecErrorKind::NotText }
+    })
+}
+
 impl SpecErrorKind {
     /// What to do about it, in one line.
     #[must_use]
@@ -72,6 +103,7 @@ impl SpecErrorKind {
             Self::TooLarge { .. } => {
                 "split it into several files, or look whether it is the right one".into()
             }
+            Self::NotText => "save it as UTF-8 text, or look whether it is the right one".into(),
             Self::Neither => {
                 "a farm file has farm = \"NAME\" at its top, a network file tenant = \"NAME\"".into()
             }
@@ -94,7 +126,8 @@ impl SpecErrorKind {
         let quoted = || message.split('`').skip(1).step_by(2).map(str::to_owned);
         if message.starts_with("unknown field") {
             let mut names = quoted();
-            return Self::UnknownField { field: names.next().unwrap_or_default(), known: names.collect() };
+            let field = cut(&names.next().unwrap_or_default());
+            return Self::UnknownField { field, known: names.collect() };
         }
         if message.starts_with("missing field") {
             return Self::MissingField { field: quoted().next().unwrap_or_default() };
@@ -102,18 +135,12 @@ impl SpecErrorKind {
         error.set_input(None); // without the text the error names the keys it went by
         match error.to_string().rsplit_once("\nin `") {
             Some((_, path)) => {
-                let field = plain(path.trim_end().trim_end_matches('`'));
+                let field = cut(&plain(path.trim_end().trim_end_matches('`')));
                 Self::WrongType { field, found: kinds(&message) }
             }
-            None => Self::Syntax { found: message },
+            None => Self::Syntax { found: cut_to(&message, WORDS_MAX) },
         }
     }
-}
-
-/// A text that cannot do anything to a terminal.
-fn plain(text: &str) -> String {
-    let escape = |c: char| if "\"'\\".contains(c) { c.to_string() } else { c.escape_debug().to_string() };
-    text.chars().map(escape).collect()
 }
 
 /// The parser's words for a kind of value in those of this format.
@@ -129,7 +156,7 @@ fn kinds(message: &str) -> String {
         other if other.starts_with("struct") => "a table",
         other => other,
     };
-    format!("{found}, not {wanted}")
+    format!("{}, not {wanted}", cut(found))
 }
 
 /// What a file is, by its top-level keys.
@@ -158,7 +185,7 @@ pub(super) fn read<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Spe
         SpecError { file: file.into(), line, column, kind }
     };
     if text.len() > limit::FILE_BYTES_MAX {
-        return Err(refused(SpecErrorKind::TooLarge { bytes: text.len() }, 0..0));
+        return Err(SpecError::too_large(file, text.len() as u64));
     }
     toml::from_str(text).map_err(|error| {
         let span = error.span().unwrap_or(0..0);

@@ -9,6 +9,7 @@ use super::{SpecError, SpecErrorKind};
 use crate::id::{ExitSlot, LabelError};
 use crate::model::Fault;
 use crate::name::NameError;
+use crate::shown::plain;
 
 /// One thing wrong with one line of a file. Its `Display` is `file:line: what` and, on a line of its own, the hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,7 +181,7 @@ impl From<SpecError> for Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.what)?;
+        write!(f, "{}:{}: {}", plain(&self.file), self.line, self.what)?;
         if let Some(cause) = std::error::Error::source(&self.what) {
             write!(f, ": {cause}")?;
         }
@@ -188,11 +189,20 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Problems that are shown: whoever mends so many reads on next time.
+const SHOWN_MAX: usize = 50;
+
 /// Everything wrong with a set of files, by file and line. There is at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
+    /// Takes what is wrong with the shape of some files, before any is looked into.
+    #[must_use]
+    pub fn of_shape(errors: Vec<SpecError>) -> Option<Self> {
+        (!errors.is_empty()).then(|| Self::sorted(errors.into_iter().map(Problem::from).collect()))
+    }
+
     /// Sorts problems by file and line; those of one line stay in the order they were found.
     pub(super) fn sorted(mut problems: Vec<Problem>) -> Self {
         problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
@@ -224,11 +234,14 @@ impl<'a> IntoIterator for &'a Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, problem) in self.0.iter().enumerate() {
+        for (at, problem) in self.0.iter().take(SHOWN_MAX).enumerate() {
             let between = if at == 0 { "" } else { "\n" };
             write!(f, "{between}{problem}")?;
         }
-        Ok(())
+        match self.0.len().checked_sub(SHOWN_MAX) {
+            Some(more @ 1..) => write!(f, "\nand {more} more"),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::problem::{Problem, ProblemKind, Wanted};
 use crate::id::{Label, NumberError};
 use crate::model::{Fault, Found, Item, Place};
 use crate::name::IfName;
+use crate::shown::cut;
 
 /// A text and where it stands.
 pub(super) type Text = Spanned<String>;
@@ -137,17 +138,17 @@ impl Reading {
 /// Reads a name: a farm's, node's, tenant's, network's or workload's.
 pub(super) fn name<T: From<Label>>(field: &'static str, text: &str) -> Result<T, ProblemKind> {
     let label = Label::try_from(text);
-    label.map(T::from).map_err(|source| ProblemKind::Name { field, text: shown(text), source })
+    label.map(T::from).map_err(|source| ProblemKind::Name { field, text: cut(text), source })
 }
 
 /// Reads a link's name.
 pub(super) fn link(field: &'static str, text: &str) -> Result<IfName, ProblemKind> {
-    text.parse().map_err(|source| ProblemKind::Link { field, text: shown(text), source })
+    text.parse().map_err(|source| ProblemKind::Link { field, text: cut(text), source })
 }
 
 /// Reads an address or a prefix.
 pub(super) fn net<T: FromStr>(wanted: Wanted) -> impl Fn(&'static str, &str) -> Result<T, ProblemKind> {
-    move |field, text| text.parse().map_err(|_| ProblemKind::NotA { field, text: shown(text), wanted })
+    move |field, text| text.parse().map_err(|_| ProblemKind::NotA { field, text: cut(text), wanted })
 }
 
 /// Reads one of a few words.
@@ -159,7 +160,7 @@ pub(super) fn word<T: Copy>(
     move |field, text| {
         let at = known.iter().position(|word| *word == text);
         let value = at.and_then(|at| values.get(at)).copied();
-        value.ok_or_else(|| ProblemKind::Word { field, text: shown(text), known })
+        value.ok_or_else(|| ProblemKind::Word { field, text: cut(text), known })
     }
 }
 
@@ -184,14 +185,4 @@ pub(super) fn small(
         let (first, last) = (i64::from(first), i64::from(u16::MAX));
         u16::try_from(*given).map_err(|_| ProblemKind::Number { what, given: *given, first, last })
     }
-}
-
-/// A text as a problem shows it: not longer than a line.
-fn shown(text: &str) -> String {
-    const LONGEST: usize = 80;
-    if text.chars().count() <= LONGEST {
-        return text.to_owned();
-    }
-    let start: String = text.chars().take(LONGEST).collect();
-    format!("{start}...")
 }

@@ -83,7 +83,8 @@ fn last_good(node: &NodeArgs) -> Result<Snapshot, Failed> {
     fs::read_dir(&dir).map_err(|error| Failed::cannot("read", &dir, error))?;
     let loaded = Store::peek(&dir);
     let damaged = loaded.damaged.iter().map(ToString::to_string);
-    loaded.snapshot.ok_or_else(|| missing(format!("no snapshot in {}", dir.display())).details(damaged))
+    let held = loaded.received.map(|received| received.snapshot);
+    held.ok_or_else(|| missing(format!("no snapshot in {}", dir.display())).details(damaged))
 }
 
 fn snapshot(node: &NodeArgs) -> Found {

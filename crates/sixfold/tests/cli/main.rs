@@ -147,6 +147,57 @@ fn every_problem_of_some_files_is_said_with_its_line_and_hint() {
 }
 
 #[test]
+fn hostile_files_are_refused_at_once_and_move_no_cursor() {
+    let dir = tempfile::tempdir().unwrap();
+    let farm = std::fs::read_to_string(top().join("examples/first-farm/farm.toml")).unwrap();
+    let acme = std::fs::read_to_string(top().join("examples/first-farm/acme.toml")).unwrap();
+    let refused = |case: &str, files: &[(&str, &[u8])]| {
+        let dir = dir.path().join(case);
+        std::fs::create_dir(&dir).unwrap();
+        files.iter().for_each(|(name, bytes)| std::fs::write(dir.join(name), bytes).unwrap());
+        let text = printed(&["show", dir.to_str().unwrap()], 1);
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+        format!("# {case}\n{}", text.replace(dir.to_str().unwrap(), "DIR"))
+    };
+    let nodes: Vec<String> = (0..10_000).map(|at| format!("\"n{at}\"")).collect();
+    let many = acme.replacen("nodes = [", &format!("nodes = [{}, ", nodes.join(", ")), 1);
+    let escapes = farm.replacen("name = \"cat\"", "name = \"\\u001b]0;owned\\u0007\"", 1);
+    let many =
+        refused("10,000 nodes in one network", &[("a.toml", farm.as_bytes()), ("b.toml", many.as_bytes())]);
+    let lines = many.lines().count();
+    let many: Vec<&str> = many.lines().take(9).chain(many.lines().skip(lines - 2)).collect();
+    let told = [
+        many.join("\n"),
+        refused("a file of 50 MB", &[("a.toml", &vec![b'#'; 50 << 20])]),
+        refused("a name that is a command to the terminal", &[("a.toml", escapes.as_bytes())]),
+        refused("a file that is no text", &[("b.toml", b"farm = \"a\"\n# \xff\n")]),
+        refused("a file whose name is one", &[("\u{1b}[2J.toml", b"farm = 1\n")]),
+    ];
+    insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
+fn a_feed_that_is_no_snapshot_is_refused_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("snapshot.json");
+    let refused = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        printed(&["plan", "--feed", path.to_str().unwrap(), "--observed", "none"], 1)
+    };
+    let told = [
+        refused(b"{ \"revision\": 1,"),
+        refused(b"{ \"revision\": 1, \"node\": { \"id\": \"\\u001b[2J\" } }"),
+        refused(b"{ \"format\": 2, \"revision\": \"1.2\" }"),
+    ];
+    let path = |text: String| text.replace(dir.path().to_str().unwrap(), "DIR");
+    let mut told = path(told.join("\n"));
+    std::fs::File::create(dir.path().join("snapshot.json")).unwrap().set_len(65 << 20).unwrap();
+    let feed = dir.path().join("snapshot.json");
+    told += &path(printed(&["plan", "--feed", feed.to_str().unwrap(), "--observed", "none"], 1));
+    insta::assert_snapshot!(told);
+}
+
+#[test]
 fn what_is_missing_is_said_and_exits_with_3() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
