@@ -24,12 +24,12 @@ use std::time::Instant;
 use sixfold_core::desire::{self, Own};
 use sixfold_core::model::{DeviceStatus, ResourceKey, Snapshot};
 use sixfold_core::plan::{self, Plan, Step};
-use sixfold_core::state::{Backend, Netns, NodeState};
+use sixfold_core::state::{Backend, LinkKind, Namespace, Netns, NodeState};
 use sixfold_kernel::{Failure, Kernel, ObserveError, Report, Scope};
 
 use self::near::{Known, near};
 pub(crate) use self::sweep::Sweep;
-pub use self::sweep::{PERIOD_SECS, SLICE};
+pub use self::sweep::{PEERS_SECS, PERIOD_SECS, SLICE};
 use crate::devices::Devices;
 use crate::keys::{KeyStore, KeyStoreError};
 use crate::status;
@@ -105,6 +105,25 @@ impl Picture {
     #[must_use]
     pub fn names(&self) -> BTreeSet<&Netns> {
         self.desired.namespaces.keys().chain(self.seen.namespaces.keys()).collect()
+    }
+
+    /// Every namespace in which a device was seen, or its link.
+    #[must_use]
+    pub(crate) fn with_devices(&self) -> BTreeSet<&Netns> {
+        let has_device = |there: &Namespace| {
+            let mut kinds = there.links.values().map(|link| &link.kind);
+            kinds.any(|kind| matches!(kind, LinkKind::Tun { .. } | LinkKind::Wireguard { .. }))
+        };
+        self.seen.namespaces.iter().filter(|(_, there)| has_device(there)).map(|(netns, _)| netns).collect()
+    }
+
+    /// Which of these have other devices or peers than when they were looked at last.
+    pub(crate) fn differing_devices<K: Kernel>(&self, kernel: &mut K, asked: &Scope) -> BTreeSet<Netns> {
+        let netnss = match asked {
+            Scope::All => self.with_devices().into_iter().cloned().collect(),
+            Scope::Only(netnss) => netnss.clone(),
+        };
+        kernel.differing_devices(&self.seen, &netnss)
     }
 
     /// Makes the node what its snapshot says: within the scope, where the snapshot's answer changed, and where something

@@ -10,11 +10,11 @@
 //! Owns: triggers; all of them take the same path. Bursts coalesce: whatever came while a pass ran, or within [`PACE`] of
 //! its end, is one next pass. Ending changes nothing in the kernel: traffic goes on.
 //!
-//! How soon damage is repaired: what events tell of (links, addresses, routes, nexthops, neighbours, namespaces) within a
-//! second at any size; what none tells of (rules, sets, peers, sysctls) when the timer's slice comes round, which is
-//! within two seconds up to 128 namespaces and within 30 at any number: see [`SLICE`]. When the timer finds damage that
-//! no event told of, all is looked at the next second: what struck one namespace (the tunnel process was started anew)
-//! may have struck them all.
+//! How soon damage is repaired: what events tell of (links, addresses, routes, nexthops, neighbours, rules, sets,
+//! namespaces) within a second at any size; peers, of which none tells, within two, by asking each second of half the
+//! devices whether they are as they were last seen; sysctls when the timer's slice comes round, within 30 seconds at
+//! any number: see [`SLICE`]. When that finds damage of which nobody told, all is looked at the next second: what struck
+//! one namespace may have struck them all.
 
 mod wait;
 
@@ -37,7 +37,7 @@ use crate::events::{Events, Unheard};
 use crate::feed::Feed;
 use crate::keys::{KeyStore, KeyStoreError};
 pub use crate::pass::SLICE;
-use crate::pass::{Asked, Ground, Picture, Sweep};
+use crate::pass::{Asked, Ground, PEERS_SECS, PERIOD_SECS, Picture, Sweep};
 use crate::status::{self, Counts, words};
 use crate::store::Store;
 
@@ -137,6 +137,7 @@ pub struct Agent<K, F> {
     keys: KeyStore,
     picture: Picture,
     sweep: Sweep,
+    sweep_of_devices: Sweep,
     /// Damage was found that no event told of: there may be more.
     alarmed: bool,
     counts: Counts,
@@ -175,7 +176,8 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             current,
             keys,
             picture: Picture::default(),
-            sweep: Sweep::default(),
+            sweep: Sweep::within(PERIOD_SECS),
+            sweep_of_devices: Sweep::within(PEERS_SECS),
             alarmed: false,
             counts: Counts::default(),
             status: None,
@@ -198,17 +200,24 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
     /// status. Gives `None` as long as there has never been a snapshot.
     pub fn round(&mut self) -> Option<&Status> {
         let news = self.take_snapshots();
-        let told = self.events.take();
         let slice = match std::mem::take(&mut self.alarmed) {
             true => Scope::All,
             false => self.sweep.next(&self.picture.names()),
         };
+        let told = self.events.take();
+        let told = if slice == Scope::All { told } else { join(told, self.other_devices()) };
         let was_in_sync = !news && self.status.as_ref().is_some_and(|status| status.in_sync);
         let whole = told == Scope::All || slice == Scope::All;
         let touched = self.pass(join(told.clone(), slice));
         let untold = touched.iter().any(|netns| !told.contains(netns));
         self.alarmed = untold && !whole && was_in_sync && self.status.as_ref().is_some_and(|now| now.in_sync);
         self.status.as_ref()
+    }
+
+    /// Where devices or peers are others than when they were looked at last, of those whose turn it is to be asked.
+    fn other_devices(&mut self) -> Scope {
+        let turn = self.sweep_of_devices.next(&self.picture.with_devices());
+        Scope::Only(self.picture.differing_devices(&mut self.kernel, &turn))
     }
 
     /// What an event or the feed calls for: one pass over where it says that something changed, none if nowhere.

@@ -24,7 +24,7 @@ use std::collections::BTreeSet;
 
 use sixfold_core::key::{PrivateKey, PublicKey};
 use sixfold_core::plan::Plan;
-use sixfold_core::state::{Netns, NodeState};
+use sixfold_core::state::{Endpoint, Namespace, Netns, NodeState, Peer};
 
 pub use error::{ApplyError, Failure, ObserveError, Report};
 pub use socket::{Refusal, SocketError};
@@ -40,6 +40,30 @@ pub trait Kernel {
     /// Does every step it can, in order. A step that fails is reported and the others go on: forward only, and one
     /// tenant's failure never stops another's.
     fn apply(&mut self, plan: &Plan, keys: &dyn Keys) -> Report;
+
+    /// Which of these namespaces have a device or peers that are other than in `seen`. Nobody tells of those, so this is
+    /// asked often; a kernel that can tell at less than the price of an observation does so. One that cannot be told of
+    /// is among them: the observation that follows says why.
+    fn differing_devices(&mut self, seen: &NodeState, netnss: &BTreeSet<Netns>) -> BTreeSet<Netns> {
+        let Ok(now) = self.observe(&Scope::Only(netnss.clone())) else { return netnss.clone() };
+        let differs = |netns: &&Netns| {
+            let at = |state: &NodeState| state.namespaces.get(*netns).cloned().unwrap_or_default();
+            !same_devices(&at(seen), &at(&now))
+        };
+        netnss.iter().filter(differs).cloned().collect()
+    }
+}
+
+/// Whether two looks at a namespace show the same devices and peers. Sessions come and go, and with them a peer's
+/// address.
+fn same_devices(one: &Namespace, other: &Namespace) -> bool {
+    let same_peer = |a: &Peer, b: &Peer| {
+        let lives = [a, b].iter().any(|peer| matches!(peer.endpoint, Endpoint::Live(_)));
+        *a == Peer { endpoint: if lives { a.endpoint } else { b.endpoint }, ..b.clone() }
+    };
+    let pairs = one.peers.iter().zip(&other.peers);
+    one.devices == other.devices && one.peers.len() == other.peers.len() && { pairs }
+        .all(|((a, one), (b, other))| a == b && same_peer(one, other))
 }
 
 /// Where private keys come from, at the moment of use.

@@ -279,5 +279,7 @@ fn refusal(message: &Message<'_>) -> Option<Refusal> {
 
 /// The protocol of links, addresses and routes.
 pub(crate) const ROUTE: isize = libc::NETLINK_ROUTE as isize;
+/// The protocol of firewalls.
+pub(crate) const NETFILTER: isize = libc::NETLINK_NETFILTER as isize;
 /// The protocol of families without a number of their own, WireGuard among them.
 pub(crate) const GENERIC: isize = libc::NETLINK_GENERIC as isize;

@@ -46,6 +46,11 @@ fn each_change_is_heard_where_it_is() {
             "ip -n net-1234-1 nexthop add id 1 via fe80::1 dev pub-1234-1 proto 200",
             "ip -n net-1234-1 nexthop del id 1",
             "ip -n net-1234-1 link del pub-1234-1",
+            "ip netns exec net-1234-1 nft add table inet sixfold",
+            "ip netns exec net-1234-1 nft add chain inet sixfold forward",
+            "ip netns exec net-1234-1 nft add rule inet sixfold forward drop",
+            "ip netns exec net-1234-1 nft flush chain inet sixfold forward",
+            "ip netns exec net-1234-1 nft flush ruleset",
             "ip netns del net-1234-1",
             "ip netns add net-1234-1",
         ] {
@@ -58,6 +63,8 @@ fn each_change_is_heard_where_it_is() {
             "ip link add foreign type veth peer name foreign1",
             "ip netns add mine",
             "ip -n mine link set lo up",
+            "nft add table inet sixfold",
+            "ip netns exec mine nft add table inet sixfold",
         ] {
             run(foreign);
             assert_eq!(told(&mut watch), BTreeSet::new(), "{foreign}");
@@ -79,5 +86,23 @@ fn a_namespace_that_comes_later_is_heard_too() {
         let op = Op::SetUp { name: link("lo"), up: false };
         node.succeed(&Plan { steps: vec![Step { stage: Stage::Dismantle, netns: netns("net-1234-1"), op }] });
         assert_eq!(told(&mut watch), [netns("net-1234-1")].into());
+    });
+}
+
+/// A ruleset of thousands of rules is told by one short message: nothing is lost, and nothing else is looked at.
+#[test]
+fn a_large_transaction_is_heard_as_one_change() {
+    alone(|| {
+        run("ip netns add net-1234-1");
+        let mut watch = Watch::new(&Config::default()).unwrap();
+        let mut rules = String::from("table inet sixfold {\n chain forward {\n");
+        for port in 1..20_000 {
+            rules += &format!("  tcp dport {port} counter accept comment \"one of very many rules\"\n");
+        }
+        std::fs::write("/run/rules", rules + " }\n}\n").unwrap();
+        for change in ["nft -f /run/rules", "nft flush ruleset"] {
+            run(&format!("ip netns exec net-1234-1 {change}"));
+            assert_eq!(told(&mut watch), [netns("net-1234-1")].into(), "{change}");
+        }
     });
 }

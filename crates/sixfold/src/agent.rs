@@ -21,8 +21,7 @@ use crate::{Done, output};
     long_about = "Make this node what its snapshot asks for, and keep it so.\n\n\
     The agent reads the snapshot file (replace it by rename; it is watched), compares what it asks for with what the \
     kernel holds, does what differs, and writes RUN/status.json. Damage is repaired within a second where the \
-    kernel tells of it; else (rules, sets, peers, sysctls) within two on a node of up to 128 namespaces, and within 30 \
-    on any.\n\n\
+    kernel tells of it; peers, of which it does not, within two; sysctls within 30.\n\n\
     Ending it, by SIGTERM, SIGINT or SIGKILL, leaves tunnels and traffic as they are; starting it again changes nothing that is right.\n\n\
     Without a kernel that has WireGuard, start `sixfold tunnel run` beside it.",
     after_long_help = "Exit codes:\n  \

@@ -52,6 +52,8 @@ pub struct Listed {
     pub name: DeviceName,
     /// Port of its UDP socket.
     pub port: u16,
+    /// How often its configuration was changed, by whomever; wraps.
+    pub changes: u32,
 }
 
 /// A tunnel process that answers.
@@ -106,8 +108,9 @@ pub fn remove(control: &Path, name: &DeviceName) -> Result<(), ClientError> {
 pub fn list(control: &Path) -> Result<Vec<Listed>, ClientError> {
     let reply = call(control, &Command::List, &[])?;
     let listed = reply.lines().filter(|line| !line.is_empty()).map(|line| {
-        let (name, port) = line.split_once(' ')?;
-        Some(Listed { name: name.parse().ok()?, port: port.parse().ok()? })
+        let [name, port, changes] = line.split(' ').collect::<Vec<_>>()[..] else { return None };
+        let changes = u32::from_str_radix(changes, 16).ok()?;
+        Some(Listed { name: name.parse().ok()?, port: port.parse().ok()?, changes })
     });
     listed.collect::<Option<_>>().ok_or_else(|| ClientError::Unreadable { reply: reply.clone() })
 }

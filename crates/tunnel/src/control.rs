@@ -3,7 +3,8 @@
 //! ```text
 //! add NAME MTU      with two descriptors, TUN and UDP socket    ok
 //! remove NAME                                                   ok
-//! list                                                          NAME PORT, a line per device; an empty line if none
+//! list                                                          NAME PORT CHANGES, a line per device, CHANGES in hex
+//!                                                               as many as its configuration had; an empty line if none
 //! status NAME [PUBLIC-KEY]                                      see `status`
 //! ping                                                          ok VERSION PID
 //!                                                               error ERRNO WORDS, to any of them

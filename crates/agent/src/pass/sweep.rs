@@ -1,13 +1,14 @@
-//! What the timer looks at: what nobody tells of (rules, sets, peers, sysctls) is found by looking again.
+//! What the timer looks at: what nobody tells of (peers, sysctls) is found by looking again, and what an event was lost
+//! about.
 //!
 //! Owns: how much of a node each second's look takes, and whose turn it is.
 //!
-//! | namespaces | looked at each second | all of them within |
-//! |--:|--:|--:|
-//! | up to 64 | all | 1 s |
-//! | up to 128 | 64 | 2 s |
-//! | up to 1,920 | 64 | n / 64 s |
-//! | more | a thirtieth | 30 s |
+//! | namespaces | looked at each second | all of them within | asked for other peers each second | all within |
+//! |--:|--:|--:|--:|--:|
+//! | up to 64 | all | 1 s | (looked at) | 1 s |
+//! | up to 128 | 64 | 2 s | 64 | 2 s |
+//! | up to 1,920 | 64 | n / 64 s | half | 2 s |
+//! | more | a thirtieth | 30 s | half | 2 s |
 //!
 //! Seconds of the timer, which waits for a pass to end before it counts on.
 
@@ -21,20 +22,28 @@ use sixfold_kernel::Scope;
 pub const SLICE: usize = 64;
 /// Seconds within which everything is looked at, however much there is.
 pub const PERIOD_SECS: usize = 30;
+/// Seconds within which every namespace with a device is asked whether its peers are others.
+pub const PEERS_SECS: usize = 2;
 
 /// Whose turn it is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sweep {
+    period_secs: usize,
     last: Option<Netns>,
 }
 
 impl Sweep {
-    /// What to look at this second, of all that is known.
+    /// One that comes round within so many seconds.
+    pub(crate) const fn within(period_secs: usize) -> Self {
+        Self { period_secs, last: None }
+    }
+
+    /// Whose turn it is this second, of all that is known.
     pub(crate) fn next(&mut self, names: &BTreeSet<&Netns>) -> Scope {
         if names.len() <= SLICE {
             return Scope::All;
         }
-        let size = names.len().div_ceil(PERIOD_SECS).max(SLICE);
+        let size = names.len().div_ceil(self.period_secs).max(SLICE);
         let after = self.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let turn = names.range::<Netns, _>((after, Bound::Unbounded)).chain(names).take(size);
         let slice: Vec<Netns> = turn.map(|netns| (*netns).clone()).collect();
@@ -52,11 +61,11 @@ mod tests {
         (0..count).map(name).collect()
     }
 
-    /// Seconds until each of so many namespaces was looked at, from any second on.
-    fn seconds(count: usize) -> usize {
+    /// Seconds until it was the turn of each of so many namespaces, from any second on.
+    fn seconds(count: usize, period_secs: usize) -> usize {
         let names = names(count);
         let names: BTreeSet<&Netns> = names.iter().collect();
-        let mut sweep = Sweep::default();
+        let mut sweep = Sweep::within(period_secs);
         let mut worst = 0;
         for _ in 0..7 {
             let mut left = names.clone();
@@ -77,7 +86,9 @@ mod tests {
     fn everything_is_looked_at_as_soon_as_the_table_says() {
         let table = [(1, 1), (64, 1), (65, 2), (128, 2), (129, 3), (1920, 30), (1921, 30), (4096, 30)];
         for (count, within) in table {
-            assert!(seconds(count) <= within, "{count}: {} s", seconds(count));
+            let secs = seconds(count, PERIOD_SECS);
+            assert!(secs <= within, "{count}: {secs} s");
+            assert!(seconds(count, PEERS_SECS) <= within.min(PEERS_SECS), "{count}");
         }
     }
 
@@ -85,7 +96,7 @@ mod tests {
     fn a_second_takes_no_more_than_its_share() {
         for (count, share) in [(65, 64), (1000, 64), (1921, 65), (4096, 137)] {
             let names = names(count);
-            let Scope::Only(slice) = Sweep::default().next(&names.iter().collect()) else {
+            let Scope::Only(slice) = Sweep::within(PERIOD_SECS).next(&names.iter().collect()) else {
                 panic!("{count}")
             };
             assert_eq!(slice.len(), share, "{count}");
@@ -95,7 +106,7 @@ mod tests {
     #[test]
     fn the_turn_goes_on_where_names_came_and_went() {
         let all = names(200);
-        let mut sweep = Sweep::default();
+        let mut sweep = Sweep::within(PERIOD_SECS);
         sweep.next(&all.iter().collect());
         let last = sweep.last.clone().expect("a slice has a last");
         let without: BTreeSet<&Netns> = all.iter().filter(|netns| **netns != last).collect();

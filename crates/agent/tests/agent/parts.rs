@@ -315,3 +315,21 @@ fn the_timer_goes_round_in_slices_and_damage_it_finds_is_looked_for_everywhere()
     let loads = before.namespaces.values().flat_map(|namespace| namespace.links.values());
     assert!(loads.filter(|link| matches!(link.kind, LinkKind::Veth { .. })).count() > SLICE);
 }
+
+/// Of peers nobody tells: devices are asked for them, whose turn it is not.
+#[test]
+fn other_peers_are_found_however_many_namespaces_there_are() {
+    let farm = Farm::settle(Registry::of_many(3 * SLICE));
+    let kernel = farm.kernel("bee");
+    let before = kernel.state();
+    let (mut agent, _) = listening(&farm, "bee");
+    let last = named(&before, "net-").pop().unwrap();
+    for round in 0..3 {
+        kernel.0.borrow_mut().state_mut().at(last.clone()).peers.clear();
+        assert_ne!(kernel.state(), before);
+        kernel.looks();
+        let status = agent.round().unwrap();
+        assert!(status.in_sync && kernel.state() == before, "round {round}");
+        assert!(!kernel.looks().contains(&Scope::All), "and nothing is looked at for it but where it was");
+    }
+}

@@ -15,10 +15,12 @@ mod sysctl;
 mod watch;
 mod wireguard;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use sixfold_core::name::IfName;
 use sixfold_core::plan::Plan;
-use sixfold_core::state::NodeState;
+use sixfold_core::state::{Netns, NodeState};
 
 pub use self::device::probe_wireguard;
 use self::handle::Handles;
@@ -52,6 +54,8 @@ pub struct Linux {
     config: Config,
     handles: Handles,
     wireguard: Option<u16>,
+    /// How often each device of the tunnel process had been changed when it was last read.
+    changes: BTreeMap<IfName, u32>,
 }
 
 impl Linux {
@@ -62,7 +66,12 @@ impl Linux {
     pub fn new(config: Config) -> Result<Self, NetnsError> {
         let worker = Worker::start()?;
         let directory = Directory::new(config.netns_dir.clone())?;
-        Ok(Self { config, handles: Handles::new(worker, directory), wireguard: None })
+        Ok(Self {
+            config,
+            handles: Handles::new(worker, directory),
+            wireguard: None,
+            changes: BTreeMap::new(),
+        })
     }
 }
 
@@ -78,5 +87,9 @@ impl Kernel for Linux {
 
     fn apply(&mut self, plan: &Plan, keys: &dyn Keys) -> Report {
         self.apply_plan(plan, keys)
+    }
+
+    fn differing_devices(&mut self, seen: &NodeState, netnss: &BTreeSet<Netns>) -> BTreeSet<Netns> {
+        self.find_differing_devices(seen, netnss)
     }
 }

@@ -1,8 +1,12 @@
 //! Hearing of changes: one socket for the links, addresses, routes, nexthops and neighbours of every namespace of ours,
-//! and one descriptor for their names. It says where something changed, never what: whoever hears it observes again.
+//! one for their firewalls, and one descriptor for their names. It says where something changed, never what: whoever
+//! hears it observes again.
 //!
-//! Our own changes are heard too; the observation that follows finds nothing to do. What nobody tells of (a firewall, a
-//! sysctl, a peer) is for polling.
+//! Of a firewall only the one message is taken that ends a transaction, by a filter in the kernel: it is as short for
+//! a thousand rules as for one, so that nothing overflows. The host's own ruleset is not ours and is not heard.
+//!
+//! Our own changes are heard too; the observation that follows finds nothing to do. What nobody tells of (a sysctl, a
+//! peer) is for polling.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -10,7 +14,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use sixfold_core::name::{NetnsName, ROUTE_PROTOCOL};
 use sixfold_core::state::Netns;
@@ -24,6 +30,10 @@ use crate::{Scope, sys};
 
 /// Links, neighbours, IPv4 addresses and routes, IPv6 addresses and routes, ids of namespaces, nexthops.
 const GROUPS: [u32; 8] = [1, 3, 5, 7, 9, 11, 28, 32];
+/// Changes of firewalls (`NFNLGRP_NFTABLES`).
+const FIREWALLS: u32 = 7;
+/// Kind of the message that ends a transaction (`NFT_MSG_NEWGEN`), of the subsystem `nftables`.
+const NEW_GENERATION: u16 = 10 << 8 | 15;
 /// Bytes of the longest message.
 const MESSAGE: usize = 64 << 10;
 
@@ -41,6 +51,9 @@ pub enum WatchError {
 /// Ears in every namespace of ours.
 pub struct Watch {
     socket: Socket,
+    firewalls: Socket,
+    /// Both of these, to be waited for as one.
+    either: Epoll,
     asking: Socket,
     inotify: Inotify,
     path: PathBuf,
@@ -61,8 +74,13 @@ impl Watch {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).map_err(|errno| {
             WatchError::Names(NetnsError::Path { action: "watch", path: config.netns_dir.clone(), errno })
         })?;
+        let socket = listen(socket::ROUTE, &GROUPS).map_err(WatchError::Socket)?;
+        let firewalls = listen(socket::NETFILTER, &[FIREWALLS]).map_err(WatchError::Socket)?;
+        hear_only(&firewalls, NEW_GENERATION).map_err(WatchError::Socket)?;
         let mut watch = Self {
-            socket: listen().map_err(WatchError::Socket)?,
+            either: either([&socket, &firewalls]).map_err(WatchError::Socket)?,
+            socket,
+            firewalls,
             asking: Socket::open(socket::ROUTE).map_err(WatchError::Socket)?,
             inotify,
             path: config.netns_dir.clone(),
@@ -84,7 +102,7 @@ impl Watch {
         let until = Instant::now() + at_most;
         loop {
             let mut changed = self.look_at_names()?;
-            match self.drain(&mut changed) {
+            match self.drain(&mut changed).and_then(|()| self.drain_firewalls(&mut changed)) {
                 Ok(()) => {}
                 Err(Errno::ENOBUFS) => return Ok(Scope::All),
                 Err(errno) => return Err(WatchError::Socket(SocketError::Io { action: "listen on", errno })),
@@ -99,7 +117,7 @@ impl Watch {
 
     fn sleep(&self, left: Duration) -> Result<(), WatchError> {
         let mut descriptors = [
-            PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.descriptor(), PollFlags::POLLIN),
             PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN),
         ];
         let milliseconds = i32::try_from(left.as_millis()).unwrap_or(i32::MAX).max(1);
@@ -110,23 +128,28 @@ impl Watch {
         }
     }
 
-    /// Reads whatever has come.
-    fn drain(&mut self, changed: &mut BTreeSet<Netns>) -> Result<(), Errno> {
-        let mut buffer = vec![0; MESSAGE];
-        loop {
-            let (length, nsid) = match sys::receive_with_nsid(self.socket.as_fd(), &mut buffer) {
-                Err(Errno::EAGAIN) => return Ok(()),
-                Err(Errno::EINTR) => continue,
-                received => received?,
-            };
-            let netns = match nsid {
-                None => Some(Netns::Host),
-                Some(id) => self.name_of(id).map(Netns::Named),
-            };
-            let Some(netns) = netns else { continue };
-            if wire::messages(&buffer[..length]).any(|message| counts(&netns, &message)) {
+    /// Reads whatever has come of links and what hangs on them.
+    fn drain(&self, changed: &mut BTreeSet<Netns>) -> Result<(), Errno> {
+        each_datagram(&self.socket, |nsid, bytes| {
+            let Some(netns) = self.place_of(nsid) else { return };
+            if wire::messages(bytes).any(|message| counts(&netns, &message)) {
                 changed.insert(netns);
             }
+        })
+    }
+
+    /// Reads whatever has come of firewalls: each message is the end of a transaction.
+    fn drain_firewalls(&self, changed: &mut BTreeSet<Netns>) -> Result<(), Errno> {
+        each_datagram(&self.firewalls, |nsid, _| {
+            changed.extend(self.place_of(nsid).filter(|netns| *netns != Netns::Host));
+        })
+    }
+
+    /// The namespace that a message comes from, if it is the host's or one of ours.
+    fn place_of(&self, nsid: Option<i32>) -> Option<Netns> {
+        match nsid {
+            None => Some(Netns::Host),
+            Some(id) => self.name_of(id).map(Netns::Named),
         }
     }
 
@@ -201,23 +224,65 @@ impl Watch {
     /// namespaces are not told by it.
     #[must_use]
     pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.either.0.as_fd()
     }
 }
 
-fn listen() -> Result<Socket, SocketError> {
-    let mut socket = Socket::open(socket::ROUTE)?;
+fn listen(protocol: isize, groups: &[u32]) -> Result<Socket, SocketError> {
+    let mut socket = Socket::open(protocol)?;
     let inner = socket.inner();
     let failed = |error: std::io::Error| SocketError::Io { action: "listen on", errno: errno(&error) };
     inner.set_listen_all_namespaces(true).map_err(failed)?;
-    for group in GROUPS {
-        match inner.add_membership(group) {
+    for group in groups {
+        match inner.add_membership(*group) {
             // A kernel without nexthop objects has no such group.
             Err(error) if errno(&error) == Errno::EINVAL => {}
             outcome => outcome.map_err(failed)?,
         }
     }
     Ok(socket)
+}
+
+/// Has the kernel drop every datagram but those that begin with a message of that kind.
+fn hear_only(socket: &Socket, kind: u16) -> Result<(), SocketError> {
+    const KIND_AT: u32 = 4; // after the length, in `nlmsghdr`
+    let one = |code: u32, unlike, k| {
+        let code = u16::try_from(code).expect("codes of classic BPF are short");
+        socket2::SockFilter::new(code, 0, unlike, k)
+    };
+    // BPF loads big-endian, and netlink is in the machine's order.
+    let wanted = u32::from(u16::from_be_bytes(kind.to_ne_bytes()));
+    let program = [
+        one(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, 0, KIND_AT),
+        one(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, wanted),
+        one(libc::BPF_RET | libc::BPF_K, 0, u32::MAX),
+        one(libc::BPF_RET | libc::BPF_K, 0, 0),
+    ];
+    let failed = |error: std::io::Error| SocketError::Io { action: "filter", errno: errno(&error) };
+    socket2::SockRef::from(&socket.as_fd()).attach_filter(&program).map_err(failed)
+}
+
+/// One descriptor that can be read when either socket can.
+fn either(sockets: [&Socket; 2]) -> Result<Epoll, SocketError> {
+    let failed = |errno| SocketError::Io { action: "wait for", errno };
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed)?;
+    for socket in sockets {
+        epoll.add(socket.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(failed)?;
+    }
+    Ok(epoll)
+}
+
+/// Reads whatever has come, each datagram with the id of the namespace that it is from.
+fn each_datagram(socket: &Socket, mut each: impl FnMut(Option<i32>, &[u8])) -> Result<(), Errno> {
+    let mut buffer = vec![0; MESSAGE];
+    loop {
+        match sys::receive_with_nsid(socket.as_fd(), &mut buffer) {
+            Ok((length, nsid)) => each(nsid, &buffer[..length]),
+            Err(Errno::EAGAIN) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
 }
 
 /// Whether a message may tell of something of ours. In the host's namespace, where most is not, only links of our names.

@@ -70,9 +70,18 @@ pub(crate) struct Tunnel<'a> {
     pub(crate) uapi_dir: &'a Path,
 }
 
+/// A device that it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) name: IfName,
+    pub(crate) port: u16,
+    /// How often its configuration was changed, by whomever.
+    pub(crate) changes: u32,
+}
+
 impl Tunnel<'_> {
-    /// The names and ports of the devices that it holds. None, if it is not running.
-    pub(crate) fn list(&self) -> Result<Vec<(IfName, u16)>, TunnelError> {
+    /// The devices that it holds. None, if it is not running.
+    pub(crate) fn list(&self) -> Result<Vec<Listed>, TunnelError> {
         let reply = match self.converse("list", &[]) {
             Err(TunnelError::NotRunning { .. }) => return Ok(Vec::new()),
             reply => reply?,
@@ -182,9 +191,10 @@ fn read_ok(reply: &str) -> Result<(), TunnelError> {
     Err(TunnelError::Refused { errno, words: words.trim_end().to_owned() })
 }
 
-fn read_device(line: &str) -> Option<(IfName, u16)> {
-    let (name, port) = line.split_once(' ')?;
-    Some((IfName::try_from(name).ok()?, port.parse().ok()?))
+fn read_device(line: &str) -> Option<Listed> {
+    let [name, port, changes] = line.split(' ').collect::<Vec<_>>()[..] else { return None };
+    let changes = u32::from_str_radix(changes, 16).ok()?;
+    Some(Listed { name: IfName::try_from(name).ok()?, port: port.parse().ok()?, changes })
 }
 
 #[cfg(test)]
@@ -198,7 +208,8 @@ mod tests {
         assert_eq!(read_ok("error 19 no device wg-1000-1"), Err(refused));
         assert_eq!(read_ok(""), Err(TunnelError::Malformed));
         assert_eq!(read_ok("error x y"), Err(TunnelError::Malformed));
-        assert_eq!(read_device("wg-1000-1 51820"), Some((IfName::try_from("wg-1000-1").unwrap(), 51820)));
-        assert_eq!(read_device("wg-1000-1"), None);
+        let name = IfName::try_from("wg-1000-1").unwrap();
+        assert_eq!(read_device("wg-1000-1 51820 1f"), Some(Listed { name, port: 51820, changes: 31 }));
+        assert_eq!((read_device("wg-1000-1"), read_device("wg-1000-1 1 x")), (None, None));
     }
 }

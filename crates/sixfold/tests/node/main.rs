@@ -1,6 +1,9 @@
 //! The agent and the tunnel as processes on a real kernel: one node of an example in namespaces of its own, told by
 //! `ip`, `nft` and `wg`. Needs root, iproute2, nftables, wireguard-tools and util-linux; without them it fails.
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
+#![allow(clippy::print_stdout, reason = "what was measured is said, as it depends on the machine")]
+
+mod hands;
 
 mod log;
 
@@ -33,6 +36,11 @@ fn snapshot(node: &str) -> String {
 /// Runs a shell script on an empty machine: its own network, mounts and `/run`, all of which end with it.
 /// `$S` is the binary, `$D` a folder with the node's snapshot, `$A` the arguments that every agent has.
 fn on_a_machine(node: &str, script: &str) -> Output {
+    on_a_machine_for(100, node, script)
+}
+
+/// The same, ended after so many seconds.
+fn on_a_machine_for(seconds: u32, node: &str, script: &str) -> Output {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("snapshot.json"), snapshot(node)).unwrap();
     let script = format!("{}\n{script}", include_str!("machine.sh"));
@@ -48,7 +56,7 @@ fn on_a_machine(node: &str, script: &str) -> Output {
             "private",
             "--",
         ])
-        .args(["timeout", "100", "sh", "-eu", "-c", &script])
+        .args(["timeout", &seconds.to_string(), "sh", "-eu", "-c", &script])
         .env("S", env!("CARGO_BIN_EXE_sixfold"))
         .env("D", dir.path())
         .env_remove("SIXFOLD_LOG")

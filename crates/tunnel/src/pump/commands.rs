@@ -68,8 +68,10 @@ impl Pump {
     }
 
     fn list(&self) -> String {
-        let lines =
-            self.names.iter().map(|(name, id)| format!("{name} {}\n", self.devices[id].descriptors.port));
+        let lines = self.names.iter().map(|(name, id)| {
+            let hosted = &self.devices[id];
+            format!("{name} {} {:x}\n", hosted.descriptors.port, hosted.changes)
+        });
         Some(lines.collect::<String>()).filter(|text| !text.is_empty()).unwrap_or_else(|| "\n".to_owned())
     }
 

@@ -48,6 +48,8 @@ pub(super) struct Hosted {
     mtu: u16,
     fwmark: u32,
     is_tun_lost: bool,
+    /// How often its configuration was changed, by whomever; wraps.
+    pub(super) changes: u32,
 }
 
 /// What reading a descriptor came to.
@@ -70,13 +72,14 @@ impl Hosted {
         let uapi = Listener::bind(&path, SockType::Stream)
             .map_err(|error| ControlError::NoUapi { name: name.clone(), errno: errno_of(&error) })?;
         let device = Device::new(descriptors.port, mtu);
-        Ok(Self { name, device, descriptors, uapi, mtu, fwmark: 0, is_tun_lost: false })
+        Ok(Self { name, device, descriptors, uapi, mtu, fwmark: 0, is_tun_lost: false, changes: 0 })
     }
 
     /// Gives the device other descriptors and closes those it had; configuration and sessions stay.
     pub(super) fn rebase(&mut self, mtu: u16, descriptors: Descriptors) {
         self.device.rebase(descriptors.port, mtu);
         (self.mtu, self.descriptors, self.is_tun_lost) = (mtu, descriptors, false);
+        self.changes = self.changes.wrapping_add(1);
         if self.fwmark != 0 && setsockopt(&self.descriptors.udp, sockopt::Mark, &self.fwmark).is_err() {
             tracing::warn!(device = %self.name, "firewall mark not set on the new socket");
         }
@@ -135,6 +138,7 @@ impl Hosted {
     /// Applies a configuration request, the socket's part first.
     pub(super) fn configure(&mut self, set: SetDevice, now: Duration) -> Result<(), UapiError> {
         self.device.check(&set)?;
+        self.changes = self.changes.wrapping_add(1);
         if let Some(fwmark) = set.fwmark.filter(|fwmark| *fwmark != self.fwmark) {
             setsockopt(&self.descriptors.udp, sockopt::Mark, &fwmark).map_err(|_| UapiError::MarkRefused)?;
             self.fwmark = fwmark;

@@ -1,5 +1,6 @@
 //! Devices and peers, whoever carries them: the link's kind tells.
 
+mod differ;
 mod peers;
 
 use std::net::{Ipv6Addr, SocketAddr};
@@ -17,7 +18,7 @@ use super::kind::{Dumped, Kinds};
 use super::{Linux, wireguard};
 use crate::rtnl::link::RawLink;
 use crate::socket::{self, Socket, SocketError};
-use crate::tunnel::{Held, Tunnel};
+use crate::tunnel::{Held, Listed, Tunnel};
 use crate::{ApplyError, ObserveError, Scope};
 
 /// MTU that a TUN has if nothing else is said.
@@ -55,13 +56,14 @@ impl Linux {
         state: &mut NodeState,
         dumped: &Dumped,
     ) -> Result<(), ObserveError> {
+        // Listed before it is read: what changes in between is another number next time.
         let mut held = self.tunnel().list().map_err(ObserveError::Tunnel)?;
         for (netns, links) in dumped {
             for raw in links {
-                let hosted =
-                    raw.kind == "tun" && raw.carrier && held.iter().any(|(name, _)| *name == raw.name);
-                if hosted {
-                    held.retain(|(name, _)| *name != raw.name);
+                self.changes.remove(&raw.name);
+                let hosted = held.iter().position(|listed| listed.name == raw.name);
+                if let Some(place) = hosted.filter(|_| raw.kind == "tun" && raw.carrier) {
+                    self.changes.insert(raw.name, held.remove(place).changes);
                     // One that answers no more is none: it will be set again.
                     let device = self.tunnel().get(&raw.name).inspect_err(|error| {
                         tracing::warn!(link = %raw.name, %error, "a device of the tunnel process does not answer");
@@ -90,8 +92,8 @@ impl Linux {
 
     /// Devices that the tunnel process holds without their link: they are shown in the host's namespace, where nobody
     /// desires them, so that a plan has it let go.
-    fn observe_strays(&mut self, state: &mut NodeState, held: &[(IfName, u16)]) {
-        for (name, port) in held {
+    fn observe_strays(&mut self, state: &mut NodeState, held: &[Listed]) {
+        for Listed { name, port, .. } in held {
             let Some(LinkRole::Wireguard { index, n }) = name.role() else { continue };
             let home = Netns::Named(netns_resource(index, n));
             let unseen = !state.namespaces.contains_key(&home);
@@ -210,8 +212,8 @@ impl Run<'_> {
 
     /// Sees that the tunnel process holds a device with its TUN and a socket on that port (0: on any).
     fn attach(&mut self, netns: &Netns, raw: &RawLink, port: u16) -> Result<(), ApplyError> {
-        let held = self.linux.tunnel().list()?.into_iter().find(|(name, _)| *name == raw.name);
-        let Some((_, bound)) = held.filter(|_| raw.carrier) else {
+        let held = self.linux.tunnel().list()?.into_iter().find(|listed| listed.name == raw.name);
+        let Some(Listed { port: bound, .. }) = held.filter(|_| raw.carrier) else {
             let socket = self.bind(netns, &raw.name, port).or_else(|_| self.bind(netns, &raw.name, 0))?;
             return self.hand_over(netns, raw, &socket);
         };

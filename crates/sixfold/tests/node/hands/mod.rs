@@ -1,0 +1,125 @@
+//! Two hundred things of ours on one node, changed by hand while its agent runs: each comes back, by class as soon as it
+//! is promised; nothing of others is touched.
+//!
+//! The node has more namespaces than the timer looks at within two seconds, so that what comes back sooner was heard of.
+//! Times are printed, never asserted: what is asserted is that everything comes back at all.
+
+mod draw;
+mod ground;
+mod scenes;
+mod seen;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use draw::{CLASSES, Damage, Dice, Stock};
+use ground::Machine;
+use seen::{Facts, Key, look, namespaces};
+
+/// Things damaged in all.
+const DAMAGES: usize = 200;
+/// Damaged together.
+const TOGETHER: usize = 25;
+/// A whole sweep of the timer, and the passes that it takes.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+#[test]
+fn whatever_a_hand_does_to_ours_is_undone_and_nothing_of_others_is_touched() {
+    let Some(mut machine) =
+        Machine::enter("hands::whatever_a_hand_does_to_ours_is_undone_and_nothing_of_others_is_touched")
+    else {
+        return;
+    };
+    machine.build();
+    let before = machine.settled();
+    println!("{} facts in {} namespaces", before.len(), namespaces().len());
+    let times = two_hundred(&machine, &before);
+    report(&times);
+    assert_eq!(times.values().map(Vec::len).sum::<usize>(), DAMAGES);
+    scenes::all(&mut machine, &before);
+    machine.end_and_remove();
+}
+
+/// Until each is seen again as it was, by class.
+fn two_hundred(machine: &Machine, before: &Facts) -> BTreeMap<&'static str, Vec<Duration>> {
+    let mut dice = Dice(ground::seed());
+    let stock = Stock::of(before, &[&machine.shared], |key, fact| fact.ours && machine.asks_for(key));
+    let mut times: BTreeMap<&'static str, Vec<Duration>> = BTreeMap::new();
+    let mut left = DAMAGES;
+    while left > 0 {
+        let group = group(&stock, &mut dice, left.min(TOGETHER));
+        left -= group.len();
+        for (class, time) in until_undone(&group, before) {
+            times.entry(class).or_default().push(time);
+        }
+        machine.others_are_untouched("beside two hundred damages");
+        ground::as_before("beside what was damaged", before);
+    }
+    times
+}
+
+/// As many as asked for that do not meet, of all classes in turn.
+fn group(stock: &Stock<'_>, dice: &mut Dice, size: usize) -> Vec<Damage> {
+    let mut group: Vec<Damage> = Vec::new();
+    for attempt in 0..100 * size {
+        let class = CLASSES[(attempt + dice.below(2)) % CLASSES.len()];
+        let drawn = stock.draw(class, dice);
+        group.extend(drawn.filter(|drawn| !group.iter().any(|other| other.meets(drawn))));
+        if group.len() == size {
+            return group;
+        }
+    }
+    panic!("no {size} things that can be damaged together")
+}
+
+/// Strikes, and looks until all is as it was; how long that took for each.
+fn until_undone(group: &[Damage], before: &Facts) -> Vec<(&'static str, Duration)> {
+    let struck: Vec<Instant> = group
+        .iter()
+        .map(|damage| {
+            damage.strike();
+            Instant::now()
+        })
+        .collect();
+    let mut times: Vec<Option<Duration>> = vec![None; group.len()];
+    let (began, mut looks) = (Instant::now(), 0);
+    loop {
+        let pending: Vec<usize> = (0..group.len()).filter(|place| times[*place].is_none()).collect();
+        if pending.is_empty() {
+            let each = began.elapsed().as_secs_f64() / f64::from(looks);
+            println!("{} together: looked {looks} times, {each:.2} s each", group.len());
+            return group.iter().zip(times).map(|(damage, time)| (damage.class, time.unwrap())).collect();
+        }
+        let keys = || pending.iter().flat_map(|place| &group[*place].keys);
+        let mut netnss: Vec<String> = keys().map(|(netns, _)| netns.clone()).collect();
+        netnss.sort_unstable();
+        netnss.dedup();
+        let now = look(&netnss);
+        looks += 1;
+        let as_it_was = |key: &Key| now.get(key) == before.get(key);
+        for place in pending {
+            let (damage, waited) = (&group[place], struck[place].elapsed());
+            if damage.keys.iter().all(as_it_was) {
+                times[place] = Some(waited);
+            } else if waited > PATIENCE {
+                let missing = damage.keys.iter().find(|key| !as_it_was(key)).unwrap();
+                let (was, is) = (before.get(missing), now.get(missing));
+                panic!(
+                    "not undone: {}\n{missing:?}\nwas {was:?}\nis  {is:?}\n{}",
+                    damage.line,
+                    ground::status()
+                );
+            }
+        }
+    }
+}
+
+fn report(times: &BTreeMap<&'static str, Vec<Duration>>) {
+    println!("class      damaged  median  max (seconds, seen by processes that look over and over)");
+    for (class, times) in times {
+        let mut times = times.clone();
+        times.sort_unstable();
+        let (median, max) = (times[times.len() / 2], times[times.len() - 1]);
+        println!("{class:10} {:7}  {:6.2}  {:5.2}", times.len(), median.as_secs_f64(), max.as_secs_f64());
+    }
+}
