@@ -91,6 +91,7 @@ impl ControlError {
             Self::Up => Some(
                 "end it where it runs, with Ctrl-C; or name another folder for this one: --at DIR".to_owned(),
             ),
+            Self::Foreign { .. } => Some("name another folder: --at DIR".to_owned()),
             Self::NoPlace { places, .. } => Some(format!("there are {}", places.join(", "))),
             _ => None,
         }

@@ -52,8 +52,9 @@ pub enum LoadError {
 impl LoadError {
     /// What a person can do about it; each problem of [`LoadError::Invalid`] has a hint of its own.
     #[must_use]
-    pub const fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::List { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => None,
             Self::List { .. } => Some("name a folder, as examples/first-farm"),
             Self::Empty { .. } => Some("a folder has a farm file and network files, all named *.toml"),
             Self::Read { .. } | Self::Invalid { .. } => None,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use sixfold_agent::events;
-use sixfold_agent::feed::FileFeed;
+use sixfold_agent::feed::{self, FileFeed};
 use sixfold_agent::pass::Ground;
 use sixfold_agent::remove::{RemoveError, remove};
 use sixfold_agent::run::{Agent, Places, RunError, Stop, raise_open_files};
@@ -150,6 +150,8 @@ fn once(agent: &mut Agent<Linux, FileFeed>, feed: &Path, json: bool) -> Result<(
             let what = format!("no snapshot: {} is not there, nor a last good one", feed.display());
             return Err(Failed::environment(what).hint(Some("without --once the agent waits for it")));
         };
+        // What the file itself says, in its own words; else it is one that may not be used.
+        feed::read(feed)?;
         return Err(Failed::refused(complaint));
     }
     let status = agent.status().expect("a round that gave a status keeps it");

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use sixfold_agent::disk::DiskError;
+use sixfold_agent::feed::FeedError;
 use sixfold_core::shown::plain_lines;
 
 /// Whose fault it is.
@@ -116,6 +117,14 @@ fn caused_by(words: &str) -> String {
 impl From<sixfold_lab::files::LoadError> for Failed {
     fn from(error: sixfold_lab::files::LoadError) -> Self {
         let kind = if error.is_refusal() { Kind::Refused } else { Kind::Environment };
+        let hint = error.hint();
+        Self::new(kind, error).hint(hint)
+    }
+}
+
+impl From<FeedError> for Failed {
+    fn from(error: FeedError) -> Self {
+        let kind = if matches!(error, FeedError::Disk(_)) { Kind::Environment } else { Kind::Refused };
         let hint = error.hint();
         Self::new(kind, error).hint(hint)
     }

@@ -230,7 +230,9 @@ fn outer(job: &Job) -> Result<ExitCode, Failed> {
 fn graph(dir: &Path, svg: Option<&Path>) -> Result<ExitCode, Failed> {
     let world = files::load(dir)?;
     match svg {
-        Some(file) => fs::write(file, graph::svg(&world)).map_err(Failed::environment)?,
+        Some(file) => {
+            fs::write(file, graph::svg(&world)).map_err(|error| Failed::cannot("write", file, error))?
+        }
         None => output::print(&graph::mermaid(&world))?,
     }
     Ok(ExitCode::SUCCESS)

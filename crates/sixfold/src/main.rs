@@ -18,9 +18,13 @@ mod show;
 mod table;
 mod tunnel;
 
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use self::failed::Failed;
 
 /// IPv6-first private networks for tenants, across machines of many owners.
 #[derive(Debug, Parser)]
@@ -107,9 +111,24 @@ fn with_exit_codes(command: clap::Command, exit_codes: &str) -> clap::Command {
     }
 }
 
+/// Prints help, the version, or what is wrong with the arguments.
+fn tell(told: &clap::Error) -> ExitCode {
+    let printed = told.print().and_then(|()| io::stdout().flush());
+    match printed {
+        Err(error) if !told.use_stderr() && error.kind() != io::ErrorKind::BrokenPipe => {
+            Failed::cannot("write", Path::new("the standard output"), error).report(false)
+        }
+        _ if told.use_stderr() => ExitCode::from(2),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
 fn main() -> ExitCode {
-    let matches = command().get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(told) => return tell(&told),
+    };
     log::start(&cli.log, matches!(cli.command, Command::Agent(_) | Command::Tunnel(_)));
     let done = match cli.command {
         Command::Addr(args) => addr::run(&args),

@@ -1,6 +1,7 @@
 //! Standard output: whole texts, and no fuss when the reader has gone.
 
 use std::io::{self, Write as _};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -11,7 +12,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failed> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        printed => printed.map_err(Failed::environment),
+        printed => printed.map_err(|error| Failed::cannot("write", Path::new("the standard output"), error)),
     }
 }
 

@@ -106,11 +106,10 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failed> {
 
 /// From what the kernel of this node holds.
 fn on_node(args: &Args, feed: &Path) -> Result<(Snapshot, Dry, Vec<String>), Failed> {
-    let read = feed::read(feed).map_err(|error| {
-        let hint = error.hint();
-        Failed::refused(error).hint(hint)
+    let received = feed::read(feed)?.ok_or_else(|| {
+        let what = format!("no snapshot at {}", feed.display());
+        Failed::environment(what).hint(Some("name the file that the agent's --feed names"))
     })?;
-    let received = read.ok_or_else(|| Failed::environment(format!("no snapshot at {}", feed.display())))?;
     let (snapshot, unknown) = (received.snapshot, received.unknown);
     let observed = match args.observed {
         Some(Observed::None) => nothing(),

@@ -1,6 +1,7 @@
 //! The command line as a person meets it: goldens of what it prints, its exit codes, and how it takes a closed pipe.
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
+mod codes;
 mod generated;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,261 @@
+//! Exit codes: each command by each kind of failure. 0 done, 1 refused, 2 usage, 3 environment.
+//!
+//! Needs root, to become somebody who may do less.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use super::{command, sixfold};
+
+/// Every command that does something by itself, with arguments that are enough for it.
+const COMMANDS: [&str; 14] = [
+    "lab run D/farm",
+    "lab up D/farm",
+    "lab exec ant -- true",
+    "lab probe",
+    "lab graph D/farm",
+    "addr 2001:db8::/32",
+    "show D/farm",
+    "plan D/farm --node ant",
+    "agent --feed D/in.json --once",
+    "tunnel run",
+    "tunnel show",
+    "bug-report -o -",
+    "completions bash",
+    "man D/pages",
+];
+
+/// What is given is wrong.
+const REFUSED: [&str; 15] = [
+    "lab run D/wrong",
+    "lab run D/empty",
+    "lab run D/farm --wireguard nobody=tunnel",
+    "lab up D/wrong --at D/at",
+    "lab graph D/wrong",
+    "addr 2001:db8::/56",
+    "addr fd00::/48",
+    "show D/wrong",
+    "show D/empty",
+    "plan D/wrong --node ant",
+    "plan D/farm --node nobody",
+    "plan --feed D/half.json",
+    "plan --feed D/binary.json",
+    "agent --feed D/half.json --once --state D/state --run D/run",
+    "agent --feed D/binary.json --once --state D/state --run D/run",
+];
+
+/// The arguments are wrong, or do not go together.
+const USAGE: [&str; 16] = [
+    "",
+    "nonsense",
+    "lab",
+    "tunnel",
+    "lab exec ant",
+    "lab graph D/farm --svg D/a.svg --mermaid",
+    "lab run D/farm --wireguard ant=nobody",
+    "addr nonsense",
+    "addr 2001:db8::/32 --slot 1",
+    "show",
+    "plan D/farm",
+    "plan --feed D/half.json --node ant",
+    "agent --once",
+    "tunnel run --user nobody",
+    "completions tcsh",
+    "--log x=loud show D/farm",
+];
+
+/// What is needed is not there, or is something else.
+const MISSING: [&str; 21] = [
+    "lab run D/nowhere",
+    "lab up D/nowhere --at D/at",
+    "lab exec --at D/nowhere ant -- true",
+    "lab probe --at D/nowhere",
+    "lab graph D/nowhere",
+    "lab graph D/farm --svg D/nowhere/a.svg",
+    "lab graph D/farm --svg /dev/full",
+    "show D/nowhere",
+    "show D/half.json",
+    "plan D/nowhere --node ant",
+    "plan --feed D/nowhere.json",
+    "plan --feed D/farm",
+    "agent --feed D/nowhere.json --once --state D/state --run D/run",
+    "agent --feed D/farm --once --state D/state --run D/run",
+    "agent --feed D/half.json --once --state D/half.json/state --run D/run",
+    "agent --remove --state D/state --run D/half.json/run",
+    "tunnel run --control D/half.json/control",
+    "tunnel show --control D/nowhere",
+    "bug-report -o D/half.json",
+    "bug-report -o D/nowhere/report",
+    "man D/half.json",
+];
+
+/// For somebody who may do little.
+const DENIED: [&str; 14] = [
+    "lab run D/closed",
+    "lab up D/closed --at D/own/at",
+    "lab exec --at D/closed ant -- true",
+    "lab probe --at D/closed",
+    "lab graph D/closed",
+    "show D/closed",
+    "plan D/closed --node ant",
+    "plan --feed D/closed.json",
+    "agent --feed D/closed.json --once --state D/own/state --run D/own/run",
+    "agent --feed D/half.json --once --state D/closed --run D/own/run",
+    "agent --remove --state D/own/state --run D/own/run",
+    "tunnel run --control D/closed/control --uapi D/own/uapi",
+    "bug-report -o D/closed/report",
+    "man D/closed",
+];
+
+/// Commands that print something, wherever they run.
+const PRINTING: [&str; 12] = [
+    "--help",
+    "--version",
+    "plan --help",
+    "lab graph D/farm",
+    "addr 2001:db8::/32",
+    "addr 2001:db8::/32 --json",
+    "show D/farm",
+    "show D/farm --json",
+    "plan D/farm --node ant",
+    "bug-report -o -",
+    "completions zsh",
+    "man D/pages",
+];
+
+/// Files of every kind.
+fn ground() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    for name in ["wrong", "empty", "closed", "farm"] {
+        fs::create_dir(at(name)).unwrap();
+    }
+    let own = |name: &str, mode| fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
+    for file in fs::read_dir(super::top().join("examples/first-farm")).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), at("farm").join(file.file_name())).unwrap();
+    }
+    fs::write(at("wrong/a.toml"), "tenant = 7\n").unwrap();
+    fs::write(at("half.json"), "{ half").unwrap();
+    fs::write(at("binary.json"), [0, 159, 146, 150]).unwrap();
+    fs::write(at("closed.json"), "{}").unwrap();
+    own("", 0o755);
+    own("closed", 0o700);
+    own("closed.json", 0o600);
+    dir
+}
+
+fn words(row: &str, dir: &Path) -> Vec<String> {
+    let dir = dir.to_str().unwrap();
+    let word = |word: &str| word.strip_prefix("D/").map_or(word.to_owned(), |rest| format!("{dir}/{rest}"));
+    row.split_whitespace().map(word).collect()
+}
+
+fn run(row: &str, dir: &Path) -> Output {
+    let words = words(row, dir);
+    sixfold(&words.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// It ends with that code, says the error and each cause once, then what helps, and nothing as a result.
+#[track_caller]
+fn fails(row: &str, output: &Output, code: i32) {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{row}: {said}");
+    assert!(output.stdout.is_empty(), "{row}: {}", String::from_utf8_lossy(&output.stdout));
+    if said.starts_with("Usage: ") || code == 2 {
+        return assert!(said.contains("sage: sixfold") || said.contains("error: "), "{row}: {said}");
+    }
+    // What a command tells of its progress comes before.
+    let lines: Vec<&str> = said.lines().skip_while(|line| !line.starts_with("error: ")).collect();
+    let count = |start: &str| lines.iter().filter(|line| line.starts_with(start)).count();
+    assert_eq!(count("error: "), 1, "{row}: {said}");
+    let own: Vec<&str> =
+        lines.iter().map(|line| line.split_once(": ").map_or(*line, |(_, words)| words)).collect();
+    for (at, line) in own.iter().enumerate() {
+        assert!(!own[..at].contains(line), "{row} says {line:?} twice: {said}");
+    }
+    let hint = lines.iter().position(|line| line.starts_with("hint: ")).unwrap_or(lines.len());
+    assert!(lines[hint..].iter().all(|line| line.starts_with("hint: ")), "{row}: {said}");
+    assert!(lines.len() > 1, "{row} says neither a cause nor what helps: {said}");
+}
+
+#[test]
+fn what_is_wrong_is_refused_with_1() {
+    let dir = ground();
+    REFUSED.iter().for_each(|row| fails(row, &run(row, dir.path()), 1));
+}
+
+#[test]
+fn arguments_that_do_not_go_together_are_2() {
+    let dir = ground();
+    USAGE.iter().for_each(|row| fails(row, &run(row, dir.path()), 2));
+    for row in COMMANDS {
+        let (before, after) =
+            row.split_once(" --").map_or((row, String::new()), |(a, b)| (a, format!(" --{b}")));
+        let row = format!("{before} --no-such-option{after}");
+        fails(&row, &run(&row, dir.path()), 2);
+    }
+}
+
+#[test]
+fn what_is_missing_is_3() {
+    let dir = ground();
+    MISSING.iter().for_each(|row| fails(row, &run(row, dir.path()), 3));
+}
+
+#[test]
+fn what_is_not_allowed_is_3() {
+    let dir = ground();
+    let own = dir.path().join("own");
+    fs::create_dir(&own).unwrap();
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o777)).unwrap();
+    // One that everybody may run, wherever the build is.
+    let program = dir.path().join("sixfold");
+    fs::copy(env!("CARGO_BIN_EXE_sixfold"), &program).unwrap();
+    for row in DENIED {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]).arg(&program);
+        command.args(words(row, dir.path())).env("SIXFOLD_LOG", "off").stdin(Stdio::null());
+        fails(row, &command.output().expect("setpriv of util-linux is needed, and root"), 3);
+    }
+}
+
+#[test]
+fn a_full_disk_is_3_and_a_reader_that_goes_away_is_0() {
+    let dir = ground();
+    for row in PRINTING {
+        let words = words(row, dir.path());
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = command(&words).stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output();
+        let output = output.unwrap();
+        fails(row, &output, 3);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            said.starts_with("error: cannot write the standard output\ncaused by: No space"),
+            "{row}: {said}"
+        );
+
+        let mut child = command(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{row}");
+    }
+}
+
+#[test]
+fn every_help_says_its_exit_codes_and_has_no_colour() {
+    for row in COMMANDS {
+        let verbs =
+            row.split(' ').take_while(|word| !word.contains(['/', ':', '-', '.']) || *word == "bug-report");
+        let verbs: Vec<&str> = verbs.filter(|word| !["ant", "bash"].contains(word)).collect();
+        let help = String::from_utf8(sixfold(&[&verbs[..], &["--help"]].concat()).stdout).unwrap();
+        assert!(help.contains("\nExit codes:\n") && help.contains("\nExamples:\n"), "{row}: {help}");
+        assert!(!help.contains('\u{1b}'), "{row}");
+    }
+    let version = String::from_utf8(sixfold(&["-V"]).stdout).unwrap();
+    assert_eq!(version, format!("sixfold {}\n", env!("CARGO_PKG_VERSION")));
+}
