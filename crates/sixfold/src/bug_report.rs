@@ -23,6 +23,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use sixfold_core::shown::plain_lines;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
@@ -154,6 +155,8 @@ fn report(node: &NodeArgs, now: &str) -> (String, usize) {
         };
         write!(text, "\n== {} ==\n{}\n", part.title, body.trim_end()).expect("a String takes all text");
     }
+    // A log or a file's name may be somebody else's: only letters get to the terminal of who reads it.
+    let text = plain_lines(&text.replace('\t', " "));
     let missing = ended.iter().filter(|(_, found)| found.is_err()).count();
     (text, missing)
 }

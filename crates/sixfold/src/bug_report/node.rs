@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use sixfold_agent::disk;
 use sixfold_agent::dry::dry;
+use sixfold_agent::received::Received;
 use sixfold_agent::run::Places;
 use sixfold_agent::store::Store;
-use sixfold_core::model::{Snapshot, Status};
+use sixfold_core::model::Status;
 use sixfold_core::state::{Namespace, NodeState};
 use sixfold_kernel::{Kernel as _, Scope};
 
@@ -77,19 +78,21 @@ fn devices(node: &NodeArgs) -> Found {
     tunnel::shown(&node.tunnel_socket()).map_err(missing)
 }
 
-fn last_good(node: &NodeArgs) -> Result<Snapshot, Failed> {
+fn last_good(node: &NodeArgs) -> Result<Received, Failed> {
     let dir = node.places().state;
     // A folder that cannot be entered looks like one that has no snapshot.
     fs::read_dir(&dir).map_err(|error| Failed::cannot("read", &dir, error))?;
     let loaded = Store::peek(&dir);
     let damaged = loaded.damaged.iter().map(ToString::to_string);
-    let held = loaded.received.map(|received| received.snapshot);
-    held.ok_or_else(|| missing(format!("no snapshot in {}", dir.display())).details(damaged))
+    loaded.received.ok_or_else(|| missing(format!("no snapshot in {}", dir.display())).details(damaged))
 }
 
 fn snapshot(node: &NodeArgs) -> Found {
-    let snapshot = last_good(node)?;
-    Ok(format!("{}\n", serde_json::to_string_pretty(&snapshot).map_err(missing)?))
+    let Received { snapshot, unknown, .. } = last_good(node)?;
+    // By its place only: what a field holds that is not known here may be anything.
+    let unknown: String =
+        unknown.iter().map(|place| format!("a field of a later version: {place}\n")).collect();
+    Ok(format!("{unknown}{}\n", serde_json::to_string_pretty(&snapshot).map_err(missing)?))
 }
 
 fn observe(node: &NodeArgs) -> Result<NodeState, Failed> {
@@ -100,7 +103,7 @@ fn observe(node: &NodeArgs) -> Result<NodeState, Failed> {
 }
 
 fn plan(node: &NodeArgs) -> Found {
-    let (snapshot, observed, ground) = (last_good(node)?, observe(node)?, node.ground()?);
+    let (snapshot, observed, ground) = (last_good(node)?.snapshot, observe(node)?, node.ground()?);
     let dry = dry(&snapshot, &observed, ground(), Some(&node.places().keys()));
     let mut text = format!("{} steps to revision {}\n", dry.plan.len(), snapshot.revision);
     if !dry.new_keys.is_empty() {

@@ -1,6 +1,6 @@
 # Secrets of every kind: key files, a device's keys, a preshared key, the environment, and one that got into the log.
 export TOKEN="token-of-somebody-0123456789"
-SIXFOLD_LOG=debug "$S" agent $A 2>/run/agent.log &
+SIXFOLD_LOG=debug "$S" agent $A 2>>/run/agent.log &
 agent=$!
 for _ in $(seq 200); do grep -qs '"in_sync": true' /run/sixfold/status.json && break; sleep 0.05; done
 device=$(wg show interfaces | tr ' ' '\n' | head -1)
