@@ -18,6 +18,7 @@ use crate::{Done, output};
 /// Make this node what its snapshot asks for, and keep it so
 #[derive(Debug, clap::Args)]
 #[command(
+    override_usage = "sixfold agent --feed <FILE> [OPTIONS]\n       sixfold agent --remove [OPTIONS]",
     long_about = "Make this node what its snapshot asks for, and keep it so.\n\n\
     The agent reads the snapshot file (replace it by rename; it is watched), compares what it asks for with what the \
     kernel holds, does what differs, and writes RUN/status.json. Damage is repaired within a second where the \

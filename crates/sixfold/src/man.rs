@@ -63,7 +63,7 @@ fn page(command: &Command, parent: Option<&Command>, root: &Command) -> String {
     page.text(&format!("{} - {about}", title(command)));
     page.section("Synopsis");
     let usage = command.clone().render_usage().to_string();
-    page.text(usage.trim_start_matches("Usage: "));
+    page.verbatim(usage.trim_start_matches("Usage: ").lines().map(str::trim));
     page.section("Description");
     let description = command.get_long_about().map_or(about, ToString::to_string);
     for (at, paragraph) in description.split("\n\n").enumerate() {
@@ -140,7 +140,9 @@ fn term(arg: &Arg) -> String {
         return flags.join(", ");
     }
     let names = arg.get_value_names().unwrap_or_default();
-    let values: Vec<String> = names.iter().map(|name| format!("<{name}>")).collect();
+    let optional = arg.is_positional() && !arg.is_required_set();
+    let (open, close) = if optional { ('[', ']') } else { ('<', '>') };
+    let values: Vec<String> = names.iter().map(|name| format!("{open}{name}{close}")).collect();
     format!("{} {}", flags.join(", "), values.join(" ")).trim().to_owned()
 }
 

@@ -21,6 +21,7 @@ use crate::{Done, ledger, output};
 /// Show what would change on a node, as commands, and change nothing
 #[derive(Debug, clap::Args)]
 #[command(
+    override_usage = "sixfold plan --feed <FILE> [OPTIONS]\n       sixfold plan <DIR> --node <NAME> [OPTIONS]",
     long_about = "Show what would change on a node, as commands, and change nothing.\n\n\
     With --feed, on a node: what its agent would do now, from what the kernel holds to what the snapshot asks for. \
     With DIR and --node: what an agent would do on an empty machine, from farm and network files alone; the prefixes \
