@@ -68,7 +68,7 @@ impl Devices {
     /// What peers need to know of the devices that are there.
     pub(crate) fn report(&self, observed: &NodeState) -> Vec<DeviceStatus> {
         let there = self.sites.iter().filter_map(|(key, site)| {
-            let Device { public_key, listen_port } = *site.there(observed)?;
+            let Device { public_key, listen_port, .. } = *site.there(observed)?;
             let ready = site.public_key.is_none_or(|wanted| wanted == public_key) && listen_port != 0;
             let report = DeviceReport::new(public_key, listen_port, &self.reach);
             ready.then_some(DeviceStatus { resource: *key, report })

@@ -68,6 +68,8 @@ pub struct Outcome {
     pub keys: Vec<(ResourceKey, KeyStoreError)>,
     /// The devices that are there, by resource.
     pub devices: Vec<DeviceStatus>,
+    /// What there is of others where all should be ours.
+    pub foreign: Vec<String>,
     /// Steps that were done.
     pub operations: u64,
     /// Namespaces that the first plan was about.
@@ -164,6 +166,7 @@ impl Picture {
         self.whole = true;
         outcome.left = self.left.clone();
         outcome.failures = self.failures.clone();
+        outcome.foreign = foreign(kernel);
         outcome.devices = devices.report(&self.seen);
         outcome.keys.extend(devices.retire(keys, &self.seen));
         Ok(outcome)
@@ -237,6 +240,12 @@ impl Picture {
         self.failures.retain(|failure| !within.contains(&failure.step.netns));
         self.failures.extend(failures.into_iter().map(Rc::new));
     }
+}
+
+/// What there is of others where all should be ours, a line for each.
+fn foreign<K: Kernel>(kernel: &K) -> Vec<String> {
+    let by_netns = kernel.foreign().iter();
+    by_netns.flat_map(|(netns, all)| all.iter().map(move |one| format!("{netns}: {one}"))).collect()
 }
 
 /// Applies a plan, saying in the log what it does.

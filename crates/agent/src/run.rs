@@ -365,6 +365,10 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             }
         }
         failures.extend(status.failures.iter().cloned());
+        let known = self.status.as_ref().map(|before| before.foreign.as_slice()).unwrap_or_default();
+        for thing in status.foreign.iter().filter(|thing| !known.contains(thing)) {
+            tracing::info!(thing, "somebody else's: left alone");
+        }
         let was = self.status.as_ref().map(|before| (before.in_sync, before.revision));
         if was != Some((status.in_sync, status.revision)) {
             let drift = status.drift.len();

@@ -40,6 +40,7 @@ pub fn of_outcome(
         devices: outcome.devices.clone(),
         drift: short(outcome.left.steps.iter().map(|step| one_line(&step.to_string()))),
         failures: short(failures),
+        foreign: short(outcome.foreign.iter().cloned()),
         ..blank(of, counts)
     }
 }
@@ -69,6 +70,7 @@ fn blank((node, revision, backend): (&NodeId, Revision, Backend), counts: Counts
         drift: Vec::new(),
         failures: Vec::new(),
         unknown_fields: Vec::new(),
+        foreign: Vec::new(),
         passes: counts.passes,
         operations: counts.operations,
     }

@@ -11,6 +11,7 @@
 
 mod error;
 pub mod fake;
+mod foreign;
 pub mod linux;
 pub mod netns;
 pub mod nft;
@@ -27,6 +28,7 @@ use sixfold_core::plan::Plan;
 use sixfold_core::state::{Endpoint, Namespace, Netns, NodeState, Peer};
 
 pub use error::{ApplyError, Failure, ObserveError, Report};
+pub use foreign::{Foreign, Foreigners};
 pub use socket::{Refusal, SocketError};
 
 /// A kernel that can be read and changed: Linux, or one in memory that behaves alike.
@@ -40,6 +42,13 @@ pub trait Kernel {
     /// Does every step it can, in order. A step that fails is reported and the others go on: forward only, and one
     /// tenant's failure never stops another's.
     fn apply(&mut self, plan: &Plan, keys: &dyn Keys) -> Report;
+
+    /// What there was of others in namespaces of ours when they were last observed, and namespaces of others whose names
+    /// are like ours: left alone, and worth telling a person of.
+    fn foreign(&self) -> &Foreigners {
+        static NONE: Foreigners = Foreigners::new();
+        &NONE
+    }
 
     /// Which of these namespaces have a device or peers that are other than in `seen`. Nobody tells of those, so this is
     /// asked often; a kernel that can tell at less than the price of an observation does so. One that cannot be told of

@@ -147,7 +147,7 @@ fn farm() -> NodeState {
     firewall.chains.insert(ChainName("forward".to_owned()), chain);
     near.firewall = Some(firewall);
     near.links.insert(link("wg-1234-1"), tun_with(netns(RESOURCE)));
-    let device = Device { public_key: TestKeys::public(1), listen_port: 51820 };
+    let device = Device { public_key: TestKeys::public(1), listen_port: 51820, fwmark: 0 };
     near.devices.insert(link("wg-1234-1"), device);
     near.peers.insert(peer_key(3), peer(Some("192.0.2.1:51820"), &["2001:db8:3::/48", "10.3.0.0/16"]));
     near.peers.insert(peer_key(4), peer(Some("[2001:db8::4]:51820"), &["::/0", "0.0.0.0/0"]));
@@ -283,7 +283,7 @@ fn device() -> Vec<Step> {
     let mut all = Vec::new();
     for (on, key, listen_port) in [("wg-1234-1", 1, 51820), ("wg-1234-1", 2, 51821), ("pub-1234-1", 1, 51820)]
     {
-        let device = Device { public_key: TestKeys::public(key), listen_port };
+        let device = Device { public_key: TestKeys::public(key), listen_port, fwmark: 0 };
         all.push(step(Stage::Connect, RESOURCE, Op::SetDevice { link: link(on), device }));
     }
     all.push(step(Stage::Disconnect, RESOURCE, Op::DelDevice { link: link("wg-1234-1") }));

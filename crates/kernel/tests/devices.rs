@@ -9,7 +9,7 @@ use sixfold_core::plan::{Op, plan};
 use sixfold_core::state::{
     Device, Endpoint, Firewall, Link, LinkKind, Netns, NodeState, Peer, PeerKey, SysctlName,
 };
-use sixfold_kernel::ApplyError;
+use sixfold_kernel::{ApplyError, Kernel as _, Scope};
 
 #[test]
 fn tunnel_process() {
@@ -35,7 +35,7 @@ fn add_resource(state: &mut NodeState, index: &str, (key, port): (u8, u16)) {
     at.links.insert(link("lo"), Link { kind: LinkKind::Loopback, up: true, mtu: None, mac: None });
     let kind = LinkKind::Tun { socket: Some(netns("public")) };
     at.links.insert(name, Link { kind, up: true, mtu: Some(1420), mac: None });
-    at.devices.insert(name, Device { public_key: TestKeys::public(key), listen_port: port });
+    at.devices.insert(name, Device { public_key: TestKeys::public(key), listen_port: port, fwmark: 0 });
 }
 
 fn add_peer(state: &mut NodeState, index: &str, key: PublicKey, allowed_ips: &[&str]) {
@@ -96,10 +96,10 @@ fn devices_and_peers_converge_and_wg_shows_them() {
         assert!(run("wg show wg-1234-1 preshared-keys").contains("(none)"));
 
         // Another port and another key, and the peer is kept.
-        desired
-            .at(place("1234").0)
-            .devices
-            .insert(place("1234").1, Device { public_key: TestKeys::public(4), listen_port: 51999 });
+        desired.at(place("1234").0).devices.insert(
+            place("1234").1,
+            Device { public_key: TestKeys::public(4), listen_port: 51999, fwmark: 0 },
+        );
         let todo = node.converge(&desired);
         assert_eq!(todo.len(), 1, "{todo}");
 
@@ -186,12 +186,44 @@ fn a_key_that_is_not_known_is_told_and_the_rest_goes_on() {
         let _process = Process::start();
         let mut node = Node::new();
         let mut desired = node_with(&[("1234", (1, 51820)), ("2345", (2, 51821))]);
-        let unknown = Device { public_key: PublicKey::from_bytes([7; 32]), listen_port: 51820 };
+        let unknown = Device { public_key: PublicKey::from_bytes([7; 32]), listen_port: 51820, fwmark: 0 };
         desired.at(place("1234").0).devices.insert(place("1234").1, unknown);
         let todo = plan(&desired, &node.observe());
         let report = node.apply(&todo);
         assert_eq!(report.failures.len(), 1);
         assert!(matches!(report.failures[0].error, ApplyError::NoKey { .. }));
         assert_eq!(run("wg show interfaces").trim(), "wg-2345-1");
+    });
+}
+
+/// Nobody tells of a peer, so it is asked for: each change once, whoever made it, until it has been looked at.
+#[test]
+fn changed_peers_are_told_where_they_are_until_they_are_seen() {
+    alone(|| {
+        let process = Process::start();
+        let mut node = Node::new();
+        let mut desired = node_with(&[("1234", (1, 51820)), ("2345", (2, 51821))]);
+        add_peer(&mut desired, "1234", TestKeys::public(2), &["2001:db8:2345::/64"]);
+        node.converge(&desired);
+        let [one, other] = ["1234", "2345"].map(|index| place(index).0);
+        let both = [one.clone(), other.clone()].into();
+        let seen = node.observe();
+        assert!(node.0.differing_devices(&seen, &both).is_empty());
+        run(&format!("wg set wg-1234-1 peer {} persistent-keepalive 9", TestKeys::public(2)));
+        for _ in 0..2 {
+            assert_eq!(node.0.differing_devices(&seen, &both), [one.clone()].into());
+            assert!(
+                node.0.differing_devices(&seen, &[other.clone()].into()).is_empty(),
+                "only who is asked for"
+            );
+        }
+        // A look elsewhere does not count as one here.
+        node.0.observe(&Scope::Only([other.clone()].into())).unwrap();
+        assert_eq!(node.0.differing_devices(&seen, &both), [one].into());
+        node.converge(&desired);
+        let seen = node.observe();
+        assert!(node.0.differing_devices(&seen, &both).is_empty(), "our own repair has been seen");
+        process.kill();
+        assert_eq!(node.0.differing_devices(&seen, &both), both, "and when nobody answers, anything may be");
     });
 }

@@ -12,6 +12,7 @@ use sixfold_core::state::{
     AddressKey, Firewall, Link, LinkEnd, LinkKind, METRIC, METRIC_UNDERNEATH, NeighbourKey, Netns, Nexthop,
     NexthopId, NodeState, RouteKey, RouteTarget, SysctlName,
 };
+use sixfold_kernel::Kernel as _;
 
 const RESOURCE: &str = "net-1234-1";
 const GATEWAY: &str = "gw-1-1";
@@ -316,5 +317,78 @@ fn a_namespace_called_public_that_someone_else_made_is_left_alone() {
         assert_eq!(ip("-n public link"), before);
         // The other namespaces do not suffer, but for what needs a socket there.
         assert!(node.observe().namespaces[&netns(GATEWAY)].routes.len() > 3);
+    });
+}
+
+/// What others put into a namespace of ours is told of and left alone, and none of it is in a state.
+#[test]
+fn foreign_things_among_ours_are_told_and_are_no_state() {
+    alone(|| {
+        uplink();
+        let mut node = Node::new();
+        let desired = farm();
+        node.converge(&desired);
+        let told = |node: &Node| {
+            let all = node.0.foreign().iter();
+            all.flat_map(|(netns, things)| things.iter().map(move |thing| format!("{netns}: {thing}")))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(&node), Vec::<String>::new());
+        let before = node.observe();
+        for theirs in [
+            "ip -n net-1234-1 link add theirs type veth peer name theirs1",
+            "ip -n net-1234-1 link set theirs up",
+            "ip -n net-1234-1 addr add 192.0.2.1/24 dev theirs",
+            "ip -n net-1234-1 route add 203.0.113.0/24 dev lo proto static",
+            "ip -n net-1234-1 -6 route add 2001:db8:7::/48 dev lo proto 42",
+            "ip netns exec net-1234-1 nft add table ip theirs",
+            "ip netns exec gw-1-1 nft add table inet theirs",
+            "ip netns add net-0fff-1",
+            "ip netns add gw-01-1",
+            "ip netns add net-of-theirs",
+            "ip link add theirs2 type veth peer name theirs3",
+            "ip route add 203.0.113.0/24 dev uplink proto static",
+            "nft add table inet theirs",
+        ] {
+            run(theirs);
+        }
+        assert_eq!(node.observe(), before);
+        assert_eq!(
+            told(&node),
+            [
+                "gw-01-1: the namespace, which is not ours",
+                "gw-1-1: table inet theirs",
+                "net-0fff-1: the namespace, which is not ours",
+                "net-1234-1: link theirs",
+                "net-1234-1: link theirs1",
+                "net-1234-1: route 203.0.113.0/24 of protocol 4",
+                "net-1234-1: route 2001:db8:7::/48 of protocol 42",
+                "net-1234-1: table ip theirs",
+            ]
+        );
+        assert!(plan(&desired, &before).is_empty());
+        run("ip -n net-1234-1 link del theirs");
+        run("ip netns del gw-01-1");
+        run("ip netns exec gw-1-1 nft flush ruleset");
+        let only = [netns("gw-1-1")].into();
+        node.0.observe(&sixfold_kernel::Scope::Only(only)).unwrap();
+        assert_eq!(told(&node).len(), 6, "what was not looked at again is still told: {:?}", told(&node));
+        node.observe();
+        let left: Vec<_> =
+            told(&node).into_iter().filter(|thing| !thing.starts_with("net-1234-1: ")).collect();
+        assert_eq!(left, ["net-0fff-1: the namespace, which is not ours"]);
+    });
+}
+
+/// A namespace that happens to be called `public` is told of, and no way into it is tried.
+#[test]
+fn a_foreign_namespace_called_public_is_told() {
+    alone(|| {
+        run("ip netns add public");
+        let mut node = Node::new();
+        assert_eq!(node.observe().namespaces.keys().collect::<Vec<_>>(), [&Netns::Host]);
+        let told: Vec<_> =
+            node.0.foreign().iter().map(|(netns, things)| (netns.to_string(), things.len())).collect();
+        assert_eq!(told, [("public".to_owned(), 1)]);
     });
 }

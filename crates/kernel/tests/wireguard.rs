@@ -13,6 +13,7 @@ use sixfold_core::state::{
     AddressKey, Backend, Device, Endpoint, Firewall, Link, LinkKind, METRIC, Netns, NodeState, Peer, PeerKey,
     RouteKey, RouteTarget, SysctlName,
 };
+use sixfold_kernel::Kernel as _;
 use sixfold_kernel::linux::probe_wireguard;
 
 const MODULES: &str = "wireguard,veth,macvlan,tun,nf_tables,br_netfilter";
@@ -49,7 +50,7 @@ fn add_resource(state: &mut NodeState, index: &str, (key, port): (u8, u16)) {
     at.addresses.insert(AddressKey { link: name, address }, ());
     let key_ = RouteKey { destination: "2001:db8::/32".parse().unwrap(), metric: METRIC };
     at.routes.insert(key_, RouteTarget::Link(name));
-    at.devices.insert(name, Device { public_key: TestKeys::public(key), listen_port: port });
+    at.devices.insert(name, Device { public_key: TestKeys::public(key), listen_port: port, fwmark: 0 });
 }
 
 fn add_peer(state: &mut NodeState, index: &str, key: u8, peer: Peer) {
@@ -129,8 +130,17 @@ fn one_change_touches_one_peer() {
         before.starts_with(&*handshake()) || before.contains(handshake().trim()),
         "the session was touched"
     );
+    let seen = node.observe();
+    let asked = [netns("net-1234-1"), netns("net-2345-1")].into();
+    assert!(node.0.differing_devices(&seen, &asked).is_empty());
+    run("ip netns exec net-1234-1 ping -6 -c 1 -W 5 -I 2001:db8:1234::1 2001:db8:2345::1");
+    assert!(node.0.differing_devices(&seen, &asked).is_empty(), "traffic makes no difference");
     run(&format!("ip netns exec net-1234-1 wg set wg-1234-1 peer {} remove", TestKeys::public(2)));
+    assert_eq!(node.0.differing_devices(&seen, &asked), [netns("net-1234-1")].into());
     assert_eq!(node.converge(&desired).len(), 1);
+    run("ip netns exec net-2345-1 wg set wg-2345-1 fwmark 7");
+    assert_eq!(node.converge(&desired).len(), 1, "a mark is taken off");
+    assert_eq!(run("ip netns exec net-2345-1 wg show wg-2345-1 fwmark").trim(), "off");
     desired
         .at(netns("net-1234-1"))
         .devices

@@ -156,7 +156,7 @@ fn once(agent: &mut Agent<Linux, FileFeed>, feed: &Path, json: bool) -> Result<(
         return Err(Failed::refused(complaint));
     }
     let status = agent.status().expect("a round that gave a status keeps it");
-    let Status { revision, operations, .. } = status;
+    let Status { revision, operations, foreign, .. } = status;
     if json {
         output::print_json(status)?;
     }
@@ -168,7 +168,9 @@ fn once(agent: &mut Agent<Linux, FileFeed>, feed: &Path, json: bool) -> Result<(
     if json {
         Ok(())
     } else {
-        output::print(&format!("in sync at revision {revision}: {operations} operations\n"))
+        let others: String =
+            foreign.iter().map(|thing| format!("somebody else's, left alone: {thing}\n")).collect();
+        output::print(&format!("{others}in sync at revision {revision}: {operations} operations\n"))
     }
 }
 

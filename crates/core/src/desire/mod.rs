@@ -149,7 +149,7 @@ impl Node<'_> {
         pieces::address(ns, link, site.derived.wireguard_address);
         pieces::address(ns, link, site.derived.wireguard_address_v4);
         let listen_port = own.listen_port.unwrap_or(site.derived.wireguard_port);
-        ns.devices.insert(link, Device { public_key: own.public_key, listen_port });
+        ns.devices.insert(link, Device { public_key: own.public_key, listen_port, fwmark: 0 });
         for peer in mesh::mesh(site.network, site.derived.index) {
             let key = PeerKey { link, public_key: peer.public_key };
             let endpoint = peer.endpoint.map_or(Endpoint::Unset, Endpoint::At);

@@ -26,6 +26,9 @@ pub struct Status {
     /// Fields of the snapshot that this version does not know, by their places: kept for a later version, not used.
     #[serde(default)]
     pub unknown_fields: Vec<String>,
+    /// What there is of others in namespaces of ours, or under names like ours: left alone.
+    #[serde(default)]
+    pub foreign: Vec<String>,
     /// Passes since the agent started.
     pub passes: u64,
     /// Operations done since the agent started: a second agent that finds everything in place does none.

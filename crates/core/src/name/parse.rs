@@ -82,6 +82,17 @@ impl NetnsName {
     }
 }
 
+impl NetnsName {
+    /// Whether this reads like a name of ours and is none: `net-0fff-1`, whose index cannot be granted, or `gw-01-1`.
+    /// Such a namespace is someone's who may think that it is ours.
+    #[must_use]
+    pub fn is_like_ours(&self) -> bool {
+        let numbers = |rest: &str| rest.chars().all(|c| c == '-' || c.is_ascii_hexdigit());
+        let alike = |(kind, rest): (&str, &str)| ["net", "gw", "load"].contains(&kind) && numbers(rest);
+        self.role().is_none() && self.as_str().split_once('-').is_some_and(alike)
+    }
+}
+
 impl IfName {
     /// What this names in the host's namespace, if it is spelled exactly as we spell it.
     #[must_use]

@@ -169,3 +169,23 @@ proptest! {
         prop_assert!(again.is_none_or(|made| made == name));
     }
 }
+
+#[test]
+fn a_name_like_ours_is_told_from_ours_and_from_anything_else() {
+    for (name, alike) in [
+        ("net-0fff-1", true),
+        ("net-ff00-1", true),
+        ("net-1FFF-1", true),
+        ("gw-01-1", true),
+        ("gw-16-1", true),
+        ("load-1fff-1-", true),
+        ("net-1fff-1", false),
+        ("gw-1-1", false),
+        ("public", false),
+        ("net-of-theirs", false),
+        ("cni-1234", false),
+        ("net", false),
+    ] {
+        assert_eq!(NetnsName::try_from(name).unwrap().is_like_ours(), alike, "{name}");
+    }
+}

@@ -111,11 +111,13 @@ fn a_live_endpoint_and_any_port_satisfy_who_asks_for_less() {
         assert_eq!(desired.agrees_with(&observed), meets, "{desired:?} {observed:?}");
     }
     let [one, other] = [1, 2].map(|byte| PrivateKey::from_bytes([byte; 32]).public());
-    let device = |public_key, listen_port| Device { public_key, listen_port };
+    let device = |public_key, listen_port| Device { public_key, listen_port, fwmark: 0 };
     assert!(device(one, 0).agrees_with(&device(one, 6844)));
     assert!(!device(one, 6844).agrees_with(&device(one, 6845)));
     assert!(!device(one, 6844).agrees_with(&device(one, 0)), "0 is no port that was got");
     assert!(!device(one, 0).agrees_with(&device(other, 6844)));
+    let marked = Device { fwmark: 7, ..device(one, 6844) };
+    assert!(!device(one, 6844).agrees_with(&marked));
 }
 
 #[test]

@@ -25,6 +25,9 @@ pub struct Device {
     pub public_key: PublicKey,
     /// UDP port it listens on. 0 in a desired state: any that is free.
     pub listen_port: u16,
+    /// What its packets are marked with for others' rules. 0: nothing, and nothing else is ever desired: a mark could
+    /// lead them another way.
+    pub fwmark: u32,
 }
 
 /// The kernel's key of a peer.
@@ -76,6 +79,7 @@ impl Device {
     #[must_use]
     pub fn agrees_with(&self, observed: &Self) -> bool {
         self.public_key == observed.public_key
+            && self.fwmark == observed.fwmark
             && (self.listen_port == 0 || self.listen_port == observed.listen_port)
     }
 }

@@ -3,10 +3,10 @@
 use sixfold_core::plan::{Op, Step};
 use sixfold_core::state::{Firewall, Netns};
 
-use super::handle::{Handle, Handles};
+use super::handle::{Handle, Handles, Known};
 use crate::netns::{NetnsError, Worker};
 use crate::nft::{self, NftError, NftSocket};
-use crate::{ApplyError, ObserveError};
+use crate::{ApplyError, Foreign, ObserveError};
 
 /// Why there is no socket.
 enum Closed {
@@ -24,13 +24,15 @@ pub(super) fn observe(handles: &mut Handles, netns: &Netns) -> Result<Option<Fir
         Err(Closed::Nft(source)) => return Err(refused(source)),
     };
     let generation = nft::generation(socket).map_err(refused)?;
-    if let Some((_, firewall)) = known.as_ref().filter(|(at, _)| *at == generation) {
-        return Ok(firewall.clone());
+    if let Some(known) = known.as_ref().filter(|known| known.generation == generation) {
+        return Ok(known.table.clone());
     }
-    let firewall = nft::observe(socket).map_err(refused)?;
+    let table = nft::observe(socket).map_err(refused)?;
+    let others = nft::other_tables(socket).map_err(refused)?.into_iter();
+    let others = others.map(|(family, name)| Foreign::Table { family, name }).collect();
     // A change between the two is seen next time: the number is the older one.
-    *known = Some((generation, firewall.clone()));
-    Ok(firewall)
+    *known = Some(Known { generation, table: table.clone(), others });
+    Ok(table)
 }
 
 /// Does steps of the firewall as one transaction; those that failed, with their reasons.
@@ -65,7 +67,7 @@ pub(super) fn apply<'a>(
     failed
 }
 
-type Parts<'a> = (&'a mut NftSocket, &'a mut Option<(u32, Option<Firewall>)>);
+type Parts<'a> = (&'a mut NftSocket, &'a mut Option<Known>);
 
 fn parts<'a>(worker: &Worker, handle: &'a mut Handle) -> Result<Parts<'a>, Closed> {
     if handle.nft.is_none() {

@@ -11,6 +11,7 @@ use sixfold_core::name::IfName;
 use sixfold_core::state::{Firewall, Netns, OUR_SYSCTLS, RouteKey};
 
 use super::sysctl::{self, Directories};
+use crate::Foreign;
 use crate::netns::{Directory, Entrance, Found, NetnsError, Worker};
 use crate::nft::NftSocket;
 use crate::rtnl::{Links, link};
@@ -30,13 +31,22 @@ pub(crate) struct Handle {
     pub(crate) sysctls: Directories,
     pub(crate) generic: Option<Socket>,
     pub(crate) nft: Option<NftSocket>,
-    /// The table as it was at a generation number.
-    pub(crate) firewall: Option<(u32, Option<Firewall>)>,
+    /// The firewall as it was at a generation number.
+    pub(crate) firewall: Option<Known>,
     /// By what name this namespace's ids were last found to be known.
     pub(crate) nsids: BTreeMap<i32, Netns>,
     /// How many more routes than one there were of a destination and metric when they were last read.
     pub(crate) twins: BTreeMap<RouteKey, usize>,
     used: u64,
+}
+
+/// What was read of the firewall.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    pub(crate) generation: u32,
+    pub(crate) table: Option<Firewall>,
+    /// Tables of others.
+    pub(crate) others: Vec<Foreign>,
 }
 
 impl Handle {

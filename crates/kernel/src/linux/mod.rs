@@ -26,7 +26,7 @@ pub use self::device::probe_wireguard;
 use self::handle::Handles;
 pub use self::watch::{Watch, WatchError};
 use crate::netns::{Directory, NetnsError, Worker};
-use crate::{Kernel, Keys, ObserveError, Report, Scope};
+use crate::{Foreigners, Kernel, Keys, ObserveError, Report, Scope};
 
 /// Where things are on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,7 @@ pub struct Linux {
     config: Config,
     handles: Handles,
     wireguard: Option<u16>,
+    foreign: Foreigners,
     /// How often each device of the tunnel process had been changed when it was last read.
     changes: BTreeMap<IfName, u32>,
 }
@@ -70,6 +71,7 @@ impl Linux {
             config,
             handles: Handles::new(worker, directory),
             wireguard: None,
+            foreign: Foreigners::new(),
             changes: BTreeMap::new(),
         })
     }
@@ -87,6 +89,10 @@ impl Kernel for Linux {
 
     fn apply(&mut self, plan: &Plan, keys: &dyn Keys) -> Report {
         self.apply_plan(plan, keys)
+    }
+
+    fn foreign(&self) -> &Foreigners {
+        &self.foreign
     }
 
     fn differing_devices(&mut self, seen: &NodeState, netnss: &BTreeSet<Netns>) -> BTreeSet<Netns> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use nix::errno::Errno;
 use sixfold_core::name::{NetnsName, NetnsRole};
 use sixfold_core::state::{Namespace, Netns, NodeState, RouteKey, RouteTarget};
 
@@ -13,7 +14,7 @@ use super::{Linux, firewall};
 use crate::rtnl::link::RawLink;
 use crate::rtnl::{Links, address, link, neighbour, nexthop, route};
 use crate::socket::SocketError;
-use crate::{ObserveError, Scope};
+use crate::{Foreign, ObserveError, Scope};
 
 /// A failure to read one class of objects, before it is known of which namespace.
 type Unread = (&'static str, SocketError);
@@ -26,6 +27,7 @@ impl Linux {
             Netns::Named(name) => names.binary_search(name).is_ok(),
         });
         self.handles.close_outdated();
+        self.forget_foreign(&names)?;
         let mut state = NodeState::default();
         let mut dumped = Dumped::new();
         let all = [Netns::Host].into_iter().chain(names.iter().map(|name| Netns::Named(*name)));
@@ -53,14 +55,18 @@ impl Linux {
         };
         let unread = |(what, source)| ObserveError::Read { netns: netns.clone(), what, source };
         let raw = dump_links(handle).map_err(unread)?;
+        self.foreign.remove(netns);
         let marked = raw.iter().any(RawLink::is_marked);
         let firewall = firewall::observe(&mut self.handles, netns)?;
         if is_public(netns) && firewall.is_none() && !marked {
+            self.foreign.insert(netns.clone(), [Foreign::Namespace].into());
             return Ok(None);
         }
         let handle = self.handles.get(netns).map_err(|error| refused_to_open(netns, error))?;
-        let ours: Vec<RawLink> = raw.into_iter().filter(|link| is_ours(netns, link)).collect();
-        let mut namespace = dump_objects(handle, netns, &ours).map_err(unread)?;
+        let (ours, others): (Vec<RawLink>, Vec<RawLink>) =
+            raw.into_iter().partition(|link| is_ours(netns, link));
+        let mut foreign = Vec::new();
+        let mut namespace = dump_objects(handle, netns, &ours, &mut foreign).map_err(unread)?;
         namespace.firewall = firewall;
         if *netns != Netns::Host {
             namespace.sysctls = handle.sysctls.read_ours().map_err(|(name, errno)| ObserveError::Sysctl {
@@ -68,8 +74,24 @@ impl Linux {
                 name,
                 errno,
             })?;
+            foreign.extend(others.into_iter().map(|link| Foreign::Link(link.name)));
+            foreign.extend(handle.firewall.iter().flat_map(|known| known.others.clone()));
+            if !foreign.is_empty() {
+                self.foreign.insert(netns.clone(), foreign.into_iter().collect());
+            }
         }
         Ok(Some((namespace, ours)))
+    }
+
+    /// Forgets what was in namespaces that are gone, and finds names that are only like ours.
+    fn forget_foreign(&mut self, names: &[NetnsName]) -> Result<(), ObserveError> {
+        self.foreign.retain(|netns, _| match netns {
+            Netns::Host => true,
+            Netns::Named(name) => names.binary_search(name).is_ok(),
+        });
+        let alike = self.handles.directory.list_alike().map_err(ObserveError::List)?;
+        self.foreign.extend(alike.into_iter().map(|name| (Netns::Named(name), [Foreign::Namespace].into())));
+        Ok(())
     }
 
     /// A name without a namespace is ours to give one, or to remove: it looks like a namespace with nothing in it.
@@ -114,7 +136,12 @@ fn dump_links(handle: &mut Handle) -> Result<Vec<RawLink>, Unread> {
     Ok(link::decode(&handle.route.dump(link::dump()).map_err(|error| ("links", error))?))
 }
 
-fn dump_objects(handle: &mut Handle, netns: &Netns, ours: &[RawLink]) -> Result<Namespace, Unread> {
+fn dump_objects(
+    handle: &mut Handle,
+    netns: &Netns,
+    ours: &[RawLink],
+    foreign: &mut Vec<Foreign>,
+) -> Result<Namespace, Unread> {
     let links: Links = ours.iter().map(|link| (link.index, link.name)).collect();
     let mut namespace = Namespace::default();
     // Without a link of ours the host's namespace can hold nothing of ours.
@@ -128,7 +155,15 @@ fn dump_objects(handle: &mut Handle, netns: &Netns, ours: &[RawLink]) -> Result<
     namespace.nexthops.extend(nexthop::decode(&answer, &links));
     let mut twins = BTreeMap::new();
     for family in [IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)] {
-        let answer = dump("routes", route::dump(family))?;
+        let answer = match netns {
+            Netns::Host => dump("routes", route::dump_ours(family))?,
+            Netns::Named(_) => match dump("routes", route::dump_main(family)) {
+                Err((_, error)) if error.errno() == Some(Errno::ENOENT) => continue,
+                answer => answer?,
+            },
+        };
+        let others = route::decode_foreign(&answer).filter(|_| *netns != Netns::Host);
+        foreign.extend(others.map(|(destination, protocol)| Foreign::Route { destination, protocol }));
         for (key, target) in route::decode(&answer, &links) {
             put_route(&mut namespace, &mut twins, key, target);
         }

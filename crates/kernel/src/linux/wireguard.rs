@@ -43,7 +43,7 @@ pub(super) fn get(socket: &mut Socket, family: u16, link: &IfName) -> Result<Hel
     let answer =
         Zeroizing::new(socket.dump(request(family, WireguardCmd::GetDevice, vec![named(link)], DUMP))?);
     let mut held = Held::default();
-    let (mut public_key, mut listen_port) = (None, 0);
+    let (mut public_key, mut listen_port, mut fwmark) = (None, 0, 0);
     for message in wire::messages(&answer).filter(|message| message.kind == family) {
         let header = GenlHeader { cmd: 0, version: 1 };
         let Ok(message) =
@@ -55,6 +55,7 @@ pub(super) fn get(socket: &mut Socket, family: u16, link: &IfName) -> Result<Hel
             match attribute {
                 WireguardAttribute::PublicKey(key) => public_key = Some(PublicKey::from_bytes(key)),
                 WireguardAttribute::ListenPort(port) => listen_port = port,
+                WireguardAttribute::Fwmark(mark) => fwmark = mark,
                 WireguardAttribute::Peers(peers) => {
                     peers.into_iter().for_each(|peer| read_peer(&mut held, link, peer))
                 }
@@ -62,7 +63,7 @@ pub(super) fn get(socket: &mut Socket, family: u16, link: &IfName) -> Result<Hel
             }
         }
     }
-    held.device = public_key.map(|public_key| Device { public_key, listen_port });
+    held.device = public_key.map(|public_key| Device { public_key, listen_port, fwmark });
     Ok(held)
 }
 
@@ -107,9 +108,10 @@ fn read_prefix(allowed: &WireguardAllowedIp) -> Option<IpNet> {
     IpNet::new(address?, length?).ok()
 }
 
-/// Gives a device its key, and a port if one is told.
+/// Gives a device its key, and a port if one is told; and takes a mark off it, of which none is ever desired.
 pub(super) fn set_device(family: u16, link: &IfName, key: &PrivateKey, port: Option<u16>) -> Vec<u8> {
     let mut attributes = vec![named(link), WireguardAttribute::PrivateKey(*key.as_bytes())];
+    attributes.push(WireguardAttribute::Fwmark(0));
     attributes.extend(port.map(WireguardAttribute::ListenPort));
     request(family, WireguardCmd::SetDevice, attributes, CHANGE)
 }
@@ -273,6 +275,7 @@ mod tests {
         let told = read(&set_device(0x21, &link, &secret, Some(51820)));
         assert!(told.contains(&WireguardAttribute::ListenPort(51820)));
         assert!(told.contains(&WireguardAttribute::PrivateKey([9; 32])));
+        assert!(silent.contains(&WireguardAttribute::Fwmark(0)), "a mark is taken off");
         let removed = only_peer(&del_peer(0x21, &key()));
         assert!(removed.contains(&WireguardPeerAttribute::Flags(WireguardPeerFlags::RemoveMe)));
     }

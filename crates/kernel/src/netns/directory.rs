@@ -58,6 +58,18 @@ impl Directory {
     /// # Errors
     /// If the directory is there and cannot be read.
     pub fn list(&self) -> Result<Vec<NetnsName>, NetnsError> {
+        self.list_if(|name| name.role().is_some())
+    }
+
+    /// All names that are like ours and that we cannot have given, sorted.
+    ///
+    /// # Errors
+    /// As [`Directory::list`].
+    pub fn list_alike(&self) -> Result<Vec<NetnsName>, NetnsError> {
+        self.list_if(NetnsName::is_like_ours)
+    }
+
+    fn list_if(&self, wanted: impl Fn(&NetnsName) -> bool) -> Result<Vec<NetnsName>, NetnsError> {
         let entries = match fs::read_dir(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(self.failed("read", &self.path))?,
@@ -66,7 +78,7 @@ impl Directory {
         for entry in entries {
             let entry = entry.map_err(self.failed("read", &self.path))?;
             let name = entry.file_name().to_str().and_then(|name| NetnsName::try_from(name).ok());
-            names.extend(name.filter(|name| name.role().is_some()));
+            names.extend(name.filter(|name| wanted(name)));
         }
         names.sort();
         Ok(names)

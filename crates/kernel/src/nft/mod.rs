@@ -22,10 +22,11 @@ mod socket;
 use std::collections::BTreeMap;
 
 use nix::libc;
+use sixfold_core::name::TABLE;
 use sixfold_core::plan::Op;
 use sixfold_core::state::{ChainName, Firewall};
 
-use attr::find_u32;
+use attr::{find_str, find_u32};
 pub use check::is_firewall;
 use compile::Look;
 use dump::Dump;
@@ -54,6 +55,23 @@ pub fn generation(socket: &mut NftSocket) -> Result<u32, NftError> {
     let mut generation = None;
     socket.request(kind::GET_GENERATION, flag::ACK, &[], |attrs| generation = find_u32(attrs, 1))?;
     generation.ok_or(NftError::Malformed)
+}
+
+/// The tables that are not ours, each with its family's name.
+///
+/// # Errors
+/// [`NftError`] if the kernel does not answer.
+pub fn other_tables(socket: &mut NftSocket) -> Result<Vec<(&'static str, String)>, NftError> {
+    const FAMILIES: [(u8, &str); 6] =
+        [(1, "inet"), (2, "ip"), (3, "arp"), (5, "netdev"), (7, "bridge"), (10, "ip6")];
+    let mut others = Vec::new();
+    for (family, word) in FAMILIES {
+        socket.request_of(family, (kind::GET_TABLE, flag::DUMP), &[], |attrs| {
+            let name = find_str(attrs, 1).filter(|name| (family, name.as_str()) != (message::INET, TABLE));
+            others.extend(name.map(|name| (word, name)));
+        })?;
+    }
+    Ok(others)
 }
 
 /// Everything in the table, of one generation; `None` if there is no table.

@@ -66,7 +66,7 @@ impl NftSocket {
         Ok(opened)
     }
 
-    /// Sends one request; `each` gets the attributes of every object of the answer.
+    /// Sends one request about the family `inet`; `each` gets the attributes of every object of the answer.
     ///
     /// Says whether the answer is of one piece: a dump is not if the ruleset changed meanwhile.
     pub(super) fn request(
@@ -74,12 +74,23 @@ impl NftSocket {
         kind: u16,
         flags: u16,
         attrs: &[u8],
+        each: impl FnMut(&[u8]),
+    ) -> Result<bool, NftError> {
+        self.request_of(message::INET, (kind, flags), attrs, each)
+    }
+
+    /// The same, about another family.
+    pub(super) fn request_of(
+        &mut self,
+        family: u8,
+        (kind, flags): (u16, u16),
+        attrs: &[u8],
         mut each: impl FnMut(&[u8]),
     ) -> Result<bool, NftError> {
         self.drain()?;
         let seq = self.next_seq();
         let mut out = Vec::new();
-        let head = Head { kind: SUBSYSTEM << 8 | kind, flags, seq, family: message::INET, resource: 0 };
+        let head = Head { kind: SUBSYSTEM << 8 | kind, flags, seq, family, resource: 0 };
         message::put(&mut out, head, |out| out.extend_from_slice(attrs));
         self.send(&out)?;
         let mut whole = true;

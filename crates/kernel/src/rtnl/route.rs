@@ -13,17 +13,54 @@ use sixfold_core::state::{NexthopId, RouteKey, RouteTarget};
 use super::{CHANGE, DUMP, Links, SET, family};
 use crate::wire;
 
+const NEW_ROUTE: u16 = 24;
+
 /// A target that no one desires: what someone else made under our protocol's number leads to no router on the loopback.
 pub(crate) fn foreign() -> RouteTarget {
     RouteTarget::Via { gateway: Ipv6Addr::UNSPECIFIED.into(), link: loopback() }
 }
 
 /// Asks for the routes of our protocol, of one family.
-pub(crate) fn dump(example: IpAddr) -> Vec<u8> {
+pub(crate) fn dump_ours(example: IpAddr) -> Vec<u8> {
     let mut message = RouteMessage::default();
     message.header.address_family = family(example);
     message.header.protocol = RouteProtocol::from(ROUTE_PROTOCOL);
     wire::request(RouteNetlinkMessage::GetRoute(message), DUMP)
+}
+
+/// Asks for all routes of the main table, of one family: refused with `ENOENT` where there has never been one.
+pub(crate) fn dump_main(example: IpAddr) -> Vec<u8> {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(example);
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    wire::request(RouteNetlinkMessage::GetRoute(message), DUMP)
+}
+
+/// The routes of an answer in the main table that are neither of our protocol nor of the kernel's own, with their
+/// protocols.
+pub(crate) fn decode_foreign(answer: &[u8]) -> impl Iterator<Item = (IpNet, u8)> + '_ {
+    wire::messages(answer).filter(|message| message.kind == NEW_ROUTE).filter_map(|message| {
+        let &[family, length, _, _, table, protocol, ..] = message.payload.get(..8)? else { return None };
+        let kernels = RouteProtocol::from(protocol) == RouteProtocol::Kernel;
+        if protocol == ROUTE_PROTOCOL || kernels || table != RouteHeader::RT_TABLE_MAIN {
+            return None;
+        }
+        let mut destination = anywhere(family);
+        for (kind, value) in wire::attributes(message.payload, 12) {
+            if kind == 1 {
+                destination = wire::address(value)?;
+            }
+        }
+        Some((IpNet::new(destination, length).ok()?, protocol))
+    })
+}
+
+/// The address that is meant where an attribute says none.
+fn anywhere(family: u8) -> IpAddr {
+    match i32::from(family) == nix::libc::AF_INET {
+        true => Ipv4Addr::UNSPECIFIED.into(),
+        false => Ipv6Addr::UNSPECIFIED.into(),
+    }
 }
 
 /// The routes in an answer that are of our protocol and in the main table.
@@ -31,7 +68,6 @@ pub(crate) fn decode<'a>(
     answer: &'a [u8],
     links: &'a Links,
 ) -> impl Iterator<Item = (RouteKey, RouteTarget)> + 'a {
-    const NEW_ROUTE: u16 = 24;
     wire::messages(answer)
         .filter(|message| message.kind == NEW_ROUTE)
         .filter_map(|m| decode_one(m.payload, links))
@@ -39,11 +75,7 @@ pub(crate) fn decode<'a>(
 
 fn decode_one(payload: &[u8], links: &Links) -> Option<(RouteKey, RouteTarget)> {
     let &[family, length, _, _, table, protocol, _, kind] = payload.get(..8)? else { return None };
-    let mut destination: IpAddr = if i32::from(family) == nix::libc::AF_INET {
-        Ipv4Addr::UNSPECIFIED.into()
-    } else {
-        Ipv6Addr::UNSPECIFIED.into()
-    };
+    let mut destination = anywhere(family);
     let mut table = u32::from(table);
     let (mut metric, mut link, mut gateway, mut nexthop) = (0, None, None, None);
     for (kind, value) in wire::attributes(payload, 12) {

@@ -58,10 +58,12 @@ pub(super) fn set(path: &Path, lines: &str) -> Result<(), TunnelError> {
     converse(path, &request).map(drop)
 }
 
-/// The lines that give a device its key.
+/// The lines that give a device its key, and take a mark off it.
 pub(super) fn key(key: &PrivateKey) -> Zeroizing<String> {
-    let mut lines = Zeroizing::new(String::with_capacity(80));
+    let mut lines = Zeroizing::new(String::with_capacity(96));
     push(&mut lines, "private_key", hex(key.as_bytes()).as_str());
+    // None is ever desired.
+    push(&mut lines, "fwmark", 0);
     lines
 }
 
@@ -129,7 +131,7 @@ fn receive(stream: &mut UnixStream) -> io::Result<Zeroizing<Vec<u8>>> {
 }
 
 fn read(answer: &str, link: &IfName) -> Option<Held> {
-    let (mut held, mut public_key, mut listen_port) = (Held::default(), None, 0);
+    let (mut held, mut public_key, mut listen_port, mut fwmark) = (Held::default(), None, 0, 0);
     let mut peer: Option<Reading> = None;
     for (key, value) in answer.lines().filter_map(|line| line.split_once('=')) {
         match (key, &mut peer) {
@@ -137,6 +139,7 @@ fn read(answer: &str, link: &IfName) -> Option<Held> {
                 public_key = unhex(value).map(|bytes| PrivateKey::from_bytes(*bytes).public())
             }
             ("listen_port", _) => listen_port = value.parse().ok()?,
+            ("fwmark", _) => fwmark = value.parse().ok()?,
             ("public_key", _) => {
                 let next =
                     Reading::new(PeerKey { link: *link, public_key: PublicKey::from_bytes(*unhex(value)?) });
@@ -147,7 +150,7 @@ fn read(answer: &str, link: &IfName) -> Option<Held> {
         }
     }
     held.peers.extend(peer.map(Reading::finish));
-    held.device = public_key.map(|public_key| Device { public_key, listen_port });
+    held.device = public_key.map(|public_key| Device { public_key, listen_port, fwmark });
     Some(held)
 }
 
@@ -216,7 +219,7 @@ mod tests {
         let private = PrivateKey::from_bytes([7; 32]);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         let text = format!(
-            "private_key={}\nlisten_port=51820\npublic_key={}\nprotocol_version=1\nendpoint=192.0.2.1:7\n\
+            "private_key={}\nlisten_port=51820\nfwmark=7\npublic_key={}\nprotocol_version=1\nendpoint=192.0.2.1:7\n\
              last_handshake_time_sec={now}\nlast_handshake_time_nsec=1\ntx_bytes=1\nrx_bytes=2\n\
              persistent_keepalive_interval=20\nallowed_ip=2001:db8::/64\nallowed_ip=10.1.2.0/24\npublic_key={}\n\
              endpoint=[2001:db8::1]:9\nlast_handshake_time_sec=0\npersistent_keepalive_interval=0\nerrno=0\n\n",
@@ -226,7 +229,7 @@ mod tests {
         );
         let link = IfName::try_from("wg-1000-1").unwrap();
         let held = read(&text, &link).unwrap();
-        assert_eq!(held.device, Some(Device { public_key: private.public(), listen_port: 51820 }));
+        assert_eq!(held.device, Some(Device { public_key: private.public(), listen_port: 51820, fwmark: 7 }));
         let peers: Vec<_> = held.peers.values().collect();
         assert_eq!(peers[0].endpoint, Endpoint::Live("192.0.2.1:7".parse().unwrap()));
         assert_eq!((peers[0].allowed_ips.len(), peers[0].keepalive_secs), (2, 20));

@@ -204,6 +204,7 @@ mod tests {
             devices: resources.iter().map(device).collect(),
             drift: Vec::new(),
             failures: Vec::new(),
+            foreign: Vec::new(),
             unknown_fields: Vec::new(),
             passes: 1,
             operations: 1,

@@ -110,7 +110,7 @@ fn devices_and_peers() {
         Op::SetPeer { key: key(), peer: Peer { endpoint, allowed_ips, keepalive_secs, preshared: false } }
     };
     let ops = vec![
-        Op::SetDevice { link: link(), device: Device { public_key, listen_port: 6844 } },
+        Op::SetDevice { link: link(), device: Device { public_key, listen_port: 6844, fwmark: 0 } },
         Op::DelDevice { link: link() },
         peer(Endpoint::Unset, 0),
         peer(Endpoint::At("[2001:db8:a::a1]:6844".parse().unwrap()), 20),

@@ -81,7 +81,11 @@ fn peer_key(link: &str, number: u8) -> PeerKey {
 }
 
 fn device(link: &str) -> Op {
-    let device = sixfold_core::state::Device { public_key: peer_key(link, 9).public_key, listen_port: 6844 };
+    let device = sixfold_core::state::Device {
+        public_key: peer_key(link, 9).public_key,
+        listen_port: 6844,
+        fwmark: 0,
+    };
     Op::SetDevice { link: link.parse().unwrap(), device }
 }
 

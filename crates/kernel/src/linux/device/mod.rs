@@ -100,7 +100,7 @@ impl Linux {
             if unseen && self.handles.get(&home).ok().and_then(|handle| link_of(handle, name)).is_some() {
                 continue;
             }
-            let nobody = Device { public_key: PublicKey::from_bytes([0; 32]), listen_port: *port };
+            let nobody = Device { public_key: PublicKey::from_bytes([0; 32]), listen_port: *port, fwmark: 0 };
             let device = self.tunnel().get(name).ok().and_then(|held| held.device).unwrap_or(nobody);
             state.at(Netns::Host).devices.insert(*name, device);
         }

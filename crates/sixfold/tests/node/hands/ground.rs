@@ -148,6 +148,13 @@ impl Machine {
             difference(&before, &facts).is_none()
         });
         self.others = others_with(shared);
+        soon("others' things are told of", || {
+            let status: Status = serde_json::from_str(&status()).unwrap();
+            ["link theirs0", "link theirs1", "route 2001:db8:beef:3::/64 of protocol 4", "table inet theirs"]
+                .map(|thing| format!("{shared}: {thing}"))
+                .iter()
+                .all(|thing| status.foreign.contains(thing))
+        });
         facts
     }
 

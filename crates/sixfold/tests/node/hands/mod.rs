@@ -9,7 +9,9 @@ mod ground;
 mod scenes;
 mod seen;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use draw::{CLASSES, Damage, Dice, Stock};
@@ -72,33 +74,37 @@ fn group(stock: &Stock<'_>, dice: &mut Dice, size: usize) -> Vec<Damage> {
     panic!("no {size} things that can be damaged together")
 }
 
-/// Strikes, and looks until all is as it was; how long that took for each.
+/// Strikes one after the other, and looks meanwhile until all is as it was; how long that took for each.
 fn until_undone(group: &[Damage], before: &Facts) -> Vec<(&'static str, Duration)> {
-    let struck: Vec<Instant> = group
-        .iter()
-        .map(|damage| {
-            damage.strike();
-            Instant::now()
-        })
-        .collect();
+    let struck: Vec<OnceLock<Instant>> = group.iter().map(|_| OnceLock::new()).collect();
+    thread::scope(|scope| {
+        let striking = scope.spawn(|| {
+            for (damage, struck) in group.iter().zip(&struck) {
+                damage.strike();
+                struck.set(Instant::now()).unwrap();
+            }
+        });
+        let times = watch(group, &struck, before);
+        striking.join().unwrap();
+        times
+    })
+}
+
+fn watch(group: &[Damage], struck: &[OnceLock<Instant>], before: &Facts) -> Vec<(&'static str, Duration)> {
     let mut times: Vec<Option<Duration>> = vec![None; group.len()];
-    let (began, mut looks) = (Instant::now(), 0);
-    loop {
-        let pending: Vec<usize> = (0..group.len()).filter(|place| times[*place].is_none()).collect();
-        if pending.is_empty() {
-            let each = began.elapsed().as_secs_f64() / f64::from(looks);
-            println!("{} together: looked {looks} times, {each:.2} s each", group.len());
-            return group.iter().zip(times).map(|(damage, time)| (damage.class, time.unwrap())).collect();
-        }
-        let keys = || pending.iter().flat_map(|place| &group[*place].keys);
-        let mut netnss: Vec<String> = keys().map(|(netns, _)| netns.clone()).collect();
-        netnss.sort_unstable();
-        netnss.dedup();
-        let now = look(&netnss);
-        looks += 1;
+    let (mut looking, mut looks) = (Duration::ZERO, 0);
+    while times.contains(&None) {
+        let began = Instant::now();
+        let pending: Vec<(usize, Instant)> = (0..group.len())
+            .filter(|place| times[*place].is_none())
+            .filter_map(|place| Some((place, *struck[place].get()?)))
+            .collect();
+        let keys = || pending.iter().flat_map(|(place, _)| &group[*place].keys);
+        let netnss: BTreeSet<String> = keys().map(|(netns, _)| netns.clone()).collect();
+        let now = look(&netnss.into_iter().collect::<Vec<_>>());
         let as_it_was = |key: &Key| now.get(key) == before.get(key);
-        for place in pending {
-            let (damage, waited) = (&group[place], struck[place].elapsed());
+        for (place, struck) in pending {
+            let (damage, waited) = (&group[place], struck.elapsed());
             if damage.keys.iter().all(as_it_was) {
                 times[place] = Some(waited);
             } else if waited > PATIENCE {
@@ -111,7 +117,10 @@ fn until_undone(group: &[Damage], before: &Facts) -> Vec<(&'static str, Duration
                 );
             }
         }
+        (looking, looks) = (looking + began.elapsed(), looks + 1);
     }
+    println!("{} together: a look took {:.2} s", group.len(), looking.as_secs_f64() / f64::from(looks));
+    group.iter().zip(times).map(|(damage, time)| (damage.class, time.unwrap())).collect()
 }
 
 fn report(times: &BTreeMap<&'static str, Vec<Duration>>) {
