@@ -6,8 +6,10 @@ use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
+use sixfold_kernel::cut;
 
 /// What could not be done with a file or a folder.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +48,9 @@ impl DiskError {
 /// # Errors
 /// If it cannot be made.
 pub fn make_private_dir(path: &Path) -> Result<(), DiskError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(DiskError::of("make", path))
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    cut::after(format_args!("folder {}", path.display()));
+    made.map_err(DiskError::of("make", path))
 }
 
 /// Makes a folder, with those above it.
@@ -54,7 +58,9 @@ pub fn make_private_dir(path: &Path) -> Result<(), DiskError> {
 /// # Errors
 /// If it cannot be made.
 pub fn make_dir(path: &Path) -> Result<(), DiskError> {
-    fs::create_dir_all(path).map_err(DiskError::of("make", path))
+    let made = fs::create_dir_all(path);
+    cut::after(format_args!("folder {}", path.display()));
+    made.map_err(DiskError::of("make", path))
 }
 
 /// Puts a file in place of what is there. After a crash there is the old one or the new one, never half of it.
@@ -62,11 +68,10 @@ pub fn make_dir(path: &Path) -> Result<(), DiskError> {
 /// # Errors
 /// If it cannot be written; then the old one is there as before.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DiskError> {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".new");
-    let aside = PathBuf::from(aside);
+    let aside = aside(path);
     write_aside(&aside, bytes, mode).map_err(DiskError::of("write", &aside))?;
     fs::rename(&aside, path).map_err(DiskError::of("write", path))?;
+    cut::after(format_args!("file {} renamed into place", path.display()));
     sync_parent(path)
 }
 
@@ -79,18 +84,30 @@ pub fn rename(from: &Path, to: &Path) -> Result<bool, DiskError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         renamed => {
             renamed.map_err(DiskError::of("rename", from))?;
+            cut::after(format_args!("file {} renamed", from.display()));
             sync_parent(to).map(|()| true)
         }
     }
 }
 
+/// Where what shall replace a file is written first.
+fn aside(path: &Path) -> PathBuf {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".new");
+    PathBuf::from(aside)
+}
+
 fn write_aside(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {} // one left by a crash would keep its own mode
+        Err(_) => {}
+        // One left by a crash would keep its own mode.
+        Ok(()) => cut::after(format_args!("file {} deleted", path.display())),
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    cut::after(format_args!("file {} made", path.display()));
     file.write_all(bytes)?;
+    cut::after(format_args!("file {} written", path.display()));
     file.sync_all()
 }
 
@@ -133,6 +150,16 @@ fn open_with(path: &Path, flags: i32) -> Result<Option<(File, Metadata)>, DiskEr
     }
 }
 
+/// Says that a file was last written at that time.
+///
+/// # Errors
+/// If the file system does not take it.
+pub fn date(file: &File, path: &Path, at: SystemTime) -> Result<(), DiskError> {
+    let dated = file.set_modified(at);
+    cut::after(format_args!("file {} dated", path.display()));
+    dated.map_err(DiskError::of("write", path))
+}
+
 /// Opens a file to write that its owner alone may open, and makes it if need be: whoever may read one may lock it too.
 ///
 /// # Errors
@@ -140,18 +167,29 @@ fn open_with(path: &Path, flags: i32) -> Result<Option<(File, Metadata)>, DiskEr
 pub fn open_private(path: &Path) -> Result<File, DiskError> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true).mode(0o600).custom_flags(O_NOFOLLOW | O_NONBLOCK);
-    let own = |file: File| file.set_permissions(Permissions::from_mode(0o600)).map(|()| file);
+    let own = |file: File| {
+        cut::after(format_args!("file {} opened", path.display()));
+        file.set_permissions(Permissions::from_mode(0o600)).map(|()| file)
+    };
     options.open(path).and_then(own).map_err(DiskError::of("write", path))
 }
 
-/// Deletes a file; also right if there is none.
+/// Deletes a file, and what a crash may have left aside of it; also right if there is neither.
 ///
 /// # Errors
-/// If it is there and cannot be deleted.
+/// If one is there and cannot be deleted.
 pub fn delete(path: &Path) -> Result<(), DiskError> {
+    delete_one(&aside(path))?;
+    delete_one(path)
+}
+
+fn delete_one(path: &Path) -> Result<(), DiskError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        deleted => deleted.map_err(DiskError::of("delete", path)),
+        deleted => {
+            cut::after(format_args!("file {} deleted", path.display()));
+            deleted.map_err(DiskError::of("delete", path))
+        }
     }
 }
 
@@ -160,7 +198,9 @@ pub fn delete(path: &Path) -> Result<(), DiskError> {
 /// # Errors
 /// If it is empty and cannot be deleted, though it is neither a mount point nor somebody else's.
 pub fn delete_empty_dir(path: &Path) -> Result<(), DiskError> {
-    match fs::remove_dir(path) {
+    let deleted = fs::remove_dir(path);
+    cut::after(format_args!("folder {} deleted", path.display()));
+    match deleted {
         Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::DirectoryNotEmpty].contains(&error.kind()) => {
             Ok(())
         }

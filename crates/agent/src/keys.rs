@@ -173,7 +173,7 @@ impl KeyStore {
         let path = self.path(resource);
         self.public.remove(&resource);
         let Some((file, _)) = disk::open_plain(&path)? else { return Ok(()) };
-        file.set_modified(now).map_err(|source| DiskError { verb: "write", path: path.clone(), source })?;
+        disk::date(&file, &path, now)?;
         disk::rename(&path, &retired_in(&self.dir, resource))?;
         Ok(())
     }

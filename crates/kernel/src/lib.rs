@@ -9,6 +9,7 @@
 //! Owns: reading the kernel into core's vocabulary, and doing a plan's steps. Must not know of tenants, farms or why
 //! something is desired, and must not start a process.
 
+pub mod cut;
 mod error;
 pub mod fake;
 mod foreign;

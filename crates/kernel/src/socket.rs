@@ -14,6 +14,7 @@ use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use zeroize::Zeroize as _;
 
+use crate::cut;
 use crate::netns::errno;
 use crate::wire::{self, Message};
 
@@ -160,8 +161,10 @@ impl Socket {
             self.sequence = self.sequence.wrapping_add(1);
             wire::set_sequence(request, self.sequence);
         }
-        let mut bytes = requests.concat();
+        let going = cut::room(requests.len());
+        let mut bytes = requests[..going].concat();
         let sent = self.send(&bytes);
+        requests[..going].iter().for_each(|request| cut::after(wire::title(request)));
         if self.holds_secrets {
             bytes.zeroize();
             requests.iter_mut().for_each(|request| request.zeroize());

@@ -3,6 +3,7 @@
 //! Answers are read attribute by attribute, only those that count: a kernel newer than the packet crates' types must
 //! not blind us because of a field that nobody asked for. Must not know of any protocol above netlink.
 
+use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_core::{NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable};
@@ -49,6 +50,11 @@ pub(crate) fn attributes(bytes: &[u8], skip: usize) -> impl Iterator<Item = (u16
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some((kind, value))
     })
+}
+
+/// What a request is called where requests are counted.
+pub(crate) fn title(request: &[u8]) -> impl Display + '_ {
+    fmt::from_fn(|f| write!(f, "netlink request of kind {}", request.get(4..6).and_then(short).unwrap_or(0)))
 }
 
 /// A `u16` in the machine's order.

@@ -182,6 +182,9 @@ fn removal_leaves_nothing_of_ours() {
         let farm = Farm::settled();
         let places = places(&farm.dir_of(name));
         let mut kernel = farm.kernel(name).clone();
+        for file in [&places.status(), &places.state.join("snapshot.a"), &places.state.join("snapshot.b")] {
+            fs::write(file.with_added_extension("new"), "left aside by a crash").unwrap();
+        }
         assert!(remove(&mut kernel, &places).unwrap() > 0);
         let mut nothing = NodeState::default();
         nothing.at(Netns::Host);

@@ -14,7 +14,7 @@ use crate::netns::Entrance;
 use crate::rtnl::make::{self, Peer};
 use crate::rtnl::{link, nsid};
 use crate::socket::Refusal;
-use crate::{ApplyError, sys};
+use crate::{ApplyError, cut, sys};
 
 /// Links made together: their other ends' namespaces are held open meanwhile.
 const TOGETHER: usize = 128;
@@ -166,6 +166,7 @@ impl Run<'_> {
         let alias = self.alias(socket)?;
         let tun = self.open_tun(netns, name)?;
         sys::persist(tun.as_fd()).map_err(|errno| ApplyError::Tun { link: *name, errno })?;
+        cut::after(format_args!("TUN {name} is to stay"));
         self.ask_all(netns, vec![make::adopt(name, link, &alias)])
     }
 
@@ -174,6 +175,7 @@ impl Run<'_> {
         let entrance = self.linux.handles.entrance(netns)?;
         let link = *name;
         let tun = self.linux.handles.worker.within(&entrance, move || sys::open_tun(&link))?;
+        cut::after(format_args!("TUN {name} opened"));
         tun.map_err(|errno| ApplyError::Tun { link, errno })
     }
 

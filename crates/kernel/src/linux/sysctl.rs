@@ -14,6 +14,7 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use sixfold_core::state::{OUR_SYSCTLS, SysctlName};
 
+use crate::cut;
 use crate::netns::{PATH_ONLY, errno};
 
 /// Where the sysctls of a namespace are, below `/proc/sys`.
@@ -102,7 +103,11 @@ impl Directories {
     pub(crate) fn write(&self, name: &SysctlName, value: &str) -> Result<(), Errno> {
         match self.file(&name.0, OFlag::O_WRONLY) {
             Err(Errno::ENOENT) if is_off_where_absent(name) && value == "0" => Ok(()),
-            file => file?.write_all(value.as_bytes()).map_err(|error| errno(&error)),
+            file => {
+                let written = file?.write_all(value.as_bytes()).map_err(|error| errno(&error));
+                cut::after(format_args!("sysctl {}", name.0));
+                written
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use sixfold_core::name::NetnsName;
 
 use super::worker::Worker;
 use super::{Entrance, NetnsError, OWN, errno};
+use crate::cut;
 use crate::rtnl::link;
 use crate::socket::{ROUTE, Socket};
 
@@ -126,12 +127,14 @@ impl Directory {
             .mode(0o444)
             .open(&path)
             .map_err(self.failed("make", &path))?;
+        cut::after(format_args!("file {}", path.display()));
         let target = path.clone();
         // Marked before it has its name: nobody ever finds one of ours that does not tell so.
         let claimed = move || {
             claim().map_err(|errno| NetnsError::Enter { action: "mark", errno })?;
-            mount(Some(OWN), &target, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-                .map_err(|errno| NetnsError::Path { action: "bind a namespace to", path: target, errno })
+            let bound = mount(Some(OWN), &target, None::<&str>, MsFlags::MS_BIND, None::<&str>);
+            cut::after(format_args!("mount on {}", target.display()));
+            bound.map_err(|errno| NetnsError::Path { action: "bind a namespace to", path: target, errno })
         };
         worker.within_new(claimed)??;
         Entrance::open(&path)
@@ -143,11 +146,15 @@ impl Directory {
     /// If the kernel refuses.
     pub fn delete(&self, name: &NetnsName) -> Result<(), NetnsError> {
         let path = self.file(name);
-        match umount2(&path, MntFlags::MNT_DETACH) {
+        let unmounted = umount2(&path, MntFlags::MNT_DETACH);
+        cut::after(format_args!("mount on {} taken away", path.display()));
+        match unmounted {
             Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
             Err(errno) => return Err(NetnsError::Path { action: "unmount", path, errno }),
         }
-        match fs::remove_file(&path) {
+        let removed = fs::remove_file(&path);
+        cut::after(format_args!("file {} deleted", path.display()));
+        match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed("remove", &path)(error)),
             _ => Ok(()),
         }
@@ -161,6 +168,7 @@ impl Directory {
             .mode(0o755)
             .create(&self.path)
             .map_err(self.failed("make", &self.path))?;
+        cut::after(format_args!("folder {}", self.path.display()));
         let share = || {
             mount(None::<&str>, &self.path, None::<&str>, MsFlags::MS_SHARED | MsFlags::MS_REC, None::<&str>)
         };
@@ -173,11 +181,16 @@ impl Directory {
                 None::<&str>,
             )
         };
-        match share() {
-            Err(Errno::EINVAL) => onto_itself().and_then(|()| share()),
+        let shared = match share() {
+            Err(Errno::EINVAL) => {
+                let mounted = onto_itself();
+                cut::after(format_args!("mount on {}", self.path.display()));
+                mounted.and_then(|()| share())
+            }
             outcome => outcome,
-        }
-        .map_err(|errno| NetnsError::Path {
+        };
+        cut::after(format_args!("mount on {} shared", self.path.display()));
+        shared.map_err(|errno| NetnsError::Path {
             action: "share the mount of",
             path: self.path.clone(),
             errno,

@@ -15,6 +15,7 @@ use nix::sys::time::TimeVal;
 use super::NftError;
 use super::batch::Batch;
 use super::message::{self, Body, Head, Replies, SUBSYSTEM};
+use crate::cut;
 
 /// No datagram of a dump is longer than 32 kB.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -116,6 +117,7 @@ impl NftSocket {
         self.drain()?;
         self.make_room(batch.bytes.len());
         self.send(&batch.bytes)?;
+        cut::after("nft transaction");
         let (mut verdicts, mut acked) = (Vec::new(), false);
         while self.receive_if_any()? {
             for reply in Replies(&self.buffer) {

@@ -22,12 +22,16 @@ use sixfold_core::key::{PrivateKey, PublicKey};
 use sixfold_core::name::IfName;
 use sixfold_core::state::Peer;
 
+use crate::cut;
 pub(crate) use uapi::{Held, endpoint};
 
 /// Bytes of the longest reply: the names and ports of all devices.
 const REPLY_MAX: usize = 128 << 10;
 /// It is a process on this machine: an answer comes at once or not.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The question that changes nothing.
+const LIST: &str = "list";
 
 /// Why the tunnel process did not do as it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -82,7 +86,7 @@ pub(crate) struct Listed {
 impl Tunnel<'_> {
     /// The devices that it holds. None, if it is not running.
     pub(crate) fn list(&self) -> Result<Vec<Listed>, TunnelError> {
-        let reply = match self.converse("list", &[]) {
+        let reply = match self.converse(LIST, &[]) {
             Err(TunnelError::NotRunning { .. }) => return Ok(Vec::new()),
             reply => reply?,
         };
@@ -152,6 +156,9 @@ impl Tunnel<'_> {
         let control: &[_] = if descriptors.is_empty() { &[] } else { &rights };
         let parts = [IoSlice::new(request.as_bytes())];
         sendmsg::<()>(socket.as_raw_fd(), &parts, control, MsgFlags::MSG_NOSIGNAL, None).map_err(broken)?;
+        if request != LIST {
+            cut::after(format_args!("tunnel process: {request}"));
+        }
         let mut reply = vec![0; REPLY_MAX];
         let length = recv(socket.as_raw_fd(), &mut reply, MsgFlags::empty()).map_err(broken)?;
         reply.truncate(length);

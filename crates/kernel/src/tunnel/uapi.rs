@@ -18,6 +18,7 @@ use sixfold_core::state::{Device, Endpoint, Peer, PeerKey};
 use zeroize::Zeroizing;
 
 use super::{PATIENCE, TunnelError, not_running};
+use crate::cut;
 use crate::netns::errno;
 
 /// Seconds after which WireGuard gives up a session (`REJECT_AFTER_TIME`): until then its address is the peer's choice.
@@ -25,6 +26,9 @@ pub(crate) const SESSION: Duration = Duration::from_secs(180);
 
 /// Bytes of an answer: 4,096 peers of a dozen prefixes each, with room.
 const ANSWER_MAX: usize = 16 << 20;
+
+/// The question that changes nothing.
+const GET: &str = "get=1\n\n";
 
 /// What a device holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,7 +50,7 @@ pub(crate) fn endpoint(address: Option<SocketAddr>, handshake: Option<Duration>)
 }
 
 pub(super) fn get(path: &Path, link: &IfName) -> Result<Held, TunnelError> {
-    let answer = converse(path, "get=1\n\n")?;
+    let answer = converse(path, GET)?;
     read(&answer, link).ok_or(TunnelError::Malformed)
 }
 
@@ -99,6 +103,9 @@ fn converse(path: &Path, request: &str) -> Result<Zeroizing<String>, TunnelError
     stream.set_read_timeout(Some(PATIENCE)).map_err(broken)?;
     stream.set_write_timeout(Some(PATIENCE)).map_err(broken)?;
     stream.write_all(request.as_bytes()).map_err(broken)?;
+    if request != GET {
+        cut::after(format_args!("tunnel device {}", path.display()));
+    }
     let answer = receive(&mut stream).map_err(broken)?;
     let answer = std::str::from_utf8(&answer).map_err(|_| TunnelError::Malformed)?;
     match answer.lines().find_map(|line| line.strip_prefix("errno=")).map(str::parse::<i32>) {
