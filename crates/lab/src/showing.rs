@@ -3,6 +3,7 @@
 //! Owns: starting probes and putting the parts together. Must not judge: `matrix` and the agents do.
 
 pub mod counters;
+pub mod observed;
 pub mod places;
 
 use std::cell::RefCell;

@@ -17,7 +17,7 @@ use sixfold_lab::graph;
 use sixfold_lab::job::{self, Job, JobError};
 use sixfold_lab::node::{self, Door};
 use sixfold_lab::probe;
-use sixfold_lab::showing::counters;
+use sixfold_lab::showing::{counters, observed};
 
 use crate::Done;
 use crate::failed::{Failed, Kind};
@@ -155,6 +155,9 @@ enum Verb {
     /// Reads counters of namespaces of this node.
     #[command(hide = true)]
     Counters,
+    /// Prints what this node's kernel holds of ours.
+    #[command(hide = true)]
+    Observed,
 }
 
 impl From<JobError> for Failed {
@@ -205,6 +208,10 @@ fn verb(verb: Verb, environment: BTreeMap<String, String>) -> Result<ExitCode, F
         Verb::Enter { keeper, netns, command } => done(Door { keeper, netns }.enter(&command)),
         Verb::ProbeServe { socket } => done(probe::serve(&socket).map(drop)),
         Verb::Counters => done(counters::serve()),
+        Verb::Observed => {
+            output::print(&format!("{:#?}\n", observed::observed().map_err(Failed::environment)?))?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
