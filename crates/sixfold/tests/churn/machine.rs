@@ -43,7 +43,7 @@ impl Machine {
         BufReader::new(top.stdout.take().unwrap()).read_line(&mut said).unwrap();
         assert_eq!(said, "up\n", "the machine does not come up");
         let init = children(top.id())[0];
-        let run = PathBuf::from(format!("/proc/{init}/root/run"));
+        let run = PathBuf::from(format!("/proc/{init}")).join("root").join("run");
         let process = |name| process(init, name);
         let (agent, tunnel) = (process("agent"), process("tunnel"));
         Self { top, run, revision: 1, agent, tunnel }
