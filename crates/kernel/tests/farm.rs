@@ -392,3 +392,49 @@ fn a_foreign_namespace_called_public_is_told() {
         assert_eq!(told, [("public".to_owned(), 1)]);
     });
 }
+
+/// A link's own settings come back to what its namespace gives every link, and what none of ours has is switched off.
+#[test]
+fn settings_of_a_link_that_somebody_changed_are_set_again() {
+    alone(|| {
+        uplink();
+        let mut node = Node::new();
+        let mut desired = farm();
+        for (name, value) in [("ipv6/conf/default/accept_ra", "0"), ("ipv4/conf/default/rp_filter", "0")] {
+            desired.at(netns(GATEWAY)).sysctls.insert(SysctlName(format!("net/{name}")), value.into());
+        }
+        node.converge(&desired);
+        let seen = node.observe();
+        let of_links = |state: &NodeState| {
+            let all = state.namespaces[&netns(GATEWAY)].sysctls.keys();
+            all.filter(|name| name.link().is_some()).map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(of_links(&seen), Vec::<String>::new());
+        for (setting, other) in [
+            ("ipv6.conf.pub-1-1.accept_ra", "2"),
+            ("ipv4.conf.to-1234-1.rp_filter", "1"),
+            ("ipv4.conf.pub-1-1.proxy_arp", "1"),
+            ("ipv6.conf.pub-1-1.proxy_ndp", "1"),
+            ("ipv6.conf.to-1234-1.addr_gen_mode", "0"),
+            // It takes addresses and routes along.
+            ("ipv6.conf.pub-1-1.disable_ipv6", "1"),
+        ] {
+            run(&format!("ip netns exec {GATEWAY} sysctl -q -w net.{setting}={other}"));
+            assert_eq!(
+                of_links(&node.observe()),
+                [format!("net/{}", setting.replace('.', "/"))],
+                "{setting}"
+            );
+            let todo = node.converge(&desired);
+            assert!(!todo.is_empty(), "{setting}");
+            assert_eq!(node.observe(), seen, "{setting}");
+        }
+        // What nobody desires of a link is its own matter.
+        run(&format!("ip netns exec {GATEWAY} sysctl -q -w net.ipv6.conf.pub-1-1.accept_redirects=0"));
+        assert!(plan(&desired, &node.observe()).is_empty());
+        // With a link that goes, its settings go.
+        run(&format!("ip netns exec {GATEWAY} sysctl -q -w net.ipv6.conf.pub-1-1.accept_ra=2"));
+        run(&format!("ip -n {GATEWAY} link del pub-1-1"));
+        node.converge(&desired);
+    });
+}

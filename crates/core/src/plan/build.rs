@@ -39,6 +39,15 @@ impl Builder<'_> {
                 self.push(steps, Stage::Sysctl, op);
             }
         }
+        for (name, value) in &there.sysctls {
+            let Some((link, default)) = name.link() else { continue };
+            let off = || default.is_off_on_links().then(|| "0".to_owned());
+            let wanted = want.sysctls.get(&default).cloned().or_else(off);
+            // A link that is made anew inherits its settings.
+            if let Some(wanted) = wanted.filter(|wanted| wanted != value && there.links.contains_key(&link)) {
+                self.push(steps, Stage::Sysctl, Op::SetSysctl { name: name.clone(), value: wanted });
+            }
+        }
     }
 
     fn firewall(&self, want: Option<&Firewall>, there: Option<&Firewall>, steps: &mut Vec<Step>) {

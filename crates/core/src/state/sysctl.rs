@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::name::IfName;
+
 /// A path below `/proc/sys`, such as `net/ipv6/conf/all/forwarding`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SysctlName(pub String);
@@ -14,10 +16,45 @@ impl fmt::Display for SysctlName {
     }
 }
 
+/// Settings that are off on every link of ours, by their paths below `conf/LINK`. A link that answers for others' addresses
+/// draws their traffic, and one without IPv6 takes none of our addresses.
+const OFF: [&str; 3] = [
+    "net/ipv4/conf/default/proxy_arp",
+    "net/ipv6/conf/default/disable_ipv6",
+    "net/ipv6/conf/default/proxy_ndp",
+];
+
+impl SysctlName {
+    /// A setting of one link: `family` is `ipv4` or `ipv6`.
+    #[must_use]
+    pub fn of_link(family: &str, link: &IfName, setting: &str) -> Self {
+        Self(format!("net/{family}/conf/{link}/{setting}"))
+    }
+
+    /// If this is a setting of one link: the link, and the same setting of links that come.
+    #[must_use]
+    pub fn link(&self) -> Option<(IfName, Self)> {
+        let parts: Vec<&str> = self.0.split('/').collect();
+        let [net, family, conf, link, setting] = parts[..] else { return None };
+        if conf != "conf" || ["all", "default"].contains(&link) {
+            return None;
+        }
+        let default = Self([net, family, conf, "default", setting].join("/"));
+        Some((IfName::try_from(link).ok()?, default))
+    }
+
+    /// Whether links of ours have this (a setting of links that come) off, whatever their namespace's default.
+    #[must_use]
+    pub fn is_off_on_links(&self) -> bool {
+        OFF.contains(&self.0.as_str())
+    }
+}
+
 /// Every sysctl that an observation of a namespace of ours reads. One that the kernel lacks is absent from the state.
 ///
 /// `default` counts more than `all`: links of ours are made after it is set, and inherit it when they enter the
-/// namespace. A new namespace's IPv4 values are a copy of the host's, so none is assumed.
+/// namespace. A new namespace's IPv4 values are a copy of the host's, so none is assumed. Of a link's own settings an
+/// observation tells those that are other than its namespace's default, or on where links of ours have them off.
 pub const OURS: [&str; 20] = [
     "net/bridge/bridge-nf-call-arptables",
     "net/bridge/bridge-nf-call-ip6tables",

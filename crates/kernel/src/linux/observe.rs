@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nix::errno::Errno;
 use sixfold_core::name::{NetnsName, NetnsRole};
-use sixfold_core::state::{Namespace, Netns, NodeState, RouteKey, RouteTarget};
+use sixfold_core::state::{Namespace, Netns, NodeState, RouteKey, RouteTarget, SysctlName};
 
 use super::handle::{Handle, OpenError};
 use super::kind::{Dumped, Kinds};
@@ -74,6 +74,7 @@ impl Linux {
                 name,
                 errno,
             })?;
+            put_settings(&mut namespace, &ours);
             foreign.extend(others.into_iter().map(|link| Foreign::Link(link.name)));
             foreign.extend(handle.firewall.iter().flat_map(|known| known.others.clone()));
             if !foreign.is_empty() {
@@ -175,6 +176,24 @@ fn dump_objects(
         keep_on_our_links(&mut namespace, ours);
     }
     Ok(namespace)
+}
+
+/// Adds those of links' own settings that their namespace's defaults do not account for. The loopback came before them.
+fn put_settings(namespace: &mut Namespace, ours: &[RawLink]) {
+    for link in ours.iter().filter(|link| !link.loopback) {
+        for (family, setting, value) in &link.settings {
+            let name = SysctlName::of_link(family, &link.name, setting);
+            let Some((_, default)) = name.link() else { continue };
+            let value = value.to_string();
+            let usual = match namespace.sysctls.get(&default) {
+                Some(default) => *default == value,
+                None => !default.is_off_on_links() || value == "0",
+            };
+            if !usual {
+                namespace.sysctls.insert(name, value);
+            }
+        }
+    }
 }
 
 /// Adds a route; one over a nexthop that is not ours, or a second of its destination and metric, is what no one desires.

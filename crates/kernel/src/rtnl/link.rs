@@ -34,7 +34,26 @@ pub(crate) struct RawLink {
     pub(crate) alias: Option<String>,
     /// The first number of the kind's own attributes that tells one shape from another: a macvlan's mode, a TUN's type.
     pub(crate) shape: Option<u32>,
+    /// Settings of its own: family, name and value.
+    pub(crate) settings: Vec<(&'static str, &'static str, i32)>,
 }
+
+/// Settings that are told with a link, by address family (its number and its directory below `/proc/sys/net`), name, and
+/// place in the kernel's array (`IPV4_DEVCONF_*` less 1, `DEVCONF_*`).
+const SETTINGS: [(u16, &str, &str, usize); 12] = [
+    (2, "ipv4", "proxy_arp", 2),
+    (2, "ipv4", "accept_redirects", 3),
+    (2, "ipv4", "send_redirects", 5),
+    (2, "ipv4", "rp_filter", 7),
+    (10, "ipv6", "forwarding", 0),
+    (10, "ipv6", "accept_ra", 3),
+    (10, "ipv6", "accept_redirects", 4),
+    (10, "ipv6", "autoconf", 5),
+    (10, "ipv6", "proxy_ndp", 22),
+    (10, "ipv6", "disable_ipv6", 26),
+    (10, "ipv6", "accept_dad", 27),
+    (10, "ipv6", "addr_gen_mode", 47),
+];
 
 impl RawLink {
     /// Whether it is one that we made, by its mark.
@@ -99,6 +118,7 @@ fn decode_one(payload: &[u8]) -> Option<RawLink> {
         other_nsid: None,
         alias: None,
         shape: None,
+        settings: Vec::new(),
     };
     for (kind, value) in wire::attributes(payload, 16) {
         match kind {
@@ -108,6 +128,7 @@ fn decode_one(payload: &[u8]) -> Option<RawLink> {
             5 => link.other = wire::number(value),
             18 => link.read_kind(value),
             20 => link.alias = wire::text(value).map(str::to_owned),
+            26 => link.read_settings(value),
             27 => link.group = wire::number(value)?,
             33 => link.carrier = value == [1],
             37 => link.other_nsid = wire::number(value).map(u32::cast_signed),
@@ -118,6 +139,20 @@ fn decode_one(payload: &[u8]) -> Option<RawLink> {
 }
 
 impl RawLink {
+    /// Each family's attribute holds one (of another number) that is an array of all settings.
+    fn read_settings(&mut self, families: &[u8]) {
+        for (family, value) in wire::attributes(families, 0) {
+            let array = if family == 2 { 1 } else { 2 }; // IFLA_INET_CONF, IFLA_INET6_CONF
+            let Some((_, all)) = wire::attributes(value, 0).find(|(kind, _)| *kind == array) else {
+                continue;
+            };
+            for (of, directory, name, place) in SETTINGS {
+                let here = all.get(4 * place..).filter(|_| of == family).and_then(wire::number);
+                self.settings.extend(here.map(|value| (directory, name, value.cast_signed())));
+            }
+        }
+    }
+
     fn read_kind(&mut self, info: &[u8]) {
         for (kind, value) in wire::attributes(info, 0) {
             match kind {

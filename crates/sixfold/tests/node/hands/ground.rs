@@ -1,6 +1,6 @@
 //! The machine of this test: a node with many workloads and known peers, things of others beside and within it, an agent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -55,10 +55,23 @@ pub(super) fn soon(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
 #[track_caller]
 pub(super) fn as_before(when: &str, before: &Facts) -> Duration {
     let began = Instant::now();
-    while let Some(difference) = difference(before, &look(&namespaces())) {
-        assert!(began.elapsed() < PATIENCE, "{when}: {difference}\n{}", status());
+    let all = || before.keys().map(|(netns, _)| netns.clone()).chain(namespaces()).collect::<BTreeSet<_>>();
+    let mut pending = all();
+    loop {
+        let now = look(&pending.iter().cloned().collect::<Vec<_>>());
+        let here = before.keys().filter(|(netns, _)| pending.contains(netns)).chain(now.keys());
+        let other: Vec<&Key> = here.filter(|key| before.get(*key) != now.get(*key)).collect();
+        match other.first() {
+            None if pending == all() => return began.elapsed(),
+            // Where it was not as it was it is again; and now everywhere?
+            None => pending = all(),
+            Some(key) => {
+                let (was, is) = (before.get(*key), now.get(*key));
+                assert!(began.elapsed() < PATIENCE, "{when}: {key:?}: was {was:?}, is {is:?}\n{}", status());
+                pending = other.iter().map(|(netns, _)| netns.clone()).collect();
+            }
+        }
     }
-    began.elapsed()
 }
 
 /// What the agent says of itself.
@@ -98,7 +111,7 @@ impl Machine {
         }
         let program = std::env::current_exe().unwrap();
         let script = format!("{ON_THE_MACHINE}=1 exec {} --exact {test} --nocapture", program.display());
-        let output = crate::on_a_machine_for(300, "ant", &script);
+        let output = crate::on_a_machine_for(600, "ant", &script);
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         println!("{out}");
         assert!(output.status.success() && out.contains("1 passed"), "{}\n{err}", output.status);
