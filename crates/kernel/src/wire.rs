@@ -11,6 +11,9 @@ use netlink_packet_core::{NetlinkHeader, NetlinkMessage, NetlinkPayload, Netlink
 /// Bytes of `nlmsghdr`.
 const HEADER: usize = 16;
 
+/// Bytes that most requests of ours fit.
+const USUAL: usize = 96;
+
 /// Kind of the message that ends a dump.
 pub(crate) const DONE: u16 = 3;
 /// Kind of an acknowledgement or refusal.
@@ -93,7 +96,8 @@ pub(crate) fn request<M: NetlinkSerializable>(message: M, flags: u16) -> Vec<u8>
 
 /// A request for which there is no type: header and attributes are given as they are sent.
 pub(crate) fn raw_request(kind: u16, flags: u16, header: &[u8], attributes: &[(u16, &[u8])]) -> Vec<u8> {
-    let mut bytes = vec![0; HEADER];
+    let mut bytes = Vec::with_capacity(USUAL);
+    bytes.resize(HEADER, 0);
     bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
     bytes[6..8].copy_from_slice(&flags.to_ne_bytes());
     bytes.extend(header);

@@ -21,6 +21,9 @@ const FEW_LINKS: usize = 16;
 /// Links deleted together: the kernel holds its lock that long.
 const TOGETHER: usize = 128;
 
+/// Plain steps whose messages are made before any of them is sent.
+const AT_ONCE: usize = 1024;
+
 /// A deleted namespace ends within some milliseconds, if it is not among many.
 const ENDING: Duration = Duration::from_millis(10);
 const ENDING_ATTEMPTS: u32 = 100;
@@ -221,9 +224,17 @@ impl Run<'_> {
                 return;
             }
         };
+        for slice in steps.chunks(AT_ONCE) {
+            let left = slice.iter().filter(|step| !(many && matches!(step.op, Op::DelLink { .. })));
+            self.plain_slice(left, &links);
+        }
+    }
+
+    /// Some of them: however many there are, their messages take the memory of these.
+    fn plain_slice<'s>(&mut self, steps: impl Iterator<Item = &'s Step>, links: &Links) {
         let (mut sent, mut messages) = (Vec::new(), Vec::new());
-        for step in steps.iter().filter(|step| !(many && matches!(step.op, Op::DelLink { .. }))) {
-            match steps::message(&step.op, &links) {
+        for step in steps {
+            match steps::message(&step.op, links) {
                 Ok(None) => {}
                 Err(error) => self.fail(step, error),
                 Ok(Some(message)) => {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType, RouteVia,
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use sixfold_core::name::{ROUTE_PROTOCOL, loopback};
 use sixfold_core::state::{NexthopId, RouteKey, RouteTarget};
@@ -105,25 +105,63 @@ fn decode_one(payload: &[u8], links: &Links) -> Option<(RouteKey, RouteTarget)> 
     Some((key, target))
 }
 
-/// Makes it or replaces the one of the same destination and metric. `index` is of the target's link.
+/// Makes it or replaces the one of the same destination and metric. `index` is of the target's link. Written without the
+/// packet crate's types: a gateway has thousands, and by those each takes a dozen pieces of memory.
 pub(crate) fn set(key: &RouteKey, target: &RouteTarget, index: Option<u32>) -> Vec<u8> {
-    let mut message = message(key);
+    const NEW_ROUTE: u16 = 24;
+    const DESTINATION: u16 = 1;
+    const LINK: u16 = 4;
+    const GATEWAY: u16 = 5;
+    const METRIC: u16 = 6;
+    const VIA: u16 = 18;
+    const NEXTHOP: u16 = 30;
     let v4 = key.destination.addr().is_ipv4();
-    message.header.kind = RouteType::Unicast;
-    message.attributes.extend(index.map(RouteAttribute::Oif));
-    match target {
-        RouteTarget::Unreachable => message.header.kind = RouteType::Unreachable,
-        RouteTarget::Link(_) if v4 => message.header.scope = RouteScope::Link,
-        RouteTarget::Link(_) => {}
+    let (kind, scope) = match target {
+        RouteTarget::Unreachable => (RouteType::Unreachable, RouteScope::Universe),
+        RouteTarget::Link(_) if v4 => (RouteType::Unicast, RouteScope::Link),
+        _ => (RouteType::Unicast, RouteScope::Universe),
+    };
+    let header = [
+        family_number(key.destination.addr()),
+        key.destination.prefix_len(),
+        0,
+        0,
+        RouteHeader::RT_TABLE_MAIN,
+        ROUTE_PROTOCOL,
+        u8::from(scope),
+        u8::from(kind),
+        0,
+        0,
+        0,
+        0,
+    ];
+    let destination = octets(key.destination.network());
+    let (metric, index) = (key.metric.to_ne_bytes(), index.map(u32::to_ne_bytes));
+    let (attribute, value) = match target {
+        RouteTarget::Unreachable | RouteTarget::Link(_) => (0, Vec::new()),
         RouteTarget::Via { gateway: IpAddr::V6(gateway), .. } if v4 => {
-            message.attributes.push(RouteAttribute::Via(RouteVia::Inet6(*gateway)));
+            let family = u16::from(family_number(IpAddr::V6(*gateway)));
+            (VIA, [&family.to_ne_bytes()[..], &gateway.octets()].concat())
         }
-        RouteTarget::Via { gateway, .. } => {
-            message.attributes.push(RouteAttribute::Gateway(RouteAddress::from(*gateway)));
-        }
-        RouteTarget::Nexthop(id) => message.attributes.push(RouteAttribute::NhId(id.0)),
+        RouteTarget::Via { gateway, .. } => (GATEWAY, octets(*gateway)),
+        RouteTarget::Nexthop(id) => (NEXTHOP, id.0.to_ne_bytes().to_vec()),
+    };
+    let link = index.as_ref().map(|index| (LINK, &index[..]));
+    let target = (attribute != 0).then_some((attribute, &value[..]));
+    let mut attributes = vec![(DESTINATION, &destination[..]), (METRIC, &metric[..])];
+    attributes.extend(link.into_iter().chain(target));
+    wire::raw_request(NEW_ROUTE, SET, &header, &attributes)
+}
+
+fn family_number(address: IpAddr) -> u8 {
+    u8::from(family(address))
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
     }
-    wire::request(RouteNetlinkMessage::NewRoute(message), SET)
 }
 
 /// Deletes the one of that destination, metric and our protocol, wherever it leads.
