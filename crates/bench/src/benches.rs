@@ -1,5 +1,7 @@
 //! The table of benches. Adding one is adding a row, and a module that runs ours and its reference in turn.
 
+mod packets;
+mod resources;
 mod routes;
 
 use crate::Setting;
@@ -15,8 +17,25 @@ pub(crate) struct Bench {
 }
 
 /// Every bench, in the order in which they run.
-pub(crate) const ALL: [Bench; 1] = [Bench {
-    name: "routes",
-    about: "a gateway's routes from nothing and unchanged, against ip -batch and BIRD",
-    run: routes::run,
-}];
+pub(crate) const ALL: [Bench; 4] = [
+    Bench {
+        name: "routes",
+        about: "a gateway's routes from nothing and unchanged, against ip -batch and BIRD",
+        run: routes::run,
+    },
+    Bench {
+        name: "resources",
+        about: "a node's resources built and torn down, against ip -batch, nft -f and wg setconf",
+        run: resources::run,
+    },
+    Bench {
+        name: "filter",
+        about: "what a gateway's firewall costs for each packet, at 1 network and at 4,096",
+        run: packets::filter,
+    },
+    Bench {
+        name: "forwarding",
+        about: "what a gateway costs for each packet to random destinations, by its routes",
+        run: packets::forwarding,
+    },
+];

@@ -1,6 +1,6 @@
 //! One figure: what was measured, beside its reference, against its aim. Values only; how they look is `report`'s.
 
-use std::time::Duration;
+use crate::ground::Cost;
 
 /// What the values of a figure count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,10 +18,6 @@ pub(crate) struct Samples(Vec<f64>);
 impl Samples {
     pub(crate) fn push(&mut self, value: f64) {
         self.0.push(value);
-    }
-
-    pub(crate) fn push_time(&mut self, value: Duration) {
-        self.0.push(value.as_secs_f64());
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -54,6 +50,34 @@ fn median(values: &[f64]) -> f64 {
         (None, _) => 0.0,
         (Some(upper), 0) => f64::midpoint(sorted[sorted.len() / 2 - 1], *upper),
         (Some(middle), _) => *middle,
+    }
+}
+
+/// What one side cost, round by round.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Costs {
+    wall: Samples,
+    processor: Samples,
+}
+
+impl Costs {
+    pub(crate) fn push(&mut self, cost: Cost) {
+        self.wall.push(cost.wall.as_secs_f64());
+        self.processor.push(cost.processor.as_secs_f64());
+    }
+
+    /// By the clock on the wall.
+    pub(crate) fn wall(&self) -> &Samples {
+        &self.wall
+    }
+
+    /// A figure by the clock, and one of processors, beside a reference.
+    pub(crate) fn beside(self, what: &str, name: &str, other: Self) -> [Figure; 2] {
+        let processor = format!("{what} (processors)");
+        [
+            Figure::new(what, Unit::Seconds, self.wall).beside(name, other.wall),
+            Figure::new(processor, Unit::Seconds, self.processor).beside(name, other.processor),
+        ]
     }
 }
 

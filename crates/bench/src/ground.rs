@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::ops::{Add, AddAssign};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, sleep};
@@ -14,8 +15,9 @@ use std::time::{Duration, Instant};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::signal::Signal;
+use nix::sys::time::TimeValLike as _;
 use nix::unistd::Uid;
 use sixfold_core::plan::{Plan, plan};
 use sixfold_core::state::{Netns, NodeState};
@@ -209,9 +211,47 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failed> {
     std::fs::write(path, text).map_err(Failed::system(format!("write {}", path.display())))
 }
 
-/// How long something takes.
-pub(crate) fn timed<T>(f: impl FnOnce() -> Result<T, Failed>) -> Result<(Duration, T), Failed> {
-    let started = Instant::now();
+/// What something costs.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cost {
+    /// By the clock on the wall.
+    pub(crate) wall: Duration,
+    /// Of processors, ours and that of the programs that were run: what neighbours on the machine disturb least.
+    pub(crate) processor: Duration,
+}
+
+impl Add for Cost {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { wall: self.wall + other.wall, processor: self.processor + other.processor }
+    }
+}
+
+impl AddAssign for Cost {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+/// What a closure costs.
+pub(crate) fn timed<T>(f: impl FnOnce() -> Result<T, Failed>) -> Result<(Cost, T), Failed> {
+    let (started, before) = (Instant::now(), processor_time()?);
     let value = f()?;
-    Ok((started.elapsed(), value))
+    let wall = started.elapsed();
+    Ok((Cost { wall, processor: processor_time()?.saturating_sub(before) }, value))
+}
+
+/// Processor time of this process so far, and of all those that it has waited for.
+fn processor_time() -> Result<Duration, Failed> {
+    let mut total = Duration::ZERO;
+    for whose in [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN] {
+        let usage = getrusage(whose);
+        let usage = usage.map_err(|errno| Failed::system("ask for processor time")(errno.into()))?;
+        for time in [usage.user_time(), usage.system_time()] {
+            let micros = u64::try_from(time.num_microseconds()).unwrap_or_default();
+            total += Duration::from_micros(micros);
+        }
+    }
+    Ok(total)
 }

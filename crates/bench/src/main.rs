@@ -7,15 +7,19 @@
 //! Owns: arguments and exit codes. Must not be a test: a figure is printed and compared with its aim, never asserted. What
 //! it makes ends with it; it leaves the machine's own network alone.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people: it prints")]
-#![allow(dead_code, reason = "benches that use the rest follow")]
+#![allow(dead_code, reason = "the ground, for benches of the agent too")]
 
 mod benches;
+mod bird;
+mod bystander;
 mod failed;
 mod farm;
 mod figure;
+mod generator;
 mod ground;
 mod machine;
 mod report;
+mod script;
 
 use std::process::ExitCode;
 

@@ -63,7 +63,7 @@ pub(crate) const TABLE: [Step; 9] = [
         grounds: &[Ground::Oracles],
     },
     Step {
-        name: "the kernel, the tunnel and the probes, in namespaces",
+        name: "the kernel, the tunnel, the probes and the measuring, in namespaces",
         level: 2,
         command: &[
             "cargo",
@@ -76,9 +76,11 @@ pub(crate) const TABLE: [Step; 9] = [
             "sixfold-tunnel",
             "-p",
             "sixfold-lab",
+            "-p",
+            "sixfold-bench",
         ],
         deep: &["--", "--include-ignored"],
-        grounds: &[Ground::Oracles],
+        grounds: &[Ground::Oracles, Ground::Bird],
     },
     Step {
         name: "whole nodes and farms, real processes and packets",

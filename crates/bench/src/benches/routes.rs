@@ -6,12 +6,13 @@ use std::path::Path;
 
 use sixfold_core::name::NetnsName;
 use sixfold_core::plan::{Plan, plan};
-use sixfold_core::state::{METRIC, Netns, NexthopId, NodeState, RouteKey, RouteTarget};
+use sixfold_core::state::{METRIC, Netns, Nexthop, NexthopId, NodeState, RouteKey, RouteTarget};
 
 use crate::Setting;
+use crate::bird::Bird;
 use crate::failed::Failed;
 use crate::farm::{Farm, KeyMap, Shape};
-use crate::figure::{Aim, Figure, Samples, Unit};
+use crate::figure::{Aim, Costs, Figure, Samples, Unit};
 use crate::ground::{self, Node, alone, run as command, timed, write};
 
 /// The gateway of slot 1 of the first allocation.
@@ -46,7 +47,7 @@ impl Gateway {
     /// Makes it, without routes to resources. `last`: instead of those there are the /64s up to that, over the nexthops
     /// in turn.
     fn new(shape: Shape, last: Option<u16>) -> Result<Self, Failed> {
-        let netns = Netns::Named(NetnsName::try_from(GATEWAY).expect("a name that gateways have"));
+        let netns = gateway();
         let mut full = Farm::new(shape)?.desired()?;
         // The exit points are there for the other ends of links: their tunnels are not measured here.
         for namespace in full.namespaces.values_mut() {
@@ -73,30 +74,44 @@ impl Gateway {
         let todo = plan(&self.full.only(&self.scope), &self.bare.only(&self.scope));
         write(Path::new(BATCH), &batch(&todo))?;
         let batched = format!("ip -n {GATEWAY} -batch {BATCH}");
-        let (mut ours, mut unchanged) = (Samples::default(), Samples::default());
-        let (mut theirs, mut again) = (Samples::default(), Samples::default());
-        let mut changes = Samples::default();
+        let (mut ours, mut unchanged) = (Costs::default(), Costs::default());
+        let (mut theirs, mut again) = (Costs::default(), Costs::default());
+        let (mut changes, mut bird, mut bird_again) = <(Samples, Samples, Samples)>::default();
+        let other = Bird::start(GATEWAY)?;
+        let nexthops: Vec<Nexthop> =
+            self.full.only(&self.scope).at(gateway()).nexthops.values().cloned().collect();
         for _ in 0..rounds {
-            ours.push_time(timed(|| self.reach(true))?.0);
-            let (time, nothing) = timed(|| self.reach(true))?;
-            unchanged.push_time(time);
+            ours.push(timed(|| self.reach(true))?.0);
+            let (cost, nothing) = timed(|| self.reach(true))?;
+            unchanged.push(cost);
             changes.push(nothing.len() as f64);
             self.reach(false)?;
-            theirs.push_time(timed(|| command(&batched))?.0);
-            again.push_time(timed(|| command(&batched))?.0);
+            self.node = Node::new()?; // what it kept open, every program that is started would have to close
+            theirs.push(timed(|| command(&batched))?.0);
+            again.push(timed(|| command(&batched))?.0);
             self.node.verify(&self.full, Some(&self.scope), "what ip -batch made")?;
             self.reach(false)?;
+            for (side, count) in
+                [(&mut bird, self.routes), (&mut bird_again, self.routes), (&mut Samples::default(), 0)]
+            {
+                side.push(other.configure(count, &nexthops)?.as_secs_f64());
+            }
         }
         let routes = self.routes;
-        let built = Figure::new(format!("{routes} routes from nothing"), Unit::Seconds, ours)
-            .beside("ip -batch", theirs);
-        Ok(vec![
-            Figure { aim: self.aim, ..built },
-            Figure::new(format!("{routes} routes, nothing changed"), Unit::Seconds, unchanged)
-                .beside("ip -batch", again),
-            Figure::new(format!("{routes} routes, nothing changed: changes"), Unit::Count, changes)
-                .aiming(Aim::AtMost(0.0)),
-        ])
+        let mut figures = Vec::new();
+        let (by_clock, again_by_clock) = (ours.wall().clone(), unchanged.wall().clone());
+        let built = ours.beside(&format!("{routes} routes from nothing"), "ip -batch", theirs);
+        figures.extend(built.map(|figure| Figure { aim: self.aim, ..figure }));
+        figures.extend(unchanged.beside(&format!("{routes} routes, nothing changed"), "ip -batch", again));
+        for (what, ours, theirs) in
+            [("from nothing", by_clock, bird), ("nothing changed", again_by_clock, bird_again)]
+        {
+            let what = format!("{routes} routes, {what}");
+            figures.push(Figure::new(what, Unit::Seconds, ours).beside("BIRD, as many /64s", theirs));
+        }
+        let sent = format!("{routes} routes, nothing changed: changes");
+        figures.push(Figure::new(sent, Unit::Count, changes).aiming(Aim::AtMost(0.0)));
+        Ok(figures)
     }
 
     /// The path of the agent for this namespace: with what leads to resources, or without.
@@ -104,6 +119,10 @@ impl Gateway {
         let desired = if full { &self.full } else { &self.bare };
         self.node.reach(desired, Some(&self.scope), &KeyMap::default())
     }
+}
+
+fn gateway() -> Netns {
+    Netns::Named(NetnsName::try_from(GATEWAY).expect("a name that gateways have"))
 }
 
 /// Puts routes to /64s in the place of those to resources, as many over each nexthop.
