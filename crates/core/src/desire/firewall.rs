@@ -96,7 +96,7 @@ pub(super) fn resource(site: &Site<'_>) -> Firewall {
         drop([], rule::NOT_EXPOSED),
     ];
     chain(&mut table, "forward", (HookPoint::Forward, FILTER), forward);
-    output(&mut table, vec![accept([Match::CtState(CT_ESTABLISHED_RELATED)], "answers")]);
+    output(&mut table, Vec::new());
     table
 }
 
@@ -276,10 +276,10 @@ fn bogons(table: &mut Firewall, management: &[IpNet]) {
     }
 }
 
-/// Each source is pinned to the link that leads back to it, and what has no way on is counted.
+/// Each source is pinned to the link that leads back to it, and what has no way on is counted. What a namespace says to
+/// itself needs no rule: the kernel does not look for the way back to what comes in by the loopback.
 fn sources() -> Vec<Rule> {
     vec![
-        accept([input_is(name::loopback())], "itself"),
         drop([Match::SourceNotHere], rule::SPOOFED),
         make([Match::NoWay(Family::Ipv6)], Action::Count, rule::NO_WAY),
         make([Match::NoWay(Family::Ipv4)], Action::Count, rule::NO_WAY_V4),

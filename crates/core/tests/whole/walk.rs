@@ -3,8 +3,10 @@
 //! model alone; neither knows of the other.
 
 mod differential;
+mod questions;
 mod rules;
 mod strays;
+mod without;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
@@ -17,6 +19,7 @@ use sixfold_core::name::{self, IfName, NetnsName};
 use sixfold_core::reach::{By, Stop};
 use sixfold_core::state::{
     Endpoint, HookPoint, LinkKind, METRIC, Namespace, Netns, NodeState, Peer, PeerKey, RouteTarget,
+    SysctlName,
 };
 
 use crate::farm::Farm;
@@ -29,6 +32,10 @@ pub(crate) enum Load {
     Echo,
     Tcp(u16),
     Udp(u16),
+    /// ICMPv6 or ICMP of a type that is no echo.
+    Control(u8),
+    /// A tunnel's datagram, from a port to a port.
+    Tunnel(u16, u16),
     /// Some other protocol, by number.
     Other(u8),
 }
@@ -136,6 +143,11 @@ impl Walker {
         &self.states[&place.node].namespaces[&Netns::Named(place.netns)]
     }
 
+    /// As it comes in by a link, whoever sent it.
+    pub(crate) fn send_by(&self, at: &Place, link: IfName, packet: Packet, memory: &mut Memory) -> End {
+        self.walk(at.clone(), Some(link), packet, memory)
+    }
+
     /// From a namespace's own socket.
     pub(crate) fn send(&self, from: &Place, packet: Packet, memory: &mut Memory) -> End {
         self.walk(from.clone(), None, packet, memory)
@@ -170,6 +182,13 @@ impl Walker {
         let mut links = Links { input, output: None };
         memory.enter(at);
         let stop = |by| Next::End(End::Stopped(Stop { node: at.node.clone(), netns: at.netns, by }));
+        if input.is_none() && route(ns, packet.destination) == Some(Route::Local) {
+            links.output = Some(name::loopback());
+            if let Some(by) = rules::run(ns, HookPoint::Output, packet, (&links, at, memory)) {
+                return stop(by);
+            }
+            return Next::On(at.clone(), name::loopback());
+        }
         if input.is_some() {
             if let Some(by) = rules::run(ns, HookPoint::Prerouting, packet, (&links, at, memory)) {
                 return stop(by);
@@ -183,8 +202,14 @@ impl Walker {
                 let arrived = || Next::End(End::Arrived(at.clone(), packet.clone()));
                 return by.map_or_else(arrived, stop);
             }
+            Some(Route::Unreachable) | None if input.is_some() && !memory.counted(at) => {
+                return Next::End(End::Lost("a route refuses it, and no rule counts that".to_owned()));
+            }
             Some(Route::Unreachable) | None => return stop(By::Unreachable),
         };
+        if input.is_some() && !forwards(ns, packet.destination.is_ipv6()) {
+            return Next::End(End::Lost("the namespace does not forward".to_owned()));
+        }
         links.output = Some(output);
         let point = if input.is_some() { HookPoint::Forward } else { HookPoint::Output };
         for point in [point, HookPoint::Postrouting] {
@@ -240,23 +265,34 @@ impl Walker {
             return Err(format!("{place:?} does not take {} from this peer", packet.source));
         }
         let us = PeerKey { link: there, public_key: own.public_key };
-        let calls = [(at, peer, &place, there), (&place, &receiver.peers[&us], at, link)];
-        if !calls.into_iter().any(|(from, peer, to, link)| self.can_call(&from.node, peer, (to, link))) {
+        let calls =
+            [((at, link), peer, (&place, there)), ((&place, there), &receiver.peers[&us], (at, link))];
+        if !calls.into_iter().any(|(from, peer, to)| self.can_call(from, peer, to)) {
             return Err("neither side can call the other".to_owned());
         }
         Ok(Next::On(place, there))
     }
 
-    /// Whether the configured endpoint is where the other node's socket is, with a port open in its firewall.
-    fn can_call(&self, from: &NodeId, peer: &Peer, (to, link): (&Place, IfName)) -> bool {
+    /// Whether the configured endpoint is where the other node's socket is, and a datagram goes there and back through
+    /// the firewalls that both sockets stand behind.
+    fn can_call(&self, from: (&Place, IfName), peer: &Peer, to: (&Place, IfName)) -> bool {
         let Endpoint::At(endpoint) = peer.endpoint else { return false };
-        let public = Netns::Named(name::netns_public());
+        let port = |(at, link): (&Place, IfName)| self.namespace(at).devices[&link].listen_port;
+        let socket = |at: &Place| self.states[&at.node].namespaces.get(&Netns::Named(name::netns_public()));
         let routed = |ns: &Namespace| matches!(route(ns, endpoint.ip()), Some(Route::Out(_) | Route::Local));
-        let Some(socket) = self.states[&to.node].namespaces.get(&public) else { return false };
-        self.states[from].namespaces.get(&public).is_none_or(routed)
-            && socket.addresses.keys().any(|key| key.address.addr() == endpoint.ip())
-            && self.namespace(to).devices[&link].listen_port == endpoint.port()
-            && rules::is_open(socket, endpoint.port())
+        let Some(called) = socket(to.0) else { return false };
+        let (out, back) =
+            (Load::Tunnel(port(from), endpoint.port()), Load::Tunnel(endpoint.port(), port(from)));
+        let by_caller = socket(from.0).is_none_or(|caller| {
+            routed(caller)
+                && rules::lets(caller, HookPoint::Output, endpoint.ip(), out)
+                && rules::lets(caller, HookPoint::Input, endpoint.ip(), back)
+        });
+        by_caller
+            && called.addresses.keys().any(|key| key.address.addr() == endpoint.ip())
+            && port(to) == endpoint.port()
+            && rules::lets(called, HookPoint::Input, endpoint.ip(), out)
+            && rules::lets(called, HookPoint::Output, endpoint.ip(), back)
     }
 
     /// The address that the kernel gives to what a namespace itself sends: one of the link, else of `lo`, else any.
@@ -280,6 +316,12 @@ impl Walker {
             },
         )
     }
+}
+
+/// Whether the sysctls let packets of a family pass through.
+fn forwards(ns: &Namespace, v6: bool) -> bool {
+    let name = if v6 { "net/ipv6/conf/all/forwarding" } else { "net/ipv4/ip_forward" };
+    ns.sysctls.get(&SysctlName(name.to_owned())).is_some_and(|value| value == "1")
 }
 
 /// The peer whose longest allowed prefix holds an address.

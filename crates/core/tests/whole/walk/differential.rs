@@ -60,7 +60,7 @@ fn outside(family: Family) -> &'static str {
 }
 
 /// Walks one cell and says where the way differs from the verdict, if it does.
-fn difference(farm: &Farm, walker: &Walker, cell: &Cell) -> Option<String> {
+pub(super) fn difference(farm: &Farm, walker: &Walker, cell: &Cell, memory: &mut Memory) -> Option<String> {
     let destination = cell.address.unwrap_or_else(|| outside(cell.family).parse().unwrap());
     let (from, to) = (place(farm, &cell.from), place(farm, &cell.to));
     let source = match &from {
@@ -68,10 +68,9 @@ fn difference(farm: &Farm, walker: &Walker, cell: &Cell) -> Option<String> {
         None => outside(cell.family).parse().unwrap(),
     };
     let packet = Packet { source, destination, load: load(cell.traffic), answer: false };
-    let mut memory = Memory::default();
     let end = match &from {
-        Some(from) => walker.send(from, packet.clone(), &mut memory),
-        None => walker.send_from_outside(packet.clone(), gateway_of(farm, &cell.to).as_ref(), &mut memory),
+        Some(from) => walker.send(from, packet.clone(), memory),
+        None => walker.send_from_outside(packet.clone(), gateway_of(farm, &cell.to).as_ref(), memory),
     };
     let told =
         || format!("{} -> {} {:?} {}: {:?}", cell.from, cell.to, cell.family, cell.traffic, cell.verdict);
@@ -79,12 +78,11 @@ fn difference(farm: &Farm, walker: &Walker, cell: &Cell) -> Option<String> {
         (Verdict::Stopped(expected), End::Stopped(stop)) if *expected == stop => None,
         (Verdict::Passes, End::Arrived(at, seen)) if Some(&at) == to.as_ref() => {
             let back = Packet { source: destination, destination: seen.source, answer: true, ..packet };
-            came_back(walker.send(&at, back, &mut memory), from.as_ref())
-                .map(|why| format!("{}: {why}", told()))
+            came_back(walker.send(&at, back, memory), from.as_ref()).map(|why| format!("{}: {why}", told()))
         }
         (Verdict::Passes, End::Outside(seen)) if to.is_none() => {
             let back = Packet { source: destination, destination: seen.source, answer: true, ..packet };
-            let end = walker.send_from_outside(back, None, &mut memory);
+            let end = walker.send_from_outside(back, None, memory);
             came_back(end, from.as_ref()).map(|why| format!("{}: {why}", told()))
         }
         (_, end) => Some(format!("{}\n  but {end:?}", told())),
@@ -100,9 +98,14 @@ fn came_back(end: End, from: Option<&Place>) -> Option<String> {
 }
 
 fn differences(farm: &Farm, walker: &Walker) -> Vec<String> {
-    let cells = Reach::new(&farm.world, &farm.ledger).matrix(&TRAFFIC);
+    let cells = cells(farm);
     assert!(!cells.is_empty());
-    cells.iter().filter_map(|cell| difference(farm, walker, cell)).collect()
+    cells.iter().filter_map(|cell| difference(farm, walker, cell, &mut Memory::default())).collect()
+}
+
+/// What the model tells of a farm.
+pub(super) fn cells(farm: &Farm) -> Vec<Cell> {
+    Reach::new(&farm.world, &farm.ledger).matrix(&TRAFFIC)
 }
 
 /// Walks every cell of a farm's matrix.

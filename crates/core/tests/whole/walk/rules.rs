@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use sixfold_core::name::IfName;
+use sixfold_core::name::{self, IfName};
 use sixfold_core::reach::By;
 use sixfold_core::state::{
-    Action, CT_ESTABLISHED_RELATED, Chain, Element, Family, Firewall, HookPoint, LinkPattern, Match,
-    Namespace, Protocol, Rule, SetName,
+    Action, CT_ESTABLISHED_RELATED, CT_INVALID, Chain, Element, Family, Firewall, HookPoint, LinkPattern,
+    Match, Namespace, Protocol, RouteTarget, Rule, SetName,
 };
 
 use super::{Load, Packet, Place, Route, route};
@@ -35,13 +35,18 @@ struct Seen {
     untracked: bool,
     /// The first packet was tracked.
     tracked: bool,
+    /// A rule counted what a route is about to refuse.
+    counted: bool,
+    /// A rule made its segments fit.
+    clamped: bool,
     /// The address that the first packet had before its source was rewritten.
     original: Option<IpAddr>,
 }
 
 impl Memory {
     pub(super) fn enter(&mut self, at: &Place) {
-        self.places.entry(at.clone()).or_default().untracked = false;
+        let seen = self.seen(at);
+        (seen.untracked, seen.counted) = (false, false);
     }
 
     fn seen(&mut self, at: &Place) -> &mut Seen {
@@ -52,6 +57,21 @@ impl Memory {
     pub(super) fn translate_back(&mut self, at: &Place, packet: &mut Packet) {
         let original = self.seen(at).original.filter(|_| packet.answer);
         packet.destination = original.unwrap_or(packet.destination);
+    }
+
+    /// Whether a rule of the namespace that the packet is in counted it.
+    pub(super) fn counted(&mut self, at: &Place) -> bool {
+        self.seen(at).counted
+    }
+
+    /// Where the packet and its answer came by.
+    pub(crate) fn visited(&self) -> impl Iterator<Item = &Place> {
+        self.places.keys()
+    }
+
+    /// Where segments were made to fit.
+    pub(crate) fn clamped(&self) -> impl Iterator<Item = &Place> {
+        self.places.iter().filter(|(_, seen)| seen.clamped).map(|(at, _)| at)
     }
 
     /// Where a namespace remembers the connection.
@@ -98,7 +118,8 @@ fn dropped(
             Action::Accept => return None,
             Action::Drop => return Some(rule.comment.clone()),
             Action::Notrack => memory.seen(at).untracked = true,
-            Action::ClampMss | Action::Count => {}
+            Action::ClampMss => memory.seen(at).clamped = true,
+            Action::Count => memory.seen(at).counted = true,
             Action::Snat { address, .. } => {
                 if memory.seen(at).tracked && !packet.answer {
                     memory.seen(at).original = Some(packet.source);
@@ -129,20 +150,14 @@ fn holds(ns: &Namespace, condition: &Match, packet: &Packet, (links, seen): (&Li
         Match::Destination(prefix) => prefix.contains(&packet.destination),
         Match::SourceIn(set, _) => holds_prefix(table, set, packet.source),
         Match::DestinationIn(set, _) => holds_prefix(table, set, packet.destination),
-        Match::IcmpType(kind) => {
-            !v6 && packet.load == Load::Echo && *kind == if packet.answer { 0 } else { 8 }
-        }
-        Match::Icmpv6Type(kind) => {
-            v6 && packet.load == Load::Echo && *kind == if packet.answer { 129 } else { 128 }
-        }
-        Match::CtState(bits) => {
-            let known = packet.answer && seen.tracked && !seen.untracked;
-            known && bits & CT_ESTABLISHED_RELATED != 0
-        }
-        Match::SourceNotHere => route(ns, packet.source) != links.input.map(Route::Out),
+        Match::IcmpType(kind) => !v6 && packet.control() == Some(*kind),
+        Match::Icmpv6Type(kind) => v6 && packet.control() == Some(*kind),
+        Match::CtState(bits) => bits & state(packet, seen) != 0,
+        Match::SourceNotHere => !leads_back(ns, packet.source, links.input),
         Match::LeadsBack => route(ns, packet.destination) == links.input.map(Route::Out),
         Match::NoWay(family) => {
-            (*family == Family::Ipv6) == v6 && route(ns, packet.destination) == Some(Route::Unreachable)
+            (*family == Family::Ipv6) == v6
+                && matches!(route(ns, packet.destination), Some(Route::Unreachable) | None)
         }
         Match::DestinationPort(protocol, port) => packet.is(*protocol) && destination_port == Some(*port),
         Match::DestinationPortIn(protocol, set) => {
@@ -161,14 +176,46 @@ fn holds(ns: &Namespace, condition: &Match, packet: &Packet, (links, seen): (&Li
     }
 }
 
+/// Whether the way to a source leads out where the packet came in. What a namespace says to itself comes in by its
+/// loopback, where the kernel does not look; a link-local source is looked for on that link alone.
+fn leads_back(ns: &Namespace, source: IpAddr, input: Option<IfName>) -> bool {
+    let on_link =
+        |link: IfName| ns.addresses.keys().any(|key| key.link == link && key.address.contains(&source));
+    match source {
+        _ if input == Some(name::loopback()) => true,
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => input.is_some_and(on_link),
+        _ => route(ns, source) == input.map(Route::Out),
+    }
+}
+
+/// What connection tracking calls a packet, as bits: an answer to nothing is invalid where it must have been asked for.
+fn state(packet: &Packet, seen: &Seen) -> u32 {
+    match packet.load {
+        _ if seen.untracked => 0,
+        _ if packet.answer && seen.tracked => CT_ESTABLISHED_RELATED,
+        Load::Echo | Load::Tcp(_) if packet.answer => CT_INVALID,
+        _ => 0,
+    }
+}
+
 impl Packet {
     fn protocol(&self) -> u8 {
         match self.load {
-            Load::Echo if self.source.is_ipv6() => 58,
-            Load::Echo => 1,
+            Load::Echo | Load::Control(_) if self.source.is_ipv6() => 58,
+            Load::Echo | Load::Control(_) => 1,
             Load::Tcp(_) => 6,
-            Load::Udp(_) => 17,
+            Load::Udp(_) | Load::Tunnel(..) => 17,
             Load::Other(number) => number,
+        }
+    }
+
+    /// The type of an ICMP message of either family.
+    fn control(&self) -> Option<u8> {
+        match (self.load, self.source.is_ipv6()) {
+            (Load::Echo, true) => Some(if self.answer { 129 } else { 128 }),
+            (Load::Echo, false) => Some(if self.answer { 0 } else { 8 }),
+            (Load::Control(kind), _) => Some(kind),
+            _ => None,
         }
     }
 
@@ -180,7 +227,8 @@ impl Packet {
         match self.load {
             Load::Tcp(port) | Load::Udp(port) if self.answer => (Some(port), Some(CLIENT)),
             Load::Tcp(port) | Load::Udp(port) => (Some(CLIENT), Some(port)),
-            Load::Echo | Load::Other(_) => (None, None),
+            Load::Tunnel(from, to) => (Some(from), Some(to)),
+            Load::Echo | Load::Control(_) | Load::Other(_) => (None, None),
         }
     }
 }
@@ -202,8 +250,59 @@ fn holds_port(table: &Firewall, set: &SetName, port: Option<u16>) -> bool {
     port.is_some_and(|port| table.elements_of(set).contains(&Element::Port(port)))
 }
 
-/// Whether a first UDP packet to a port is let in.
-pub(super) fn is_open(ns: &Namespace, port: u16) -> bool {
-    let table = ns.firewall.as_ref().expect("the namespace `public` is guarded");
-    holds_port(table, &SetName("tunnels".to_owned()), Some(port))
+/// Whether the one link to the segment lets a packet that another node has to do with in or out.
+pub(super) fn lets(ns: &Namespace, point: HookPoint, other: IpAddr, load: Load) -> bool {
+    let link = Some(name::public_link());
+    let links = match point {
+        HookPoint::Output => Links { input: None, output: link },
+        _ => Links { input: link, output: None },
+    };
+    let mut packet = Packet { source: other, destination: other, load, answer: false };
+    run(ns, point, &mut packet, (&links, &nowhere(), &mut Memory::default())).is_none()
+}
+
+/// Whether a packet that comes in by a link is let in; an answer is one to something that was asked.
+pub(super) fn lets_in(ns: &Namespace, link: IfName, mut packet: Packet) -> bool {
+    let (at, mut memory) = (nowhere(), Memory::default());
+    memory.seen(&at).tracked = packet.answer;
+    let links = Links { input: Some(link), output: None };
+    run(ns, HookPoint::Input, &mut packet, (&links, &at, &mut memory)).is_none()
+}
+
+/// A place for what is looked at alone.
+fn nowhere() -> Place {
+    Place::new("nowhere", name::netns_public().as_str())
+}
+
+/// Whether nothing can match a rule as the namespace is: a set that is empty, a link that is not there, one link that it
+/// would have to come in by and leave by, or a source to which no way leads back.
+pub(super) fn is_idle(ns: &Namespace, rule: &Rule) -> bool {
+    let table = ns.firewall.as_ref().expect("a rule stands in a table");
+    let links = |pattern: &LinkPattern| ns.links.keys().filter(|link| matches(pattern, **link)).count();
+    let begins = |condition: &Match| match condition {
+        Match::InputLink(LinkPattern::Begins(start)) => Some((true, start.clone())),
+        Match::OutputLink(LinkPattern::Begins(start)) => Some((false, start.clone())),
+        _ => None,
+    };
+    let ends: Vec<(bool, String)> = rule.matches.iter().filter_map(begins).collect();
+    let around = matches!(&ends[..], [(true, one), (false, other)] if one == other);
+    rule.matches.iter().any(|condition| match condition {
+        Match::InputLink(pattern) | Match::OutputLink(pattern) => {
+            links(pattern) == 0 && *pattern != LinkPattern::Is(name::loopback())
+                || around && links(pattern) < 2
+        }
+        Match::SourceIn(set, _)
+        | Match::DestinationIn(set, _)
+        | Match::DestinationPortIn(_, set)
+        | Match::SourcePortIn(_, set)
+        | Match::ServiceIn(set, _) => table.elements_of(set).is_empty(),
+        Match::Source(prefix) => is_refused(ns, prefix),
+        _ => false,
+    })
+}
+
+/// Whether all of a prefix is unreachable.
+fn is_refused(ns: &Namespace, prefix: &IpNet) -> bool {
+    let within: Vec<_> = ns.routes.iter().filter(|(key, _)| prefix.contains(&key.destination)).collect();
+    !within.is_empty() && within.iter().all(|(_, target)| **target == RouteTarget::Unreachable)
 }

@@ -1,0 +1,52 @@
+//! Of the namespace `public` of a node that can be reached.
+
+use std::net::IpAddr;
+
+use sixfold_core::model::{Family, Node};
+use sixfold_core::name::{self, rule};
+
+use super::{Asked, CLOSED_PORT, Expected, Load, OUTSIDE, OUTSIDE_V4, Place, Question, UPSTREAM};
+use crate::farm::Farm;
+
+pub(super) fn questions(farm: &Farm, node: &Node) -> Vec<Question> {
+    if node.is_hidden() {
+        return Vec::new();
+    }
+    let reach = node.reach();
+    let mut asked = Asked::of(Place { node: node.id().clone(), netns: name::netns_public() });
+    if let Some(address) = reach.address(Family::Ipv6) {
+        of_address(&mut asked, (address, OUTSIDE[0]), &[1, 2, 3, 4]);
+        for kind in [135, 136] {
+            asked.by(name::public_link(), (UPSTREAM, address, Load::Control(kind)), Expected::Arrives);
+        }
+    }
+    if let Some(address) = reach.address(Family::Ipv4) {
+        of_address(&mut asked, (address, OUTSIDE_V4[0]), &[3, 11, 12]);
+    }
+    let ports = farm.ledger.grants().iter().filter(|(_, grant)| {
+        let network = farm.world.network(&grant.network).unwrap();
+        farm.world.seated(network, &grant.seat).is_some_and(|seated| seated.id() == node.id())
+    });
+    for (key, _) in ports {
+        if let Some(address) = reach.address(Family::Ipv6) {
+            let port = key.index.get();
+            let link = name::public_link();
+            asked.by(link, (OUTSIDE[0], address, Load::Tunnel(CLOSED_PORT, port)), Expected::Arrives);
+            asked.own((address, OUTSIDE[0], Load::Tunnel(port, CLOSED_PORT)), Expected::Leaves);
+        }
+    }
+    asked.questions
+}
+
+fn of_address(asked: &mut Asked, (address, outside): (IpAddr, IpAddr), errors: &[u8]) {
+    let link = name::public_link();
+    asked.voice(address);
+    for kind in errors {
+        asked.by(link, (outside, address, Load::Control(*kind)), Expected::Arrives);
+    }
+    asked.by(link, (outside, address, Load::Echo), Expected::Arrives);
+    asked.unasked(link, (outside, address, Load::Echo), Expected::Arrives);
+    asked.own((address, outside, Load::Echo), Expected::Answered);
+    asked.by(link, (outside, address, Load::Tcp(22)), Expected::Stopped("input", rule::CLOSED));
+    asked.by(link, (outside, address, Load::Udp(CLOSED_PORT)), Expected::Stopped("input", rule::CLOSED));
+}
