@@ -1,144 +1,21 @@
 //! Packets as proof: what each match and action does to real traffic. Needs root, ip and ping.
-//!
-//! ```text
-//! left  2001:db8:a::2, 192.0.2.2 ──── middle (our table) ──── 2001:db8:b::2, 198.51.100.2  right
-//! ```
 
 #![allow(clippy::unwrap_used)] // a test's unwrap is its assertion
 
 mod nft_ground;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read as _;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
+use nft_ground::row::*;
 use nft_ground::*;
-use nix::sched::{CloneFlags, setns};
-use nix::sys::socket::{getsockopt, sockopt};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use sixfold_core::plan::Op;
 use sixfold_core::state::*;
 use sixfold_kernel::nft::{self, Counter, NftSocket};
-
-const LEFT: &str = "2001:db8:a::2";
-const RIGHT: &str = "2001:db8:b::2";
-const RIGHT_V4: &str = "198.51.100.2";
-const MIDDLE_V4: &str = "198.51.100.1";
-
-static NUMBER: AtomicU32 = AtomicU32::new(0);
-
-/// Three namespaces in a row; gone with the value.
-struct Row {
-    names: [String; 3],
-    socket: NftSocket,
-}
-
-impl Row {
-    fn new() -> Self {
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let names = ["left", "middle", "right"].map(|at| format!("nft-{}-{number}-{at}", std::process::id()));
-        for name in &names {
-            run("ip", &["netns", "add", name], "");
-            run("ip", &["-n", name, "link", "set", "lo", "up"], "");
-            at(name, || std::fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0").unwrap());
-        }
-        let [left, middle, right] = &names;
-        ip(&format!("-n {middle} link add ml type veth peer name eth0 netns {left}"));
-        ip(&format!("-n {middle} link add mr type veth peer name eth0 netns {right}"));
-        for (near, far, v6, v4) in
-            [("ml", left, "2001:db8:a::", "192.0.2."), ("mr", right, "2001:db8:b::", "198.51.100.")]
-        {
-            for (netns, link, host) in [(middle, near, 1), (far, "eth0", 2)] {
-                ip(&format!("-n {netns} address add {v6}{host}/64 dev {link} nodad"));
-                ip(&format!("-n {netns} address add {v4}{host}/24 dev {link}"));
-                ip(&format!("-n {netns} link set {link} up"));
-            }
-            ip(&format!("-n {far} route add default via {v6}1"));
-            ip(&format!("-n {far} route add default via {v4}1"));
-        }
-        let socket = at(middle, || {
-            std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
-            std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
-            NftSocket::open().unwrap()
-        });
-        let row = Self { names, socket };
-        // Neighbours are found, and the links are awake, before anything is counted.
-        let reached = |to: &'static str| {
-            row.left(move || {
-                let ping =
-                    |_| std::process::Command::new("ping").args(["-c1", "-W1", "-q", to]).output().unwrap();
-                (0..10).map(ping).any(|out| out.status.success())
-            })
-        };
-        assert!(reached(RIGHT) && reached(RIGHT_V4), "the row carries packets");
-        row
-    }
-
-    fn left<T: Send + 'static>(&self, body: impl FnOnce() -> T + Send + 'static) -> T {
-        at(&self.names[0], body)
-    }
-
-    fn right<T: Send + 'static>(&self, body: impl FnOnce() -> T + Send + 'static) -> T {
-        at(&self.names[2], body)
-    }
-
-    fn ip(&self, at: usize, args: &str) {
-        ip(&format!("-n {} {args}", self.names[at]));
-    }
-
-    fn counter(&mut self, chain: &str, comment: &str) -> Counter {
-        nft::counters(&mut self.socket).unwrap()[&(ChainName(chain.to_owned()), comment.to_owned())]
-    }
-
-    fn packets(&mut self, chain: &str, comment: &str) -> u64 {
-        self.counter(chain, comment).packets
-    }
-}
-
-impl Drop for Row {
-    fn drop(&mut self) {
-        for name in &self.names {
-            let _ = std::process::Command::new("ip").args(["netns", "del", name]).status();
-        }
-    }
-}
-
-fn ip(args: &str) {
-    run("ip", &args.split(' ').collect::<Vec<_>>(), "");
-}
-
-/// Runs `body` in a thread within the namespace; sockets made there stay there.
-fn at<T: Send + 'static>(netns: &str, body: impl FnOnce() -> T + Send + 'static) -> T {
-    let file = File::open(format!("/run/netns/{netns}")).unwrap();
-    let thread = std::thread::spawn(move || {
-        setns(file, CloneFlags::CLONE_NEWNET).expect("this test needs root, to enter a network namespace");
-        body()
-    });
-    thread.join().unwrap()
-}
-
-fn udp(address: &str, port: u16) -> UdpSocket {
-    let socket = UdpSocket::bind((address.parse::<IpAddr>().unwrap(), port)).unwrap();
-    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-    socket
-}
-
-/// Sends `count` datagrams of 100 bytes.
-fn send(from: &UdpSocket, to: (&str, u16), count: usize) {
-    for _ in 0..count {
-        from.send_to(&[7; 100], (to.0.parse::<IpAddr>().unwrap(), to.1)).unwrap();
-    }
-}
-
-/// Datagrams that arrive, and where from, until none has come for half a second or `most` have.
-fn receive(socket: &UdpSocket, most: usize) -> Vec<SocketAddr> {
-    let mut buffer = [0; 2000];
-    (0..most).map_while(|_| socket.recv_from(&mut buffer).ok()).map(|(_, from)| from).collect()
-}
 
 fn drop_or_accept(middle: Vec<Rule>) -> Firewall {
     let mut firewall = Firewall::default();
@@ -283,15 +160,6 @@ fn the_identifier_of_a_ping_is_hidden_in_the_range_too() {
     let id = u16::from_be_bytes([packet[24], packet[25]]);
     assert!((20_000..=20_099).contains(&id), "{id}");
     assert_eq!(row.packets("source", "icmp"), 1);
-}
-
-/// The middle's link to the right has an MTU of 1400, and nobody else knows.
-fn segment_sizes(row: &Row, server: &'static str) -> (u32, u32) {
-    let listener = row.right(move || TcpListener::bind((server, 0)).unwrap());
-    let port = listener.local_addr().unwrap().port();
-    let client = row.left(move || TcpStream::connect((server, port)).unwrap());
-    let (served, _) = listener.accept().unwrap();
-    (getsockopt(&client, sockopt::TcpMaxSeg).unwrap(), getsockopt(&served, sockopt::TcpMaxSeg).unwrap())
 }
 
 #[test]

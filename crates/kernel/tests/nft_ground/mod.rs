@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub)] // a module of several test files, each of which uses its part
 
+pub mod row;
+
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
