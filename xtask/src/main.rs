@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people: it prints")]
 
 mod bench;
+mod mutants;
 mod test;
 mod tidy;
 mod vm;
@@ -25,6 +26,8 @@ enum Chore {
     Test(test::Request),
     /// Measure what things cost, each beside a reference
     Bench(bench::Request),
+    /// Change the code of core in one place after the other, and count how often the tests notice
+    Mutants(mutants::Request),
     /// Run a command on Debian's stock kernel, in a machine that is thrown away
     Vm(vm::Request),
 }
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(&root).map(code),
         Chore::Test(request) => test::run(&root, &request).map(code),
         Chore::Bench(request) => bench::run(&root, &request).map(code),
+        Chore::Mutants(request) => mutants::run(&root, &request).map(code),
         Chore::Vm(request) => vm::run(&root, &request).map(ExitCode::from),
     };
     outcome.unwrap_or_else(|error| {

@@ -14,7 +14,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use steps::{Step, TABLE};
+use steps::{LAST_OF_DEEP, Step, TABLE};
 use tally::Tally;
 
 /// Cases of each property under `--deep`; proptest's own default is 256.
@@ -26,7 +26,7 @@ pub(crate) struct Request {
     /// Only this level: 0 text and lints, 1 pure, 2 namespaces, 3 whole farms, 4 the stock kernel [default: all]
     #[arg(long, value_name = "N")]
     level: Option<u8>,
-    /// Many more cases of every property, and the tests that take long
+    /// Many more cases of every property, the tests that take long, and changes of the code that tests must notice
     #[arg(long)]
     deep: bool,
 }
@@ -36,8 +36,9 @@ pub(crate) struct Request {
 /// # Errors
 /// The output could not be written, or this program's own path is not known.
 pub(crate) fn run(root: &Path, request: &Request) -> io::Result<bool> {
-    let steps: Vec<&Step> =
-        TABLE.iter().filter(|step| request.level.is_none_or(|level| level == step.level)).collect();
+    let last = request.deep.then_some(&LAST_OF_DEEP);
+    let wanted = |step: &&Step| request.level.is_none_or(|level| level == step.level);
+    let steps: Vec<&Step> = TABLE.iter().chain(last).filter(wanted).collect();
     if steps.is_empty() {
         return Err(io::Error::other("there is no such level: `cargo xtask test --help` names them"));
     }

@@ -318,15 +318,11 @@ impl Border<'_> {
     }
 }
 
-/// RFC 1918, 6598, 3927, 4193 and 4291.
+/// RFC 1918, 6598 and 3927. Every party's IPv6 address is of an allocation, and those are global unicast.
 fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V6(address) => address.is_unique_local() || address.is_unicast_link_local(),
-        IpAddr::V4(address) => {
-            let [first, second, ..] = address.octets();
-            address.is_private() || address.is_link_local() || (first == 100 && second & 0xc0 == 0x40)
-        }
-    }
+    let IpAddr::V4(address) = address else { return false };
+    let [first, second, ..] = address.octets();
+    address.is_private() || address.is_link_local() || (first == 100 && second & 0xc0 == 0x40)
 }
 
 /// Whether nothing outside routes to the target's IPv4: it is private, and its slot has no public one to send it by.

@@ -119,6 +119,15 @@ pub(crate) const TABLE: [Step; 9] = [
     },
 ];
 
+/// What `--deep` runs after all others: it builds and runs the tests of `core` hundreds of times.
+pub(crate) const LAST_OF_DEEP: Step = Step {
+    name: "changes of the code that the tests must notice",
+    level: 1,
+    command: &["xtask", "mutants"],
+    deep: &[],
+    grounds: &[],
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -162,13 +162,6 @@ impl Allocation {
         Ipv6Net::new_assert(self.address(0, [0; 4]), 64)
     }
 
-    /// The index whose /64 holds an address, if the address is of this allocation and its index can be granted.
-    #[must_use]
-    pub fn index_of(&self, address: Ipv6Addr) -> Option<PrefixIndex> {
-        let index = PrefixIndex::new(address.segments()[3]).ok()?;
-        self.prefix.contains(&address).then_some(index)
-    }
-
     /// `$P:SUBNET:HOST`: the address in a /64 of the allocation, from its last five groups.
     pub(super) fn address(&self, subnet: u16, [a, b, c, d]: [u16; 4]) -> Ipv6Addr {
         let [p, q, r, ..] = self.prefix.network().segments();

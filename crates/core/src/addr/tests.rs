@@ -62,7 +62,6 @@ fn no_two_resources_share_a_name_or_an_address() {
             macs.extend([r.to_exit_mac, r.exit_public_mac]);
             addresses_v4.extend([r.local_address_v4, r.exit_loopback_v4]);
             assert!(!r.prefix_v4.contains(&r.exit_loopback_v4), "{index}");
-            assert_eq!(allocation.index_of(r.local_address), Some(index));
             assert!(
                 allocation.slice(index.slot()).contains(&r.prefix) && !allocation.zero().contains(&r.prefix)
             );
@@ -200,4 +199,10 @@ proptest! {
         let wanted = (29..=48).contains(&length) && prefix == prefix.trunc() && bits >> 125 == 1;
         prop_assert_eq!(carve(prefix).is_ok(), wanted);
     }
+}
+
+#[test]
+fn an_index_is_shown_in_the_spelling_that_names_have() {
+    let index: PrefixIndex = "1abc".parse().unwrap();
+    assert_eq!((format!("{index}"), format!("{index:?}")), ("1abc".to_owned(), "1abc".to_owned()));
 }

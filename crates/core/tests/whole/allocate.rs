@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::farm::{Farm, SECRET};
 use proptest::prelude::*;
+use sixfold_core::addr::PrefixIndex;
 use sixfold_core::allocate::{AllocateError, IndexSecret, allocate, number};
-use sixfold_core::id::NodeId;
-use sixfold_core::model::{Ledger, Seat, SlotKey};
+use sixfold_core::id::{Generation, NodeId};
+use sixfold_core::model::{Grant, Ledger, LedgerChange, ReadSet, ResourceKey, Seat, SlotKey};
 use sixfold_core::place::{Placement, place};
 
 fn key(slot: u8) -> SlotKey {
@@ -145,6 +146,40 @@ fn numbers_count_up_and_stay() {
         numbers,
         [("2001:db8:9::/48".into(), 3), ("2001:db8:a::/48".into(), 1), ("2001:db8:b::/48".into(), 2)]
     );
+}
+
+/// All but these indices of slot 1 are somebody's.
+fn nearly_full(free: &[PrefixIndex]) -> Ledger {
+    let mut ledger = numbered();
+    let number = ledger.allocation(key(1).prefix).unwrap().number();
+    let taken = PrefixIndex::of_slot(key(1).slot).filter(|index| !free.contains(index));
+    let grants = taken.map(|index| {
+        let (network, seat) =
+            ("globex/lab".parse().unwrap(), Seat::Node(format!("n{index}").parse().unwrap()));
+        let grant = Grant { network, seat, generation: Generation::default().next(), quarantined: false };
+        (ResourceKey { number, index }, grant)
+    });
+    let change = LedgerChange { grants: grants.collect(), ..LedgerChange::default() };
+    ledger.commit(&ReadSet::default(), change).unwrap();
+    ledger
+}
+
+#[test]
+fn in_a_slot_that_is_nearly_full_the_next_index_upwards_is_taken() {
+    let only = placement("acme/web", 1, 0);
+    let granted = |ledger: &Ledger| {
+        let (_, change) = allocate(ledger, &only, &SECRET).unwrap();
+        change.grants.into_keys().map(|key| key.index.get()).collect::<Vec<_>>()
+    };
+    let first = granted(&numbered())[0];
+    let index = |at: u16| PrefixIndex::new(at).unwrap();
+    assert!((0x1010..0x1ff0).contains(&first), "{first:x} has neighbours on both sides");
+    // None of these is a hashed attempt of this seat, or it would be taken before its turn.
+    let (below, above, far) = (index(first - 3), index(first + 3), index(first + 5));
+    assert_eq!(granted(&nearly_full(&[below, above, far])), [above.get()]);
+    assert_eq!(granted(&nearly_full(&[below, far])), [far.get()]);
+    assert_eq!(granted(&nearly_full(&[below, index(0x1000)])), [0x1000], "and on from the beginning");
+    assert_eq!(granted(&nearly_full(&[below])), [below.get()]);
 }
 
 proptest! {

@@ -172,6 +172,20 @@ fn own_prefixes(network: &NetworkView, at: sixfold_core::addr::PrefixIndex) -> [
     ]
 }
 
+#[test]
+fn the_mtu_of_a_network_does_not_depend_on_the_order_of_its_resources() {
+    for (node, network, expected) in
+        [("ant", "acme/span", 1420), ("cat", "acme/web", 1420), ("bee", "globex/lab", 1420)]
+    {
+        let farm = if network == "acme/span" { Farm::two() } else { Farm::first() };
+        let mut network = view(&farm, node, network);
+        for _ in 0..network.resources.len() {
+            network.resources.rotate_left(1);
+            assert_eq!(mtu(&network), expected, "{:?}", network.id);
+        }
+    }
+}
+
 /// Who carries an address: the longest prefix, as WireGuard chooses.
 fn carrier(peers: &[MeshPeer], address: IpAddr) -> Option<&MeshPeer> {
     let longest = |peer: &MeshPeer| {

@@ -7,7 +7,8 @@ mod oracle;
 use sixfold_core::name;
 use sixfold_core::plan::{Op, Plan, Stage, plan};
 use sixfold_core::state::{
-    Action, Endpoint, LinkEnd, Netns, NodeState, RouteTarget, Rule, SetKind, SetName, fall,
+    Action, Device, Endpoint, Link, LinkEnd, LinkKind, Netns, NodeState, RouteTarget, Rule, SetKind, SetName,
+    fall,
 };
 
 use crate::farm::{Farm, bare, reach};
@@ -194,4 +195,28 @@ fn the_hosts_own_namespace_is_neither_made_nor_removed() {
         assert!(!plan.steps.iter().any(|step| step.netns == Netns::Host), "{plan}");
     }
     assert!(name::netns_public().to_string() == "public");
+}
+
+/// A kernel's own device goes with its link, and a TUN that the tunnel process does not have needs no word to it.
+#[test]
+fn the_tunnel_process_lets_go_of_a_link_that_it_has() {
+    let (at, link) = (netns("net-1abc-1"), "wg-1abc-1");
+    let name: sixfold_core::name::IfName = link.parse().unwrap();
+    let wireguard = Link { kind: LinkKind::Wireguard { socket: Some(Netns::Host) }, ..evolve::tun() };
+    let public_key = sixfold_core::key::PrivateKey::from_bytes([1; 32]).public();
+    for (there, has_device, expected) in [
+        (evolve::tun(), true, vec![Op::DelDevice { link: name }, Op::DelLink { name }]),
+        (evolve::tun(), false, vec![Op::DelLink { name }]),
+        (wireguard, true, vec![Op::DelLink { name }]),
+    ] {
+        let mut observed = bare();
+        let ns = observed.at(at.clone());
+        ns.links.insert(name, there);
+        let device = Device { public_key, listen_port: 1 };
+        ns.devices.extend(has_device.then_some((name, device)));
+        let mut desired = bare();
+        desired.at(at.clone());
+        let ops: Vec<Op> = plan(&desired, &observed).steps.into_iter().map(|step| step.op).collect();
+        assert_eq!(ops, expected, "{has_device}");
+    }
 }

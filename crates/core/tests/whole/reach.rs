@@ -116,6 +116,38 @@ fn without_a_public_ipv4_a_slot_has_no_way_out_for_it() {
     assert!(!cells.iter().any(|cell| cell.family == Family::Ipv4 && matches!(cell.to, Party::Gateway(_))));
 }
 
+/// A farmer behind a router of its own may have only private addresses to give.
+#[test]
+fn a_gateways_private_ipv4_address_is_reached_by_nobody_behind_another() {
+    let file = include_str!("../../../../examples/first-farm/farm.toml");
+    let acme = include_str!("../../../../examples/first-farm/acme.toml");
+    let globex = include_str!("../../../../examples/first-farm/globex.toml").replace("slot = 1", "slot = 2");
+    let addresses = [
+        ("100.64.0.6", true),
+        ("100.127.255.6", true),
+        ("169.254.1.6", true),
+        ("172.16.0.6", true),
+        ("192.168.1.6", true),
+        ("100.63.255.6", false),
+        ("100.128.0.6", false),
+        ("101.64.0.6", false),
+        ("203.0.113.6", false),
+    ];
+    for (address, private) in addresses {
+        let file = file.replace("public_v4 = \"203.0.113.6/24\"", &format!("public_v4 = \"{address}/24\""));
+        let router = address.strip_suffix("6").unwrap().to_owned() + "1";
+        let (before, after) = file.split_once(address).unwrap();
+        let file = format!("{before}{address}{}", after.replace("203.0.113.1\"", &format!("{router}\"")));
+        let farm = Farm::new(&[("farm.toml", &file), ("acme.toml", acme), ("globex.toml", &globex)]);
+        let cells = matrix(&farm);
+        let there = cells.iter().find(|cell| matches!(&cell.to, Party::Gateway(key) if key.slot.get() == 2));
+        let cells = between(&cells, &load("acme/web", "front"), &there.unwrap().to, Family::Ipv4);
+        let expected =
+            if private { format!("ant gw-1-1: {}", rule::BOGON_OUT_V4) } else { "passes".to_owned() };
+        assert_eq!(stop(cells[0].1), expected, "{address}");
+    }
+}
+
 #[test]
 fn a_gateway_answers_echoes_and_nothing_else() {
     let farm = Farm::first();

@@ -363,6 +363,32 @@ fn steps(one: &NodeState, other: &NodeState) -> Vec<Step> {
     ways.concat()
 }
 
+/// IPv4 goes by IPv6 routers on links that never had an IPv4 address.
+#[test]
+fn an_ipv6_address_takes_no_ipv4_with_it() {
+    let mut state = bare();
+    let at = netns("net-1abc-1");
+    let run = |state: &mut NodeState, op: Op| {
+        evolve(state, &Step { netns: at.clone(), stage: Stage::Link, op }).unwrap();
+    };
+    let link = "wg-1abc-1";
+    let (v6, v4) = (address(link, "fe80::1/64"), address(link, "10.1.2.3/32"));
+    run(&mut state, Op::AddNetns);
+    run(&mut state, add(link, tun(), None));
+    run(&mut state, up(link, true));
+    let by_link = route("10.0.0.0/8", RouteTarget::Link(link.parse().unwrap()));
+    run(&mut state, Op::AddAddress(v6.clone()));
+    run(&mut state, by_link.clone());
+    run(&mut state, neighbour(link, "10.1.2.4"));
+    let kept =
+        |state: &NodeState| (state.namespaces[&at].routes.len(), state.namespaces[&at].neighbours.len());
+    run(&mut state, Op::DelAddress(v6));
+    assert_eq!(kept(&state), (1, 1));
+    run(&mut state, Op::AddAddress(v4.clone()));
+    run(&mut state, Op::DelAddress(v4));
+    assert_eq!(kept(&state), (0, 0), "the last IPv4 address does");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

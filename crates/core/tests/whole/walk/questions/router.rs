@@ -115,7 +115,7 @@ fn exit_point(farm: &Farm, me: &Member<'_>, resources: &[Member<'_>]) -> Vec<Que
     }
     for (one, other) in resources.iter().zip(resources.iter().skip(1)) {
         let reach = |member: &Member<'_>| farm.world.node(&member.place.node).unwrap().1.reach();
-        let meet = mesh::direct(&reach(one), &reach(other)).is_some();
+        let meet = mesh::direct(reach(one), reach(other)).is_some();
         let expected = if meet { Expected::TurnedDown } else { Expected::ArrivesAt(other.place.clone()) };
         asked.by(tunnel, (one.address(), other.address(), ASK), expected);
     }
