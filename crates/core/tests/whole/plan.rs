@@ -212,7 +212,7 @@ fn the_tunnel_process_lets_go_of_a_link_that_it_has() {
         let mut observed = bare();
         let ns = observed.at(at.clone());
         ns.links.insert(name, there);
-        let device = Device { public_key, listen_port: 1 };
+        let device = Device { public_key, listen_port: 1, fwmark: 0 };
         ns.devices.extend(has_device.then_some((name, device)));
         let mut desired = bare();
         desired.at(at.clone());
