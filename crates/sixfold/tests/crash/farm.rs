@@ -2,7 +2,7 @@
 //!
 //! Owns: the two shapes, and which expectations hold in both. What is granted in both is the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -118,21 +118,20 @@ impl Farm {
     /// From workload to workload of another tenant, what passes in no shape.
     pub(crate) fn never(&self) -> Vec<Cell> {
         let shapes = self.shapes.values().chain([&self.all]);
-        let key = |cell: &Cell| format!("{} {} {:?} {}", cell.from, cell.to, cell.family, cell.traffic);
-        let mut cells: BTreeMap<String, Cell> = BTreeMap::new();
-        let mut passing = Vec::new();
+        let goal = |cell: &Cell| format!("{} {:?} {}", cell.to, cell.family, cell.traffic);
+        let (mut cells, mut open) = (BTreeMap::new(), BTreeSet::new());
         for cell in shapes.flat_map(|(world, ledger)| Reach::new(world, ledger).matrix(&TRAFFIC)) {
             match (network(&cell.from), network(&cell.to)) {
                 (Some(one), Some(other)) if one != other => {}
                 _ => continue,
             }
             match cell.verdict {
-                Verdict::Passes => passing.push(key(&cell)),
-                Verdict::Stopped(_) => drop(cells.insert(key(&cell), cell)),
+                // What is exposed to one is exposed to all, and each node may be of either shape.
+                Verdict::Passes => drop(open.insert(goal(&cell))),
+                Verdict::Stopped(_) => drop(cells.insert(format!("{} {}", cell.from, goal(&cell)), cell)),
             }
         }
-        passing.iter().for_each(|key| drop(cells.remove(key)));
-        cells.into_values().collect()
+        cells.into_values().filter(|cell| !open.contains(&goal(cell))).collect()
     }
 
     /// Echoes and datagrams within each network: what crosses the underlay in tunnels.

@@ -31,11 +31,17 @@ fn walk_through(walk: &mut Walk, node: &'static str, cases: Vec<Case>) -> Vec<Br
     for case in cases.into_iter().rev().filter(|case| case.node == node) {
         left.entry(case.stretch).or_default().push(case);
     }
-    let mut broken = Vec::new();
+    let (mut broken, mut done) = (Vec::new(), 0);
     while left.values().any(|cases| !cases.is_empty()) && broken.len() < BROKEN_MAX {
         for stretch in Stretch::ALL {
             match left.get_mut(&stretch).and_then(Vec::pop) {
-                Some(case) => broken.extend(walk.cut(case).err()),
+                Some(case) => {
+                    broken.extend(walk.cut(case).err());
+                    done += 1;
+                    if done % 50 == 0 {
+                        println!("{node}: {done} cases, {} do not hold", broken.len());
+                    }
+                }
                 None if stretch == Stretch::Abandon => {}
                 None => walk.pass(node, stretch),
             }

@@ -137,8 +137,33 @@ impl Walk {
             walk.hear(node);
         }
         walk.spread_news();
+        walk.prove_probes();
         walk.whole = NODES.map(|node| (node, walk.settled(node))).into();
         walk
+    }
+
+    /// Opens every firewall: then much passes that never should, and the probes see it. Closes them again.
+    fn prove_probes(&mut self) {
+        for node in NODES {
+            for netns in self.place.netnss(node) {
+                let flush =
+                    self.place.in_netns(node, &netns).args(["nft", "flush", "ruleset"]).output().unwrap();
+                succeeded(&flush);
+            }
+        }
+        self.probes.bring_up(&self.place, &self.workloads);
+        let never = Rc::clone(&self.never);
+        let all: Vec<&Cell> = never.iter().collect();
+        let (began, mut passed) = (Instant::now(), 0);
+        while passed < 10 {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "without firewalls only {passed} of what never passes is seen"
+            );
+            passed = self.volley(&all).passed().len();
+        }
+        NODES.into_iter().for_each(|node| self.probes.end(node));
+        self.spread_news();
     }
 
     /// Walks a node through its life undisturbed, and notes how it is after each stretch and how many effects that had.
