@@ -192,6 +192,20 @@ impl Node {
         })
     }
 
+    /// That path as often as the agent takes it in one pass, and nothing may be left to do: a link's own settings are
+    /// known only once it is there.
+    pub(crate) fn settle(&mut self, desired: &NodeState, keys: &dyn Keys, what: &str) -> Result<(), Failed> {
+        const ROUNDS: usize = 3;
+        for _ in 1..ROUNDS {
+            let todo = self.plan(desired, None)?;
+            if todo.is_empty() {
+                return Ok(());
+            }
+            self.apply(&todo, keys)?;
+        }
+        self.verify(desired, None, what)
+    }
+
     /// That nothing is left to do: whatever was measured before did what it was to do.
     pub(crate) fn verify(
         &mut self,

@@ -30,7 +30,7 @@ use crate::ground::{self, Node, alone, run as command};
 /// Packets of one measurement.
 const PACKETS: usize = 65_536;
 /// Measurements of one round: the least disturbed counts.
-const TRIES: usize = 3;
+const TRIES: usize = 9;
 /// Filtering may not grow by more than this for each packet.
 const APART: f64 = 60e-9;
 /// A hardware address that the far ends of links have, and that no packet is sent to.
@@ -154,8 +154,7 @@ impl Road {
     }
 
     fn reach(&mut self, state: &NodeState) -> Result<(), Failed> {
-        self.node.reach(state, None, &KeyMap::default())?;
-        self.node.verify(state, None, "gateways")
+        self.node.settle(state, &KeyMap::default(), "gateways")
     }
 
     fn view(&self, slot: u8) -> Result<&GatewayView, Failed> {
@@ -174,18 +173,22 @@ impl Road {
         Ipv6Addr::new(0x2001, 0xdb8, 0xa, index, 0, 0, 0, 9)
     }
 
-    /// What each packet costs, in seconds; every one of them must have been forwarded.
+    /// What each packet costs, in seconds. A measurement in which packets were lost does not count: on a busy machine
+    /// the kernel puts off what is to become of them, and drops what it has no room for meanwhile.
     fn cost(&mut self, slot: u8, packets: &Packets) -> Result<f64, Failed> {
         let mut least = f64::INFINITY;
-        let before = forwarded(slot)?;
         for _ in 0..TRIES {
-            least = least.min(self.generator.send(packets)?.as_secs_f64());
+            let before = forwarded(slot)?;
+            let cost = self.generator.send(packets)?.as_secs_f64();
+            // The kernel's own questions for neighbours count too.
+            if forwarded(slot)? - before >= packets.count() as u64 {
+                least = least.min(cost);
+            }
         }
-        let sent = (packets.count() * TRIES) as u64;
-        match forwarded(slot)? - before {
-            passed if passed >= sent => Ok(least), // the kernel's own questions for neighbours count too
-            passed => Err(Failed::meaningless("packets", format!("{passed} of {sent} were forwarded"))),
+        if least.is_finite() {
+            return Ok(least);
         }
+        Err(Failed::meaningless("packets", format!("some of {} were lost each time", packets.count())))
     }
 }
 

@@ -141,10 +141,11 @@ impl Site {
     }
 
     /// That the programs made what is desired. A rule that nft compiles is not byte for byte the one that we write: its
-    /// chains count as made, the rest of a firewall must be right.
+    /// chains count as made, the rest of a firewall must be right. Settings of links are sysctls too.
     fn verify_made(&mut self) -> Result<(), Failed> {
         let rest = self.node.plan(&self.full, None)?;
-        let missing = rest.steps.iter().find(|step| !matches!(step.op, Op::SetChain { .. }));
+        let missing =
+            rest.steps.iter().find(|step| !matches!(step.op, Op::SetChain { .. } | Op::SetSysctl { .. }));
         match missing {
             None => Ok(()),
             Some(step) => {
@@ -154,13 +155,11 @@ impl Site {
     }
 
     fn prepare(&mut self) -> Result<(), Failed> {
-        self.node.reach(&self.before, None, &self.keys)?;
-        self.node.verify(&self.before, None, "what is there beforehand")
+        self.node.settle(&self.before, &self.keys, "what is there beforehand")
     }
 
     fn reach(&mut self, desired: &NodeState, what: &str) -> Result<(), Failed> {
-        self.node.reach(desired, None, &self.keys)?;
-        self.node.verify(desired, None, what)
+        self.node.settle(desired, &self.keys, what)
     }
 
     /// Has the tunnel process let go of every device: none of the programs could ask it to.

@@ -64,8 +64,7 @@ impl Gateway {
         let routes = full.at(netns.clone()).routes.len() - bare.at(netns.clone()).routes.len();
         ground::nic()?;
         let mut node = Node::new()?;
-        node.reach(&bare, None, &KeyMap::default())?;
-        node.verify(&bare, None, "a gateway without routes")?;
+        node.settle(&bare, &KeyMap::default(), "a gateway without routes")?;
         let aim = last.is_none().then_some(Aim::Times(5.0));
         Ok(Self { node, scope: [netns].into(), bare, full, routes, aim })
     }
