@@ -18,8 +18,12 @@ use crate::{ApplyError, Failure, Keys, Report, nft};
 
 /// Links of one namespace beyond which they are deleted together: one wait of the kernel instead of one for each.
 const FEW_LINKS: usize = 16;
-/// Links deleted together: the kernel holds its lock that long.
-const TOGETHER: usize = 128;
+/// Links deleted together: the kernel holds its lock that long, and everyone else on the machine waits.
+const TOGETHER: usize = 32;
+/// Namespaces deleted before the kernel is given time to end them: it ends all that wait at once, under the same lock.
+const ENDING_TOGETHER: usize = 32;
+/// That time: about what it takes for so many.
+const BREATH: Duration = Duration::from_millis(30);
 
 /// Plain steps whose messages are made before any of them is sent.
 const AT_ONCE: usize = 1024;
@@ -33,6 +37,8 @@ pub(super) struct Run<'a> {
     pub(super) linux: &'a mut Linux,
     pub(super) keys: &'a dyn Keys,
     failures: Vec<Failure>,
+    /// Namespaces deleted since the kernel was last given time to end them.
+    ending: usize,
     /// The namespace `public` has been found to be ours.
     public_is_ours: bool,
 }
@@ -49,7 +55,7 @@ impl From<OpenError> for ApplyError {
 impl Linux {
     pub(super) fn apply_plan(&mut self, plan: &Plan, keys: &dyn Keys) -> Report {
         self.handles.close_outdated();
-        let mut run = Run { linux: self, keys, failures: Vec::new(), public_is_ours: false };
+        let mut run = Run { linux: self, keys, failures: Vec::new(), ending: 0, public_is_ours: false };
         for group in plan.steps.chunk_by(|a, b| a.stage == b.stage && a.netns == b.netns) {
             run.group(group);
         }
@@ -167,7 +173,14 @@ impl Run<'_> {
         // An open descriptor would keep it alive.
         self.linux.handles.close(netns);
         match netns {
-            Netns::Named(name) => Ok(self.linux.handles.directory.delete(name)?),
+            Netns::Named(name) => {
+                if self.ending == ENDING_TOGETHER {
+                    std::thread::sleep(BREATH);
+                    self.ending = 0;
+                }
+                self.ending += 1;
+                Ok(self.linux.handles.directory.delete(name)?)
+            }
             Netns::Host => Ok(()),
         }
     }
