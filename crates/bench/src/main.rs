@@ -111,10 +111,17 @@ fn run(arguments: &Arguments) -> Result<(), Failed> {
     let setting = Setting { rounds, quick: arguments.quick };
     ground::check()?;
     let before = machine::Machine::now()?;
-    let mut figures: Vec<Figure> = Vec::new();
+    let (mut figures, mut without): (Vec<Figure>, Vec<&str>) = Default::default();
     for bench in chosen {
         eprintln!("bench: {}: {}", bench.name, bench.about);
-        figures.extend((bench.run)(setting)?.into_iter().map(|figure| figure.of(bench.name)));
+        match (bench.run)(setting) {
+            Ok(measured) => figures.extend(measured.into_iter().map(|figure| figure.of(bench.name))),
+            // The others' figures are as good without it.
+            Err(failed) => {
+                eprintln!("bench: {}: {}", bench.name, failed::chain(&failed));
+                without.push(bench.name);
+            }
+        }
     }
     let report = Report { setting, before, after: machine::Machine::now()?, figures };
     if arguments.json {
