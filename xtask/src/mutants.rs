@@ -27,9 +27,9 @@ pub(crate) struct Request {
     /// Only every n-th change, beginning with the k-th from 0: a fair sample
     #[arg(long, value_name = "K/N")]
     shard: Option<String>,
-    /// Only the files that match, as of `crates/core/src/plan/*.rs` [default: those of .cargo/mutants.toml]
-    #[arg(long, value_name = "GLOB")]
-    file: Vec<String>,
+    /// Only this module of core, as of `plan` [default: those of .cargo/mutants.toml]
+    #[arg(long, value_name = "MODULE")]
+    module: Vec<String>,
 }
 
 /// Runs both rounds and sums up; true when enough was noticed and all that was not is explained.
@@ -60,8 +60,8 @@ pub(crate) fn run(root: &Path, request: &Request) -> io::Result<bool> {
 impl Request {
     fn sample(&self) -> Vec<String> {
         let shard = self.shard.iter().flat_map(|shard| ["--shard".to_owned(), shard.clone()]);
-        let files = self.file.iter().flat_map(|file| ["--file".to_owned(), file.clone()]);
-        shard.chain(files).collect()
+        let of = |module: &String| ["--re".to_owned(), format!("^crates/core/src/{module}[./]")];
+        shard.chain(self.module.iter().flat_map(of)).collect()
     }
 }
 
@@ -132,7 +132,7 @@ mod tests {
     fn the_first_round_asks_quick_tests_and_a_sample_is_passed_on() {
         let words = quickly().join(" ");
         assert!(words.starts_with("--cargo-arg=--test --cargo-arg=whole -- -- --skip "), "{words}");
-        let request = Request { shard: Some("1/8".to_owned()), file: vec!["a.rs".to_owned()] };
-        assert_eq!(request.sample(), ["--shard", "1/8", "--file", "a.rs"]);
+        let request = Request { shard: Some("1/8".to_owned()), module: vec!["plan".to_owned()] };
+        assert_eq!(request.sample(), ["--shard", "1/8", "--re", "^crates/core/src/plan[./]"]);
     }
 }
