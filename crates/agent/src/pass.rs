@@ -207,11 +207,18 @@ impl Picture {
     }
 
     fn see<K: Kernel>(&mut self, kernel: &mut K, scope: &Scope) -> Result<(), ObserveError> {
+        let mut observed = match scope {
+            Scope::Only(netnss) if netnss.is_empty() => return Ok(()),
+            scope => kernel.observe(scope)?,
+        };
+        for (netns, namespace) in &mut observed.namespaces {
+            if let Some(desired) = self.desired.namespaces.get(netns) {
+                namespace.share(desired);
+            }
+        }
         match scope {
-            Scope::All => self.seen = kernel.observe(scope)?,
-            Scope::Only(netnss) if netnss.is_empty() => {}
+            Scope::All => self.seen = observed,
             Scope::Only(netnss) => {
-                let observed = kernel.observe(scope)?;
                 netnss.iter().for_each(|netns| drop(self.seen.namespaces.remove(netns)));
                 self.seen.namespaces.extend(observed.namespaces);
             }

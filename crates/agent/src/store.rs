@@ -10,6 +10,8 @@
 //! A slot that is whole and says nothing to this version (a later one wrote it) still counts by its serial and its
 //! revision, and is overwritten only by a snapshot that is no older. Must not judge a snapshot: `accept` does.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -69,14 +71,6 @@ impl SlotError {
             Self::Head { .. } | Self::Checksum { .. } => None,
         }
     }
-
-    /// The serial of a slot that is whole, though it cannot be used.
-    const fn serial(&self) -> Option<u64> {
-        match self {
-            Self::Content { serial, .. } => Some(*serial),
-            _ => None,
-        }
-    }
 }
 
 /// What the two slots hold.
@@ -94,6 +88,9 @@ pub struct Loaded {
 #[derive(Debug, Clone)]
 pub struct Store {
     dir: PathBuf,
+    /// First lines of slots that were found good or written here: with its checksum right, such a slot is good again
+    /// without being understood again, which takes longer than all the rest of a save.
+    good: RefCell<BTreeSet<Vec<u8>>>,
 }
 
 impl Store {
@@ -103,13 +100,13 @@ impl Store {
     /// If it cannot be made.
     pub fn open(dir: &Path) -> Result<Self, DiskError> {
         disk::make_private_dir(dir)?;
-        Ok(Self { dir: dir.to_owned() })
+        Ok(Self { dir: dir.to_owned(), good: RefCell::default() })
     }
 
     /// Reads both slots of a folder, and makes nothing.
     #[must_use]
     pub fn peek(dir: &Path) -> Loaded {
-        Self { dir: dir.to_owned() }.load()
+        Self { dir: dir.to_owned(), good: RefCell::default() }.load()
     }
 
     /// Reads both slots.
@@ -138,14 +135,29 @@ impl Store {
     /// If it cannot be written; the newest good one is there as before.
     pub fn save(&self, received: &Received) -> Result<(), DiskError> {
         let [a, b] = self.paths();
-        let [of_a, of_b] = [&a, &b].map(|path| read_slot(path));
-        let good = |slot: &Slot| slot.as_ref().ok().and_then(|slot| Some(slot.as_ref()?.0));
-        let whole = |slot: &Slot| good(slot).or_else(|| slot.as_ref().err()?.serial());
-        let next = whole(&of_a).max(whole(&of_b)).map_or(0, |newest| newest.wrapping_add(1));
-        let spare = if good(&of_a) > good(&of_b) { b } else { a };
-        let mut bytes = head(next, received.bytes()).into_bytes();
-        bytes.extend_from_slice(received.bytes());
-        disk::replace(&spare, &bytes, 0o600)
+        let (of_a, of_b) = (self.serials(&a), self.serials(&b));
+        let next = of_a.whole.max(of_b.whole).map_or(0, |newest| newest.wrapping_add(1));
+        let spare = if of_a.good > of_b.good { b } else { a };
+        let line = head(next, received.bytes()).into_bytes();
+        let bytes = [&line, received.bytes()].concat();
+        disk::replace(&spare, &bytes, 0o600)?;
+        self.good.borrow_mut().insert(line);
+        Ok(())
+    }
+
+    /// What a slot holds now.
+    fn serials(&self, path: &Path) -> Serials {
+        let Ok(Some(bytes)) = read(path) else { return Serials::default() };
+        let Ok(slot) = whole(path, &bytes) else { return Serials::default() };
+        let serial = Some(slot.serial);
+        if self.good.borrow().contains(slot.line) {
+            return Serials { whole: serial, good: serial };
+        }
+        let good = slot.understand(path).is_ok();
+        if good {
+            self.good.borrow_mut().insert(slot.line.to_owned());
+        }
+        Serials { whole: serial, good: serial.filter(|_| good) }
     }
 
     /// Deletes both slots.
@@ -166,11 +178,39 @@ fn head(serial: u64, body: &[u8]) -> String {
     format!("{MAGIC} {serial} {} {sum}\n", body.len())
 }
 
-/// The serial and the snapshot of a slot, if the slot is there.
-type Slot = Result<Option<(u64, Received)>, SlotError>;
+/// The serial of a slot, as far as it is there.
+#[derive(Default)]
+struct Serials {
+    /// If its checksum is right.
+    whole: Option<u64>,
+    /// If it holds a snapshot that this version reads.
+    good: Option<u64>,
+}
 
-fn read_slot(path: &Path) -> Slot {
-    let Some(bytes) = disk::read(path, HEAD_BYTES_MAX + limit::SNAPSHOT_BYTES_MAX)? else { return Ok(None) };
+/// A slot whose checksum is right.
+struct Whole<'a> {
+    serial: u64,
+    line: &'a [u8],
+    body: &'a [u8],
+}
+
+impl Whole<'_> {
+    fn understand(&self, path: &Path) -> Result<Received, SlotError> {
+        Received::read(self.body).map_err(|source| {
+            let revision =
+                serde_json::from_slice(self.body).map_or(Revision(0), |cover: Cover| cover.revision);
+            SlotError::Content { path: path.to_owned(), serial: self.serial, revision, source }
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
+    disk::read(path, HEAD_BYTES_MAX + limit::SNAPSHOT_BYTES_MAX)
+}
+
+/// The serial and the snapshot of a slot, if the slot is there.
+fn read_slot(path: &Path) -> Result<Option<(u64, Received)>, SlotError> {
+    let Some(bytes) = read(path)? else { return Ok(None) };
     decode(path, &bytes).map(Some)
 }
 
@@ -179,6 +219,12 @@ fn read_slot(path: &Path) -> Slot {
 /// # Errors
 /// If they are not what a save wrote, or no snapshot that this version reads.
 pub fn decode(path: &Path, bytes: &[u8]) -> Result<(u64, Received), SlotError> {
+    let slot = whole(path, bytes)?;
+    slot.understand(path).map(|received| (slot.serial, received))
+}
+
+/// Parts the bytes of a slot, if their checksum is right.
+fn whole<'a>(path: &Path, bytes: &'a [u8]) -> Result<Whole<'a>, SlotError> {
     let broken = || SlotError::Head { path: path.to_owned() };
     let end = bytes.iter().take(HEAD_BYTES_MAX).position(|byte| *byte == b'\n').ok_or_else(broken)?;
     let (line, body) = (&bytes[..=end], &bytes[end + 1..]);
@@ -188,10 +234,7 @@ pub fn decode(path: &Path, bytes: &[u8]) -> Result<(u64, Received), SlotError> {
     if head(serial, body).as_bytes() != line {
         return Err(SlotError::Checksum { path: path.to_owned() });
     }
-    Received::read(body).map(|received| (serial, received)).map_err(|source| {
-        let revision = serde_json::from_slice(body).map_or(Revision(0), |cover: Cover| cover.revision);
-        SlotError::Content { path: path.to_owned(), serial, revision, source }
-    })
+    Ok(Whole { serial, line, body })
 }
 
 /// What a snapshot of any version says of itself.

@@ -1,8 +1,11 @@
 //! The table of benches. Adding one is adding a row, and a module that runs ours and its reference in turn.
 
+mod change;
+mod memory;
 mod packets;
 mod resources;
 mod routes;
+mod state;
 
 use crate::Setting;
 use crate::failed::Failed;
@@ -17,7 +20,7 @@ pub(crate) struct Bench {
 }
 
 /// Every bench, in the order in which they run.
-pub(crate) const ALL: [Bench; 4] = [
+pub(crate) const ALL: [Bench; 7] = [
     Bench {
         name: "routes",
         about: "a gateway's routes from nothing and unchanged, against ip -batch and BIRD",
@@ -37,5 +40,20 @@ pub(crate) const ALL: [Bench; 4] = [
         name: "forwarding",
         about: "what a gateway costs for each packet to random destinations, by its routes",
         run: packets::forwarding,
+    },
+    Bench {
+        name: "state",
+        about: "what a node of 4,096 resources shall be and what is left to do there, against reading its snapshot",
+        run: state::run,
+    },
+    Bench {
+        name: "change",
+        about: "one workload or network more on a full node, from snapshot to empty second plan, against looking",
+        run: change::run,
+    },
+    Bench {
+        name: "memory",
+        about: "what an agent of 256 and of 4,096 resources keeps in memory, against its snapshot",
+        run: memory::run,
     },
 ];

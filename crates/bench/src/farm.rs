@@ -16,6 +16,9 @@ use sixfold_kernel::Keys;
 
 use crate::failed::Failed;
 
+/// Prefixes of one slot.
+const SLOT: usize = 4096;
+
 const SECRET: IndexSecret = IndexSecret([7; 32]);
 
 /// The node that is measured: public, and the holder of slot 1 where that is said.
@@ -23,7 +26,7 @@ pub(crate) const NODE: &str = "ant";
 /// The node that is not, and holds slot 1 otherwise.
 const OTHER: &str = "bee";
 
-/// What a farm is like. Every network leaves by slot 1.
+/// What a farm is like. Networks leave by slot 1, and by the next ones as those before are full.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     /// Networks, each with an exit point.
@@ -39,6 +42,8 @@ pub(crate) struct Shape {
 /// A farm with everything granted and reported.
 #[derive(Debug)]
 pub(crate) struct Farm {
+    shape: Shape,
+    files: BTreeMap<String, String>,
     pub(crate) world: World,
     pub(crate) ledger: Ledger,
     pub(crate) reports: Reports,
@@ -47,26 +52,50 @@ pub(crate) struct Farm {
 impl Farm {
     /// Makes one of that shape.
     pub(crate) fn new(shape: Shape) -> Result<Self, Failed> {
+        let mut files = BTreeMap::from([("farm.toml".to_owned(), farm_file(shape))]);
+        files.extend((0..shape.networks).map(|n| (file_of(n), network_file(shape, n))));
+        let (world, ledger, reports) = (World::default(), Ledger::default(), Reports::new());
+        let mut farm = Self { shape, files, world, ledger, reports };
+        farm.grant()?;
+        Ok(farm)
+    }
+
+    /// One network more, of the same shape.
+    pub(crate) fn add_network(&mut self) -> Result<(), Failed> {
+        let number = self.shape.networks;
+        self.shape.networks += 1;
+        self.files.insert(file_of(number), network_file(self.shape, number));
+        self.grant()
+    }
+
+    /// One workload more on [`NODE`], in the network of that number.
+    pub(crate) fn add_workload(&mut self, network: usize) -> Result<(), Failed> {
+        let text = self.files.entry(file_of(network)).or_default();
+        *text += &workload(text.matches("[[workload]]").count());
+        self.grant()
+    }
+
+    /// The registry's part: reads the files, and grants what has no prefix yet.
+    fn grant(&mut self) -> Result<(), Failed> {
+        let shape = self.shape;
         let wrong =
             |what: &str, error: String| Failed::meaningless(format!("a farm of {shape:?}: {what}"), error);
-        let mut files = vec![("farm.toml".to_owned(), farm_file(shape))];
-        files.extend((0..shape.networks).map(|n| (format!("network-{n}.toml"), network_file(shape, n))));
-        let world = parse_all(&files).map_err(|problems| wrong("its files", problems.to_string()))?;
-        let mut ledger = Ledger::default();
+        let files: Vec<(String, String)> = self.files.clone().into_iter().collect();
+        self.world = parse_all(&files).map_err(|problems| wrong("its files", problems.to_string()))?;
+        let (world, ledger) = (&self.world, &mut self.ledger);
         for slot in world.farms().values().flat_map(|farm| farm.slots().keys()) {
-            let (read, change) = number(&ledger, slot.prefix);
+            let (read, change) = number(ledger, slot.prefix);
             ledger.commit(&read, change).map_err(|error| wrong("its numbers", error.to_string()))?;
         }
         for network in world.networks().values() {
             let placement = world.farm(&network.exit().farm).and_then(|farm| place(network, farm));
             let placement = placement.ok_or_else(|| wrong("placing", network.id().to_string()))?;
-            let granted = allocate(&ledger, &placement, &SECRET);
+            let granted = allocate(ledger, &placement, &SECRET);
             let (read, change) = granted.map_err(|error| wrong("its prefixes", error.to_string()))?;
             ledger.commit(&read, change).map_err(|error| wrong("its ledger", error.to_string()))?;
         }
-        let mut farm = Self { world, ledger, reports: Reports::new() };
-        farm.report();
-        Ok(farm)
+        self.report();
+        Ok(())
     }
 
     /// Every node's part: a key for each resource, and the port asked for.
@@ -74,8 +103,9 @@ impl Farm {
         for (key, grant) in self.ledger.grants().iter().filter(|(_, grant)| !grant.quarantined) {
             let seated = self.world.network(&grant.network).and_then(|it| self.world.seated(it, &grant.seat));
             let Some(node) = seated else { continue };
-            self.reports
-                .insert(*key, DeviceReport::new(secret_of(*key).public(), key.index.get(), node.reach()));
+            self.reports.entry(*key).or_insert_with(|| {
+                DeviceReport::new(secret_of(*key).public(), key.index.get(), node.reach())
+            });
         }
     }
 
@@ -160,21 +190,36 @@ fn farm_file(shape: Shape) -> String {
             place + 1
         );
     }
-    text += &format!(
-        "\n[[slot]]\nslot = 1\nholders = [\"{holder}\"]\npublic_v4 = \"203.0.113.5/24\"\ndefault_v4 = \"203.0.113.1\"\n"
-    );
+    for slot in 1..=slot_of(shape, shape.networks.saturating_sub(1)) {
+        text += &format!(
+            "\n[[slot]]\nslot = {slot}\nholders = [\"{holder}\"]\npublic_v4 = \"203.0.113.{}/24\"\ndefault_v4 = \"203.0.113.1\"\n",
+            4 + slot
+        );
+    }
     text
+}
+
+/// The slot by which the network of that number leaves.
+fn slot_of(shape: Shape, number: usize) -> usize {
+    1 + number / (SLOT / (shape.nodes + 1))
+}
+
+fn file_of(network: usize) -> String {
+    format!("network-{network}.toml")
+}
+
+fn workload(number: usize) -> String {
+    format!("\n[[workload]]\nname = \"load-{number}\"\nnode = \"{NODE}\"\n")
 }
 
 fn network_file(shape: Shape, number: usize) -> String {
     let nodes: Vec<String> = (0..shape.nodes).map(|place| format!("\"{}\"", node_name(place))).collect();
     let mut text = format!(
-        "tenant = \"tenant-{number}\"\nnetwork = \"net\"\nnodes = [{}]\nexit = {{ farm = \"alpha\", slot = 1 }}\n",
-        nodes.join(", ")
+        "tenant = \"tenant-{number}\"\nnetwork = \"net\"\nnodes = [{}]\nexit = {{ farm = \"alpha\", slot = {} }}\n",
+        nodes.join(", "),
+        slot_of(shape, number)
     );
-    for workload in 0..shape.workloads {
-        text += &format!("\n[[workload]]\nname = \"load-{workload}\"\nnode = \"{NODE}\"\n");
-    }
+    text.extend((0..shape.workloads).map(workload));
     text
 }
 
@@ -189,6 +234,26 @@ mod tests {
         let indices: usize = snapshot.gateways[0].exits.values().map(Vec::len).sum();
         assert_eq!((snapshot.gateways[0].exits.len(), indices), (256, 4096));
         assert_eq!(snapshot.networks.len(), 256);
+    }
+
+    #[test]
+    fn what_is_added_moves_nothing() {
+        let mut farm = Farm::new(Shape { networks: 3, nodes: 2, workloads: 1, gateway: true }).unwrap();
+        let before = farm.ledger.grants().clone();
+        farm.add_network().unwrap();
+        farm.add_workload(1).unwrap();
+        assert_eq!(farm.ledger.grants().len(), before.len() + 3);
+        assert!(before.iter().all(|(key, grant)| farm.ledger.grants().get(key) == Some(grant)));
+        let snapshot = farm.snapshot().unwrap();
+        let mut workloads: Vec<usize> = snapshot.networks.iter().map(|it| it.workloads.len()).collect();
+        workloads.sort_unstable();
+        assert_eq!(workloads, [1, 1, 1, 2]);
+    }
+
+    #[test]
+    fn more_networks_than_a_slot_takes_leave_by_the_next() {
+        let shape = Shape { networks: 3, nodes: 2047, workloads: 0, gateway: false };
+        assert_eq!([0, 1, 2].map(|number| slot_of(shape, number)), [1, 1, 2]);
     }
 
     #[test]

@@ -104,11 +104,16 @@ impl Process {
 
     /// Starts the tunnel process, and waits until it serves.
     pub(crate) fn tunnel() -> Result<Self, Failed> {
-        let mut command = Command::new(SELF);
-        command.args(["--part", "tunnel"]).stdin(Stdio::null()).stdout(Stdio::null());
-        let process = Self(command.spawn().map_err(Failed::system("start the tunnel process"))?);
+        let process = Self::part("tunnel")?;
         await_file(Path::new("/run/sixfold/tunnel.sock"))?;
         Ok(process)
+    }
+
+    /// Starts this program as a process that a bench needs.
+    pub(crate) fn part(name: &str) -> Result<Self, Failed> {
+        let mut command = Command::new(SELF);
+        command.args(["--part", name]).stdin(Stdio::null()).stdout(Stdio::null());
+        Ok(Self(command.spawn().map_err(Failed::system(format!("start the {name} process")))?))
     }
 
     /// Its number.

@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people: it prints")]
 #![allow(dead_code, reason = "the ground, for benches of the agent too")]
 
+mod agent;
 mod benches;
 mod bird;
 mod bystander;
@@ -68,6 +69,7 @@ struct Arguments {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Part {
     Tunnel,
+    Agent,
 }
 
 /// How much to measure.
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match (arguments.part, arguments.list) {
         (Some(Part::Tunnel), _) => ground::be_the_tunnel(),
+        (Some(Part::Agent), _) => agent::be_the_agent(),
         (None, true) => {
             ALL.iter().for_each(|bench| println!("{:<12} {}", bench.name, bench.about));
             Ok(())

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{AllocationNumber, ExitSlot, WorkloadNumber};
 use crate::limit;
+use Piece::{Hex, Number, Text};
 pub use parse::{LinkRole, NetnsRole};
 
 /// The nftables table, of family `inet`, in every namespace of ours.
@@ -76,6 +77,43 @@ fn validated<const N: usize>(text: &str) -> Result<[u8; N], NameError> {
     Ok(bytes)
 }
 
+/// A part of a name of ours.
+#[derive(Clone, Copy)]
+enum Piece {
+    Text(&'static str),
+    /// Four lowercase hex digits.
+    Hex(u16),
+    /// Decimal, in its shortest spelling.
+    Number(u16),
+}
+
+impl Piece {
+    /// Puts it at the beginning of `bytes`, and says how many it took.
+    fn write(self, bytes: &mut [u8]) -> usize {
+        match self {
+            Self::Text(text) => {
+                bytes[..text.len()].copy_from_slice(text.as_bytes());
+                text.len()
+            }
+            Self::Hex(number) => {
+                for (byte, shift) in bytes[..4].iter_mut().zip([12, 8, 4, 0]) {
+                    *byte = b"0123456789abcdef"[usize::from(number >> shift & 0xf)];
+                }
+                4
+            }
+            Self::Number(number) => {
+                let digits = number.checked_ilog10().unwrap_or(0) as usize + 1;
+                let mut left = number;
+                for byte in bytes[..digits].iter_mut().rev() {
+                    *byte = b"0123456789"[usize::from(left % 10)];
+                    left /= 10;
+                }
+                digits
+            }
+        }
+    }
+}
+
 /// A kernel name kept in place, zero padded: its order is the order of its text, as no name holds a zero.
 macro_rules! kernel_name {
     ($(#[$doc:meta])* $name:ident, $max:expr) => {
@@ -92,9 +130,15 @@ macro_rules! kernel_name {
                 std::str::from_utf8(&self.0[..end]).expect("only ASCII was accepted")
             }
 
-            /// A name of ours, which fits whatever its numbers are: `tests::every_name_fits`.
-            fn ours(text: &str) -> Self {
-                Self::try_from(text).expect("names of ours are short and plain")
+            /// A name of ours, which fits whatever its numbers are: `tests::every_name_fits`. Put together in place:
+            /// a node with thousands of resources derives a hundred thousand names at a time.
+            fn ours(pieces: &[Piece]) -> Self {
+                let mut bytes = [0; $max];
+                let mut end = 0;
+                for piece in pieces {
+                    end += piece.write(&mut bytes[end..]);
+                }
+                Self(bytes)
             }
         }
 
@@ -160,84 +204,91 @@ kernel_name! {
 /// `net-NIB-n`: the namespace of a network resource or an exit point.
 #[must_use]
 pub fn netns_resource(index: u16, n: AllocationNumber) -> NetnsName {
-    NetnsName::ours(&format!("net-{index:04x}-{n}"))
+    NetnsName::ours(&[Text("net-"), Hex(index), Text("-"), Number(n.get())])
 }
 
 /// `gw-X-n`: the namespace of the gateway of one slot; X is decimal.
 #[must_use]
 pub fn netns_gateway(slot: ExitSlot, n: AllocationNumber) -> NetnsName {
-    NetnsName::ours(&format!("gw-{slot}-{n}"))
+    NetnsName::ours(&[Text("gw-"), Number(slot.get().into()), Text("-"), Number(n.get())])
 }
 
 /// `load-NIB-n-K`: the namespace the agent makes for workload K; K is decimal.
 #[must_use]
 pub fn netns_workload(index: u16, n: AllocationNumber, k: WorkloadNumber) -> NetnsName {
-    NetnsName::ours(&format!("load-{index:04x}-{n}-{k}"))
+    NetnsName::ours(&[
+        Text("load-"),
+        Hex(index),
+        Text("-"),
+        Number(n.get()),
+        Text("-"),
+        Number(k.get().into()),
+    ])
 }
 
 /// `public`: where the sockets of a public node's devices live. Its name is no proof that it is ours: our table is.
 #[must_use]
 pub fn netns_public() -> NetnsName {
-    NetnsName::ours("public")
+    NetnsName::ours(&[Text("public")])
 }
 
 /// `wg-NIB-n` (WGName): the WireGuard device of a resource.
 #[must_use]
 pub fn wireguard(index: u16, n: AllocationNumber) -> IfName {
-    IfName::ours(&format!("wg-{index:04x}-{n}"))
+    IfName::ours(&[Text("wg-"), Hex(index), Text("-"), Number(n.get())])
 }
 
 /// `pub-NIB-n` (EPPubName): an exit point's link to its gateway.
 #[must_use]
 pub fn exit_public(index: u16, n: AllocationNumber) -> IfName {
-    IfName::ours(&format!("pub-{index:04x}-{n}"))
+    IfName::ours(&[Text("pub-"), Hex(index), Text("-"), Number(n.get())])
 }
 
 /// `pub-X-n` (GWPubName): a gateway's link to the segment. X is decimal, one or two digits, so never four: no
 /// [`exit_public`] has the same name.
 #[must_use]
 pub fn gateway_public(slot: ExitSlot, n: AllocationNumber) -> IfName {
-    IfName::ours(&format!("pub-{slot}-{n}"))
+    IfName::ours(&[Text("pub-"), Number(slot.get().into()), Text("-"), Number(n.get())])
 }
 
 /// `to-NIB-n` (GWtoEPName): a gateway's link to an exit point.
 #[must_use]
 pub fn gateway_to_exit(index: u16, n: AllocationNumber) -> IfName {
-    IfName::ours(&format!("to-{index:04x}-{n}"))
+    IfName::ours(&[Text("to-"), Hex(index), Text("-"), Number(n.get())])
 }
 
 /// `veth-NIB-n` (NRLocalName): the local side of a resource that has a bridge.
 #[must_use]
 pub fn local(index: u16, n: AllocationNumber) -> IfName {
-    IfName::ours(&format!("veth-{index:04x}-{n}"))
+    IfName::ours(&[Text("veth-"), Hex(index), Text("-"), Number(n.get())])
 }
 
 /// `br-NIB-n`: the bridge in the host's namespace.
 #[must_use]
 pub fn bridge(index: u16, n: AllocationNumber) -> IfName {
-    IfName::ours(&format!("br-{index:04x}-{n}"))
+    IfName::ours(&[Text("br-"), Hex(index), Text("-"), Number(n.get())])
 }
 
 /// `port-K`: the near end of workload K's link, in the resource's namespace.
 #[must_use]
 pub fn port(k: WorkloadNumber) -> IfName {
-    IfName::ours(&format!("port-{k}"))
+    IfName::ours(&[Text("port-"), Number(k.get().into())])
 }
 
 /// `eth0`: a workload's own end, in the namespace the agent makes for it.
 #[must_use]
 pub fn workload_link() -> IfName {
-    IfName::ours("eth0")
+    IfName::ours(&[Text("eth0")])
 }
 
 /// `lo`: the loopback of every namespace.
 #[must_use]
 pub fn loopback() -> IfName {
-    IfName::ours("lo")
+    IfName::ours(&[Text("lo")])
 }
 
 /// `public`: the link of the namespace `public` to the segment.
 #[must_use]
 pub fn public_link() -> IfName {
-    IfName::ours("public")
+    IfName::ours(&[Text("public")])
 }

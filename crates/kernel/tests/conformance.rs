@@ -71,7 +71,7 @@ fn step(stage: Stage, at: &str, op: Op) -> Step {
 }
 
 fn set(name: &str) -> SetName {
-    SetName(name.to_owned())
+    SetName(name.to_owned().into())
 }
 
 fn element(name: &str, element: Element) -> ElementKey {
@@ -85,7 +85,7 @@ fn prefix(text: &str) -> Element {
 fn base(priority: i32, matches: Vec<Match>) -> Chain {
     let hook = Hook { point: HookPoint::Forward, priority, nat: false };
     let rule = Rule { matches, action: Action::Accept, comment: "pass".to_owned() };
-    Chain { hook, rules: vec![rule] }
+    Chain { hook, rules: vec![rule].into() }
 }
 
 fn veth(far: (&str, &str), last: u8) -> Link {
@@ -144,7 +144,7 @@ fn farm() -> NodeState {
     let mut firewall = Firewall::default();
     firewall.add_prefix("members", "2001:db8::/32".parse().unwrap());
     let chain = base(0, vec![Match::SourceIn(set("members"), Family::Ipv6)]);
-    firewall.chains.insert(ChainName("forward".to_owned()), chain);
+    firewall.chains.insert(ChainName("forward".into()), chain);
     near.firewall = Some(firewall);
     near.links.insert(link("wg-1234-1"), tun_with(netns(RESOURCE)));
     let device = Device { public_key: TestKeys::public(1), listen_port: 51820, fwmark: 0 };
@@ -198,7 +198,7 @@ fn a_transaction_fails_as_a_whole_and_the_rest_goes_on() {
             step(
                 Stage::Firewall,
                 RESOURCE,
-                Op::SetChain { name: ChainName("forward".to_owned()), chain: refers },
+                Op::SetChain { name: ChainName("forward".into()), chain: refers },
             ),
             step(Stage::Address, RESOURCE, Op::AddAddress(address("pub-1234-1", "2001:db8::1/128"))),
         ];
@@ -397,7 +397,7 @@ fn table() -> Vec<Step> {
         ops.push(Op::AddElement(element("a_v4", found.clone())));
         ops.push(Op::DelElement(element("a_v4", found)));
     }
-    let name = |name: &str| ChainName(name.to_owned());
+    let name = |name: &str| ChainName(name.to_owned().into());
     let refers = |to: &str| vec![Match::SourceIn(set(to), Family::Ipv6)];
     let refers_v4 = vec![Match::DestinationIn(set("a_v4"), Family::Ipv4)];
     let chains =

@@ -60,7 +60,7 @@ fn deleting_what_is_not_there_is_done_already() {
     in_namespace(|| {
         let mut socket = socket();
         let absent = [
-            Op::DelChain { name: ChainName("none".to_owned()) },
+            Op::DelChain { name: ChainName("none".into()) },
             Op::DelElement(element("none", Element::Port(1))),
             Op::DelSet { name: set("none") },
         ];
@@ -86,10 +86,7 @@ fn a_refused_transaction_names_its_operations_and_changes_nothing() {
             Op::AddElement(element("ports", Element::Prefix("2001:db8::/32".parse().unwrap()))),
             Op::AddElement(element("ports", Element::Port(2))),
             Op::AddElement(element("none", Element::Port(2))),
-            Op::SetChain {
-                name: ChainName("output".to_owned()),
-                chain: chain(HookPoint::Output, 0, dangling),
-            },
+            Op::SetChain { name: ChainName("output".into()), chain: chain(HookPoint::Output, 0, dangling) },
             Op::DelSet { name: set("members") },
         ];
         let found = errors(&mut socket, &batch);
@@ -109,7 +106,7 @@ fn another_kind_or_hook_under_the_same_name_is_refused() {
         let kind = Op::AddSet { name: set("ports"), set: Set { kind: SetKind::Prefixes } };
         assert_eq!(errors(&mut socket, &[kind])[0].1.errno(), Some(libc::EEXIST));
         let moved = chain(HookPoint::Forward, 7, vec![]);
-        let hook = Op::SetChain { name: ChainName("forward".to_owned()), chain: moved };
+        let hook = Op::SetChain { name: ChainName("forward".into()), chain: moved };
         // EOPNOTSUPP here; kernels have not always said the same.
         assert!(matches!(errors(&mut socket, &[hook])[..], [(0, NftError::Refused { .. })]));
         assert_eq!(observed(&mut socket), everything());
@@ -123,7 +120,7 @@ fn what_cannot_be_written_is_not_sent() {
         bring(&mut socket, &everything());
         let long = rule(vec![], Action::Accept, &"x".repeat(nft::COMMENT_BYTES_MAX + 1));
         let set_chain = |rules| Op::SetChain {
-            name: ChainName("output".to_owned()),
+            name: ChainName("output".into()),
             chain: chain(HookPoint::Output, 0, rules),
         };
         let batch = [
@@ -143,7 +140,7 @@ fn what_cannot_be_written_is_not_sent() {
         assert!(matches!(found[5], (5, NftError::Foreign)));
         let longest = rule(vec![Match::TcpSyn; 20], Action::Accept, &"x".repeat(nft::COMMENT_BYTES_MAX));
         apply(&mut socket, &[set_chain(vec![longest.clone()])]);
-        assert_eq!(observed(&mut socket).chains[&ChainName("output".to_owned())].rules, [longest]);
+        assert_eq!(observed(&mut socket).chains[&ChainName("output".into())].rules.as_slice(), [longest]);
     });
 }
 
@@ -218,7 +215,7 @@ fn another_at_work_in_the_same_namespace_does_no_harm() {
         let stop = Arc::new(AtomicBool::new(false));
         let busy = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
-            let key = ElementKey { set: SetName("ports".to_owned()), element: Element::Port(9) };
+            let key = ElementKey { set: SetName("ports".into()), element: Element::Port(9) };
             let mut turns = 0_u32;
             while !busy.load(Ordering::Relaxed) {
                 let op = if turns.is_multiple_of(2) {

@@ -316,7 +316,7 @@ fn a_set_holds_exactly_its_prefixes() {
                 }
                 let counted = nft::counters(socket).unwrap();
                 let count =
-                    |comment: &str| counted[&(ChainName("output".to_owned()), comment.to_owned())].packets;
+                    |comment: &str| counted[&(ChainName("output".into()), comment.to_owned())].packets;
                 prop_assert_eq!([count("in"), count("out")], expected);
                 Ok(())
             })

@@ -37,7 +37,7 @@ fn net() -> impl Strategy<Value = ipnet::IpNet> {
 }
 
 fn set() -> impl Strategy<Value = SetName> {
-    "[a-z_0-9]{1,40}".prop_map(SetName)
+    "[a-z_0-9]{1,40}".prop_map(|name| SetName(name.into()))
 }
 
 fn condition() -> impl Strategy<Value = Match> {

@@ -50,7 +50,7 @@ fn gateway() -> Firewall {
 /// The table less one rule, which must be there.
 fn without(table: &Firewall, chain: &str, comment: &str) -> Firewall {
     let mut less = table.clone();
-    let rules = &mut less.chains.get_mut(&ChainName(chain.to_owned())).unwrap().rules;
+    let rules = &mut less.chains.get_mut(&ChainName(chain.to_owned().into())).unwrap().rules;
     let before = rules.len();
     rules.retain(|rule| rule.comment != comment);
     assert_eq!(rules.len() + 1, before, "{chain}: {comment}");
@@ -131,7 +131,7 @@ fn every_echo_of_a_flood_is_let_in_without_the_limit() {
     assert!((100..300).contains(&some) && stopped >= 300 - some, "{some} and {stopped} of 300");
     let mut unlimited = table.clone();
     let limited = |condition: &Match| matches!(condition, Match::Limit { .. });
-    for rule in unlimited.chains.values_mut().flat_map(|chain| &mut chain.rules) {
+    for rule in unlimited.chains.values_mut().flat_map(|chain| chain.rules.iter_mut()) {
         rule.matches.retain(|condition| !limited(condition));
     }
     bring(&mut row.socket, &unlimited);

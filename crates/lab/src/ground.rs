@@ -132,10 +132,11 @@ fn table() -> Firewall {
     let nat = Rule { matches, action, comment: "nat".to_owned() };
     let source =
         Rule { matches: vec![Match::SourceNotHere], action: Action::Drop, comment: "source".to_owned() };
-    let chain = |point, priority, nat, rule| Chain { hook: Hook { point, priority, nat }, rules: vec![rule] };
+    let chain =
+        |point, priority, nat, rule| Chain { hook: Hook { point, priority, nat }, rules: vec![rule].into() };
     let chains = [
-        (ChainName("nat".to_owned()), chain(HookPoint::Postrouting, 100, true, nat)),
-        (ChainName("source".to_owned()), chain(HookPoint::Prerouting, -300, false, source)),
+        (ChainName("nat".into()), chain(HookPoint::Postrouting, 100, true, nat)),
+        (ChainName("source".into()), chain(HookPoint::Prerouting, -300, false, source)),
     ];
     Firewall { chains: chains.into(), ..Firewall::default() }
 }

@@ -3,8 +3,10 @@
 //! Connections are tracked in the resource that hosts the workload and nowhere else (for IPv4 also at the gateway, for
 //! NAT). Every chain that guards ends in an explicit drop: a chain's policy does not hold while it is replaced.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -14,7 +16,7 @@ use crate::model::{GatewayView, Protocol as Exposed};
 use crate::name::{self, IfName, rule};
 use crate::state::{
     Action, CT_ESTABLISHED_RELATED, CT_INVALID, Chain, ChainName, Element, ElementKey, Family, Firewall,
-    Hook, HookPoint, LinkPattern, Match, Protocol, Rule, Set, SetKind, SetName,
+    Hook, HookPoint, LinkPattern, Match, Protocol, Rule, Same, Set, SetKind, SetName,
 };
 
 /// Before packets are put together again (-400), which whoever is not tracked is spared: no state is kept for fragments.
@@ -67,22 +69,10 @@ const PRIVATE_V4: [Ipv4Net; 5] = [
 
 /// A resource that hosts workloads.
 pub(super) fn resource(site: &Site<'_>) -> Firewall {
-    let mut table = Firewall::default();
+    let mut table = RESOURCE.clone();
     members(&mut table, site);
     services(&mut table, site);
-    let (ports, tunnel) = (begins("port-"), is(site.derived.wireguard));
-    // Both ends of a port know each other for good. Whatever speaks from a link-local address there would only fill the
-    // machine's one table of neighbours, by asking or by being answered.
-    let mut source = vec![drop([from(&ports), Match::Source(LINK_LOCAL.into())], rule::LINK_LOCAL)];
-    source.extend(sources());
-    chain(&mut table, "source", (HookPoint::Prerouting, RAW), source);
-    let mut input = vec![
-        accept([input_is(name::loopback())], "itself"),
-        accept([Match::CtState(CT_ESTABLISHED_RELATED)], "answers"),
-    ];
-    input.extend(echo_from_members());
-    input.push(closed());
-    chain(&mut table, "input", (HookPoint::Input, FILTER), input);
+    let (ports, tunnel) = (ports(), is(site.derived.wireguard));
     let to_workloads = |more: Match, why| accept([from(&tunnel), to(&ports), more], why);
     let forward = vec![
         drop([Match::CtState(CT_INVALID)], rule::UNCONNECTED),
@@ -96,22 +86,37 @@ pub(super) fn resource(site: &Site<'_>) -> Firewall {
         drop([], rule::NOT_EXPOSED),
     ];
     chain(&mut table, "forward", (HookPoint::Forward, FILTER), forward);
+    table
+}
+
+/// What all resources have alike.
+static RESOURCE: LazyLock<Firewall> = LazyLock::new(|| {
+    let mut table = Firewall::default();
+    // Both ends of a port know each other for good. Whatever speaks from a link-local address there would only fill the
+    // machine's one table of neighbours, by asking or by being answered.
+    let mut source = vec![drop([from(&ports()), Match::Source(LINK_LOCAL.into())], rule::LINK_LOCAL)];
+    source.extend(sources());
+    chain(&mut table, "source", (HookPoint::Prerouting, RAW), source);
+    let mut input = vec![
+        accept([input_is(name::loopback())], "itself"),
+        accept([Match::CtState(CT_ESTABLISHED_RELATED)], "answers"),
+    ];
+    input.extend(echo_from_members());
+    input.push(closed());
+    chain(&mut table, "input", (HookPoint::Input, FILTER), input);
     output(&mut table, Vec::new());
     table
+});
+
+fn ports() -> LinkPattern {
+    begins("port-")
 }
 
 /// A network's exit point: nothing tracked, nothing turned around on the gateway's side.
 pub(super) fn exit_point(site: &Site<'_>) -> Firewall {
-    let mut table = Firewall::default();
+    let mut table = EXIT_POINT.clone();
     members(&mut table, site);
     let (tunnel, gateway) = (is(site.derived.wireguard), is(site.derived.exit_public));
-    let mut source = vec![notrack([], "no state here")];
-    source.extend(sources());
-    chain(&mut table, "source", (HookPoint::Prerouting, RAW), source);
-    let mut input = vec![accept([input_is(name::loopback())], "itself")];
-    input.extend(echo_from_members());
-    input.push(closed());
-    chain(&mut table, "input", (HookPoint::Input, FILTER), input);
     let forward = vec![
         clamp(),
         accept([from(&tunnel), to(&tunnel)], "between members that cannot meet"),
@@ -120,9 +125,22 @@ pub(super) fn exit_point(site: &Site<'_>) -> Firewall {
         drop([], rule::HAIRPIN),
     ];
     chain(&mut table, "forward", (HookPoint::Forward, FILTER), forward);
-    output(&mut table, Vec::new());
     table
 }
+
+/// What all exit points have alike.
+static EXIT_POINT: LazyLock<Firewall> = LazyLock::new(|| {
+    let mut table = Firewall::default();
+    let mut source = vec![notrack([], "no state here")];
+    source.extend(sources());
+    chain(&mut table, "source", (HookPoint::Prerouting, RAW), source);
+    let mut input = vec![accept([input_is(name::loopback())], "itself")];
+    input.extend(echo_from_members());
+    input.push(closed());
+    chain(&mut table, "input", (HookPoint::Input, FILTER), input);
+    output(&mut table, Vec::new());
+    table
+});
 
 /// The gateway of a slot. The same few rules for one network and for four thousand: routes say who owns what, and the
 /// source check asks them.
@@ -149,7 +167,9 @@ pub(super) fn gateway(derived: &Gateway, view: &GatewayView, management: &[IpNet
             comment: format!("{protocol} leaves with the slot's address"),
         });
         let hook = Hook { point: HookPoint::Postrouting, priority: SOURCE_NAT, nat: true };
-        table.chains.insert(ChainName("nat".to_owned()), Chain { hook, rules: snat.into() });
+        table
+            .chains
+            .insert(ChainName(Cow::Borrowed("nat")), Chain { hook, rules: snat.into_iter().collect() });
     }
     output(&mut table, Vec::new());
     table
@@ -160,8 +180,8 @@ fn gateway_forward(exits: &LinkPattern, public: &LinkPattern) -> Vec<Rule> {
     let (out, inward) = ([from(exits), to(public)], [from(public), to(exits)]);
     let with = |way: &[Match; 2], more: Match| [way[0].clone(), way[1].clone(), more];
     let translated = |protocol| accept(with(&out, Match::Protocol(protocol)), &format!("out: {protocol}"));
-    let bogon = |name: &str, family| Match::DestinationIn(set(name), family);
-    let from_bogon = |name: &str, family| Match::SourceIn(set(name), family);
+    let bogon = |name, family| Match::DestinationIn(set(name), family);
+    let from_bogon = |name, family| Match::SourceIn(set(name), family);
     vec![
         drop([to(public), bogon("bogons", Family::Ipv6)], rule::BOGON_OUT),
         drop([to(public), bogon("bogons_v4", Family::Ipv4)], rule::BOGON_OUT_V4),
@@ -238,10 +258,16 @@ pub(super) fn host(management: &[IpNet], ports: &BTreeSet<u16>) -> Firewall {
 
 /// The prefixes of the whole network, its own included.
 fn members(table: &mut Firewall, site: &Site<'_>) {
+    let (members, members_v4) = (set("members"), set("members_v4"));
+    table.sets.insert(members.clone(), Set { kind: SetKind::Prefixes });
+    table.sets.insert(members_v4.clone(), Set { kind: SetKind::PrefixesV4 });
+    let mut put = |set: &SetName, prefix| {
+        table.elements.insert(ElementKey { set: set.clone(), element: Element::Prefix(prefix) }, ());
+    };
     for resource in &site.network.resources {
         let derived = Resource::derive(&site.network.allocation, resource.index);
-        table.add_prefix("members", derived.prefix.into());
-        table.add_prefix("members", derived.prefix_v4.into());
+        put(&members, derived.prefix.into());
+        put(&members_v4, derived.prefix_v4.into());
     }
 }
 
@@ -327,9 +353,14 @@ fn output(table: &mut Firewall, more: Vec<Rule>) {
     chain(table, "output", (HookPoint::Output, FILTER), rules);
 }
 
-fn chain(table: &mut Firewall, name: &str, (point, priority): (HookPoint, i32), rules: Vec<Rule>) {
+fn chain(
+    table: &mut Firewall,
+    name: &'static str,
+    (point, priority): (HookPoint, i32),
+    rules: impl Into<Same<Vec<Rule>>>,
+) {
     let hook = Hook { point, priority, nat: false };
-    table.chains.insert(ChainName(name.to_owned()), Chain { hook, rules });
+    table.chains.insert(ChainName(Cow::Borrowed(name)), Chain { hook, rules: rules.into() });
 }
 
 fn make(matches: impl Into<Vec<Match>>, action: Action, comment: &str) -> Rule {
@@ -356,8 +387,8 @@ fn clamp() -> Rule {
     make([Match::TcpSyn], Action::ClampMss, "segments fit the path")
 }
 
-fn set(name: &str) -> SetName {
-    SetName(name.to_owned())
+const fn set(name: &'static str) -> SetName {
+    SetName(Cow::Borrowed(name))
 }
 
 fn is(link: IfName) -> LinkPattern {

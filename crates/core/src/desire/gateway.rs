@@ -14,10 +14,7 @@ impl Node<'_> {
         let (mtu, parent) = (self.gateway_mtu(), self.snapshot.node.nic());
         let next_hop = std::net::IpAddr::V6(self.snapshot.upstream.next_hop);
         let firewall = firewall::gateway(&derived, view, &self.snapshot.management);
-        let bridge_netfilter = self.own.bridge_netfilter;
-        let ns = self.state.at(Netns::Named(derived.netns));
-        pieces::quiet(ns);
-        pieces::forwarding(ns, bridge_netfilter);
+        let ns = pieces::begin(self.state.at(Netns::Named(derived.netns)), &self.sysctls.forwarding);
         ns.firewall = Some(firewall);
         pieces::address(ns, name::loopback(), pieces::host(GATEWAY_LOOPBACK_V4));
         pieces::link(ns, derived.public, LinkKind::Macvlan { parent }, (mtu, Some(derived.public_mac)));

@@ -54,7 +54,8 @@ pub struct Own {
 pub fn desire(snapshot: &Snapshot, own: &Own) -> NodeState {
     let mut state = NodeState::default();
     state.at(Netns::Host);
-    let mut node = Node { snapshot, own, state: &mut state };
+    let sysctls = pieces::Sysctls::new(own.bridge_netfilter);
+    let mut node = Node { snapshot, own, sysctls: &sysctls, state: &mut state };
     node.upstream();
     for gateway in &snapshot.gateways {
         node.gateway(gateway);
@@ -85,6 +86,7 @@ pub fn own_resources(snapshot: &Snapshot) -> impl Iterator<Item = ResourceKey> +
 struct Node<'a> {
     snapshot: &'a Snapshot,
     own: &'a Own,
+    sysctls: &'a pieces::Sysctls,
     state: &'a mut NodeState,
 }
 
@@ -125,11 +127,7 @@ impl Node<'_> {
     /// What the namespace of a resource has, hosting workloads or not: it forwards, its neighbours are all known, and its
     /// own addresses are on the loopback.
     fn router(&mut self, site: &Site<'_>, address_v4: Ipv4Addr) -> &mut Namespace {
-        let bridge_netfilter = self.own.bridge_netfilter;
-        let ns = self.state.at(site.netns());
-        pieces::quiet(ns);
-        pieces::forwarding(ns, bridge_netfilter);
-        pieces::no_arp(ns);
+        let ns = pieces::begin(self.state.at(site.netns()), &self.sysctls.no_arp);
         pieces::address(ns, name::loopback(), pieces::host(site.derived.local_address));
         pieces::address(ns, name::loopback(), pieces::host(address_v4));
         ns

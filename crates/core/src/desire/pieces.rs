@@ -1,5 +1,6 @@
 //! The pieces that every namespace of ours is put together from: one line each at the place of use.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -8,7 +9,7 @@ use crate::mac::Mac;
 use crate::name::IfName;
 use crate::state::{
     AddressKey, Link, LinkKind, METRIC, METRIC_UNDERNEATH, Namespace, NeighbourKey, RouteKey, RouteTarget,
-    SysctlName,
+    Same, SysctlName,
 };
 
 /// The range that all derived IPv4 lies in.
@@ -62,40 +63,60 @@ pub(super) fn neighbour(ns: &mut Namespace, link: IfName, address: impl Into<IpA
     ns.neighbours.insert(NeighbourKey { link, address: address.into() }, mac);
 }
 
-/// What every namespace of ours has: no address that we do not give, nothing learned from router advertisements or
-/// redirects, no duplicate address detection (each derived address is unique), no source check by routing (the
-/// firewall's is strict and serves both families).
-pub(super) fn quiet(ns: &mut Namespace) {
-    *ns = Namespace { links: Namespace::fresh().links, ..std::mem::take(ns) };
-    for scope in ["all", "default"] {
-        sysctl(ns, &format!("net/ipv6/conf/{scope}/accept_ra"), 0);
-        sysctl(ns, &format!("net/ipv6/conf/{scope}/accept_redirects"), 0);
-        sysctl(ns, &format!("net/ipv4/conf/{scope}/accept_redirects"), 0);
-        sysctl(ns, &format!("net/ipv4/conf/{scope}/send_redirects"), 0);
-        sysctl(ns, &format!("net/ipv4/conf/{scope}/rp_filter"), 0);
-    }
-    sysctl(ns, "net/ipv6/conf/default/accept_dad", 0);
-    sysctl(ns, "net/ipv6/conf/default/autoconf", 0);
-    sysctl(ns, "net/ipv6/conf/default/addr_gen_mode", 1);
+/// The sysctls of the kinds of namespace there are, made once for all of a kind.
+pub(super) struct Sysctls {
+    /// No address that we do not give, nothing learned from router advertisements or redirects, no duplicate address
+    /// detection (each derived address is unique), no source check by routing (the firewall's is strict and serves both
+    /// families).
+    pub(super) quiet: Set,
+    /// The same, of one that forwards.
+    pub(super) forwarding: Set,
+    /// The same, where all neighbours are known: it answers no ARP, and so learns nobody who asks.
+    pub(super) no_arp: Set,
 }
 
-/// What a namespace that forwards has besides.
-pub(super) fn forwarding(ns: &mut Namespace, bridge_netfilter: bool) {
-    sysctl(ns, "net/ipv4/ip_forward", 1);
-    sysctl(ns, "net/ipv6/conf/all/forwarding", 1);
-    sysctl(ns, "net/ipv6/conf/default/forwarding", 1);
-    if bridge_netfilter {
-        for family in ["arp", "ip", "ip6"] {
-            sysctl(ns, &format!("net/bridge/bridge-nf-call-{family}tables"), 0);
+type Set = Same<BTreeMap<SysctlName, String>>;
+
+impl Sysctls {
+    pub(super) fn new(bridge_netfilter: bool) -> Self {
+        let quiet = quiet();
+        let mut forwarding = quiet.clone();
+        sysctl(&mut forwarding, "net/ipv4/ip_forward", 1);
+        sysctl(&mut forwarding, "net/ipv6/conf/all/forwarding", 1);
+        sysctl(&mut forwarding, "net/ipv6/conf/default/forwarding", 1);
+        if bridge_netfilter {
+            for family in ["arp", "ip", "ip6"] {
+                sysctl(&mut forwarding, &format!("net/bridge/bridge-nf-call-{family}tables"), 0);
+            }
         }
+        let mut no_arp = forwarding.clone();
+        sysctl(&mut no_arp, "net/ipv4/conf/all/arp_ignore", 8);
+        Self { quiet, forwarding, no_arp }
     }
 }
 
-/// For a namespace whose neighbours are all known: it answers no ARP, and so learns nobody who asks.
-pub(super) fn no_arp(ns: &mut Namespace) {
-    sysctl(ns, "net/ipv4/conf/all/arp_ignore", 8);
+fn quiet() -> Set {
+    let mut set = Set::default();
+    for scope in ["all", "default"] {
+        sysctl(&mut set, &format!("net/ipv6/conf/{scope}/accept_ra"), 0);
+        sysctl(&mut set, &format!("net/ipv6/conf/{scope}/accept_redirects"), 0);
+        sysctl(&mut set, &format!("net/ipv4/conf/{scope}/accept_redirects"), 0);
+        sysctl(&mut set, &format!("net/ipv4/conf/{scope}/send_redirects"), 0);
+        sysctl(&mut set, &format!("net/ipv4/conf/{scope}/rp_filter"), 0);
+    }
+    sysctl(&mut set, "net/ipv6/conf/default/accept_dad", 0);
+    sysctl(&mut set, "net/ipv6/conf/default/autoconf", 0);
+    sysctl(&mut set, "net/ipv6/conf/default/addr_gen_mode", 1);
+    set
 }
 
-fn sysctl(ns: &mut Namespace, name: &str, value: u8) {
-    ns.sysctls.insert(SysctlName(name.to_owned()), value.to_string());
+fn sysctl(set: &mut Set, name: &str, value: u8) {
+    set.insert(SysctlName(name.to_owned()), value.to_string());
+}
+
+/// Begins a namespace of ours: its loopback, and sysctls.
+pub(super) fn begin<'a>(ns: &'a mut Namespace, sysctls: &Set) -> &'a mut Namespace {
+    ns.links = Namespace::fresh().links;
+    ns.sysctls = sysctls.clone();
+    ns
 }

@@ -23,8 +23,7 @@ impl Node<'_> {
             let ports = self.ports();
             let node = &self.snapshot.node;
             let link = name::public_link();
-            let ns = self.state.at(Netns::Named(name::netns_public()));
-            pieces::quiet(ns);
+            let ns = pieces::begin(self.state.at(Netns::Named(name::netns_public())), &self.sysctls.quiet);
             ns.firewall = Some(firewall::public(&ports));
             let kind = LinkKind::Macvlan { parent: node.nic() };
             pieces::link(ns, link, kind, (node.mtu(), Some(public_mac(node.id().as_str()))));

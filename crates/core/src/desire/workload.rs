@@ -11,8 +11,7 @@ impl Node<'_> {
         let peer = LinkEnd { netns: site.netns(), link: workload.port };
         let link = name::workload_link();
         let router = std::net::IpAddr::V6(PORT_ADDRESS.addr());
-        let ns = self.state.at(Netns::Named(workload.netns));
-        pieces::quiet(ns);
+        let ns = pieces::begin(self.state.at(Netns::Named(workload.netns)), &self.sysctls.quiet);
         pieces::link(ns, link, LinkKind::Veth { peer }, (site.mtu, Some(workload.far_mac)));
         pieces::address(ns, link, pieces::host(workload.address));
         pieces::address(ns, link, pieces::host(workload.address_v4));

@@ -117,7 +117,9 @@ impl IfName {
 fn numbered(text: &str) -> Option<(u16, AllocationNumber)> {
     let (nibbles, n) = text.split_once('-')?;
     let index = u16::from_str_radix(nibbles, 16).ok()?;
-    let canonical = format!("{index:04x}") == nibbles;
+    // Each look at a node reads the names of all its namespaces.
+    let canonical =
+        nibbles.len() == 4 && nibbles.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let grantable = (limit::INDEX_FIRST..limit::INDEX_END).contains(&index);
     (canonical && grantable).then_some((index, number(n)?))
 }

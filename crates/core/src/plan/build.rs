@@ -1,5 +1,6 @@
 //! One namespace's difference, class by class, as steps.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::diff::{Change, diff};
@@ -39,7 +40,7 @@ impl Builder<'_> {
                 self.push(steps, Stage::Sysctl, op);
             }
         }
-        for (name, value) in &there.sysctls {
+        for (name, value) in &*there.sysctls {
             let Some((link, default)) = name.link() else { continue };
             let off = || default.is_off_on_links().then(|| "0".to_owned());
             let wanted = want.sysctls.get(&default).cloned().or_else(off);
@@ -185,8 +186,10 @@ impl Builder<'_> {
             let mac = |ns: &Namespace| ns.links.get(link).and_then(|link| link.mac);
             there.links.contains_key(link) && mac(want).is_some() && mac(want) != mac(there)
         };
-        let mut left = there.neighbours.clone();
-        left.retain(|key, _| !flushed(&key.link));
+        let mut left = Cow::Borrowed(&there.neighbours);
+        if there.neighbours.keys().any(|key| flushed(&key.link)) {
+            left.to_mut().retain(|key, _| !flushed(&key.link));
+        }
         for change in diff(&want.neighbours, &left, PartialEq::eq) {
             match change {
                 Change::Remove(key, _) => self.push(steps, Stage::Dismantle, Op::DelNeighbour(key.clone())),

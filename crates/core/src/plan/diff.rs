@@ -1,5 +1,6 @@
 //! The one difference there is: two ordered maps of the same type in, what must change out.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// One key on which desired and observed do not agree.
@@ -13,22 +14,34 @@ pub(super) enum Change<'a, K, V> {
     Remove(&'a K, &'a V),
 }
 
-/// Compares two maps key by key, in key order. `agrees(desired, observed)` says whether a value needs no change.
+/// Compares two maps in one walk over both: what must go first, each in key order. `agrees(desired, observed)` says whether a value needs no change.
 pub(super) fn diff<'a, K: Ord, V>(
     desired: &'a BTreeMap<K, V>,
     observed: &'a BTreeMap<K, V>,
     agrees: impl Fn(&V, &V) -> bool,
 ) -> Vec<Change<'a, K, V>> {
-    let removed = observed
-        .iter()
-        .filter(|(key, _)| !desired.contains_key(key))
-        .map(|(key, value)| Change::Remove(key, value));
-    let wanted = desired.iter().filter_map(|(key, value)| match observed.get(key) {
-        None => Some(Change::Add(key, value)),
-        Some(there) if agrees(value, there) => None,
-        Some(there) => Some(Change::Alter { key, observed: there, desired: value }),
-    });
-    removed.chain(wanted).collect()
+    let (mut removed, mut wanted) = (Vec::new(), Vec::new());
+    let (mut ours, mut theirs) = (desired.iter().peekable(), observed.iter().peekable());
+    loop {
+        let order = match (ours.peek(), theirs.peek()) {
+            (None, None) => break,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((want, _)), Some((there, _))) => want.cmp(there),
+        };
+        let want = ours.next_if(|_| order.is_le());
+        let there = theirs.next_if(|_| order.is_ge());
+        match (want, there) {
+            (Some((key, desired)), Some((_, observed))) if !agrees(desired, observed) => {
+                wanted.push(Change::Alter { key, observed, desired });
+            }
+            (Some((key, value)), None) => wanted.push(Change::Add(key, value)),
+            (None, Some((key, value))) => removed.push(Change::Remove(key, value)),
+            _ => {}
+        }
+    }
+    removed.append(&mut wanted);
+    removed
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod evolve;
 mod op;
 mod order;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -50,15 +51,15 @@ impl Plan {
 
 /// Says what turns `observed` into `desired`.
 ///
-/// First what must go (a namespace, a link of another kind than desired) is taken out of a copy of what was observed,
-/// with everything that goes along; then each class of object is compared. So nothing is deleted twice, and what a
+/// First what must go (a namespace, a link of another kind than desired) is taken out of a copy of what was observed (if
+/// anything must), with everything that goes along; then each class of object is compared. So nothing is deleted twice, and what a
 /// deletion takes along is made again.
 #[must_use]
 pub fn plan(desired: &NodeState, observed: &NodeState) -> Plan {
-    let mut remaining = observed.clone();
+    let mut remaining = Cow::Borrowed(observed);
     let mut steps = removals(desired, observed, &mut remaining);
+    let fresh = crate::state::Namespace::fresh();
     for (netns, want) in &desired.namespaces {
-        let fresh = crate::state::Namespace::fresh();
         let there = remaining.namespaces.get(netns);
         if there.is_none() && *netns != Netns::Host {
             steps.push(step(Stage::AddNetns, netns, Op::AddNetns));
@@ -78,7 +79,7 @@ fn step(stage: Stage, netns: &Netns, op: Op) -> Step {
 }
 
 /// Namespaces and links that must go, taken out of `remaining`.
-fn removals(desired: &NodeState, observed: &NodeState, remaining: &mut NodeState) -> Vec<Step> {
+fn removals(desired: &NodeState, observed: &NodeState, remaining: &mut Cow<'_, NodeState>) -> Vec<Step> {
     let mut steps = Vec::new();
     for (netns, there) in &observed.namespaces {
         let want = desired.namespaces.get(netns);
@@ -96,7 +97,7 @@ fn removals(desired: &NodeState, observed: &NodeState, remaining: &mut NodeState
             let goes_with_netns = want.is_none() && *netns != Netns::Host;
             if there_still && !goes_with_netns {
                 steps.push(step(Stage::Dismantle, netns, Op::DelLink { name: *name }));
-                fall(remaining, &end);
+                fall(remaining.to_mut(), &end);
             }
         }
         if want.is_none() && *netns != Netns::Host {
@@ -105,7 +106,7 @@ fn removals(desired: &NodeState, observed: &NodeState, remaining: &mut NodeState
     }
     for netns in observed.namespaces.keys().filter(|netns| !desired.namespaces.contains_key(netns)) {
         if *netns != Netns::Host {
-            fall_netns(remaining, netns);
+            fall_netns(remaining.to_mut(), netns);
         }
     }
     steps

@@ -3,6 +3,7 @@
 //! A rule is a list of matches and one action, as a person reads it. Its bytes are the kernel crate's matter. A rule
 //! that the kernel holds and nobody here could have written is [`Match::Unknown`], which equals nothing desired.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::Same;
 use crate::name::IfName;
 
 /// Conntrack state bits `established | related` (kernel: `NF_CT_STATE_BIT`).
@@ -30,11 +32,11 @@ pub struct Firewall {
 
 /// Name of a chain, such as `forward`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ChainName(pub String);
+pub struct ChainName(pub Cow<'static, str>);
 
 /// Name of a set, such as `members`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct SetName(pub String);
+pub struct SetName(pub Cow<'static, str>);
 
 impl fmt::Display for ChainName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,7 +56,7 @@ pub struct Chain {
     /// Where packets enter it.
     pub hook: Hook,
     /// In order.
-    pub rules: Vec<Rule>,
+    pub rules: Same<Vec<Rule>>,
 }
 
 /// Where a base chain is hooked in.
@@ -274,8 +276,8 @@ impl Firewall {
     /// Puts a prefix into the set of its family: `name` for IPv6, `name_v4` for IPv4.
     pub fn add_prefix(&mut self, name: &str, prefix: IpNet) {
         let (set, kind) = match prefix.addr() {
-            IpAddr::V6(_) => (SetName(name.to_owned()), SetKind::Prefixes),
-            IpAddr::V4(_) => (SetName(format!("{name}_v4")), SetKind::PrefixesV4),
+            IpAddr::V6(_) => (SetName(name.to_owned().into()), SetKind::Prefixes),
+            IpAddr::V4(_) => (SetName(format!("{name}_v4").into()), SetKind::PrefixesV4),
         };
         self.sets.insert(set.clone(), Set { kind });
         self.elements.insert(ElementKey { set, element: Element::Prefix(prefix) }, ());

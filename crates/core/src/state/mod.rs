@@ -16,6 +16,7 @@ mod firewall;
 mod link;
 mod owned;
 mod route;
+mod same;
 mod sysctl;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ pub use link::{Link, LinkEnd, LinkKind};
 pub use owned::fall;
 pub(crate) use owned::{fall_netns, lose_routes};
 pub use route::{METRIC, METRIC_UNDERNEATH, Nexthop, NexthopId, RouteKey, RouteTarget};
+pub use same::Same;
 pub use sysctl::{OURS as OUR_SYSCTLS, SysctlName};
 pub use wireguard::{Backend, Device, Endpoint, Peer, PeerKey};
 
@@ -70,7 +72,7 @@ pub struct NodeState {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Namespace {
     /// Values as the kernel prints them, without the newline.
-    pub sysctls: BTreeMap<SysctlName, String>,
+    pub sysctls: Same<BTreeMap<SysctlName, String>>,
     /// The table `inet sixfold`, where there is one.
     pub firewall: Option<Firewall>,
     /// By interface name.
@@ -95,6 +97,19 @@ impl Namespace {
     pub fn fresh() -> Self {
         let loopback = Link { kind: LinkKind::Loopback, up: true, mtu: None, mac: None };
         Self { links: BTreeMap::from([(crate::name::loopback(), loopback)]), ..Self::default() }
+    }
+}
+
+impl Namespace {
+    /// Takes the other one's copy of whatever is equal in both: what was read from a kernel is mostly what is desired.
+    pub fn share(&mut self, other: &Self) {
+        self.sysctls.share(&other.sysctls);
+        let chains = self.firewall.iter_mut().flat_map(|firewall| &mut firewall.chains);
+        for (name, chain) in chains {
+            if let Some(same) = other.firewall.as_ref().and_then(|firewall| firewall.chains.get(name)) {
+                chain.rules.share(&same.rules);
+            }
+        }
     }
 }
 

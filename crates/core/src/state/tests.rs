@@ -126,7 +126,7 @@ fn a_prefix_goes_into_the_set_of_its_family() {
     for prefix in ["2001:db8::/32", "192.0.2.0/24", "192.0.2.0/24"] {
         table.add_prefix("it", prefix.parse().unwrap());
     }
-    let kinds: Vec<_> = table.sets.iter().map(|(name, set)| (name.0.as_str(), set.kind)).collect();
+    let kinds: Vec<_> = table.sets.iter().map(|(name, set)| (&*name.0, set.kind)).collect();
     assert_eq!(kinds, [("it", SetKind::Prefixes), ("it_v4", SetKind::PrefixesV4)]);
     for set in ["it", "it_v4"] {
         assert_eq!(table.elements_of(&SetName(set.into())).len(), 1, "{set}");

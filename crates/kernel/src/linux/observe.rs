@@ -69,11 +69,13 @@ impl Linux {
         let mut namespace = dump_objects(handle, netns, &ours, &mut foreign).map_err(unread)?;
         namespace.firewall = firewall;
         if *netns != Netns::Host {
-            namespace.sysctls = handle.sysctls.read_ours().map_err(|(name, errno)| ObserveError::Sysctl {
+            let sysctls = handle.sysctls.read_ours();
+            let sysctls = sysctls.map_err(|(name, errno)| ObserveError::Sysctl {
                 netns: netns.clone(),
                 name,
                 errno,
             })?;
+            namespace.sysctls = sysctls.into();
             put_settings(&mut namespace, &ours);
             foreign.extend(others.into_iter().map(|link| Foreign::Link(link.name)));
             foreign.extend(handle.firewall.iter().flat_map(|known| known.others.clone()));

@@ -83,7 +83,7 @@ impl<'a> Dump<'a> {
             if let (Some(name), false) = (find_str(attrs, 3), bound) {
                 let odd = find_u32(attrs, 5).is_some_and(|policy| policy != ACCEPT);
                 let rules = if odd { vec![odd_policy()] } else { Vec::new() };
-                chains.insert(ChainName(name), Chain { hook: hook(attrs), rules });
+                chains.insert(ChainName(name.into()), Chain { hook: hook(attrs), rules: rules.into() });
             }
         })?;
         Ok(chains)
@@ -110,7 +110,7 @@ impl<'a> Dump<'a> {
     ) -> Result<(), NftError> {
         self.ask(kind::GET_RULE, flag::DUMP, |attrs| {
             let part = |kind| find(attrs, kind).unwrap_or(&[]);
-            each(ChainName(find_str(attrs, 2).unwrap_or_default()), part(4), part(7));
+            each(ChainName(find_str(attrs, 2).unwrap_or_default().into()), part(4), part(7));
         })
     }
 
@@ -123,7 +123,7 @@ impl<'a> Dump<'a> {
             let bounded = find(attrs, 9).is_some_and(|desc| find_u32(desc, 1).is_some());
             let kind = if bounded { SetKind::Unknown } else { set::kind(shape) };
             if let (Some(name), 0) = (find_str(attrs, 2), shape.flags & ANONYMOUS) {
-                sets.insert(SetName(name), Set { kind });
+                sets.insert(SetName(name.into()), Set { kind });
             }
         })?;
         Ok(sets)

@@ -73,7 +73,7 @@ pub fn bring(socket: &mut NftSocket, desired: &Firewall) {
 }
 
 pub fn set(name: &str) -> SetName {
-    SetName(name.to_owned())
+    SetName(name.to_owned().into())
 }
 
 pub fn rule(matches: Vec<Match>, action: Action, comment: &str) -> Rule {
@@ -81,11 +81,11 @@ pub fn rule(matches: Vec<Match>, action: Action, comment: &str) -> Rule {
 }
 
 pub fn chain(point: HookPoint, priority: i32, rules: Vec<Rule>) -> Chain {
-    Chain { hook: Hook { point, priority, nat: false }, rules }
+    Chain { hook: Hook { point, priority, nat: false }, rules: rules.into() }
 }
 
 pub fn put(firewall: &mut Firewall, name: &str, chain: Chain) {
-    firewall.chains.insert(ChainName(name.to_owned()), chain);
+    firewall.chains.insert(ChainName(name.to_owned().into()), chain);
 }
 
 pub fn fill(firewall: &mut Firewall, name: &str, kind: SetKind, elements: Vec<Element>) {

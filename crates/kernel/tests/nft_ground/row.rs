@@ -92,7 +92,7 @@ impl Row {
     }
 
     pub fn counter(&mut self, chain: &str, comment: &str) -> Counter {
-        nft::counters(&mut self.socket).unwrap()[&(ChainName(chain.to_owned()), comment.to_owned())]
+        nft::counters(&mut self.socket).unwrap()[&(ChainName(chain.to_owned().into()), comment.to_owned())]
     }
 
     pub fn packets(&mut self, chain: &str, comment: &str) -> u64 {

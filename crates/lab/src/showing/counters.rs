@@ -100,7 +100,7 @@ fn unread(netns: &str) -> impl FnOnce(io::Error) -> CountersError {
 fn read_here() -> Result<Counted, CountersError> {
     let mut rules: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
     for ((chain, comment), counter) in nft::counters(&mut NftSocket::open()?)? {
-        rules.entry(chain.0).or_default().insert(comment, counter.packets);
+        rules.entry(chain.0.into_owned()).or_default().insert(comment, counter.packets);
     }
     Ok(Counted { rules })
 }

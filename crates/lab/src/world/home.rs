@@ -112,7 +112,7 @@ fn firewall(wan: IfName, lan: IfName, public: Ipv4Addr) -> Firewall {
     ];
     let chains = chains.into_iter().map(|(name, point, priority, rules)| {
         let hook = Hook { point, priority, nat: name == "nat" };
-        (ChainName(name.to_owned()), Chain { hook, rules })
+        (ChainName(name.to_owned().into()), Chain { hook, rules: rules.into() })
     });
     Firewall { chains: chains.collect(), ..Firewall::default() }
 }

@@ -140,7 +140,7 @@ fn describe(text: &mut String, namespace: &Namespace) {
     lines(text, "neighbour", &namespace.neighbours);
     lines(text, "device", &namespace.devices);
     lines(text, "peer", &namespace.peers);
-    lines(text, "sysctl", &namespace.sysctls);
+    lines(text, "sysctl", &*namespace.sysctls);
     lines(text, "firewall", namespace.firewall.iter().map(|firewall| ("", firewall)));
 }
 

@@ -19,7 +19,7 @@ fn in_one(ops: Vec<Op>) -> String {
 }
 
 fn set(name: &str) -> SetName {
-    SetName(name.to_owned())
+    SetName(name.to_owned().into())
 }
 
 fn element(element: Element) -> Op {
@@ -194,8 +194,8 @@ fn rules() {
 fn chains() {
     let chain = |name: &str, (point, priority, nat), action: Action| {
         let rule = Rule { matches: vec![], action, comment: "it".to_owned() };
-        let chain = Chain { hook: Hook { point, priority, nat }, rules: vec![rule] };
-        Op::SetChain { name: ChainName(name.to_owned()), chain }
+        let chain = Chain { hook: Hook { point, priority, nat }, rules: vec![rule].into() };
+        Op::SetChain { name: ChainName(name.to_owned().into()), chain }
     };
     let snat = Action::Snat { address: "203.0.113.5".parse().unwrap(), ports: (1024, 65_535) };
     let ops = vec![

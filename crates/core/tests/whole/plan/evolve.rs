@@ -56,17 +56,17 @@ fn key(destination: &str) -> RouteKey {
 }
 
 fn set(name: &str, kind: SetKind) -> Op {
-    Op::AddSet { name: SetName(name.to_owned()), set: Set { kind } }
+    Op::AddSet { name: SetName(name.to_owned().into()), set: Set { kind } }
 }
 
 fn element(set: &str, port: u16) -> ElementKey {
-    ElementKey { set: SetName(set.to_owned()), element: Element::Port(port) }
+    ElementKey { set: SetName(set.to_owned().into()), element: Element::Port(port) }
 }
 
 fn chain(name: &str, matches: Vec<Match>, point: HookPoint) -> Op {
     let rule = Rule { matches, action: Action::Drop, comment: "closed".to_owned() };
-    let chain = Chain { hook: Hook { point, priority: 0, nat: false }, rules: vec![rule] };
-    Op::SetChain { name: ChainName(name.to_owned()), chain }
+    let chain = Chain { hook: Hook { point, priority: 0, nat: false }, rules: vec![rule].into() };
+    Op::SetChain { name: ChainName(name.to_owned().into()), chain }
 }
 
 fn peer(link: &str, number: u8, prefixes: &[&str]) -> Op {

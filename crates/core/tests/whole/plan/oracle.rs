@@ -62,17 +62,18 @@ fn every_rule_that_can_be_printed_is_one_that_nft_reads() {
         ("services_v4", SetKind::ServicesV4),
     ];
     let at = |op| Step { stage: Stage::Firewall, netns: netns("it"), op };
-    let chain = |name: &str, (point, priority, nat), rules| {
+    let chain = |name: &'static str, (point, priority, nat), rules: Vec<Rule>| {
         at(Op::SetChain {
             name: ChainName(name.into()),
-            chain: Chain { hook: Hook { point, priority, nat }, rules },
+            chain: Chain { hook: Hook { point, priority, nat }, rules: rules.into() },
         })
     };
     let rule = |action| vec![Rule { matches: vec![Match::TcpSyn], action, comment: "it".into() }];
     let snat = Action::Snat { address: "203.0.113.5".parse().unwrap(), ports: (1024, 65_535) };
     let mut steps = vec![at(Op::AddNetns), at(Op::AddTable)];
-    let add =
-        |(name, kind): (&str, SetKind)| at(Op::AddSet { name: SetName(name.into()), set: Set { kind } });
+    let add = |(name, kind): (&'static str, SetKind)| {
+        at(Op::AddSet { name: SetName(name.into()), set: Set { kind } })
+    };
     steps.extend(sets.map(add));
     // Where the packet would go is known in forward; nft refuses a `fib ... iif` in the other chains.
     steps.push(chain("forward", (HookPoint::Forward, 0, false), every_rule()));

@@ -93,7 +93,7 @@ pub(super) fn run(
     chains.sort_by_key(|(_, chain)| chain.hook.priority);
     for (name, chain) in chains {
         if let Some(comment) = dropped(ns, chain, packet, (links, at, memory)) {
-            return Some(By::Rule { chain: name.0.clone(), comment });
+            return Some(By::Rule { chain: name.to_string(), comment });
         }
     }
     // Tracking follows raw, which is all that is hooked in at prerouting; what a namespace sends is tracked on output.

@@ -6,7 +6,7 @@ use super::super::message::{BATCH_BEGIN, BATCH_END};
 use super::*;
 
 fn set(name: &str) -> SetName {
-    SetName(name.to_owned())
+    SetName(name.to_owned().into())
 }
 
 fn port(port: u16) -> ElementKey {
@@ -20,7 +20,7 @@ fn chain(rules: usize) -> Chain {
 }
 
 fn name(name: &str) -> ChainName {
-    ChainName(name.to_owned())
+    ChainName(name.to_owned().into())
 }
 
 /// Types of the messages, subsystem left out, in order.

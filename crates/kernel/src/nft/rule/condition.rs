@@ -113,10 +113,10 @@ fn guess(found: &[Expr]) -> Option<Match> {
                     Match::DestinationPort(protocol, u16::from_be_bytes(value.as_slice().try_into().ok()?))
                 }
                 [Payload { offset: DESTINATION_PORT, .. }, Lookup { set }, ..] => {
-                    Match::DestinationPortIn(protocol, SetName(set.clone()))
+                    Match::DestinationPortIn(protocol, SetName(set.clone().into()))
                 }
                 [Payload { offset: SOURCE_PORT, .. }, Lookup { set }, ..] => {
-                    Match::SourcePortIn(protocol, SetName(set.clone()))
+                    Match::SourcePortIn(protocol, SetName(set.clone().into()))
                 }
                 [Payload { offset: TCP_FLAGS, .. }, ..] => Match::TcpSyn,
                 _ => Match::Protocol(protocol),
@@ -142,12 +142,12 @@ fn after_family(family: Family, rest: &[Expr]) -> Option<Match> {
         [Payload { base: NETWORK, offset, .. }, tail @ ..] => {
             let side = side_of(family, *offset)?;
             match (side, tail) {
-                (Side::Source, [Lookup { set }, ..]) => Match::SourceIn(SetName(set.clone()), family),
+                (Side::Source, [Lookup { set }, ..]) => Match::SourceIn(SetName(set.clone().into()), family),
                 (Side::Destination, [Lookup { set }, ..]) => {
-                    Match::DestinationIn(SetName(set.clone()), family)
+                    Match::DestinationIn(SetName(set.clone().into()), family)
                 }
                 (Side::Destination, [Meta { .. }, Payload { .. }, Lookup { set }, ..]) => {
-                    Match::ServiceIn(SetName(set.clone()), family)
+                    Match::ServiceIn(SetName(set.clone().into()), family)
                 }
                 (side, [Cmp { value, .. }, ..]) => {
                     with_side(side, net(family, value, 8 * u8::try_from(value.len()).ok()?)?)
@@ -178,7 +178,7 @@ fn meta(key: u32) -> Expr {
 }
 
 fn lookup(set: &SetName) -> Expr {
-    Expr::Lookup { set: set.0.clone() }
+    Expr::Lookup { set: set.0.clone().into_owned() }
 }
 
 fn family_is(family: Family) -> [Expr; 2] {

@@ -1,0 +1,69 @@
+//! An agent on the ground of a bench: its feed, its files, and a process that is nothing but it.
+//!
+//! Owns: where its files are. Must not measure anything.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use sixfold_agent::events;
+use sixfold_agent::feed::FileFeed;
+use sixfold_agent::pass::Ground;
+use sixfold_agent::run::{Agent, Places, Stop, raise_open_files};
+use sixfold_core::state::Backend;
+use sixfold_kernel::linux::{Config, Linux};
+
+use crate::failed::{Failed, chain};
+
+/// Where it looks for snapshots.
+const FEED: &str = "/run/feed/snapshot.json";
+
+/// Opens one as `sixfold agent` does, with its state in a folder.
+pub(crate) fn open(state: &Path) -> Result<Agent<Linux, FileFeed>, Failed> {
+    raise_open_files();
+    let places = Places { state: state.to_owned(), ..Places::default() };
+    let ground = || Ground { backend: Backend::Tunnel, bridge_netfilter: false };
+    let agent = Agent::open(places, Linux::new(Config::default())?, FileFeed::new(Path::new(FEED)), ground);
+    let agent = agent.map_err(|error| Failed::meaningless("an agent", chain(&error)))?;
+    Ok(agent.with_events(events::Kernel::listen(Config::default())))
+}
+
+/// Puts a snapshot where an agent looks, whole.
+pub(crate) fn give(bytes: &[u8]) -> Result<(), Failed> {
+    let aside = Path::new("/run/feed/aside");
+    fs::create_dir_all("/run/feed")
+        .and_then(|()| fs::write(aside, bytes))
+        .and_then(|()| fs::rename(aside, FEED))
+        .map_err(Failed::system("write a snapshot"))
+}
+
+/// Is an agent, until it is ended.
+pub(crate) fn be_the_agent() -> Result<(), Failed> {
+    set_pdeathsig(Signal::SIGKILL).map_err(|errno| Failed::system("follow its parent")(errno.into()))?;
+    let failed = |error| Failed::meaningless("the agent", chain(&error));
+    let stop = Stop::take().map_err(failed)?;
+    open(Path::new("/run/state"))?.run(&stop).map_err(failed)
+}
+
+/// A folder on a disk, deleted with this value: `/run` would sync nothing.
+#[derive(Debug)]
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Result<Self, Failed> {
+        let path = PathBuf::from(format!("/var/tmp/sixfold-bench-{}", std::process::id()));
+        fs::create_dir_all(&path).map_err(Failed::system("make a folder"))?;
+        Ok(Self(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}

@@ -1,0 +1,160 @@
+//! One workload more on a node of 1,024 resources, and one network more at a gateway whose slot is full with it: from a
+//! snapshot that is there to the empty second plan. The agent's own path on the real kernel, its files on a disk.
+//!
+//! Beside each: what nothing can do without, reading the same snapshot as JSON and looking twice at each namespace that
+//! the change touched. How long the loop takes to hear of a snapshot is not in it, nor the timer's slice, which may come
+//! between.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use sixfold_agent::feed::FileFeed;
+use sixfold_agent::run::Agent;
+use sixfold_core::id::Revision;
+use sixfold_core::model::{Snapshot, Status};
+use sixfold_core::state::Netns;
+use sixfold_kernel::linux::Linux;
+
+use super::state::text;
+use crate::Setting;
+use crate::agent::{Folder, give, open};
+use crate::failed::Failed;
+use crate::farm::{Farm, Shape};
+use crate::figure::{Aim, Figure, Samples, Unit};
+use crate::ground::{self, Node, Process, alone, timed};
+
+const FLOOR: &str = "read, look twice";
+/// Passes until what was asked for is there, at most: a device's port may be another than the one asked for.
+const PASSES: usize = 5;
+
+pub(super) fn run(setting: Setting) -> Result<Vec<Figure>, Failed> {
+    let (networks, rounds) = (setting.size(1024, 4), setting.rounds);
+    let node = Shape { networks, nodes: 3, workloads: 1, gateway: false };
+    // Full with the last one that is added.
+    let gateway =
+        Shape { networks: networks - rounds.min(networks / 2), nodes: 3, workloads: 0, gateway: true };
+    let mut figures = alone(move || {
+        let add = |farm: &mut Farm, round: usize| farm.add_workload(round % networks);
+        let what = format!("one workload more on {networks} resources with one each");
+        Ok(Measured::new(node)?.rounds(rounds, add)?.figures(&what, 0.02))
+    })?;
+    figures.extend(alone(move || {
+        let what = format!("one network more at a gateway of {} resources", networks * 4);
+        Ok(Measured::new(gateway)?.rounds(rounds, |farm, _| farm.add_network())?.figures(&what, 0.05))
+    })?);
+    Ok(figures)
+}
+
+/// What the rounds told.
+#[derive(Default)]
+struct Told {
+    ours: Samples,
+    ours_busy: Samples,
+    floor: Samples,
+    floor_busy: Samples,
+}
+
+impl Told {
+    fn figures(self, what: &str, aim: f64) -> Vec<Figure> {
+        let busy = format!("{what}: processor");
+        vec![
+            Figure::new(what, Unit::Seconds, self.ours).beside(FLOOR, self.floor).aiming(Aim::AtMost(aim)),
+            Figure::new(busy, Unit::Seconds, self.ours_busy).beside(FLOOR, self.floor_busy),
+        ]
+    }
+}
+
+/// An agent in sync, and the registry beside it.
+struct Measured {
+    farm: Farm,
+    agent: Agent<Linux, FileFeed>,
+    revision: u64,
+    _tunnel: Process,
+    _folder: Folder,
+}
+
+impl Measured {
+    fn new(shape: Shape) -> Result<Self, Failed> {
+        ground::nic()?;
+        let tunnel = Process::tunnel()?;
+        let folder = Folder::new()?;
+        let farm = Farm::new(shape)?;
+        let agent = open(folder.path())?;
+        let mut measured = Self { farm, agent, revision: 0, _tunnel: tunnel, _folder: folder };
+        measured.give()?;
+        for _ in 0..PASSES {
+            if measured.agent.round().is_some_and(|status| status.in_sync) {
+                break;
+            }
+        }
+        measured.settle()?;
+        Ok(measured)
+    }
+
+    /// Each round one thing more: ours, and the floor under it, by the clock on the wall and by the processor's.
+    fn rounds(
+        &mut self,
+        rounds: usize,
+        mut add: impl FnMut(&mut Farm, usize) -> Result<(), Failed>,
+    ) -> Result<Told, Failed> {
+        let mut told = Told::default();
+        let mut node = Node::new()?;
+        for round in 0..rounds {
+            let before = self.farm.desired()?;
+            add(&mut self.farm, round)?;
+            let after = self.farm.desired()?;
+            let touched: BTreeSet<Netns> = after
+                .namespaces
+                .iter()
+                .filter(|(netns, namespace)| before.namespaces.get(*netns) != Some(*namespace))
+                .map(|(netns, _)| netns.clone())
+                .collect();
+            let bytes = self.give()?;
+            let (cost, ()) = timed(|| self.reach())?;
+            told.ours.push(cost.wall.as_secs_f64());
+            told.ours_busy.push(cost.processor.as_secs_f64());
+            node.observe(Some(&touched))?;
+            let (cost, _) = timed(|| {
+                let read: Result<Snapshot, _> = serde_json::from_slice(&bytes);
+                let looks = [node.observe(Some(&touched))?, node.observe(Some(&touched))?];
+                Ok((looks, read.map_err(|error| Failed::meaningless("a snapshot", error.to_string()))?))
+            })?;
+            told.floor.push(cost.wall.as_secs_f64());
+            told.floor_busy.push(cost.processor.as_secs_f64());
+            self.settle()?;
+        }
+        Ok(told)
+    }
+
+    /// Puts the newest snapshot where the agent looks.
+    fn give(&mut self) -> Result<Vec<u8>, Failed> {
+        self.revision += 1;
+        let snapshot = Snapshot { revision: Revision(self.revision), ..self.farm.snapshot()? };
+        let bytes = text(&snapshot)?;
+        give(&bytes)?;
+        Ok(bytes)
+    }
+
+    /// What is measured: until the kernel holds what the newest snapshot asks for.
+    fn reach(&mut self) -> Result<(), Failed> {
+        for _ in 0..PASSES {
+            self.agent.heed();
+            if self.is_reached() {
+                return Ok(());
+            }
+        }
+        let said = self.agent.status().map(|status| status.failures.join("; ")).unwrap_or_default();
+        Err(Failed::meaningless("an agent that is not in sync", said))
+    }
+
+    fn is_reached(&self) -> bool {
+        let reached = |status: &Status| status.in_sync && status.revision == Revision(self.revision);
+        self.agent.status().is_some_and(reached)
+    }
+
+    /// Takes what the kernel tells of the change itself.
+    fn settle(&mut self) -> Result<(), Failed> {
+        std::thread::sleep(Duration::from_millis(50));
+        self.reach()
+    }
+}

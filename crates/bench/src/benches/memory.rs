@@ -1,0 +1,78 @@
+//! What an agent keeps in memory: the resident set of a process that is nothing but the agent, in sync on the real kernel
+//! and after some of the timer's looks. Beside it the snapshot from which all of it derives.
+
+use std::fs;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use sixfold_core::id::Revision;
+use sixfold_core::model::{Snapshot, Status};
+
+use super::state::text;
+use crate::Setting;
+use crate::agent::give;
+use crate::failed::Failed;
+use crate::farm::{Farm, Shape};
+use crate::figure::{Aim, Figure, Samples, Unit};
+use crate::ground::{self, Process, alone};
+
+const STATUS: &str = "/run/sixfold/status.json";
+/// Thousands of namespaces are made, one after the other.
+const PATIENCE: Duration = Duration::from_mins(5);
+const MEGABYTE: f64 = 1e6;
+
+pub(super) fn run(setting: Setting) -> Result<Vec<Figure>, Failed> {
+    let sizes = setting.size(vec![(256, 64.0), (4096, 400.0)], vec![(2, 64.0)]);
+    let looks = Duration::from_secs(setting.size(35, 2));
+    let measured = sizes.into_iter().map(|(resources, most)| {
+        let (peak, now, snapshot) = alone(move || measure(resources, looks))?;
+        let figure = |what: &str, bytes| {
+            Figure::new(format!("an agent of {resources} resources: {what}"), Unit::Bytes, one(bytes))
+                .beside("its snapshot", one(snapshot))
+        };
+        Ok([figure("resident", now).aiming(Aim::AtMost(most * MEGABYTE)), figure("at its peak", peak)])
+    });
+    Ok(measured.collect::<Result<Vec<_>, Failed>>()?.into_iter().flatten().collect())
+}
+
+fn one(value: f64) -> Samples {
+    [value].into_iter().collect()
+}
+
+/// Bytes at the peak, in the end, and of the snapshot.
+fn measure(resources: usize, looks: Duration) -> Result<(f64, f64, f64), Failed> {
+    ground::nic()?;
+    let _tunnel = Process::tunnel()?;
+    let farm = Farm::new(Shape { networks: resources, nodes: 3, workloads: 0, gateway: false })?;
+    let bytes = text(&Snapshot { revision: Revision(1), ..farm.snapshot()? })?;
+    give(&bytes)?;
+    let agent = Process::part("agent")?;
+    await_sync()?;
+    sleep(looks); // as long as the timer takes to look at everything again
+    await_sync()?;
+    let words = fs::read_to_string(format!("/proc/{}/status", agent.id()));
+    let words = words.map_err(Failed::system("read what the agent uses"))?;
+    let kilobytes = |key: &str| {
+        let found =
+            words.lines().find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse().ok());
+        found.map(|kilobytes: f64| kilobytes * 1024.0).ok_or_else(|| Failed::meaningless(key, "not told"))
+    };
+    Ok((kilobytes("VmHWM:")?, kilobytes("VmRSS:")?, bytes.len() as f64))
+}
+
+fn await_sync() -> Result<(), Failed> {
+    let started = Instant::now();
+    loop {
+        let status = fs::read(Path::new(STATUS)).ok();
+        let status: Option<Status> = status.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        if status.as_ref().is_some_and(|status| status.in_sync) {
+            return Ok(());
+        }
+        if started.elapsed() > PATIENCE {
+            let said = status.map(|status| status.failures.join("; ")).unwrap_or_default();
+            return Err(Failed::meaningless("an agent that is not in sync", said));
+        }
+        sleep(Duration::from_millis(100));
+    }
+}
