@@ -58,6 +58,11 @@ impl Outcome {
         self.verdict == Verdict::Missed
     }
 
+    /// Whether another outcome is of the same change.
+    pub(super) fn names(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+
     /// A regular expression for this change alone.
     pub(super) fn pattern(&self) -> String {
         let mut pattern = String::from("^");
