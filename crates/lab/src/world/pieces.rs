@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use sixfold_core::name::{IfName, NetnsName};
 use sixfold_core::state::{
-    AddressKey, Link, LinkEnd, LinkKind, METRIC, Namespace, Netns, NodeState, RouteKey, RouteTarget,
-    SysctlName,
+    AddressKey, Link, LinkEnd, LinkKind, METRIC, METRIC_UNDERNEATH, Namespace, Netns, NodeState, RouteKey,
+    RouteTarget, SysctlName,
 };
 
 /// The upper end's address on a cable between routers.
@@ -69,13 +69,18 @@ pub(super) fn address(namespace: &mut Namespace, link: IfName, address: impl Int
 
 pub(super) fn route(namespace: &mut Namespace, destination: impl Into<IpNet>, via: (IpAddr, IfName)) {
     let (gateway, link) = via;
-    to(namespace, destination, RouteTarget::Via { gateway, link });
+    to(namespace, (destination, METRIC), RouteTarget::Via { gateway, link });
 }
 
 pub(super) fn on_link(namespace: &mut Namespace, destination: impl Into<IpNet>, link: IfName) {
-    to(namespace, destination, RouteTarget::Link(link));
+    to(namespace, (destination, METRIC), RouteTarget::Link(link));
 }
 
-fn to(namespace: &mut Namespace, destination: impl Into<IpNet>, target: RouteTarget) {
-    namespace.routes.insert(RouteKey { destination: destination.into().trunc(), metric: METRIC }, target);
+/// Underneath whatever else leads there.
+pub(super) fn unreachable(namespace: &mut Namespace, destination: impl Into<IpNet>) {
+    to(namespace, (destination, METRIC_UNDERNEATH), RouteTarget::Unreachable);
+}
+
+fn to(namespace: &mut Namespace, (destination, metric): (impl Into<IpNet>, u32), target: RouteTarget) {
+    namespace.routes.insert(RouteKey { destination: destination.into().trunc(), metric }, target);
 }

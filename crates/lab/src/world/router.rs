@@ -29,6 +29,8 @@ impl Drawing<'_> {
         }
         addresses(namespace, farm, segment.bridge);
         slots(namespace, farm, segment.bridge);
+        // Or what nobody has told it about would go back to where it came from.
+        farm.allocations().iter().for_each(|prefix| pieces::unreachable(namespace, *prefix));
         self.segments.push(segment);
     }
 

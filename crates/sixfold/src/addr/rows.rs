@@ -84,14 +84,17 @@ pub(super) fn slots(allocation: &Allocation) -> Section {
     Section { key: "slots", title: "Exit slots".to_owned(), body: Body::Table(head, rows.collect()) }
 }
 
-/// What the upstream router must know: one static route for each slot in use.
+/// What the upstream router must know: one static route for each slot in use, and one that refuses the rest, which its
+/// default route would send back to where it came from (RFC 7084, WPD-5).
 pub(super) fn routes(allocation: &Allocation, slots: impl IntoIterator<Item = ExitSlot>) -> Section {
-    let lines = slots.into_iter().map(|slot| {
+    let slots = slots.into_iter().map(|slot| {
         let gateway = Gateway::derive(allocation, slot);
         format!("ip -6 route replace {} via {}", gateway.slice, gateway.public_address.addr())
     });
-    let title = "Static routes of the upstream router, for the slots in use".to_owned();
-    Section { key: "upstream_routes", title, body: Body::Lines(lines.collect()) }
+    let rest = format!("ip -6 route replace unreachable {}", allocation.whole());
+    let title =
+        "Static routes of the upstream router, for the slots in use and to refuse the rest".to_owned();
+    Section { key: "upstream_routes", title, body: Body::Lines(slots.chain([rest]).collect()) }
 }
 
 /// The indices of one slot.

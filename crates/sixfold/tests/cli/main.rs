@@ -60,7 +60,7 @@ fn addr_of_a_workload_as_json() {
 #[test]
 fn addr_of_a_whole_allocation() {
     let text = printed(&["addr", "2a02:1802:5e::/48"], 0);
-    assert_eq!(text.lines().filter(|line| line.starts_with("ip -6 route replace ")).count(), 15);
+    assert_eq!(text.lines().filter(|line| line.starts_with("ip -6 route replace ")).count(), 16);
     insta::assert_snapshot!(text);
 }
 
