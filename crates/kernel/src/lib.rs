@@ -16,6 +16,8 @@ mod foreign;
 pub mod linux;
 pub mod netns;
 pub mod nft;
+#[doc(hidden)]
+pub mod raw;
 mod rtnl;
 mod socket;
 pub mod sys;

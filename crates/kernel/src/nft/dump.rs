@@ -154,6 +154,19 @@ impl<'a> Dump<'a> {
     }
 }
 
+/// Reads the attributes of one object as each kind there is: see `raw`.
+pub(crate) fn read_any(attrs: &[u8]) {
+    let number = |kind| find_u32(attrs, kind).unwrap_or(0);
+    let _ = hook(attrs);
+    let part = |kind| find(attrs, kind).unwrap_or(attrs);
+    let _ = (rule::decode(part(4), part(7)), rule::counted(part(4)));
+    let kind = set::kind(Shape { flags: number(3), key_type: number(4), key_len: number(5) });
+    let known = [SetKind::Prefixes, SetKind::PrefixesV4, SetKind::Ports, SetKind::Services, SetKind::ServicesV4];
+    for kind in known.into_iter().chain((kind != SetKind::Unknown).then_some(kind)) {
+        let _ = set::elements(kind, Attrs(part(3)).map(|element| key(element.value)).collect());
+    }
+}
+
 fn table_attr() -> Vec<u8> {
     let mut out = Vec::new();
     put_str(&mut out, 1, TABLE);

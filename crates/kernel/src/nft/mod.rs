@@ -30,6 +30,7 @@ use attr::{find_str, find_u32};
 pub use check::is_firewall;
 use compile::Look;
 use dump::Dump;
+pub(crate) use dump::read_any;
 pub use error::NftError;
 use message::{flag, kind};
 pub use rule::{COMMENT_BYTES_MAX, decode, encode};

@@ -204,6 +204,13 @@ fn read_device(line: &str) -> Option<Listed> {
     Some(Listed { name: IfName::try_from(name).ok()?, port: port.parse().ok()?, changes })
 }
 
+/// Reads a reply as each kind there is: see `raw`.
+pub(crate) fn read_any(reply: &str) {
+    let _ = read_ok(reply);
+    let _ = reply.lines().filter_map(read_device).count();
+    uapi::read_any(reply);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

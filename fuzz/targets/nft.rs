@@ -1,0 +1,23 @@
+//! Rules, sets and elements of nftables, as bytes: ours changed, and others.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use sixfold_fuzz::{bytes_of, firewalls};
+use sixfold_kernel::nft;
+
+static GOOD: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let chains = firewalls().into_iter().flat_map(|firewall| firewall.chains.into_values());
+    let rules: std::collections::BTreeSet<Vec<u8>> =
+        chains.flat_map(|chain| chain.rules).map(|rule| nft::encode(&rule)).collect();
+    rules.into_iter().collect()
+});
+
+fuzz_target!(|data: &[u8]| {
+    sixfold_kernel::raw::nft(data);
+    let bytes = bytes_of(&GOOD, data);
+    // What was read is written as something that reads the same.
+    let rule = nft::decode(&bytes, &[]);
+    assert_eq!(nft::decode(&nft::encode(&rule), &[]), rule);
+});
