@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people: it prints")]
 
 mod bench;
+mod fuzz;
 mod mutants;
 mod test;
 mod tidy;
@@ -26,6 +27,8 @@ enum Chore {
     Test(test::Request),
     /// Measure what things cost, each beside a reference
     Bench(bench::Request),
+    /// Feed everything that reads other people's bytes with inputs made up for it
+    Fuzz(fuzz::Request),
     /// Change the code of core in one place after the other, and count how often the tests notice
     Mutants(mutants::Request),
     /// Run a command on Debian's stock kernel, in a machine that is thrown away
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(&root).map(code),
         Chore::Test(request) => test::run(&root, &request).map(code),
         Chore::Bench(request) => bench::run(&root, &request).map(code),
+        Chore::Fuzz(request) => fuzz::run(&root, &request).map(code),
         Chore::Mutants(request) => mutants::run(&root, &request).map(code),
         Chore::Vm(request) => vm::run(&root, &request).map(ExitCode::from),
     };

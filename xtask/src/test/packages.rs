@@ -1,7 +1,7 @@
 //! The ground the steps stand on: what is missing is told in words, then installed or fetched.
 //!
 //! Packages are Debian's and need root; without it the commands to run are told and nothing is changed. The kernel
-//! package, BIRD and cargo-deny go under `target` and need no root: BIRD installed would be a service that starts.
+//! package, BIRD, cargo-deny and cargo-fuzz go under `target` and need no root: BIRD installed would be a service that starts.
 
 use crate::vm;
 use std::collections::BTreeSet;
@@ -21,6 +21,8 @@ pub(crate) enum Ground {
     StockKernel,
     /// cargo-deny at the pinned version.
     CargoDeny,
+    /// cargo-fuzz at the pinned version.
+    CargoFuzz,
     /// BIRD, unpacked: a reference of what routes cost.
     Bird,
 }
@@ -81,6 +83,8 @@ const PACKAGES: [Package; 16] = [
 
 /// The checker of licences. Pinned, so that a new release cannot fail an old commit; two to three minutes to build.
 const CARGO_DENY: &str = "0.20.2";
+/// What builds and feeds the targets of `fuzz/`. Pinned as the other; a minute to build.
+const CARGO_FUZZ: &str = "0.13.2";
 
 /// Where programs that Cargo builds for the tests are kept.
 pub(crate) fn tools(root: &Path) -> PathBuf {
@@ -99,9 +103,10 @@ pub(crate) fn prepare(
     let needed: Vec<&Package> = PACKAGES.iter().filter(|package| grounds.contains(&package.ground)).collect();
     let missing = if needed.is_empty() { Vec::new() } else { missing(&needed, &installed()?) };
     let kernel = grounds.contains(&Ground::StockKernel) && !has_kernel(root)?;
-    let deny = grounds.contains(&Ground::CargoDeny) && !has_cargo_deny(root);
+    let deny = grounds.contains(&Ground::CargoDeny) && !has_tool(root, "cargo-deny", CARGO_DENY);
+    let fuzz = grounds.contains(&Ground::CargoFuzz) && !has_tool(root, "cargo-fuzz", CARGO_FUZZ);
     let bird = grounds.contains(&Ground::Bird) && !has_bird(root);
-    let fetched = Fetched { kernel, deny, bird };
+    let fetched = Fetched { kernel, deny, fuzz, bird };
     writeln!(told_to, "{}", announcement(&needed, &missing, fetched))?;
     if !missing.is_empty() || kernel || bird {
         install(&missing, kernel || bird)?;
@@ -112,7 +117,10 @@ pub(crate) fn prepare(
     if kernel {
         vm::Kernel::obtain(&vm::store(root))?;
     }
-    if deny { build_cargo_deny(root) } else { Ok(()) }
+    if deny {
+        build_tool(root, "cargo-deny", CARGO_DENY)?;
+    }
+    if fuzz { build_tool(root, "cargo-fuzz", CARGO_FUZZ) } else { Ok(()) }
 }
 
 /// What is to be brought that is no installed package.
@@ -120,6 +128,7 @@ pub(crate) fn prepare(
 struct Fetched {
     kernel: bool,
     deny: bool,
+    fuzz: bool,
     bird: bool,
 }
 
@@ -148,6 +157,11 @@ fn announcement(needed: &[&Package], missing: &[&str], fetched: Fetched) -> Stri
     if fetched.deny {
         text += &format!(
             "\nTo be built under target/tools: cargo-deny {CARGO_DENY} (two to three minutes), to check licences.\n"
+        );
+    }
+    if fetched.fuzz {
+        text += &format!(
+            "\nTo be built under target/tools: cargo-fuzz {CARGO_FUZZ} (a minute), to make up hostile inputs.\n"
         );
     }
     text.trim_end().to_owned()
@@ -247,19 +261,19 @@ pub(crate) fn settle<'a>(root: &Path, command: &'a mut Command) -> &'a mut Comma
     command
 }
 
-fn has_cargo_deny(root: &Path) -> bool {
-    let version = Command::new(tools(root).join("bin/cargo-deny")).arg("--version").output();
-    version.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).trim().ends_with(CARGO_DENY))
+fn has_tool(root: &Path, name: &str, version: &str) -> bool {
+    let said = Command::new(tools(root).join("bin").join(name)).arg("--version").output();
+    said.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).trim().ends_with(version))
 }
 
-fn build_cargo_deny(root: &Path) -> io::Result<()> {
+fn build_tool(root: &Path, name: &str, version: &str) -> io::Result<()> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["install", "cargo-deny", "--locked", "--version", CARGO_DENY, "--root"]).arg(tools(root));
+    cargo.args(["install", name, "--locked", "--version", version, "--root"]).arg(tools(root));
     let status = cargo.stdin(Stdio::null()).status()?;
     if status.success() {
         Ok(())
     } else {
-        Err(io::Error::other(format!("cargo-deny could not be built: {status}")))
+        Err(io::Error::other(format!("{name} could not be built: {status}")))
     }
 }
 

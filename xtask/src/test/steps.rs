@@ -21,7 +21,7 @@ pub(crate) struct Step {
 const STOCK_MODULES: &str = "tun,veth,macvlan,bridge,wireguard,nf_tables,nft_fib_inet,nft_fib_ipv4,nft_fib_ipv6,nft_ct,nft_limit,nft_nat,nft_chain_nat";
 
 /// Every step.
-pub(crate) const TABLE: [Step; 9] = [
+pub(crate) const TABLE: [Step; 10] = [
     Step { name: "sizes, directions, names", level: 0, command: &["xtask", "tidy"], deep: &[], grounds: &[] },
     Step {
         name: "formatting",
@@ -61,6 +61,13 @@ pub(crate) const TABLE: [Step; 9] = [
         ],
         deep: &["--", "--include-ignored"],
         grounds: &[Ground::Oracles],
+    },
+    Step {
+        name: "inputs made up for every reader of other people's bytes",
+        level: 1,
+        command: &["xtask", "fuzz"],
+        deep: &["--seconds", "600"],
+        grounds: &[Ground::CargoFuzz],
     },
     Step {
         name: "the kernel, the tunnel, the probes and the measuring, in namespaces",

@@ -161,7 +161,8 @@ pub(crate) fn read_any(attrs: &[u8]) {
     let part = |kind| find(attrs, kind).unwrap_or(attrs);
     let _ = (rule::decode(part(4), part(7)), rule::counted(part(4)));
     let kind = set::kind(Shape { flags: number(3), key_type: number(4), key_len: number(5) });
-    let known = [SetKind::Prefixes, SetKind::PrefixesV4, SetKind::Ports, SetKind::Services, SetKind::ServicesV4];
+    let known =
+        [SetKind::Prefixes, SetKind::PrefixesV4, SetKind::Ports, SetKind::Services, SetKind::ServicesV4];
     for kind in known.into_iter().chain((kind != SetKind::Unknown).then_some(kind)) {
         let _ = set::elements(kind, Attrs(part(3)).map(|element| key(element.value)).collect());
     }
