@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sixfold_core::allocate::{IndexSecret, allocate, number};
-use sixfold_core::check::check;
+use sixfold_core::check::{Violation, check};
 use sixfold_core::desire::{Own, OwnDevice, desire, own_resources};
 use sixfold_core::id::NodeId;
 use sixfold_core::key::PublicKey;
@@ -57,7 +57,10 @@ impl Farm {
             }
         }
         if !full {
-            assert_eq!(check(&self.world, &self.ledger), [], "what was granted is not right");
+            // That two nodes cannot meet is the farm's fault, and a right answer; all else would be ours.
+            let ours = |found: &Violation| !matches!(found, Violation::Cut { .. });
+            let found: Vec<_> = check(&self.world, &self.ledger).into_iter().filter(ours).collect();
+            assert_eq!(found, [], "what was granted is not right");
         }
     }
 
