@@ -1,6 +1,7 @@
 //! Rules, sets and elements of nftables, as bytes: ours changed, and others.
 #![no_main]
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
@@ -8,10 +9,10 @@ use sixfold_fuzz::{bytes_of, firewalls};
 use sixfold_kernel::nft;
 
 static GOOD: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-    let chains = firewalls().into_iter().flat_map(|firewall| firewall.chains.into_values());
-    let rules: std::collections::BTreeSet<Vec<u8>> =
-        chains.flat_map(|chain| chain.rules).map(|rule| nft::encode(&rule)).collect();
-    rules.into_iter().collect()
+    let firewalls = firewalls();
+    let rules = firewalls.iter().flat_map(|firewall| firewall.chains.values()).flat_map(|chain| &chain.rules);
+    let different: BTreeSet<Vec<u8>> = rules.map(nft::encode).collect();
+    different.into_iter().collect()
 });
 
 fuzz_target!(|data: &[u8]| {
