@@ -18,8 +18,8 @@ const INPUT_SECS: u32 = 20;
 const MEMORY_MB: u32 = 1024;
 /// Bytes of an input: the longest a fuzzer makes up of any use.
 const INPUT_BYTES: u32 = 8192;
-/// Lines of a failed target's log that are shown.
-const LINES: usize = 40;
+/// Lines of a failed target's log that are shown: what a panic says stands above its backtrace.
+const LINES: usize = 120;
 
 /// What to fuzz, and for how long.
 #[derive(clap::Args)]
