@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use sixfold_core::addr::Resource;
 use sixfold_core::id::NodeId;
 use sixfold_core::mesh::{MeshPeer, direct, mesh, mtu};
-use sixfold_core::model::{NetworkView, Seat};
+use sixfold_core::model::{Family, NetworkView, Reach, ResourceView, Seat};
 
 fn views(farm: &Farm) -> Vec<(NodeId, NetworkView)> {
     let nodes = farm.nodes();
@@ -186,6 +186,21 @@ fn the_mtu_of_a_network_does_not_depend_on_the_order_of_its_resources() {
     }
 }
 
+/// Every way in which a node can be reached.
+fn any_reach() -> impl Strategy<Value = Reach> {
+    let families = prop::sample::subsequence(vec![Family::Ipv6, Family::Ipv4], 1..=2);
+    (any::<bool>(), families).prop_map(|(public, families)| {
+        let speaks = |family| families.contains(&family);
+        if public {
+            let address = speaks(Family::Ipv6).then(|| "2001:db8:f::1/64".parse().unwrap());
+            let address_v4 = speaks(Family::Ipv4).then(|| "192.0.2.1/24".parse().unwrap());
+            Reach::Public { address, address_v4 }
+        } else {
+            Reach::Hidden { families: families.into_iter().collect() }
+        }
+    })
+}
+
 /// Who carries an address: the longest prefix, as WireGuard chooses.
 fn carrier(peers: &[MeshPeer], address: IpAddr) -> Option<&MeshPeer> {
     let longest = |peer: &MeshPeer| {
@@ -200,6 +215,30 @@ fn carrier(peers: &[MeshPeer], address: IpAddr) -> Option<&MeshPeer> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whoever of a network is reached in whichever way, over a link as wide as may be: no pair that speaks directly is
+    /// overlooked, and none that does not is counted.
+    #[test]
+    fn the_mtu_is_that_of_the_narrowest_pair_that_speaks_directly(
+        kinds in prop::collection::vec((any_reach(), prop::sample::select(vec![1360, 1400, 1500, 9000])), 1..6),
+    ) {
+        let mut network = view(&Farm::two(), "ant", "acme/span");
+        let any = network.resources[0].clone();
+        let resource = |(reach, mtu)| ResourceView { reach, mtu, ..any.clone() };
+        network.resources = kinds.into_iter().map(resource).collect();
+        let mut narrowest = None;
+        for (at, one) in network.resources.iter().enumerate() {
+            for other in &network.resources[at + 1..] {
+                let left = match direct(&one.reach, &other.reach) {
+                    Some(Family::Ipv6) => one.mtu.min(other.mtu) - 80,
+                    Some(Family::Ipv4) => one.mtu.min(other.mtu) - 60,
+                    None => continue,
+                };
+                narrowest = Some(narrowest.map_or(left, |other: u16| other.min(left)));
+            }
+        }
+        prop_assert_eq!(mtu(&network), narrowest.unwrap_or(1280).max(1280));
+    }
 
     /// Peers know each other, one side at least can call, and everything of everyone is carried: straight by its owner,
     /// or by the exit, which has it straight.

@@ -70,8 +70,12 @@ fn chain(name: &str, matches: Vec<Match>, point: HookPoint) -> Op {
 }
 
 fn peer(link: &str, number: u8, prefixes: &[&str]) -> Op {
+    peer_at(Endpoint::Unset, link, number, prefixes)
+}
+
+fn peer_at(endpoint: Endpoint, link: &str, number: u8, prefixes: &[&str]) -> Op {
     let allowed_ips = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
-    let peer = Peer { endpoint: Endpoint::Unset, allowed_ips, keepalive_secs: 0, preshared: false };
+    let peer = Peer { endpoint, allowed_ips, keepalive_secs: 0, preshared: false };
     Op::SetPeer { key: peer_key(link, number), peer }
 }
 
@@ -220,6 +224,18 @@ fn the_kernel_refuses_each_thing_for_its_own_reason() {
 }
 
 #[test]
+fn a_link_comes_into_being_down_at_either_end() {
+    let mut state = ground();
+    run(&mut state, "one", add("c", veth("two", "d"), Some(veth("one", "c")))).unwrap();
+    run(&mut state, "one", add("wg2", tun(), None)).unwrap();
+    for (at, link) in [("one", "c"), ("two", "d"), ("one", "wg2")] {
+        let namespace = &state.namespaces[&netns(at)];
+        assert!(!namespace.links[&link.parse().unwrap()].up, "{link} was not set up yet");
+    }
+    assert_eq!(run(&mut state, "two", nexthop(1, "d")), Err(Refusal::Down));
+}
+
+#[test]
 fn a_veth_has_carrier_only_while_both_its_ends_are_up() {
     let mut state = ground();
     run(&mut state, "two", up("b", false)).unwrap();
@@ -302,6 +318,21 @@ fn an_allowed_prefix_moves_silently_to_its_last_writer_on_the_same_device_only()
     assert_eq!(of("wg", 1), ["::/0"]);
     assert_eq!(of("wg", 2), ["10.0.0.0/24"]);
     assert_eq!(of("wg2", 1), ["10.0.0.0/24"]);
+}
+
+#[test]
+fn a_peer_keeps_its_endpoint_until_another_is_told() {
+    let mut state = ground();
+    let endpoint = |state: &NodeState| state.namespaces[&netns("one")].peers[&peer_key("wg", 1)].endpoint;
+    run(&mut state, "one", device("wg")).unwrap();
+    run(&mut state, "one", peer("wg", 1, &["::/0"])).unwrap();
+    assert_eq!(endpoint(&state), Endpoint::Unset, "none was told yet");
+    for at in ["[2001:db8:f::1]:6844", "192.0.2.1:6844"] {
+        let told = Endpoint::At(at.parse().unwrap());
+        run(&mut state, "one", peer_at(told, "wg", 1, &["::/0"])).unwrap();
+        run(&mut state, "one", peer("wg", 1, &["10.0.0.0/24"])).unwrap();
+        assert_eq!(endpoint(&state), told, "nothing else was told since");
+    }
 }
 
 #[test]
