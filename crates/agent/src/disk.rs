@@ -122,8 +122,9 @@ fn sync_parent(path: &Path) -> Result<(), DiskError> {
 /// # Errors
 /// If it is there and cannot be read, or is no regular file.
 pub fn read(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, DiskError> {
-    let mut bytes = Vec::new();
-    let Some((file, _)) = open_with(path, 0)? else { return Ok(None) };
+    let Some((file, meta)) = open_with(path, 0)? else { return Ok(None) };
+    // Room for all of it at once: a bounded reader does not ask for its size, and would read in halves.
+    let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(limit).min(limit) + 1);
     file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(DiskError::of("read", path))?;
     Ok(Some(bytes))
 }

@@ -78,6 +78,32 @@ fn a_save_never_touches_the_newest_good_slot() {
     assert_eq!((mode(&a), mode(&b)), (0o600, 0o600));
 }
 
+/// A slot that was found good is not understood again; its bytes are compared with its checksum each time.
+#[test]
+fn a_slot_that_was_good_counts_only_while_its_bytes_are_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let [a, b] = ["snapshot.a", "snapshot.b"].map(|name| dir.path().join(name));
+    Store::open(dir.path()).unwrap().save(&snapshot(1).into()).unwrap();
+    Store::open(dir.path()).unwrap().save(&snapshot(2).into()).unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.save(&snapshot(3).into()).unwrap(); // found b good, which an earlier store wrote, and wrote a
+    let mut flipped = fs::read(&a).unwrap();
+    *flipped.last_mut().unwrap() ^= 1; // its first line is as it was
+    fs::write(&a, &flipped).unwrap();
+    let good = fs::read(&b).unwrap();
+    store.save(&snapshot(4).into()).unwrap();
+    assert_eq!(fs::read(&b).unwrap(), good, "the only good one stays");
+    assert_ne!(fs::read(&a).unwrap(), flipped, "the damaged one goes");
+    assert_eq!(store.load().received.unwrap().snapshot.revision, Revision(4));
+    // Known by its bytes, not by its place: swapped, the newer is still the newer.
+    let (of_a, of_b) = (fs::read(&a).unwrap(), fs::read(&b).unwrap());
+    fs::write(&a, &of_b).unwrap();
+    fs::write(&b, &of_a).unwrap();
+    store.save(&snapshot(5).into()).unwrap();
+    assert_eq!(fs::read(&b).unwrap(), of_a);
+    assert_eq!(store.load().received.unwrap().snapshot.revision, Revision(5));
+}
+
 #[test]
 fn an_older_revision_and_another_node_are_refused() {
     let dir = tempfile::tempdir().unwrap();

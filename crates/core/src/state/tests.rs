@@ -143,3 +143,36 @@ fn a_part_of_a_state_is_the_namespaces_asked_for_that_are_there() {
     assert_eq!(state.only(&state.namespaces.keys().cloned().collect()), state);
     assert_eq!(state.only(&[].into()), NodeState::default());
 }
+
+#[test]
+fn what_two_namespaces_have_alike_is_one_in_memory_and_nothing_else_changes() {
+    let rule = |comment: &str| Rule { matches: Vec::new(), action: Action::Drop, comment: comment.into() };
+    let hook = Hook { point: HookPoint::Forward, priority: 0, nat: false };
+    let namespace = |forward: &str| {
+        let chain = |comment| Chain { hook, rules: [rule(comment)].into_iter().collect() };
+        let chains = [("input", "same"), ("forward", forward)];
+        let chains = chains.map(|(name, comment)| (ChainName(name.into()), chain(comment)));
+        Namespace {
+            sysctls: [(SysctlName("net.ipv6.conf.all.forwarding".into()), "1".to_owned())]
+                .into_iter()
+                .collect(),
+            firewall: Some(Firewall { chains: chains.into(), ..Firewall::default() }),
+            ..Namespace::fresh()
+        }
+    };
+    let (desired, mut seen) = (namespace("desired"), namespace("seen"));
+    let before = seen.clone();
+    seen.share(&desired);
+    assert_eq!(seen, before, "sharing never shows");
+    assert!(std::ptr::eq(&*seen.sysctls, &*desired.sysctls));
+    let is_one = |name: &'static str| {
+        let rules = |of: &Namespace| {
+            let rules = &of.firewall.as_ref().unwrap().chains[&ChainName(name.into())].rules;
+            std::ptr::from_ref(&**rules)
+        };
+        rules(&seen) == rules(&desired)
+    };
+    assert!(is_one("input") && !is_one("forward"));
+    seen.share(&Namespace::fresh());
+    assert_eq!(seen, before, "nor with one that has no firewall");
+}
