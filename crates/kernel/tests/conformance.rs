@@ -438,10 +438,10 @@ fn loses_carrier(op: &Op) -> bool {
     matches!(op, Op::SetUp { up: false, .. } | Op::DelLink { .. } | Op::DelNetns)
 }
 
-/// What there is once it is as expected, or after ten seconds: the kernel looks at lost carriers once a second only, and
-/// at those of all namespaces together.
+/// What there is once it is as expected, or after a minute: the kernel looks at lost carriers once a second only, and at
+/// a hundred of all namespaces together, whoever else takes links down.
 fn settled(kernel: &mut dyn Kernel, expected: &NodeState) -> NodeState {
-    for _ in 0..200 {
+    for _ in 0..1_200 {
         let state = observed(kernel);
         if state == *expected {
             return state;
