@@ -20,7 +20,7 @@ pub(crate) struct Step {
 /// What a farm needs of the stock kernel, which loads nothing by itself in the guest.
 const STOCK_MODULES: &str = "tun,veth,macvlan,bridge,wireguard,nf_tables,nft_fib_inet,nft_fib_ipv4,nft_fib_ipv6,nft_ct,nft_limit,nft_nat,nft_chain_nat";
 
-/// Every step.
+/// Every step. What tests of levels 2 and 3 print are figures, which are shown of those that pass too.
 pub(crate) const TABLE: [Step; 10] = [
     Step { name: "sizes, directions, names", level: 0, command: &["xtask", "tidy"], deep: &[], grounds: &[] },
     Step {
@@ -85,15 +85,17 @@ pub(crate) const TABLE: [Step; 10] = [
             "sixfold-lab",
             "-p",
             "sixfold-bench",
+            "--",
+            "--show-output",
         ],
-        deep: &["--", "--include-ignored"],
+        deep: &["--include-ignored"],
         grounds: &[Ground::Oracles, Ground::Bird],
     },
     Step {
         name: "whole nodes and farms, real processes and packets",
         level: 3,
-        command: &["cargo", "test", "--locked", "--no-fail-fast", "-p", "sixfold"],
-        deep: &["--", "--include-ignored"],
+        command: &["cargo", "test", "--locked", "--no-fail-fast", "-p", "sixfold", "--", "--show-output"],
+        deep: &["--include-ignored"],
         grounds: &[Ground::Oracles],
     },
     Step {
@@ -142,6 +144,14 @@ mod tests {
     #[test]
     fn the_table_runs_from_the_cheapest_level_up() {
         assert!(TABLE.is_sorted_by_key(|step| step.level));
+    }
+
+    #[test]
+    fn no_command_has_two_divides_between_arguments_and_those_of_its_own_program() {
+        for step in TABLE.iter().filter(|step| step.command[0] == "cargo") {
+            let divides = step.command.iter().chain(step.deep).filter(|word| **word == "--").count();
+            assert!(divides <= 1, "{}", step.name);
+        }
     }
 
     #[test]

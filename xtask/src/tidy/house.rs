@@ -1,11 +1,15 @@
 //! The house rules that hold in any file: it opens with its purpose, nothing is unwrapped outside tests, unsafe code has
-//! two homes, nothing is left half done, and no one's home folder is written down.
+//! two homes, what configures a node starts no process, nothing is left half done, and no one's home folder is written down.
 
 use super::finding::Finding;
 use super::source::{Source, Token, is_test_path};
 
 /// The two modules that may hold unsafe code.
 const UNSAFE_HOMES: [&str; 2] = ["crates/kernel/src/sys.rs", "crates/tunnel/src/sys.rs"];
+
+/// The crates that do all by the kernel's own interfaces.
+const WITHOUT_PROCESSES: [&str; 4] =
+    ["crates/core/src/", "crates/kernel/src/", "crates/agent/src/", "crates/tunnel/src/"];
 
 /// A word that stands for "later"; split, so that this file does not hold it.
 const LATER: &str = concat!("FIX", "ME");
@@ -25,7 +29,29 @@ pub(crate) fn opening(source: &Source) -> Vec<Finding> {
 /// Words that may not stand in the code.
 pub(crate) fn words(source: &Source) -> Vec<Finding> {
     let tokens = &source.tokens;
-    (0..tokens.len()).filter_map(|at| word(source, &tokens[at], tokens.get(at + 1))).collect()
+    let words = (0..tokens.len()).filter_map(|at| word(source, &tokens[at], tokens.get(at + 1)));
+    words.chain(processes(source)).collect()
+}
+
+/// Where a crate that configures takes `Command` of `std::process`, by its path, in a list or with all else.
+fn processes(source: &Source) -> Vec<Finding> {
+    if !WITHOUT_PROCESSES.iter().any(|home| source.path.starts_with(home)) {
+        return Vec::new();
+    }
+    let texts: Vec<&str> = source.tokens.iter().map(|token| token.text.as_str()).collect();
+    let takes = |at: &usize| match &texts[*at..] {
+        ["process", ":", ":", "Command" | "*", ..] => true,
+        ["process", ":", ":", "{", rest @ ..] => {
+            rest.iter().take_while(|text| **text != "}").any(|text| *text == "Command")
+        }
+        _ => false,
+    };
+    let lines = (0..texts.len()).filter(takes).map(|at| source.tokens[at].line);
+    let finding = |line| {
+        let hint = "ask the kernel, by netlink or its files";
+        Finding::failure(&source.path, line, "a process is started".to_owned(), hint)
+    };
+    lines.filter(|line| !source.is_test(*line)).map(finding).collect()
 }
 
 fn word(source: &Source, token: &Token, next: Option<&Token>) -> Option<Finding> {
@@ -101,6 +127,18 @@ mod tests {
         assert_eq!(found("crates/kernel/src/link.rs", text), [2]);
         assert_eq!(found("crates/kernel/src/sys.rs", text), Vec::<usize>::new());
         assert_eq!(found("crates/kernel/tests/a.rs", text), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn what_configures_starts_no_process() {
+        let text = "//! A.\nuse std::process::{self, Command};\nfn a() { std::process::Command::new(b); process::exit(1) }\n";
+        for of in ["core", "kernel", "agent", "tunnel"] {
+            assert_eq!(found(&format!("crates/{of}/src/a/b.rs"), text), [2, 3]);
+            assert_eq!(found(&format!("crates/{of}/tests/a.rs"), text), Vec::<usize>::new());
+        }
+        assert_eq!(found("crates/lab/src/a.rs", text), Vec::<usize>::new());
+        let other = "//! A.\nuse crate::control::Command;\nfn a() { Command::Ping; std::process::id() }\n";
+        assert_eq!(found("crates/tunnel/src/a.rs", other), Vec::<usize>::new());
     }
 
     #[test]

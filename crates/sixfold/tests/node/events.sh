@@ -8,6 +8,9 @@ gateway=$(ip netns list | sed -n 's/^\(gw-[^ ]*\).*/\1/p')
 to=$(ip -n "$gateway" -br link | sed -n 's/^\(to-[^@ ]*\).*/\1/p' | head -1)
 ip -n "$net" -6 route show proto 200 | sort >/run/routes
 ip -n "$gateway" -6 route show proto 200 | sort >/run/gateway-routes
+in_gateway() { ip netns exec "$gateway" nft "$@"; }
+in_gateway -s list table inet sixfold >/run/firewall
+out() { in_gateway -a list chain inet sixfold forward | sed -n 's/.* comment "out" # handle //p'; }
 
 # Damages by $1 until an event is heard of in namespace $2; each time, $3 must hold again within a second.
 heard() {
@@ -27,6 +30,10 @@ heard() {
 
 heard 'ip -n "$net" -6 route flush proto 200' "$net" \
     'ip -n "$net" -6 route show proto 200 | sort | cmp -s - /run/routes'
+heard 'in_gateway delete rule inet sixfold forward handle $(out)' "$gateway" \
+    'in_gateway -s list table inet sixfold | cmp -s - /run/firewall'
+heard 'in_gateway add element inet sixfold bogons "{ 2001:db8:666::/48 }"' "$gateway" \
+    'in_gateway -s list table inet sixfold | cmp -s - /run/firewall'
 heard 'ip -n "$gateway" link del "$to"' "$gateway" \
     'ip -n "$gateway" -6 route show proto 200 2>/dev/null | sort | cmp -s - /run/gateway-routes'
 for _ in $(seq 40); do grep -q '"in_sync": true' /run/sixfold/status.json && break; sleep 0.05; done

@@ -113,7 +113,8 @@ impl Machine {
         let script = format!("{ON_THE_MACHINE}=1 exec {} --exact {test} --nocapture", program.display());
         let output = crate::on_a_machine_for(600, "ant", &script);
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        println!("{out}");
+        // Its sum is not said again: whoever counts results would count this test twice.
+        out.lines().filter(|line| !line.starts_with("test result: ")).for_each(|line| println!("{line}"));
         assert!(output.status.success() && out.contains("1 passed"), "{}\n{err}", output.status);
         None
     }
