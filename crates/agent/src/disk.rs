@@ -38,6 +38,10 @@ impl DiskError {
             }
             io::ErrorKind::StorageFull => Some("the disk is full"),
             io::ErrorKind::ReadOnlyFilesystem => Some("the file system is mounted read-only"),
+            // Ours, of what is not a regular file; the system's has a number.
+            io::ErrorKind::InvalidInput if self.source.raw_os_error().is_none() => {
+                Some("put a file in its place, no folder, device or pipe")
+            }
             _ => None,
         }
     }

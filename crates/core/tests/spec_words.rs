@@ -1,6 +1,6 @@
 //! The words of every problem: one good farm and one good network, and for each case what is changed in them.
 
-use sixfold_core::spec;
+use sixfold_core::spec::{self, Problems};
 
 const FARM: &str = r#"farm = "alpha"
 allocations = ["2001:db8:a::/48"]
@@ -252,10 +252,24 @@ fn edited(edits: &[(&str, &str)]) -> [(String, String); 2] {
     [("farm.toml".to_owned(), farm), ("web.toml".to_owned(), network)]
 }
 
+/// What is wrong with some files: each problem with what helps.
+#[track_caller]
+fn refused(title: &str, files: &[(String, String)]) -> Problems {
+    hinted(spec::parse_all(files).expect_err(title))
+}
+
+#[track_caller]
+fn hinted(problems: Problems) -> Problems {
+    for problem in problems.iter() {
+        assert!(!problem.hint.trim().is_empty(), "{problem}");
+    }
+    problems
+}
+
 fn words(cases: &[Case]) -> String {
     let mut told = String::new();
     for (title, edits) in cases {
-        let problems = spec::parse_all(&edited(edits)).expect_err(title);
+        let problems = refused(title, &edited(edits));
         told += &format!("# {title}\n");
         for line in edits.iter().flat_map(|(_, new)| new.lines()).filter(|line| !line.is_empty()) {
             told += &format!("| {line}\n");
@@ -306,7 +320,7 @@ fn words_about_names_wherever_they_stand() {
     for (title, name) in NAMES {
         for (of, old, new) in fields {
             let new = new.replace("NAME", name).replace("<300>", &"n".repeat(300));
-            let problems = spec::parse_all(&edited(&[(old, &new)])).expect_err(title);
+            let problems = refused(title, &edited(&[(old, &new)]));
             told += &format!("# {title}: {of}\n{problems}\n\n");
         }
     }
@@ -337,14 +351,16 @@ fn words_about_files_that_are_too_much() {
     };
     let told = |farm: String, network: String| {
         let files = [("farm.toml".to_owned(), farm), ("web.toml".to_owned(), network)];
-        let problems = spec::parse_all(&files).unwrap_err();
-        let said = problems.to_string();
+        let said = refused("too much", &files).to_string();
         only_letters(&said);
         assert!(said.lines().count() <= 101 && said.len() < 20_000, "{said}");
         let (lines, last) = (said.lines().take(8), said.lines().skip(8).last());
         lines.chain(last.map(|_| "...")).chain(last).collect::<Vec<_>>().join("\n")
     };
-    let text = |bytes: &[u8]| spec::text_of(bytes.to_vec(), "a\u{1b}[2J.toml").unwrap_err().to_string();
+    let text = |bytes: &[u8]| {
+        let error = spec::text_of(bytes.to_vec(), "a\u{1b}[2J.toml").unwrap_err();
+        hinted(Problems::of_shape(vec![error]).unwrap()).to_string()
+    };
     let deep = format!("farm = {}", "[".repeat(10_000));
     let dotted = format!("{} = 1\n", vec!["a"; 10_000].join("."));
     let wide = format!("farm = \"{}\"\n", "\\u001b".repeat(100_000));
@@ -371,7 +387,7 @@ fn words_about_files_that_are_too_much() {
 fn words_about_several_files() {
     let file = |name: &str, text: String| (name.to_owned(), text);
     let beta = FARM.replace("\"alpha\"", "\"beta\"").replace("ant", "fox");
-    let told = |files: &[(String, String)]| spec::parse_all(files).unwrap_err().to_string();
+    let told = |files: &[(String, String)]| refused("several files", files).to_string();
     let other = [file("alpha.toml", FARM.to_owned()), file("beta.toml", beta)];
     let twice = [
         file("farm.toml", FARM.to_owned()),

@@ -57,7 +57,12 @@ impl LoadError {
             Self::List { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => None,
             Self::List { .. } => Some("name a folder, as examples/first-farm"),
             Self::Empty { .. } => Some("a folder has a farm file and network files, all named *.toml"),
-            Self::Read { .. } | Self::Invalid { .. } => None,
+            Self::Read { source, .. } => match source.kind() {
+                io::ErrorKind::InvalidInput => Some("put a file in its place, or give it another ending"),
+                io::ErrorKind::NotFound => Some("it may be a link to a file that is gone"),
+                _ => None,
+            },
+            Self::Invalid { .. } => None,
         }
     }
 
@@ -111,7 +116,7 @@ fn read(path: &Path, name: &str) -> io::Result<Result<String, SpecError>> {
     let file = File::options().read(true).custom_flags(O_NONBLOCK).open(path)?;
     let meta = file.metadata()?;
     if !meta.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
     if meta.len() > limit::FILE_BYTES_MAX as u64 {
         return Ok(Err(SpecError::too_large(name, meta.len())));
@@ -178,8 +183,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.toml");
         let refused = || {
-            let error = words(&load(dir.path()).unwrap_err());
-            assert!(error.contains("it is not a regular file"), "{error}");
+            let error = load(dir.path()).unwrap_err();
+            assert!(words(&error).contains(": not a regular file") && error.hint().is_some(), "{error}");
             fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)).unwrap();
         };
         nix::unistd::mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();

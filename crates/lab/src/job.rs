@@ -240,7 +240,8 @@ fn apply(farm: &mut Running, showing: &mut Showing, (world, to): (World, &mut Co
     match changed {
         Ok(()) => {
             let report = showing.nodes_alone(farm, began);
-            Answer::Report { text: report.text(), holds: report.held }
+            let text = report.text() + "Who reaches whom now: sixfold lab probe\n";
+            Answer::Report { text, holds: report.held }
         }
         Err(error) => failed(&error.into()),
     }

@@ -227,6 +227,12 @@ impl Report {
         let steps = steps.collect::<Vec<_>>().join(", ");
         let steps = if steps.is_empty() { steps } else { format!(" ({steps})") };
         let verdict = if self.held { "Held" } else { "NOT held" };
+        if cells.is_empty() {
+            let nodes = self.nodes.len();
+            return format!(
+                "{verdict}: {in_sync} of {nodes} nodes in sync, nothing was probed, {seconds}.{tenths} s{steps}\n"
+            );
+        }
         format!(
             "{verdict}: {held} of {} expectations ({pass} pass, {} stop), {counted} of {} counters, \
              {in_sync} of {} nodes in sync, {seconds}.{tenths} s{steps}\n",

@@ -1,4 +1,4 @@
-//! Who may reach whom, as the seeds and the rules of the issue say it, for the two examples.
+//! Who may reach whom, as the seeds and the design say it, for the two examples.
 
 use sixfold_core::model::Family;
 use sixfold_core::name::rule;

@@ -81,10 +81,13 @@ fn devices(node: &NodeArgs) -> Found {
 fn last_good(node: &NodeArgs) -> Result<Received, Failed> {
     let dir = node.places().state;
     // A folder that cannot be entered looks like one that has no snapshot.
-    fs::read_dir(&dir).map_err(|error| Failed::cannot("read", &dir, error))?;
+    let hint = Some("name the folder of the agent with --state, if it has another");
+    fs::read_dir(&dir).map_err(|error| Failed::cannot("read", &dir, error).hint(hint))?;
     let loaded = Store::peek(&dir);
     let damaged = loaded.damaged.iter().map(ToString::to_string);
-    loaded.received.ok_or_else(|| missing(format!("no snapshot in {}", dir.display())).details(damaged))
+    loaded
+        .received
+        .ok_or_else(|| missing(format!("no snapshot in {}", dir.display())).details(damaged).hint(hint))
 }
 
 fn snapshot(node: &NodeArgs) -> Found {

@@ -39,12 +39,18 @@ fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
         let end = rest.find(|character| in_key(character) != in_key(first)).unwrap_or(rest.len());
         let run;
         (run, rest) = rest.split_at(end);
-        // Padding: a run of 43 without it is a path or a name as likely as a key, and goes too if it is a whole word.
+        // Without its padding a key is a run of just 43, as a path or a name may be: that goes too, but for a plain path.
         let padded = run.len() >= BASE64_LEN && rest.starts_with('=');
-        let bare = run.len() == BASE64_LEN && !run.contains('/');
+        let bare = run.len() == BASE64_LEN && !is_plain_path(run);
         let hex = run.len() >= HEX_LEN && run.bytes().all(|byte| byte.is_ascii_hexdigit());
         Some(Piece { text: run, is_key: in_key(first) && (padded || bare || hex) })
     })
+}
+
+/// Whether a run is a path as most are, in letters of one size: a key has both, but for one in a thousand million.
+fn is_plain_path(run: &str) -> bool {
+    let has = |of: fn(&u8) -> bool| run.as_bytes().iter().any(of);
+    run.contains('/') && !(has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase))
 }
 
 /// A text with each public address replaced by a word, the same by the same.
@@ -120,9 +126,15 @@ mod tests {
     #[test]
     fn a_key_goes_in_every_notation_unless_it_is_known_to_be_public() {
         let hex = "c809f3e53 17e9575c9b5ed78b638b7ce530dabe85ddab614220241801ddf0669".replace(' ', "");
-        for text in
-            [KEY.to_owned(), KEY.trim_end_matches('=').replace('+', "-"), hex.clone(), hex.to_uppercase()]
-        {
+        let bare = KEY.trim_end_matches('=');
+        for text in [
+            KEY.to_owned(),
+            bare.replace('+', "-"),
+            bare.replace('+', "/"),
+            format!("/{}", &bare[1..]),
+            hex.clone(),
+            hex.to_uppercase(),
+        ] {
             let told = format!("private_key={text}, key \"{text}\"");
             let clean = without_keys(&told, &BTreeSet::new());
             assert_eq!(clean.matches(GONE).count(), 2, "{clean}");
@@ -137,6 +149,8 @@ mod tests {
     fn other_text_stays() {
         let text = "/var/lib/sixfold/keys/1abc-1: refused, 2001:db8::/32 é x=y a_name_that_is_rather_long_but_no_key";
         assert_eq!(without_keys(text, &BTreeSet::new()), text);
+        let path = "/var/lib/sixfold/keys/of-a-farm/1abc-number";
+        assert_eq!((path.len(), without_keys(path, &BTreeSet::new()).as_str()), (BASE64_LEN, path));
     }
 
     #[test]

@@ -10,9 +10,10 @@ use std::process::{Command, Output, Stdio};
 use super::{command, sixfold};
 
 /// Every command that does something by itself, with arguments that are enough for it.
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "lab run D/farm",
     "lab up D/farm",
+    "lab apply D/farm",
     "lab exec ant -- true",
     "lab probe",
     "lab graph D/farm",
@@ -28,11 +29,13 @@ const COMMANDS: [&str; 14] = [
 ];
 
 /// What is given is wrong.
-const REFUSED: [&str; 15] = [
+const REFUSED: [&str; 17] = [
     "lab run D/wrong",
     "lab run D/empty",
     "lab run D/farm --wireguard nobody=tunnel",
     "lab up D/wrong --at D/at",
+    "lab apply D/wrong",
+    "lab apply D/empty",
     "lab graph D/wrong",
     "addr 2001:db8::/56",
     "addr fd00::/48",
@@ -47,12 +50,13 @@ const REFUSED: [&str; 15] = [
 ];
 
 /// The arguments are wrong, or do not go together.
-const USAGE: [&str; 16] = [
+const USAGE: [&str; 17] = [
     "",
     "nonsense",
     "lab",
     "tunnel",
     "lab exec ant",
+    "lab apply",
     "lab graph D/farm --svg D/a.svg --mermaid",
     "lab run D/farm --wireguard ant=nobody",
     "addr nonsense",
@@ -67,9 +71,11 @@ const USAGE: [&str; 16] = [
 ];
 
 /// What is needed is not there, or is something else.
-const MISSING: [&str; 21] = [
+const MISSING: [&str; 23] = [
     "lab run D/nowhere",
     "lab up D/nowhere --at D/at",
+    "lab apply D/nowhere",
+    "lab apply --at D/nowhere D/farm",
     "lab exec --at D/nowhere ant -- true",
     "lab probe --at D/nowhere",
     "lab graph D/nowhere",
@@ -92,9 +98,11 @@ const MISSING: [&str; 21] = [
 ];
 
 /// For somebody who may do little.
-const DENIED: [&str; 14] = [
+const DENIED: [&str; 16] = [
     "lab run D/closed",
     "lab up D/closed --at D/own/at",
+    "lab apply D/closed",
+    "lab apply --at D/closed D/farm",
     "lab exec --at D/closed ant -- true",
     "lab probe --at D/closed",
     "lab graph D/closed",

@@ -30,7 +30,7 @@ fn bash_completes_commands_options_and_values() {
     let script = dir.path().join("sixfold.bash");
     fs::write(&script, printed(&["completions", "bash"], 0)).unwrap();
     let lab = bash_offers(&script, &["sixfold", "lab", ""]);
-    for verb in ["run", "up", "exec", "probe", "graph"] {
+    for verb in ["run", "up", "apply", "exec", "probe", "graph"] {
         assert!(lab.contains(&verb.to_owned()), "{verb} is not in {lab:?}");
     }
     for hidden in ["inner", "keep", "enter", "probe-serve", "counters"] {

@@ -41,6 +41,9 @@ fn help_of_every_command() {
     for command in ["lab", "addr", "show", "plan", "agent", "tunnel", "bug-report", "completions", "man"] {
         insta::assert_snapshot!(format!("help-{command}"), printed(&[command, "--help"], 0));
     }
+    for verb in ["run", "up", "apply", "exec", "probe", "graph"] {
+        insta::assert_snapshot!(format!("help-lab-{verb}"), printed(&["lab", verb, "--help"], 0));
+    }
     insta::assert_snapshot!("help", printed(&["--help"], 0));
     insta::assert_snapshot!("help-tunnel-run", printed(&["tunnel", "run", "--help"], 0));
     insta::assert_snapshot!("help-tunnel-show", printed(&["tunnel", "show", "--help"], 0));
@@ -208,6 +211,21 @@ fn what_is_missing_is_said_and_exits_with_3() {
         printed(&["plan", "--feed", &at("none.json"), "--observed", "none"], 3),
     ];
     insta::assert_snapshot!(missing.join("\n").replace(dir.path().to_str().unwrap(), "DIR"));
+}
+
+#[test]
+fn what_is_no_file_is_said_alike_with_a_hint_wherever_it_is_met() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir_all(at("folder/a.toml")).unwrap();
+    std::fs::create_dir(at("link")).unwrap();
+    std::os::unix::fs::symlink("/nonexistent", at("link/a.toml")).unwrap();
+    let told = [
+        printed(&["show", &at("folder")], 3),
+        printed(&["show", &at("link")], 3),
+        printed(&["plan", "--feed", &at("folder"), "--observed", "none"], 3),
+    ];
+    insta::assert_snapshot!(told.join("\n").replace(dir.path().to_str().unwrap(), "DIR"));
 }
 
 #[test]

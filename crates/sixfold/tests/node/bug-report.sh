@@ -6,9 +6,12 @@ for _ in $(seq 200); do grep -qs '"in_sync": true' /run/sixfold/status.json && b
 device=$(wg show interfaces | tr ' ' '\n' | head -1)
 peer=$(wg genkey | wg pubkey)
 wg genpsk >/run/psk
-wg genkey >/run/leaked
+# One with a slash: without its padding it is like a path.
+for _ in $(seq 200); do wg genkey >/run/leaked; ! grep -q / /run/leaked || break; done
+grep -q / /run/leaked || fail "no key has a slash"
 wg set "$device" peer "$peer" preshared-key /run/psk
 echo "private_key=$(cat /run/leaked) and $(base64 -d </run/leaked | od -An -v -tx1 | tr -d ' \n')" >>/run/agent.log
+echo "unpadded: $(tr -d = </run/leaked), and on" >>/run/agent.log
 
 secrets() {
     echo "$TOKEN"
@@ -32,8 +35,11 @@ grep -q 'read it before you send it' /run/out || fail "$(cat /run/out)"
 [ "$(stat -c %a /run/report)" = 600 ] || fail "others may read it"
 ! grep -i -F -f /run/secrets /run/report || fail "a secret is in the report"
 grep -q 'private_key=\[key removed\]' /run/report || fail "the log's key is not said to be gone"
+grep -q 'unpadded: \[key removed\], and on' /run/report || fail "the key without padding is not said to be gone"
 grep -q '"in_sync": true' /run/report || fail "no status"
 grep -q '"node":' /run/report || fail "no snapshot"
+"$S" bug-report --state /run/nowhere -o - >/run/nowhere.out
+grep -q "hint: name the folder of the agent with --state" /run/nowhere.out || fail "it does not say what helps"
 grep -q '^[0-9]* steps to revision' /run/report || fail "no plan"
 grep -q "^pid $agent\$" /run/report || fail "no agent"
 grep -q "$(wg show "$device" public-key)" /run/report || fail "no public key of $device"
