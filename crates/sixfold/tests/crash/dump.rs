@@ -10,14 +10,15 @@ use sixfold_core::model::DeviceStatus;
 use crate::place::{Place, SIXFOLD};
 
 /// Keys that `ip` and `nft` print and nothing determines.
-const UNDETERMINED: [&str; 7] = [
+const UNDETERMINED: [&str; 8] = [
     "ifindex",      // the kernel's next number
     "link_index",   // the same, of the other end or of the link below
     "link_netnsid", // the next number by which a namespace knows another
     "handle",       // nft's next number
     "packets",      // what traffic there was
     "bytes",
-    "operstate", // follows the carrier, which is in the flags, up to a second later
+    "operstate", // follows the carrier, which is in the flags, when the kernel comes to look at it
+    "qdisc",     // the same: none until then
 ];
 
 /// A node, by section.

@@ -11,7 +11,7 @@ use crate::ground::Up;
 const SCRIPT: &str = include_str!("dump.sh");
 
 /// Fields that say nothing of what there is: the kernel's own numbers, counters, timers, how often something was granted.
-const PASSING: [&str; 13] = [
+const PASSING: [&str; 15] = [
     "ifindex",
     "link_index",
     "link_netnsid",
@@ -25,6 +25,9 @@ const PASSING: [&str; 13] = [
     "hello_timer",
     "tcn_timer",
     "topology_change_timer",
+    // Both follow the carrier, which is in the flags, when the kernel comes to look at it.
+    "operstate",
+    "qdisc",
 ];
 
 /// Sections by name; the lines of each, sorted but for a ruleset, in which the order matters.
