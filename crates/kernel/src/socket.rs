@@ -18,7 +18,7 @@ use crate::cut;
 use crate::netns::errno;
 use crate::wire::{self, Message};
 
-/// Messages per send: their acknowledgements fit the smallest receive buffer that Linux gives by default.
+/// Messages per send: their refusals fit the smallest receive buffer that Linux gives by default.
 const PER_SEND: usize = 128;
 /// Bytes per send: half the smallest send buffer that Linux gives by default.
 const BYTES_PER_SEND: usize = 96 << 10;
@@ -136,7 +136,8 @@ impl Socket {
         self.collect().map(Option::unwrap_or_default)
     }
 
-    /// Sends requests, each with `NLM_F_ACK`, and returns the outcome of each. A refusal does not stop the others.
+    /// Sends requests and returns the outcome of each. A refusal does not stop the others. Only the last of each send is
+    /// acknowledged, whatever its flags say: the kernel takes them in turn and tells of each that it refuses.
     pub(crate) fn batch(
         &mut self,
         requests: &mut [Vec<u8>],
@@ -157,9 +158,11 @@ impl Socket {
         outcomes: &mut Vec<Result<(), Refusal>>,
     ) -> Result<(), SocketError> {
         let first = self.sequence.wrapping_add(1);
-        for request in &mut *requests {
+        let last = requests.len() - 1;
+        for (place, request) in requests.iter_mut().enumerate() {
             self.sequence = self.sequence.wrapping_add(1);
             wire::set_sequence(request, self.sequence);
+            wire::set_acknowledged(request, place == last);
         }
         let going = cut::room(requests.len());
         let mut bytes = requests[..going].concat();
@@ -170,19 +173,21 @@ impl Socket {
             requests.iter_mut().for_each(|request| request.zeroize());
         }
         sent?;
-        let mut found: Vec<Option<Result<(), Refusal>>> = vec![None; requests.len()];
-        while found.contains(&None) {
+        let begin = outcomes.len();
+        outcomes.resize(begin + requests.len(), Ok(()));
+        let mut ended = false;
+        while !ended {
             let length = self.receive()?;
             for message in
                 wire::messages(&self.buffer[..length]).filter(|message| message.kind == wire::ERROR)
             {
                 let place = message.sequence.wrapping_sub(first) as usize;
-                if let Some(outcome) = found.get_mut(place) {
-                    *outcome = Some(refusal(&message).map_or(Ok(()), Err));
+                if let Some(outcome) = outcomes[begin..].get_mut(place) {
+                    *outcome = refusal(&message).map_or(Ok(()), Err);
+                    ended |= place == last;
                 }
             }
         }
-        outcomes.extend(found.into_iter().flatten());
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use netlink_packet_core::{NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable};
+use netlink_packet_core::{NLM_F_ACK, NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable};
 
 /// Bytes of `nlmsghdr`.
 const HEADER: usize = 16;
@@ -111,6 +111,13 @@ pub(crate) fn raw_request(kind: u16, flags: u16, header: &[u8], attributes: &[(u
     let length = u32::try_from(bytes.len()).expect("requests of ours are short");
     bytes[..4].copy_from_slice(&length.to_ne_bytes());
     bytes
+}
+
+/// Says whether a request is to be answered if it is done: a refusal always is.
+pub(crate) fn set_acknowledged(request: &mut [u8], acknowledged: bool) {
+    let flags = u16::from_ne_bytes([request[6], request[7]]) & !NLM_F_ACK;
+    let flags = if acknowledged { flags | NLM_F_ACK } else { flags };
+    request[6..8].copy_from_slice(&flags.to_ne_bytes());
 }
 
 /// Numbers a request.

@@ -149,7 +149,7 @@ impl Run<'_> {
             Op::AddNetns => self.add_netns(&step.netns),
             Op::DelNetns => self.del_netns(&step.netns),
             Op::SetSysctl { name, value } => {
-                self.linux.handles.get(&step.netns).map_err(Into::into).and_then(|handle| {
+                self.linux.handles.again(&step.netns).map_err(Into::into).and_then(|handle| {
                     handle
                         .sysctls
                         .write(name, value)
@@ -164,7 +164,7 @@ impl Run<'_> {
     }
 
     fn add_netns(&mut self, netns: &Netns) -> Result<(), ApplyError> {
-        let handle = self.linux.handles.get(netns)?;
+        let handle = self.linux.handles.again(netns)?;
         let mut up = [link::set_up(&sixfold_core::name::loopback(), true)];
         handle.route.batch(&mut up)?.into_iter().try_for_each(|outcome| outcome.map_err(Into::into))
     }
@@ -211,7 +211,7 @@ impl Run<'_> {
     /// The kernel replaces one route: of several that someone made for one destination and metric the others go first.
     fn part_twins(&mut self, steps: &[Step]) {
         let Some(first) = steps.first() else { return };
-        let Ok(handle) = self.linux.handles.get(&first.netns) else { return };
+        let Ok(handle) = self.linux.handles.again(&first.netns) else { return };
         let mut requests: Vec<Vec<u8>> = Vec::new();
         for step in steps {
             if let Op::SetRoute { key, .. } | Op::DelRoute { key } = &step.op
@@ -304,7 +304,7 @@ impl Run<'_> {
     fn links_for(&mut self, steps: &[Step]) -> Result<Links, EnterError> {
         match steps.iter().find(|step| steps::needs(&step.op).is_some()) {
             None => Ok(Links::default()),
-            Some(step) => Ok(self.linux.handles.get(&step.netns)?.links()?),
+            Some(step) => Ok(self.linux.handles.again(&step.netns)?.links()?),
         }
     }
 
@@ -313,7 +313,7 @@ impl Run<'_> {
         netns: &Netns,
         messages: Vec<Message>,
     ) -> Result<Vec<Result<(), Refusal>>, EnterError> {
-        let handle: &mut Handle = self.linux.handles.get(netns)?;
+        let handle: &mut Handle = self.linux.handles.again(netns)?;
         let (mut requests, allowed): (Vec<_>, Vec<_>) =
             messages.into_iter().map(|message| (message.bytes, message.done_already)).unzip();
         let outcomes = handle.route.batch(&mut requests)?;

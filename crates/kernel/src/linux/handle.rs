@@ -18,11 +18,11 @@ use crate::rtnl::{Links, link};
 use crate::socket::{self, Socket, SocketError};
 
 /// Descriptors of one handle, at most.
-const DESCRIPTORS: u64 = 7;
+const DESCRIPTORS: usize = 7;
 /// Handles that are kept however few descriptors there may be.
-const FEWEST: u64 = 16;
+const FEWEST: usize = 16;
 /// Handles beyond which keeping more gains nothing: a socket costs 6.9 kB of the kernel's memory.
-const MOST: u64 = 8192;
+const MOST: usize = 8192;
 
 /// What is open in one namespace.
 pub(crate) struct Handle {
@@ -109,19 +109,18 @@ pub(crate) struct Handles {
     pub(crate) directory: Directory,
     open: BTreeMap<Netns, Handle>,
     most: usize,
-    /// Handles that keep their sysctls' files open. They are the first, not the last used: a round over more namespaces
-    /// than that would else find none of its files.
-    keepers: usize,
+    /// Descriptors that all handles together may keep. What their sockets leave of it is for files of sysctls, whose
+    /// keepers are the first, not the last used: a round over more namespaces than that would else find none of them.
+    descriptors: usize,
     clock: u64,
 }
 
 impl Handles {
     pub(crate) fn new(worker: Worker, directory: Directory) -> Self {
         let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
-        let most = (soft / 2 / DESCRIPTORS).clamp(FEWEST, MOST);
-        let most = usize::try_from(most).expect("clamped to a small number");
-        let keepers = usize::try_from(soft / 4).unwrap_or(usize::MAX) / OUR_SYSCTLS.len();
-        Self { worker, directory, open: BTreeMap::new(), most, keepers, clock: 0 }
+        let soft = usize::try_from(soft).unwrap_or(usize::MAX);
+        let (most, descriptors) = ((soft / 2 / DESCRIPTORS).clamp(FEWEST, MOST), soft / 4 * 3);
+        Self { worker, directory, open: BTreeMap::new(), most, descriptors, clock: 0 }
     }
 
     /// The handle of a namespace that is there, opened if it was not.
@@ -136,7 +135,8 @@ impl Handles {
                 handle => handle?,
             };
             self.make_room();
-            self.open.insert(netns.clone(), self.with_files(handle));
+            self.open.insert(netns.clone(), handle);
+            self.share_out_files(netns);
         }
         self.clock += 1;
         let handle = self.open.get_mut(netns).expect("it was there or has just been put there");
@@ -171,6 +171,15 @@ impl Handles {
         }
     }
 
+    /// The handle of a namespace that was got before, in the same stretch of work: its name is not looked at again. One
+    /// that has been let go of since is opened.
+    pub(crate) fn again(&mut self, netns: &Netns) -> Result<&mut Handle, OpenError> {
+        match self.open.contains_key(netns) {
+            true => Ok(self.open.get_mut(netns).expect("it has just been seen")),
+            false => self.get(netns),
+        }
+    }
+
     /// Lets go of a namespace.
     pub(crate) fn close(&mut self, netns: &Netns) {
         self.open.remove(netns);
@@ -202,11 +211,16 @@ impl Handles {
         Handle::open(&self.worker, entrance)
     }
 
-    fn with_files(&self, mut handle: Handle) -> Handle {
-        if self.open.values().filter(|handle| handle.sysctls.keeps_files()).count() < self.keepers {
-            handle.sysctls.keep_files();
+    /// Has the newest keep its sysctls' files, or another let go of its own, as far as there is room.
+    fn share_out_files(&mut self, newest: &Netns) {
+        let room = self.descriptors.saturating_sub(self.open.len() * DESCRIPTORS) / OUR_SYSCTLS.len();
+        let keepers = self.open.values().filter(|handle| handle.sysctls.keeps_files()).count();
+        if keepers < room {
+            self.open.get_mut(newest).into_iter().for_each(|handle| handle.sysctls.keep_files());
+        } else {
+            let keeping = self.open.values_mut().rev().filter(|handle| handle.sysctls.keeps_files());
+            keeping.take(keepers - room).for_each(|handle| handle.sysctls.close_files());
         }
-        handle
     }
 
     fn make_room(&mut self) {

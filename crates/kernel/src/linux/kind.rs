@@ -72,7 +72,7 @@ impl Kinds<'_> {
             Some(link) => link.name,
             None => {
                 let answer =
-                    self.handles.get(netns).ok()?.route.ask(link::get(index, raw.other_nsid)).ok()?;
+                    self.handles.again(netns).ok()?.route.ask(link::get(index, raw.other_nsid)).ok()?;
                 link::decode(&answer).pop()?.name
             }
         };
@@ -81,17 +81,17 @@ impl Kinds<'_> {
 
     /// The namespace that `netns` knows by that id. Ids are reused, so each guess is verified.
     fn known_as(&mut self, netns: &Netns, id: i32, link: &IfName) -> Option<Netns> {
-        let last = self.handles.get(netns).ok()?.nsids.get(&id).cloned();
+        let last = self.handles.again(netns).ok()?.nsids.get(&id).cloned();
         let likely = last.into_iter().chain(likely(netns, link)).chain([Netns::Host]);
         let all = self.names.iter().map(|name| Netns::Named(*name));
         let found = likely.chain(all).find(|candidate| self.is_known_as(netns, id, candidate))?;
-        self.handles.get(netns).ok()?.nsids.insert(id, found.clone());
+        self.handles.again(netns).ok()?.nsids.insert(id, found.clone());
         Some(found)
     }
 
     fn is_known_as(&mut self, netns: &Netns, id: i32, candidate: &Netns) -> bool {
         let Ok(entrance) = self.handles.entrance(candidate) else { return false };
-        let Ok(handle) = self.handles.get(netns) else { return false };
+        let Ok(handle) = self.handles.again(netns) else { return false };
         handle.route.ask(nsid::get(entrance.fd())).is_ok_and(|answer| nsid::decode(&answer) == Some(id))
     }
 }

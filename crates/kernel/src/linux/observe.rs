@@ -62,7 +62,7 @@ impl Linux {
             self.foreign.insert(netns.clone(), [Foreign::Namespace].into());
             return Ok(None);
         }
-        let handle = self.handles.get(netns).map_err(|error| refused_to_open(netns, error))?;
+        let handle = self.handles.again(netns).map_err(|error| refused_to_open(netns, error))?;
         let (ours, others): (Vec<RawLink>, Vec<RawLink>) =
             raw.into_iter().partition(|link| is_ours(netns, link));
         let mut foreign = Vec::new();

@@ -40,7 +40,7 @@ pub(crate) fn has_bridge() -> bool {
 #[derive(Debug)]
 pub(crate) struct Directories {
     places: BTreeMap<&'static str, OwnedFd>,
-    /// Files that have been read; `None`: none is kept.
+    /// Files that have been read or written; `None`: none is kept.
     files: Option<BTreeMap<&'static str, File>>,
 }
 
@@ -54,9 +54,14 @@ impl Directories {
         Self { places: PLACES.into_iter().filter_map(open_one).collect(), files: None }
     }
 
-    /// From now on keeps each file open that is read: at most [`OUR_SYSCTLS`]' number of descriptors.
+    /// From now on keeps each file open that is read or written: at most [`OUR_SYSCTLS`]' number of descriptors.
     pub(crate) fn keep_files(&mut self) {
         self.files.get_or_insert_default();
+    }
+
+    /// Keeps none any more.
+    pub(crate) fn close_files(&mut self) {
+        self.files = None;
     }
 
     /// Whether files are kept open.
@@ -99,13 +104,17 @@ impl Directories {
         }
     }
 
-    /// Writes one.
-    pub(crate) fn write(&self, name: &SysctlName, value: &str) -> Result<(), Errno> {
-        match self.file(&name.0, OFlag::O_WRONLY) {
+    /// Writes one. It is opened for reading too, since that is what comes next.
+    pub(crate) fn write(&mut self, name: &SysctlName, value: &str) -> Result<(), Errno> {
+        match self.file(&name.0, OFlag::O_RDWR) {
             Err(Errno::ENOENT) if is_off_where_absent(name) && value == "0" => Ok(()),
             file => {
-                let written = file?.write_all(value.as_bytes()).map_err(|error| errno(&error));
+                let mut file = file?;
+                let written = file.write_all(value.as_bytes()).map_err(|error| errno(&error));
                 cut::after(format_args!("sysctl {}", name.0));
+                if let Some(path) = OUR_SYSCTLS.into_iter().find(|path| *path == name.0) {
+                    self.keep(path, file);
+                }
                 written
             }
         }
