@@ -11,7 +11,7 @@ use sixfold_core::key::{PrivateKey, PublicKey};
 use sixfold_core::model::{DeviceReport, Ledger, Reports, ResourceKey, Snapshot, World};
 use sixfold_core::place::place;
 use sixfold_core::spec::parse_all;
-use sixfold_core::state::{Backend, Netns, NodeState};
+use sixfold_core::state::{Backend, NodeState};
 use sixfold_kernel::Keys;
 
 use crate::failed::Failed;
@@ -139,13 +139,6 @@ pub(crate) fn own(snapshot: &Snapshot) -> Own {
         })
         .collect();
     Own { backend: Backend::Tunnel, bridge_netfilter: false, devices }
-}
-
-/// A node on which there is nothing of ours.
-pub(crate) fn bare() -> NodeState {
-    let mut state = NodeState::default();
-    state.at(Netns::Host);
-    state
 }
 
 /// Private keys by public ones.

@@ -7,7 +7,6 @@
 //! Owns: arguments and exit codes. Must not be a test: a figure is printed and compared with its aim, never asserted. What
 //! it makes ends with it; it leaves the machine's own network alone.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people: it prints")]
-#![allow(dead_code, reason = "the ground, for benches of the agent too")]
 
 mod agent;
 mod benches;
@@ -91,16 +90,18 @@ impl Setting {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match (arguments.part, arguments.list) {
-        (Some(Part::Tunnel), _) => ground::be_the_tunnel(),
-        (Some(Part::Agent), _) => agent::be_the_agent(),
+        (Some(Part::Tunnel), _) => ground::be_the_tunnel().map(|()| true),
+        (Some(Part::Agent), _) => agent::be_the_agent().map(|()| true),
         (None, true) => {
             ALL.iter().for_each(|bench| println!("{:<12} {}", bench.name, bench.about));
-            Ok(())
+            Ok(true)
         }
         (None, false) => run(&arguments),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        // What, is said already.
+        Ok(false) => ExitCode::from(3),
         Err(failed) => {
             eprintln!("bench: {}", failed::chain(&failed));
             ExitCode::from(3)
@@ -108,13 +109,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), Failed> {
+/// Measures; false when something could not be.
+fn run(arguments: &Arguments) -> Result<bool, Failed> {
     let chosen = choose(&arguments.names)?;
     let rounds = if arguments.quick { 1 } else { arguments.rounds.max(1) };
     let setting = Setting { rounds, quick: arguments.quick };
     ground::check()?;
     let before = machine::Machine::now()?;
-    let (mut figures, mut without): (Vec<Figure>, Vec<&str>) = Default::default();
+    let (mut figures, mut whole) = (Vec::<Figure>::new(), true);
     for bench in chosen {
         eprintln!("bench: {}: {}", bench.name, bench.about);
         match (bench.run)(setting) {
@@ -122,7 +124,7 @@ fn run(arguments: &Arguments) -> Result<(), Failed> {
             // The others' figures are as good without it.
             Err(failed) => {
                 eprintln!("bench: {}: {}", bench.name, failed::chain(&failed));
-                without.push(bench.name);
+                whole = false;
             }
         }
     }
@@ -132,7 +134,7 @@ fn run(arguments: &Arguments) -> Result<(), Failed> {
     } else {
         print!("{}", report.table())
     }
-    Ok(())
+    Ok(whole)
 }
 
 fn choose(names: &[String]) -> Result<Vec<&'static Bench>, Failed> {

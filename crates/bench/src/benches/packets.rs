@@ -8,6 +8,8 @@
 //! All links lead to one namespace, in which packets are not for anybody and so end at once.
 
 use std::net::Ipv6Addr;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sixfold_core::addr::{Gateway, PrefixIndex};
@@ -33,6 +35,8 @@ const PACKETS: usize = 65_536;
 const TRIES: usize = 9;
 /// Filtering may not grow by more than this for each packet.
 const APART: f64 = 60e-9;
+/// Every link takes packets within that, or something is wrong.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// A hardware address that the far ends of links have, and that no packet is sent to.
 const DEAF: Mac = Mac([0x02, 0xde, 0xaf, 0, 0, 0]);
 
@@ -150,6 +154,9 @@ impl Road {
         let mut road = Self { node: Node::new()?, generator: Generator::on("wire0")?, snapshot, state };
         let state = road.state.clone();
         road.reach(&state)?;
+        for (slot, _) in slots {
+            await_queues(&format!("gw-{slot}-1"))?;
+        }
         Ok(road)
     }
 
@@ -224,13 +231,36 @@ fn far_ends(state: &mut NodeState) {
     state.namespaces.insert(home, far);
 }
 
+/// Waits until every link of a namespace takes packets. One that is up has the queue that drops all of them until the
+/// kernel, which does that later for some links at a time, has seen its carrier: with thousands of links that takes seconds.
+fn await_queues(netns: &str) -> Result<(), Failed> {
+    let started = Instant::now();
+    loop {
+        let waiting = links(netns)?
+            .iter()
+            .filter(|link| link["ifname"].as_str().is_some_and(|name| name.starts_with("to-")))
+            .filter(|link| link["qdisc"] == "noop")
+            .count();
+        if waiting == 0 {
+            return Ok(());
+        }
+        if started.elapsed() > PATIENCE {
+            return Err(Failed::meaningless(netns, format!("{waiting} links of it take no packets")));
+        }
+        sleep(Duration::from_millis(100));
+    }
+}
+
 /// Packets that left a gateway towards networks so far.
 fn forwarded(slot: u8) -> Result<u64, Failed> {
-    let text = command(&format!("ip -n gw-{slot}-1 -s -j link"))?;
-    let links: Value = serde_json::from_str(&text)
-        .map_err(|error| Failed::meaningless("the counters of links", error.to_string()))?;
-    let links = links.as_array().map(Vec::as_slice).unwrap_or_default();
+    let links = links(&format!("gw-{slot}-1"))?;
     let inward =
         links.iter().filter(|link| link["ifname"].as_str().is_some_and(|name| name.starts_with("to-")));
     Ok(inward.filter_map(|link| link["stats64"]["tx"]["packets"].as_u64()).sum())
+}
+
+fn links(netns: &str) -> Result<Vec<Value>, Failed> {
+    let text = command(&format!("ip -n {netns} -s -j link"))?;
+    serde_json::from_str(&text)
+        .map_err(|error| Failed::meaningless("the counters of links", error.to_string()))
 }

@@ -74,7 +74,7 @@ impl Gateway {
         write(Path::new(BATCH), &batch(&todo))?;
         let batched = format!("ip -n {GATEWAY} -batch {BATCH}");
         let (mut ours, mut unchanged) = (Costs::default(), Costs::default());
-        let (mut theirs, mut again) = (Costs::default(), Costs::default());
+        let (mut theirs, mut again, mut dumped) = <(Costs, Costs, Costs)>::default();
         let (mut changes, mut bird, mut bird_again) = <(Samples, Samples, Samples)>::default();
         let other = Bird::start(GATEWAY)?;
         let nexthops: Vec<Nexthop> =
@@ -84,6 +84,8 @@ impl Gateway {
             let (cost, nothing) = timed(|| self.reach(true))?;
             unchanged.push(cost);
             changes.push(nothing.len() as f64);
+            // What the kernel says, as it says it.
+            dumped.push(timed(|| command(&format!("ip -n {GATEWAY} -6 route save table all")))?.0);
             self.reach(false)?;
             self.node = Node::new()?; // what it kept open, every program that is started would have to close
             theirs.push(timed(|| command(&batched))?.0);
@@ -99,6 +101,8 @@ impl Gateway {
         let routes = self.routes;
         let mut figures = Vec::new();
         let (by_clock, again_by_clock) = (ours.wall().clone(), unchanged.wall().clone());
+        let unchanged_by_clock = again_by_clock.clone();
+        let dumped = dumped.wall().clone();
         let built = ours.beside(&format!("{routes} routes from nothing"), "ip -batch", theirs);
         figures.extend(built.map(|figure| Figure { aim: self.aim, ..figure }));
         figures.extend(unchanged.beside(&format!("{routes} routes, nothing changed"), "ip -batch", again));
@@ -108,6 +112,9 @@ impl Gateway {
             let what = format!("{routes} routes, {what}");
             figures.push(Figure::new(what, Unit::Seconds, ours).beside("BIRD, as many /64s", theirs));
         }
+        let what = format!("{routes} routes, nothing changed");
+        let looked = Figure::new(what, Unit::Seconds, unchanged_by_clock);
+        figures.push(looked.beside("one dump: ip -6 route save", dumped));
         let sent = format!("{routes} routes, nothing changed: changes");
         figures.push(Figure::new(sent, Unit::Count, changes).aiming(Aim::AtMost(0.0)));
         Ok(figures)
