@@ -46,13 +46,23 @@ pub(crate) fn be_the_agent() -> Result<(), Failed> {
     open(Path::new("/run/state"))?.run(&stop).map_err(failed)
 }
 
+/// Where folders on a disk are, and how their names begin; a process' number follows.
+const FOLDERS: (&str, &str) = ("/var/tmp", "sixfold-bench-");
+
 /// A folder on a disk, deleted with this value: `/run` would sync nothing.
 #[derive(Debug)]
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
+    /// Makes one, and deletes those of programs that were killed before they could.
     pub(crate) fn new() -> Result<Self, Failed> {
-        let path = PathBuf::from(format!("/var/tmp/sixfold-bench-{}", std::process::id()));
+        let (parent, begin) = FOLDERS;
+        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(|name| is_left_behind(name, begin)) {
+                drop(fs::remove_dir_all(entry.path()));
+            }
+        }
+        let path = Path::new(parent).join(format!("{begin}{}", std::process::id()));
         fs::create_dir_all(&path).map_err(Failed::system("make a folder"))?;
         Ok(Self(path))
     }
@@ -65,5 +75,26 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+/// Whether a folder of that name is of a program that is no more.
+fn is_left_behind(name: &str, begin: &str) -> bool {
+    let of: Option<u32> = name.strip_prefix(begin).and_then(|number| number.parse().ok());
+    of.is_some_and(|number| !Path::new(&format!("/proc/{number}")).exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_left_behind_once_its_program_is_no_more() {
+        let begin = "sixfold-bench-";
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        assert!(is_left_behind(&format!("{begin}{}", gone.id()), begin));
+        assert!(!is_left_behind(&format!("{begin}{}", std::process::id()), begin));
+        assert!(!is_left_behind(begin, begin) && !is_left_behind("another-1", begin));
     }
 }

@@ -1,13 +1,15 @@
 //! One workload more on a node of 1,024 resources, and one network more at a gateway whose slot is full with it: from a
 //! snapshot that is there to the empty second plan. The agent's own path on the real kernel, its files on a disk.
 //!
-//! Beside each: what nothing can do without, reading the same snapshot as JSON and looking twice at each namespace that
-//! the change touched. How long the loop takes to hear of a snapshot is not in it, nor the timer's slice, which may come
+//! Beside each: what nothing can do without, reading the same snapshot as JSON, keeping it on the same disk, and looking
+//! twice at each namespace that the change touched. The processor's time tells more where others use the disk or hold the
+//! kernel's locks. How long the loop takes to hear of a snapshot is not in it, nor the timer's slice, which may come
 //! between.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use sixfold_agent::disk;
 use sixfold_agent::feed::FileFeed;
 use sixfold_agent::run::Agent;
 use sixfold_core::id::Revision;
@@ -18,12 +20,14 @@ use sixfold_kernel::linux::Linux;
 use super::state::text;
 use crate::Setting;
 use crate::agent::{Folder, give, open};
-use crate::failed::Failed;
+use crate::failed::{Failed, chain};
 use crate::farm::{Farm, Shape};
 use crate::figure::{Aim, Figure, Samples, Unit};
 use crate::ground::{self, Node, Process, alone, timed};
 
-const FLOOR: &str = "read, look twice";
+const FLOOR: &str = "read, keep, look twice";
+/// After that long no round begins but the first, of either farm: a farm is built before, which may take as long.
+const PATIENCE: Duration = Duration::from_secs(90);
 /// Passes until what was asked for is there, at most: a device's port may be another than the one asked for.
 const PASSES: usize = 5;
 
@@ -69,18 +73,20 @@ struct Measured {
     farm: Farm,
     agent: Agent<Linux, FileFeed>,
     revision: u64,
+    until: Instant,
+    folder: Folder,
     _tunnel: Process,
-    _folder: Folder,
 }
 
 impl Measured {
     fn new(shape: Shape) -> Result<Self, Failed> {
+        let until = Instant::now() + PATIENCE;
         ground::nic()?;
         let tunnel = Process::tunnel()?;
         let folder = Folder::new()?;
         let farm = Farm::new(shape)?;
         let agent = open(folder.path())?;
-        let mut measured = Self { farm, agent, revision: 0, _tunnel: tunnel, _folder: folder };
+        let mut measured = Self { farm, agent, revision: 0, until, folder, _tunnel: tunnel };
         measured.give()?;
         for _ in 0..PASSES {
             if measured.agent.round().is_some_and(|status| status.in_sync) {
@@ -91,7 +97,8 @@ impl Measured {
         Ok(measured)
     }
 
-    /// Each round one thing more: ours, and the floor under it, by the clock on the wall and by the processor's.
+    /// Each round one thing more: ours, and the floor under it, by the clock on the wall and by the processor's. As many
+    /// rounds as there is time for, and one at least.
     fn rounds(
         &mut self,
         rounds: usize,
@@ -100,6 +107,9 @@ impl Measured {
         let mut told = Told::default();
         let mut node = Node::new()?;
         for round in 0..rounds {
+            if round > 0 && Instant::now() > self.until {
+                break;
+            }
             let before = self.farm.desired()?;
             add(&mut self.farm, round)?;
             let after = self.farm.desired()?;
@@ -114,7 +124,10 @@ impl Measured {
             told.ours.push(cost.wall.as_secs_f64());
             told.ours_busy.push(cost.processor.as_secs_f64());
             node.observe(Some(&touched))?;
+            let kept = self.folder.path().join("kept");
             let (cost, _) = timed(|| {
+                disk::replace(&kept, &bytes, 0o600)
+                    .map_err(|error| Failed::meaningless("a file", chain(&error)))?;
                 let read: Result<Snapshot, _> = serde_json::from_slice(&bytes);
                 let looks = [node.observe(Some(&touched))?, node.observe(Some(&touched))?];
                 Ok((looks, read.map_err(|error| Failed::meaningless("a snapshot", error.to_string()))?))
