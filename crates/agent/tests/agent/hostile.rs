@@ -185,6 +185,8 @@ fn contradictions() -> Vec<(&'static str, Vec<u8>)> {
             set("/gateways/0/exits", Some(exits))
         }),
         ("a share of another slot", set("/gateways/0/exits", Some("{\"2abc\": [\"2abc\"]}"))),
+        ("an exit point without its end at the gateway", set("/gateways/0/exits", Some("{}"))),
+        ("a slot's exit point on a node without the slot", set("/gateways", Some("[]"))),
         ("public IPv4 without default", set("/gateways/0/default_v4", Some("null"))),
         ("a default on another subnet", set("/gateways/0/default_v4", Some("\"198.51.100.1\""))),
         ("host bits in a management prefix", set("/management", Some("[\"192.0.2.1/24\"]"))),

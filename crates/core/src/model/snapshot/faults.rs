@@ -50,6 +50,10 @@ pub enum SnapshotFaultKind {
     ExposedNobody { number: WorkloadNumber, index: PrefixIndex },
     #[error("index {index} does not lie in slot {slot}")]
     OutsideSlot { index: PrefixIndex, slot: ExitSlot },
+    #[error("no gateway of this node has the exit point of index {index}")]
+    ExitWithoutGateway { index: PrefixIndex },
+    #[error("index {index} is that of no exit point of this node")]
+    GatewayWithoutExit { index: PrefixIndex },
 }
 
 fn seat_words(seat: &Seat) -> String {
@@ -71,7 +75,24 @@ impl Snapshot {
         for (at, network) in self.networks.iter().enumerate() {
             looked.network(&format!("networks[{at}]"), network, self.node.id());
         }
+        looked.both_ends(self);
         looked.found
+    }
+
+    /// The exit points that are on this node, and where in the document.
+    fn exit_points(&self) -> impl Iterator<Item = (ResourceKey, String)> {
+        let networks = self.networks.iter().enumerate();
+        networks.flat_map(move |(at, network)| {
+            let here = network
+                .resources
+                .iter()
+                .enumerate()
+                .filter(|(_, resource)| resource.seat == Seat::Exit && resource.node == *self.node.id());
+            here.map(move |(number, resource)| {
+                let key = ResourceKey { number: network.allocation.number(), index: resource.index };
+                (key, format!("networks[{at}].resources[{number}]"))
+            })
+        })
     }
 }
 
@@ -151,6 +172,25 @@ impl<'a> Looked<'a> {
                     self.wrong(format!("{at}.exits.{exit}"), what);
                 }
             }
+        }
+    }
+
+    /// An exit point and its gateway are the two ends of one link.
+    fn both_ends(&mut self, snapshot: &Snapshot) {
+        let exits: BTreeMap<ResourceKey, String> = snapshot.exit_points().collect();
+        let mut routed = BTreeSet::new();
+        for (at, gateway) in snapshot.gateways.iter().enumerate() {
+            for index in gateway.exits.keys().copied() {
+                let key = ResourceKey { number: gateway.allocation.number(), index };
+                if !exits.contains_key(&key) {
+                    let what = SnapshotFaultKind::GatewayWithoutExit { index };
+                    self.wrong(format!("gateways[{at}].exits.{index}"), what);
+                }
+                routed.insert(key);
+            }
+        }
+        for (key, at) in exits.into_iter().filter(|(key, _)| !routed.contains(key)) {
+            self.wrong(format!("{at}.index"), SnapshotFaultKind::ExitWithoutGateway { index: key.index });
         }
     }
 
