@@ -1,0 +1,3 @@
+//! The contract between the registry and its clients: wire types, the words of problems, and the client.
+//!
+//! Owns: what travels. Must not keep anything, and must not decide who may do what: the registry does.

@@ -1,0 +1,4 @@
+//! The registry: keeps farms, networks and grants, and tells each node what it may see of them.
+//!
+//! Owns: the store, the order of commits, and the service over HTTP. What a commit may be is computed in `core`.
+//! Must not be imported by agents: these carry on without it.
