@@ -100,7 +100,7 @@ impl Farm {
 
     /// Every node's part: a key for each resource, and the port asked for.
     fn report(&mut self) {
-        for (key, grant) in self.ledger.grants().iter().filter(|(_, grant)| !grant.quarantined) {
+        for (key, grant) in self.ledger.grants().iter().filter(|(_, grant)| grant.is_live()) {
             let seated = self.world.network(&grant.network).and_then(|it| self.world.seated(it, &grant.seat));
             let Some(node) = seated else { continue };
             self.reports.entry(*key).or_insert_with(|| {

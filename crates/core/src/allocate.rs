@@ -2,22 +2,42 @@
 //!
 //! The index is pseudo-random and deterministic: a hash of (network, seat, attempt) keyed with the farm's secret, the
 //! first free one taken. Recreated, a resource asks for the index it had; neighbours cannot be enumerated. A released
-//! index rests in quarantine; only its own seat may reclaim it from there, one generation higher.
+//! index rests in quarantine, from where only its own seat may reclaim it; after that it is anybody's. Either way its next
+//! grant is one generation higher.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use thiserror::Error;
 
 use crate::addr::PrefixIndex;
-use crate::id::{ExitSlot, Generation, NetworkId};
+use crate::id::{AllocationNumber, ExitSlot, Generation, NetworkId, NodeId, TenantId, Timestamp};
+use crate::limit;
 use crate::model::{Grant, Ledger, LedgerChange, ReadSet, Record, ResourceKey, Seat};
 use crate::place::Placement;
 
 /// The farm's secret that indices are keyed with. Whoever has it can tell which index a seat will ask for.
 #[derive(Clone)]
 pub struct IndexSecret(pub [u8; 32]);
+
+/// Under which terms prefixes are granted and released.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// What time it is.
+    pub now: Timestamp,
+    /// Prefixes that the tenant may have, quarantined ones included.
+    pub quota: usize,
+    /// Nodes that may have state of the network beside those of its seats: the holders of its slots until now.
+    pub holders: BTreeSet<NodeId>,
+}
+
+impl Default for Terms {
+    /// At the beginning of time, with the quota that every tenant has.
+    fn default() -> Self {
+        Self { now: Timestamp(0), quota: limit::PREFIXES_PER_TENANT, holders: BTreeSet::new() }
+    }
+}
 
 /// Why a placement gets no grants.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -38,53 +58,173 @@ pub enum AllocateError {
         /// Grants and quarantined ones.
         in_use: usize,
     },
+    /// The tenant would have more than it may.
+    #[error("tenant {tenant} has {held} prefixes and asks for {asked} more: its quota is {quota}")]
+    Quota {
+        /// The tenant.
+        tenant: TenantId,
+        /// What it has, quarantined ones included.
+        held: usize,
+        /// How many more it asked for.
+        asked: usize,
+        /// What it may have.
+        quota: usize,
+    },
 }
 
-/// Computes what to commit so that exactly the placement's seats are granted.
+impl AllocateError {
+    /// What to do about it, in one line.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Unnumbered { .. } => "configure a slot of it first",
+            Self::Full { .. } => "choose another exit slot; what was released rests for up to seven days",
+            Self::Quota { .. } => "delete what is not needed: released prefixes count for up to seven days",
+        }
+    }
+}
+
+/// Computes what to commit so that exactly the placement's seats are granted, on the terms of one who knows no time:
+/// what is released rests for ever.
 ///
 /// # Errors
-/// When the slot is full or its allocation has no number; the ledger is as it was.
+/// As [`allocate_on`].
 pub fn allocate(
     ledger: &Ledger,
     placement: &Placement,
     secret: &IndexSecret,
 ) -> Result<(ReadSet, LedgerChange), AllocateError> {
-    let prefix = placement.slot.prefix;
-    let allocation = ledger.allocation(prefix).ok_or(AllocateError::Unnumbered { prefix })?;
-    let (number, slot) = (allocation.number(), placement.slot.slot);
-    let read = ledger.read([Record::Slot(number, slot), Record::Network(placement.network.clone())]);
-    let taken: BTreeMap<PrefixIndex, &Grant> = ledger.grants_in(number, slot).collect();
-    let mut change = LedgerChange::default();
-    let mut granted = Vec::new();
-    for (key, grant) in ledger.grants_of(&placement.network) {
-        let stays = key.number == number && key.index.slot() == slot && placement.seats.contains(&grant.seat);
-        if stays {
-            granted.push(grant.seat.clone());
-        } else {
-            change.grants.insert(key, Grant { quarantined: true, ..grant.clone() });
-        }
-    }
-    let mut fresh = Vec::new();
-    for seat in placement.seats.iter().filter(|seat| !granted.contains(seat)) {
-        let place = Candidates { network: &placement.network, seat, slot, secret };
-        let (index, generation) = place.first_free(&taken, &fresh).ok_or(AllocateError::Full {
-            prefix,
-            slot,
-            in_use: taken.len(),
-        })?;
-        let network = placement.network.clone();
-        let grant = Grant { network, seat: seat.clone(), generation, quarantined: false };
-        change.grants.insert(ResourceKey { number, index }, grant);
-        fresh.push(index);
-    }
-    Ok((read, change))
+    allocate_on(ledger, placement, secret, &Terms::default())
 }
 
-/// Numbers an allocation, if it has none: done when its first slot is configured.
+/// Computes what to commit so that exactly the placement's seats are granted. Costs in proportion to what the network
+/// has and asks for; only where a slot is nearly full, it is walked.
+///
+/// # Errors
+/// When the slot is full, its allocation has no number or the tenant would have too many; the ledger is as it was.
+pub fn allocate_on(
+    ledger: &Ledger,
+    placement: &Placement,
+    secret: &IndexSecret,
+    terms: &Terms,
+) -> Result<(ReadSet, LedgerChange), AllocateError> {
+    let prefix = placement.slot.prefix;
+    let allocation = ledger.allocation(prefix).ok_or(AllocateError::Unnumbered { prefix })?;
+    let place = Place { number: allocation.number(), slot: placement.slot.slot, ledger, now: terms.now };
+    let held = Held::of(placement, place);
+    let wanted = placement.seats.iter().filter(|seat| !held.granted.contains(seat));
+    let (again, anew): (Vec<_>, Vec<_>) = wanted.partition(|seat| held.resting.contains_key(seat));
+    let tenant = &placement.network.tenant;
+    let (count, asked, quota) = (ledger.count_of(tenant), anew.len(), terms.quota);
+    if asked > 0 && count + asked > quota {
+        return Err(AllocateError::Quota { tenant: tenant.clone(), held: count, asked, quota });
+    }
+    let mut change = LedgerChange { grants: held.releases(placement, terms), ..LedgerChange::default() };
+    let new = |seat: &Seat, generation: Generation| {
+        Grant::new(placement.network.clone(), seat.clone(), generation.next())
+    };
+    for seat in again {
+        let (key, before) = held.resting[seat];
+        let waiting = before.released.iter().filter(|_| !before.is_over(terms.now));
+        let late = waiting.flat_map(|release| release.holders.iter().cloned()).collect();
+        change.grants.insert(key, Grant { late, ..new(seat, before.generation) });
+    }
+    for seat in anew {
+        let candidates = Candidates { network: &placement.network, seat, slot: place.slot, secret };
+        let found = candidates.first_free(|index| place.free(index, &change.grants));
+        let (index, generation) = found.ok_or_else(|| {
+            let in_use = place.in_use(&change.grants);
+            AllocateError::Full { prefix, slot: place.slot, in_use }
+        })?;
+        change.grants.insert(place.key(index), new(seat, generation));
+    }
+    let slots = held.released.iter().map(|(key, _)| Record::Slot(key.number, key.index.slot()));
+    let own = [Record::Slot(place.number, place.slot), Record::Network(placement.network.clone())];
+    Ok((ledger.read(slots.chain(own)), change))
+}
+
+/// One slot of the ledger, now.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    number: AllocationNumber,
+    slot: ExitSlot,
+    ledger: &'a Ledger,
+    now: Timestamp,
+}
+
+impl Place<'_> {
+    fn key(&self, index: PrefixIndex) -> ResourceKey {
+        ResourceKey { number: self.number, index }
+    }
+
+    /// The generation that an index had last, if anybody may have it.
+    fn free(&self, index: PrefixIndex, taken: &BTreeMap<ResourceKey, Grant>) -> Option<Generation> {
+        let key = self.key(index);
+        if taken.contains_key(&key) {
+            return None;
+        }
+        match self.ledger.grants().get(&key) {
+            None => Some(Generation::default()),
+            Some(before) => before.is_over(self.now).then_some(before.generation),
+        }
+    }
+
+    fn in_use(&self, taken: &BTreeMap<ResourceKey, Grant>) -> usize {
+        PrefixIndex::of_slot(self.slot).filter(|index| self.free(*index, taken).is_none()).count()
+    }
+}
+
+/// What the network has already, sorted by what becomes of it.
+struct Held<'a> {
+    /// Seats that keep theirs.
+    granted: BTreeSet<&'a Seat>,
+    /// Released ones in the placement's slot, for their seats to take again.
+    resting: BTreeMap<&'a Seat, (ResourceKey, &'a Grant)>,
+    /// Live ones that nobody of the placement has a seat for.
+    released: Vec<(ResourceKey, &'a Grant)>,
+    /// Where there may be state of the network now.
+    nodes: BTreeSet<&'a NodeId>,
+}
+
+impl<'a> Held<'a> {
+    fn of(placement: &'a Placement, place: Place<'a>) -> Self {
+        let (granted, resting, released) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
+        let mut held = Self { granted, resting, released, nodes: BTreeSet::new() };
+        for (key, grant) in place.ledger.all_of(&placement.network) {
+            let here = key.number == place.number && key.index.slot() == place.slot;
+            if let (true, Seat::Node(node)) = (grant.is_live(), &grant.seat) {
+                held.nodes.insert(node);
+            }
+            match (grant.is_live(), here) {
+                (true, true) if placement.seats.contains(&grant.seat) => {
+                    held.granted.insert(&grant.seat);
+                }
+                (true, _) => held.released.push((key, grant)),
+                (false, true) => {
+                    held.resting.entry(&grant.seat).or_insert((key, grant));
+                }
+                (false, false) => {}
+            }
+        }
+        held
+    }
+
+    fn releases(&self, placement: &Placement, terms: &Terms) -> BTreeMap<ResourceKey, Grant> {
+        let mut holders: BTreeSet<NodeId> = self.nodes.iter().map(|node| (*node).clone()).collect();
+        holders.insert(placement.exit_node.clone());
+        holders.extend(terms.holders.iter().cloned());
+        let released = self.released.iter();
+        released.map(|(key, grant)| (*key, grant.release(terms.now, holders.clone()))).collect()
+    }
+}
+
+/// Numbers an allocation, if it has none: done when its first slot is configured. Once all numbers are given there is
+/// nothing to commit, and what needs the allocation is refused as [`AllocateError::Unnumbered`].
 #[must_use]
 pub fn number(ledger: &Ledger, prefix: ipnet::Ipv6Net) -> (ReadSet, LedgerChange) {
     let read = ledger.read([Record::Allocations]);
-    let allocations = if ledger.allocation(prefix).is_some() { Vec::new() } else { vec![prefix] };
+    let needs_one = ledger.allocation(prefix).is_none() && ledger.next_number().is_some();
+    let allocations = if needs_one { vec![prefix] } else { Vec::new() };
     (read, LedgerChange { allocations, ..LedgerChange::default() })
 }
 
@@ -101,25 +241,18 @@ impl Candidates<'_> {
     /// filled to the last prefix.
     fn first_free(
         &self,
-        taken: &BTreeMap<PrefixIndex, &Grant>,
-        fresh: &[PrefixIndex],
+        free: impl Fn(PrefixIndex) -> Option<Generation>,
     ) -> Option<(PrefixIndex, Generation)> {
         /// Enough that a slot half full is nearly always served by the hash.
         const ATTEMPTS: u32 = 64;
-        if let Some((index, grant)) = taken.iter().find(|(_, grant)| grant.quarantined && self.owned(grant)) {
-            return Some((*index, grant.generation.next()));
-        }
-        let free = |index: &PrefixIndex| !taken.contains_key(index) && !fresh.contains(index);
-        let hashed = (0..ATTEMPTS).filter_map(|attempt| self.attempt(attempt)).find(free);
-        let start = self.attempt(0).map_or(0, PrefixIndex::get);
-        let (before, after): (Vec<_>, Vec<_>) =
-            PrefixIndex::of_slot(self.slot).partition(|index| index.get() < start);
-        let index = hashed.or_else(|| after.into_iter().chain(before).find(free))?;
-        Some((index, Generation::default().next()))
-    }
-
-    fn owned(&self, grant: &Grant) -> bool {
-        grant.network == *self.network && grant.seat == *self.seat
+        let take = |index: PrefixIndex| Some((index, free(index)?));
+        let hashed = (0..ATTEMPTS).filter_map(|attempt| self.attempt(attempt)).find_map(take);
+        hashed.or_else(|| {
+            let start = self.attempt(0).map_or(0, PrefixIndex::get);
+            let (before, after): (Vec<_>, Vec<_>) =
+                PrefixIndex::of_slot(self.slot).partition(|index| index.get() < start);
+            after.into_iter().chain(before).find_map(take)
+        })
     }
 
     /// `None` where the hash hits an index that is never granted (the last 256 of slot 15).

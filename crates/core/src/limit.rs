@@ -67,3 +67,9 @@ pub const KEEPALIVE_SECS: u16 = 20;
 
 /// Bytes of one node's snapshot: 4,096 resources of a few thousand peers in all, with room; more is refused unread.
 pub const SNAPSHOT_BYTES_MAX: usize = 64 << 20;
+
+/// Prefixes of one tenant, those in quarantine included: one slot's worth, so that no tenant fills a second one unasked.
+pub const PREFIXES_PER_TENANT: usize = 4096;
+
+/// Seconds that a released prefix rests at most (7 days): a node that was away for longer starts from its snapshot anew.
+pub const QUARANTINE_SECS: u64 = 7 * 24 * 60 * 60;

@@ -226,9 +226,7 @@ impl<'a> Reach<'a> {
             (Kind::Gateway, Some(border)) if !from.shares_gateway_with(to) => {
                 let (prefix, slot) = (border.slot.key().prefix, border.slot.key().slot);
                 let own = |number| {
-                    self.ledger
-                        .grants_in(number, slot)
-                        .any(|(own, grant)| own == *index && !grant.quarantined)
+                    self.ledger.grants_in(number, slot).any(|(own, grant)| own == *index && grant.is_live())
                 };
                 self.ledger.allocation(prefix).is_some_and(|allocation| own(allocation.number()))
             }

@@ -1,9 +1,9 @@
 //! Invariants of the ledger's grants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Violation;
-use crate::model::{Grant, Ledger, Network, Seat, World};
+use crate::model::{Grant, Ledger, Network, ResourceKey, Seat, World};
 
 /// A network's prefixes all come from its exit's slot.
 pub(super) fn outside(network: &Network, ledger: &Ledger) -> Vec<Violation> {
@@ -31,20 +31,22 @@ pub(super) fn twice(network: &Network, ledger: &Ledger) -> Vec<Violation> {
 
 /// Every seat has a prefix: one for each listed node, and one for the exit point.
 pub(super) fn missing(network: &Network, ledger: &Ledger) -> Vec<Violation> {
-    let granted: Vec<&Seat> = ledger.grants_of(network.id()).map(|(_, grant)| &grant.seat).collect();
+    let granted: BTreeSet<&Seat> = ledger.grants_of(network.id()).map(|(_, grant)| &grant.seat).collect();
     let seats = network.nodes().iter().cloned().map(Seat::Node).chain([Seat::Exit]);
     let without = seats.filter(|seat| !granted.contains(&seat));
     without.map(|seat| Violation::Missing { network: network.id().clone(), seat }).collect()
 }
 
 /// No live grant is anyone's who is not there.
-pub(super) fn leaked(world: &World, ledger: &Ledger) -> Vec<Violation> {
-    let live = ledger.grants().iter().filter(|(_, grant)| !grant.quarantined);
-    let leaks = live.filter(|(_, grant)| !has_seat(world, grant));
+pub(super) fn leaked<'a>(
+    world: &World,
+    grants: impl Iterator<Item = (ResourceKey, &'a Grant)>,
+) -> Vec<Violation> {
+    let leaks = grants.filter(|(_, grant)| grant.is_live() && !has_seat(world, grant));
     leaks
         .map(|(key, grant)| Violation::Leaked {
             network: grant.network.clone(),
-            key: *key,
+            key,
             seat: grant.seat.clone(),
         })
         .collect()

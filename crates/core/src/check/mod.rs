@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::addr::PrefixIndex;
 use crate::id::{ExitSlot, NetworkId, NodeId};
-use crate::model::{Ledger, ResourceKey, Seat, World};
+use crate::model::{Ledger, Network, ResourceKey, Seat, World};
 
 /// An invariant that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -92,15 +92,39 @@ fn seat_name(seat: &Seat) -> String {
     }
 }
 
-/// Every invariant that does not hold, in the order of networks.
+/// Every invariant that does not hold, in the order of networks. Costs what the whole world has: what changes one network
+/// looks at that one ([`check_network`]), and this is for proving a store.
 #[must_use]
 pub fn check(world: &World, ledger: &Ledger) -> Vec<Violation> {
-    let mut found = grants::leaked(world, ledger);
+    let mut found = grants::leaked(world, ledger.grants().iter().map(|(key, grant)| (*key, grant)));
     for network in world.networks().values() {
-        found.extend(grants::outside(network, ledger));
-        found.extend(grants::twice(network, ledger));
-        found.extend(grants::missing(network, ledger));
-        found.extend(paths::cut(network, world));
+        found.extend(of_network(network, world, ledger));
     }
+    found
+}
+
+/// Every invariant that one network's change can have broken: whether it is there any more or not, the others hold of
+/// themselves what they held before.
+#[must_use]
+pub fn check_network(world: &World, ledger: &Ledger, id: &NetworkId) -> Vec<Violation> {
+    let mut found = grants::leaked(world, ledger.grants_of(id));
+    if let Some(network) = world.network(id) {
+        found.extend(of_network(network, world, ledger));
+    }
+    found
+}
+
+/// The nodes of a network that would have no path to its exit, in a world that has all of them. Depends on no grant, so it
+/// can be asked before any is made.
+#[must_use]
+pub fn check_paths(world: &World, network: &Network) -> Vec<Violation> {
+    paths::cut(network, world)
+}
+
+fn of_network(network: &Network, world: &World, ledger: &Ledger) -> Vec<Violation> {
+    let mut found = grants::outside(network, ledger);
+    found.extend(grants::twice(network, ledger));
+    found.extend(grants::missing(network, ledger));
+    found.extend(paths::cut(network, world));
     found
 }

@@ -127,6 +127,10 @@ pub enum Fault {
     NoNodes { network: NetworkId },
     #[error("node {node} is named twice")]
     DuplicateMember { node: NodeId },
+    #[error("slot {slot} is the exit of network {network}")]
+    SlotInUse { slot: SlotKey, network: NetworkId },
+    #[error("node {node} is taken away and network {network} has a resource on it")]
+    NodeInUse { node: NodeId, network: NetworkId },
     #[error("node {node} is in no farm")]
     UnknownNode { node: NodeId },
     #[error("there is no farm {farm}")]
@@ -214,6 +218,8 @@ impl Fault {
             Self::DefaultWithoutPublic => "add public_v4, the address that tenants' IPv4 leaves from",
             Self::DefaultOutside { .. } => "the default gateway is the router on that subnet",
             Self::NoNodes { .. } => "name at least one node",
+            Self::SlotInUse { .. } => "keep the slot until no network names it; its holder may change",
+            Self::NodeInUse { .. } => "keep the node until no network lists it",
             Self::UnknownNode { .. } => "name a node of one of the farm files",
             Self::UnknownFarm { .. } => "name the farm of one of the farm files",
             Self::ExitPrefix { .. } => "add prefix, one /48",

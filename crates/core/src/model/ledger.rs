@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::addr::{Allocation, PrefixIndex};
-use crate::id::{AllocationNumber, ExitSlot, Generation, NetworkId, NodeId, Revision};
+use crate::id::{AllocationNumber, ExitSlot, Generation, NetworkId, NodeId, Revision, TenantId, Timestamp};
+use crate::limit;
 
 /// Whom a prefix index is granted to, within a network.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -40,8 +41,72 @@ pub struct Grant {
     pub seat: Seat,
     /// One higher each time the index is granted anew.
     pub generation: Generation,
-    /// Released: rests in quarantine until every node has reported it gone.
-    pub quarantined: bool,
+    /// Released: rests in quarantine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<Release>,
+    /// Nodes that had not reported an earlier generation gone when its own seat reclaimed it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub late: BTreeSet<NodeId>,
+}
+
+impl Grant {
+    /// The first grant of an index, or a later one.
+    #[must_use]
+    pub const fn new(network: NetworkId, seat: Seat, generation: Generation) -> Self {
+        Self { network, seat, generation, released: None, late: BTreeSet::new() }
+    }
+
+    /// The same, released: it rests until each of these nodes, and those that were late before, has reported it gone.
+    #[must_use]
+    pub fn release(&self, at: Timestamp, mut holders: BTreeSet<NodeId>) -> Self {
+        holders.extend(self.late.iter().cloned());
+        let released = Some(Release { at, revision: UNWRITTEN, holders });
+        Self { released, ..Self::new(self.network.clone(), self.seat.clone(), self.generation) }
+    }
+
+    /// Puts the commit's revision into a release that is being written.
+    pub fn stamp(&mut self, at: Revision) {
+        if let Some(release) = self.released.as_mut().filter(|release| release.is_unwritten()) {
+            release.revision = at;
+        }
+    }
+
+    /// Whether it is in force.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        self.released.is_none()
+    }
+
+    /// Whether anybody may have the index now: it was released, and has rested.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.released.as_ref().is_some_and(|release| release.is_over(now))
+    }
+}
+
+/// Since when, and for whom, a released grant rests: until each of these nodes has reported it gone, seven days at most.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// When it was released.
+    pub at: Timestamp,
+    /// Of the commit that released it: a node in sync at it, or later, no longer has it.
+    pub revision: Revision,
+    /// The nodes that may still have state for it.
+    pub holders: BTreeSet<NodeId>,
+}
+
+impl Release {
+    /// Whether the commit that releases it is still to come: whoever writes it puts the commit's revision in.
+    #[must_use]
+    pub fn is_unwritten(&self) -> bool {
+        self.revision == UNWRITTEN
+    }
+
+    /// Whether it has rested.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.holders.is_empty() || now.secs_since(self.at) >= limit::QUARANTINE_SECS
+    }
 }
 
 /// What a commit compares: it is refused if the revision of any of these is not the one that was read.
@@ -54,6 +119,9 @@ pub enum Record {
     /// The grants of one network.
     Network(NetworkId),
 }
+
+/// The revision of a release that is not yet committed: the ledger writes its own there.
+const UNWRITTEN: Revision = Revision(u64::MAX);
 
 /// The records that a change was computed from.
 pub type ReadSet = BTreeMap<Record, Revision>;
@@ -83,6 +151,10 @@ pub struct Ledger {
     grants: BTreeMap<ResourceKey, Grant>,
     /// The same grants by network, so that reading one network costs what it has.
     by_network: BTreeMap<NetworkId, BTreeSet<ResourceKey>>,
+    /// How many each tenant has, so that a quota costs nothing to look at.
+    by_tenant: BTreeMap<TenantId, usize>,
+    /// The released ones by the nodes they wait for.
+    awaited: BTreeMap<NodeId, BTreeSet<ResourceKey>>,
     records: BTreeMap<Record, Revision>,
 }
 
@@ -126,8 +198,44 @@ impl Ledger {
 
     /// The live grants of one network.
     pub fn grants_of(&self, network: &NetworkId) -> impl Iterator<Item = (ResourceKey, &Grant)> + '_ {
+        self.all_of(network).filter(|(_, grant)| grant.is_live())
+    }
+
+    /// The grants of one network, quarantined ones too.
+    pub fn all_of(&self, network: &NetworkId) -> impl Iterator<Item = (ResourceKey, &Grant)> + '_ {
         let keys = self.by_network.get(network).into_iter().flatten();
-        keys.filter_map(|key| Some((*key, self.grants.get(key)?))).filter(|(_, grant)| !grant.quarantined)
+        keys.filter_map(|key| Some((*key, self.grants.get(key)?)))
+    }
+
+    /// How many prefixes a tenant has, quarantined ones too.
+    #[must_use]
+    pub fn count_of(&self, tenant: &TenantId) -> usize {
+        self.by_tenant.get(tenant).copied().unwrap_or_default()
+    }
+
+    /// Whether a release waits for a node.
+    #[must_use]
+    pub fn awaits(&self, node: &NodeId) -> bool {
+        self.awaited.contains_key(node)
+    }
+
+    /// What to commit when a node reports that it is in sync at a revision: nothing released by then is on it any more.
+    #[must_use]
+    pub fn gone(&self, node: &NodeId, in_sync_at: Revision) -> (ReadSet, LedgerChange) {
+        let mut change = LedgerChange::default();
+        for key in self.awaited.get(node).into_iter().flatten() {
+            let grant = self.grants.get(key).filter(|grant| {
+                grant.released.as_ref().is_some_and(|release| release.revision <= in_sync_at)
+            });
+            if let Some(mut grant) = grant.cloned() {
+                if let Some(release) = &mut grant.released {
+                    release.holders.remove(node);
+                }
+                change.grants.insert(*key, grant);
+            }
+        }
+        let slots = change.grants.keys().map(|key| Record::Slot(key.number, key.index.slot()));
+        (self.read(slots), change)
     }
 
     /// The revisions of the records that a computation is about to read.
@@ -151,44 +259,104 @@ impl Ledger {
         if change == LedgerChange::default() {
             return Ok(self.revision);
         }
-        self.revision = self.revision.next();
-        let mut touched = BTreeSet::new();
+        self.write(change, self.revision.next());
+        Ok(self.revision)
+    }
+
+    /// Puts a ledger together again from what was kept of one: each allocation and grant with the revision of its last
+    /// change.
+    #[must_use]
+    pub fn restore(
+        revision: Revision,
+        allocations: impl IntoIterator<Item = (Allocation, Revision)>,
+        grants: impl IntoIterator<Item = (ResourceKey, Grant, Revision)>,
+    ) -> Self {
+        let mut ledger = Self::default();
+        for (allocation, at) in allocations {
+            ledger.numbers.insert(allocation.whole(), allocation.number());
+            ledger.touch(Record::Allocations, at);
+        }
+        for (key, grant, at) in grants {
+            ledger.touch(Record::Slot(key.number, key.index.slot()), at);
+            ledger.touch(Record::Network(grant.network.clone()), at);
+            ledger.grant(key, grant);
+        }
+        ledger.revision = revision;
+        ledger
+    }
+
+    /// Writes a change at a revision that somebody else counts: the registry's, which other records raise too. Whether
+    /// what it was computed from still stands is the caller's to know.
+    pub fn write(&mut self, change: LedgerChange, at: Revision) {
+        debug_assert!(at >= self.revision, "revisions only grow");
+        self.revision = at;
         for prefix in change.allocations {
             let number = self.next_number();
-            if let std::collections::btree_map::Entry::Vacant(free) = self.numbers.entry(prefix) {
+            if let (std::collections::btree_map::Entry::Vacant(free), Some(number)) =
+                (self.numbers.entry(prefix), number)
+            {
                 free.insert(number);
-                touched.insert(Record::Allocations);
+                self.touch(Record::Allocations, at);
             }
         }
-        for (key, grant) in change.grants {
-            touched.insert(Record::Slot(key.number, key.index.slot()));
-            touched.insert(Record::Network(grant.network.clone()));
+        for (key, mut grant) in change.grants {
+            grant.stamp(at);
+            self.touch(Record::Slot(key.number, key.index.slot()), at);
+            self.touch(Record::Network(grant.network.clone()), at);
             // Whoever had it has changed too.
-            touched.extend(self.grant(key, grant).map(Record::Network));
+            if let Some(before) = self.grant(key, grant) {
+                self.touch(Record::Network(before), at);
+            }
         }
-        for record in touched {
-            self.records.insert(record, self.revision);
-        }
-        Ok(self.revision)
+    }
+
+    fn touch(&mut self, record: Record, at: Revision) {
+        let revision = self.records.entry(record).or_default();
+        *revision = at.max(*revision);
     }
 
     /// Returns the network that had it, if that was another.
     fn grant(&mut self, key: ResourceKey, grant: Grant) -> Option<NetworkId> {
         let network = grant.network.clone();
+        for node in grant.released.iter().flat_map(|release| &release.holders) {
+            self.awaited.entry(node.clone()).or_default().insert(key);
+        }
         self.by_network.entry(network.clone()).or_default().insert(key);
-        let before = self.grants.insert(key, grant)?.network;
+        *self.by_tenant.entry(network.tenant.clone()).or_default() += 1;
+        let awaits = |grant: &Grant, node: &NodeId| {
+            grant.released.as_ref().is_some_and(|release| release.holders.contains(node))
+        };
+        let before = self.grants.insert(key, grant)?;
+        let now = &self.grants[&key];
+        for node in before.released.iter().flat_map(|release| &release.holders) {
+            if !awaits(now, node) {
+                remove_from(&mut self.awaited, node, &key);
+            }
+        }
+        let before = before.network;
+        if let Some(count) = self.by_tenant.get_mut(&before.tenant) {
+            *count -= 1;
+        }
         if before == network {
             return None;
         }
-        if let Some(keys) = self.by_network.get_mut(&before) {
-            keys.remove(&key);
-        }
+        remove_from(&mut self.by_network, &before, &key);
         Some(before)
     }
 
-    /// Numbers count up and are never given twice.
-    fn next_number(&self) -> AllocationNumber {
-        let last = self.numbers.values().map(|number| number.get()).max().unwrap_or(0);
-        AllocationNumber::try_from(last + 1).expect("limit::NETWORKS_MAX farms have far fewer allocations")
+    /// Numbers count up and are never given twice; `None` when all are given.
+    pub(crate) fn next_number(&self) -> Option<AllocationNumber> {
+        let last = self.numbers.values().map(|number| i64::from(number.get())).max().unwrap_or(0);
+        AllocationNumber::try_from(last + 1).ok()
+    }
+}
+
+/// Takes a key out of a set, and the set out of the map with its last key.
+fn remove_from<K: Ord>(sets: &mut BTreeMap<K, BTreeSet<ResourceKey>>, of: &K, key: &ResourceKey) {
+    if let Some(keys) = sets.get_mut(of) {
+        keys.remove(key);
+        if keys.is_empty() {
+            sets.remove(of);
+        }
     }
 }

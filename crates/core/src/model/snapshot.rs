@@ -187,8 +187,11 @@ impl Snapshot {
     pub fn for_node(world: &World, ledger: &Ledger, reports: &Reports, node: &NodeId) -> Option<Self> {
         let (farm, this) = world.node(node)?;
         let seen = View { world, ledger, reports };
-        let networks: Vec<NetworkView> =
-            world.networks().values().filter_map(|network| seen.network(network, node)).collect();
+        let networks: Vec<NetworkView> = world
+            .networks_at(node)
+            .into_iter()
+            .filter_map(|id| seen.network(world.network(id)?, node))
+            .collect();
         Some(Self {
             format: Format,
             revision: ledger.revision(),
@@ -216,7 +219,7 @@ impl View<'_> {
             let allocation = self.ledger.allocation(key.prefix)?;
             let mut networks: BTreeMap<&NetworkId, (Option<PrefixIndex>, Vec<PrefixIndex>)> = BTreeMap::new();
             let live =
-                self.ledger.grants_in(allocation.number(), key.slot).filter(|(_, grant)| !grant.quarantined);
+                self.ledger.grants_in(allocation.number(), key.slot).filter(|(_, grant)| grant.is_live());
             for (index, grant) in live {
                 let (exit, indices) = networks.entry(&grant.network).or_default();
                 indices.push(index);

@@ -3,6 +3,8 @@
 //! Owns: what can be seen only by comparing farms, or a network with the farms. Must not repeat what a farm or a
 //! network is by itself.
 
+mod change;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,12 @@ pub enum Document {
 pub struct World {
     farms: BTreeMap<FarmId, Farm>,
     networks: BTreeMap<NetworkId, Network>,
+    /// The farm of each node.
+    homes: BTreeMap<NodeId, FarmId>,
+    /// The networks that list a node.
+    members: BTreeMap<NodeId, BTreeSet<NetworkId>>,
+    /// The networks whose exit is a slot.
+    exits: BTreeMap<SlotKey, BTreeSet<NetworkId>>,
 }
 
 impl World {
@@ -69,7 +77,8 @@ impl World {
     /// One node and its farm: nodes' names are unique over all farms.
     #[must_use]
     pub fn node(&self, id: &NodeId) -> Option<(&Farm, &Node)> {
-        self.farms.values().find_map(|farm| Some((farm, farm.node(id)?)))
+        let farm = self.farms.get(self.homes.get(id)?)?;
+        Some((farm, farm.node(id)?))
     }
 
     /// The node that a seat of a network is on: the exit's is the holder of its slot.
@@ -96,13 +105,20 @@ impl TryFrom<WorldDraft> for World {
             return Err(found.fault);
         }
         for network in &mut draft.networks {
-            network.exit.prefix = Some(resolve(&network.exit, &draft.farms)?.prefix);
+            network.exit.prefix = Some(resolve(&network.exit, slots(&draft.farms, &network.exit))?.prefix);
         }
-        let farms = draft.farms.into_iter().map(|farm| Ok((farm.id.clone(), Farm::try_from(farm)?)));
-        let farms = farms.collect::<Result<_, Fault>>()?;
-        let networks =
-            draft.networks.into_iter().map(|network| Ok((network.id.clone(), Network::try_from(network)?)));
-        Ok(Self { farms, networks: networks.collect::<Result<_, Fault>>()? })
+        let mut world = Self::default();
+        for draft in draft.farms {
+            let farm = Farm::try_from(draft)?;
+            world.index_farm(&farm);
+            world.farms.insert(farm.id().clone(), farm);
+        }
+        for draft in draft.networks {
+            let network = Network::try_from(draft)?;
+            world.index_network(&network);
+            world.networks.insert(network.id().clone(), network);
+        }
+        Ok(world)
     }
 }
 
@@ -132,7 +148,7 @@ impl WorldDraft {
         for (at, network) in self.networks.iter().enumerate() {
             let mut all =
                 [network.faults(), self.member_faults(network, &nodes), self.count_networks(at)].concat();
-            if let Err(fault) = resolve(&network.exit, &self.farms) {
+            if let Err(fault) = resolve(&network.exit, slots(&self.farms, &network.exit)) {
                 all.push(Item::Whole.field("exit").found(fault));
             }
             if !seen.insert(&network.id) {
@@ -216,13 +232,17 @@ impl WorldDraft {
     }
 }
 
-/// The slot that an exit names.
-fn resolve(exit: &ExitDraft, farms: &[FarmDraft]) -> Result<SlotKey, Fault> {
-    let farm = farms.iter().find(|farm| farm.id == exit.farm);
-    let farm = farm.ok_or_else(|| Fault::UnknownFarm { farm: exit.farm.clone() })?;
+/// The slots of the farm that an exit names, if there is one.
+fn slots(farms: &[FarmDraft], exit: &ExitDraft) -> Option<BTreeSet<SlotKey>> {
+    let farm = farms.iter().find(|farm| farm.id == exit.farm)?;
+    Some(farm.slots.iter().map(|slot| slot.key).collect())
+}
+
+/// The slot that an exit names, of those that its farm has.
+fn resolve(exit: &ExitDraft, slots: Option<BTreeSet<SlotKey>>) -> Result<SlotKey, Fault> {
+    let keys = slots.ok_or_else(|| Fault::UnknownFarm { farm: exit.farm.clone() })?;
     let asked =
         |key: &SlotKey| key.slot == exit.slot && exit.prefix.is_none_or(|prefix| prefix == key.prefix);
-    let keys: BTreeSet<_> = farm.slots.iter().map(|slot| slot.key).collect();
     let fits: Vec<_> = keys.iter().copied().filter(asked).collect();
     let (farm, slot) = (exit.farm.clone(), exit.slot);
     match fits[..] {

@@ -156,7 +156,7 @@ fn nearly_full(free: &[PrefixIndex]) -> Ledger {
     let grants = taken.map(|index| {
         let (network, seat) =
             ("globex/lab".parse().unwrap(), Seat::Node(format!("n{index}").parse().unwrap()));
-        let grant = Grant { network, seat, generation: Generation::default().next(), quarantined: false };
+        let grant = Grant::new(network, seat, Generation::default().next());
         (ResourceKey { number, index }, grant)
     });
     let change = LedgerChange { grants: grants.collect(), ..LedgerChange::default() };

@@ -75,7 +75,7 @@ impl Farm {
 
     /// The nodes' part: a key for each resource, and the port asked for.
     pub(crate) fn report(&mut self) {
-        for (key, grant) in self.ledger.grants().iter().filter(|(_, grant)| !grant.quarantined) {
+        for (key, grant) in self.ledger.grants().iter().filter(|(_, grant)| grant.is_live()) {
             let network = self.world.network(&grant.network).unwrap();
             let reach = self.world.seated(network, &grant.seat).unwrap().reach();
             self.reports.insert(*key, DeviceReport::new(device_key(*key), key.index.get(), reach));

@@ -10,5 +10,6 @@ mod mesh;
 mod model;
 mod path;
 mod plan;
+mod quarantine;
 mod reach;
 mod walk;

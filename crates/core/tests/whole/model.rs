@@ -1,4 +1,5 @@
 //! The ledger and what of it a node may see.
 
+mod change;
 mod ledger;
 mod snapshot;

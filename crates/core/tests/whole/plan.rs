@@ -91,7 +91,9 @@ fn withdrawing_an_exit_point_is_one_message_to_the_gateway() {
     let release = sixfold_core::model::LedgerChange {
         grants: globex
             .into_iter()
-            .map(|(key, grant)| (key, sixfold_core::model::Grant { quarantined: true, ..grant }))
+            .map(|(key, grant)| {
+                (key, grant.release(sixfold_core::id::Timestamp(0), std::collections::BTreeSet::new()))
+            })
             .collect(),
         ..Default::default()
     };

@@ -281,7 +281,7 @@ fn an_ipv4_address_that_the_senders_own_network_has_too_is_no_question() {
     // globex's resource on owl is granted anew, at the index of acme's on ant in the other allocation.
     let (taken, _) = of(&farm, &acme, "ant");
     let (old, grant) = of(&farm, &globex, "owl");
-    let released = sixfold_core::model::Grant { quarantined: true, ..grant.clone() };
+    let released = grant.release(sixfold_core::id::Timestamp(0), std::collections::BTreeSet::new());
     let again = sixfold_core::model::ResourceKey { index: taken.index, ..old };
     let grants = [(old, released), (again, grant)].into();
     let change = sixfold_core::model::LedgerChange { grants, ..Default::default() };

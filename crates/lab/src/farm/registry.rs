@@ -90,7 +90,7 @@ impl Registry {
             commit(&mut ledger, &placement)?;
         }
         let ledger = granted(&world, ledger)?;
-        let held = |key: &ResourceKey| ledger.grants().get(key).is_some_and(|grant| !grant.quarantined);
+        let held = |key: &ResourceKey| ledger.grants().get(key).is_some_and(|grant| grant.is_live());
         let mut reports = self.reports.clone();
         reports.retain(|key, _| held(key));
         Ok(Self { world, ledger, reports, revision: self.revision.next() })
@@ -244,7 +244,7 @@ mod tests {
         draft.networks.retain(|network| network.id.tenant.as_str() == "acme");
         let less = World::try_from(draft).unwrap();
         let live = |registry: &Registry| -> Vec<_> {
-            let grants = registry.ledger().grants().iter().filter(|(_, grant)| !grant.quarantined);
+            let grants = registry.ledger().grants().iter().filter(|(_, grant)| grant.is_live());
             grants.map(|(key, grant)| (*key, grant.network.clone(), grant.seat.clone())).collect()
         };
         let mut before = whole.changed(whole.world().clone()).unwrap();

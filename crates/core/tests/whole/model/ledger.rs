@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use sixfold_core::allocate::allocate;
-use sixfold_core::id::{AllocationNumber, ExitSlot, Generation, NetworkId, Revision};
+use sixfold_core::id::{AllocationNumber, ExitSlot, Generation, NetworkId, Revision, Timestamp};
 use sixfold_core::model::{
     Conflict, Grant, Ledger, LedgerChange, ReadSet, Record, ResourceKey, Seat, SlotKey,
 };
@@ -22,7 +22,8 @@ fn key(number: u16, index: u16) -> ResourceKey {
 
 fn grant(of: u8, node: u8, quarantined: bool) -> Grant {
     let seat = if node == 0 { Seat::Exit } else { Seat::Node(format!("n{node}").parse().unwrap()) };
-    Grant { network: network(of), seat, generation: Generation(1), quarantined }
+    let grant = Grant::new(network(of), seat, Generation(1));
+    if quarantined { grant.release(Timestamp(0), ["n9".parse().unwrap()].into()) } else { grant }
 }
 
 fn change(grants: impl IntoIterator<Item = (ResourceKey, Grant)>) -> LedgerChange {
@@ -115,13 +116,14 @@ fn a_network_that_moves_to_another_slot_and_back_reclaims_every_prefix_one_gener
         ledger.grants_of(&network(1)).map(|(key, grant)| (key, grant.clone())).collect();
     place(&mut ledger, &placement(2, 3));
     assert!(ledger.grants_of(&network(1)).all(|(key, _)| key.index.slot().get() == 2));
-    assert!(before.keys().all(|key| ledger.grants()[key].quarantined), "the old ones rest");
+    assert!(before.keys().all(|key| !ledger.grants()[key].is_live()), "the old ones rest");
     place(&mut ledger, &placement(1, 3));
     let after: BTreeMap<_, _> =
         ledger.grants_of(&network(1)).map(|(key, grant)| (key, grant.clone())).collect();
     assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
     for (key, grant) in &before {
-        assert_eq!(after[key], Grant { generation: grant.generation.next(), ..grant.clone() });
+        let late = after[key].late.clone(); // nobody has said that the first generation is gone
+        assert_eq!(after[key], Grant { generation: grant.generation.next(), late, ..grant.clone() });
     }
 }
 
@@ -165,7 +167,10 @@ proptest! {
             let grants: BTreeMap<_, _> =
                 commit.into_iter().map(|(n, index, of, node, gone)| (key(n, index), grant(of, node, gone))).collect();
             let revision = write(&mut ledger, change(grants.clone()));
-            for (key, grant) in grants {
+            for (key, mut grant) in grants {
+                if let Some(release) = &mut grant.released {
+                    release.revision = revision;
+                }
                 let before = naive.insert(key, grant.clone());
                 let networks = [Some(grant.network), before.map(|before| before.network)];
                 last.extend(networks.into_iter().flatten().map(|network| (Record::Network(network), revision)));
@@ -174,7 +179,7 @@ proptest! {
         }
         prop_assert_eq!(ledger.grants(), &naive);
         for of in 0..3 {
-            let live: Vec<_> = naive.iter().filter(|(_, grant)| grant.network == network(of) && !grant.quarantined).collect();
+            let live: Vec<_> = naive.iter().filter(|(_, grant)| grant.network == network(of) && grant.is_live()).collect();
             let told: Vec<_> = ledger.grants_of(&network(of)).collect();
             prop_assert_eq!(told.iter().map(|(key, grant)| (key, *grant)).collect::<Vec<_>>(), live);
         }

@@ -61,7 +61,7 @@ fn a_quarantined_grant_is_nowhere_to_be_seen() {
     let seat = Seat::Node("bee".parse().unwrap());
     let acme = "acme/web".parse().unwrap();
     let (key, grant) = farm.ledger.grants_of(&acme).find(|(_, grant)| grant.seat == seat).unwrap();
-    let released = sixfold_core::model::Grant { quarantined: true, ..grant.clone() };
+    let released = grant.release(sixfold_core::id::Timestamp(0), std::collections::BTreeSet::new());
     let change = LedgerChange { grants: [(key, released)].into(), ..LedgerChange::default() };
     farm.ledger.commit(&farm.ledger.read([]), change).unwrap();
     for node in ["ant", "bee", "cat"] {
@@ -76,7 +76,7 @@ fn a_network_without_its_exit_points_grant_is_in_no_gateway() {
     let mut farm = Farm::first();
     let acme = "acme/web".parse().unwrap();
     let (key, grant) = farm.ledger.grants_of(&acme).find(|(_, grant)| grant.seat == Seat::Exit).unwrap();
-    let released = sixfold_core::model::Grant { quarantined: true, ..grant.clone() };
+    let released = grant.release(sixfold_core::id::Timestamp(0), std::collections::BTreeSet::new());
     let change = LedgerChange { grants: [(key, released)].into(), ..LedgerChange::default() };
     farm.ledger.commit(&farm.ledger.read([]), change).unwrap();
     let ant = farm.snapshot(&"ant".parse().unwrap());

@@ -185,7 +185,7 @@ impl Member<'_> {
 /// The exit point first.
 fn members<'a>(farm: &'a Farm, network: &Network) -> Vec<Member<'a>> {
     let allocation = farm.ledger.allocation(network.exit().prefix).unwrap();
-    let grants = farm.ledger.grants_of(network.id()).filter(|(_, grant)| !grant.quarantined);
+    let grants = farm.ledger.grants_of(network.id()).filter(|(_, grant)| grant.is_live());
     let member = grants.map(|(key, grant)| {
         let derived = Resource::derive(&allocation, key.index);
         let node = farm.world.seated(farm.world.network(&grant.network).unwrap(), &grant.seat).unwrap();
