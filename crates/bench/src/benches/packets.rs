@@ -7,10 +7,6 @@
 //!
 //! All links lead to one namespace, in which packets are not for anybody and so end at once.
 
-use std::net::Ipv6Addr;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-
 use serde_json::Value;
 use sixfold_core::addr::{Gateway, PrefixIndex};
 use sixfold_core::desire::desire;
@@ -21,6 +17,7 @@ use sixfold_core::name::NetnsName;
 use sixfold_core::state::{
     Link, LinkEnd, LinkKind, METRIC, Namespace, Netns, NodeState, RouteKey, RouteTarget,
 };
+use std::net::Ipv6Addr;
 
 use crate::Setting;
 use crate::failed::Failed;
@@ -35,8 +32,6 @@ const PACKETS: usize = 65_536;
 const TRIES: usize = 9;
 /// Filtering may not grow by more than this for each packet.
 const APART: f64 = 60e-9;
-/// Every link takes packets within that, or something is wrong.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// A hardware address that the far ends of links have, and that no packet is sent to.
 const DEAF: Mac = Mac([0x02, 0xde, 0xaf, 0, 0, 0]);
 
@@ -154,9 +149,6 @@ impl Road {
         let mut road = Self { node: Node::new()?, generator: Generator::on("wire0")?, snapshot, state };
         let state = road.state.clone();
         road.reach(&state)?;
-        for (slot, _) in slots {
-            await_queues(&format!("gw-{slot}-1"))?;
-        }
         Ok(road)
     }
 
@@ -229,26 +221,6 @@ fn far_ends(state: &mut NodeState) {
         }
     }
     state.namespaces.insert(home, far);
-}
-
-/// Waits until every link of a namespace takes packets. One that is up has the queue that drops all of them until the
-/// kernel, which does that later for some links at a time, has seen its carrier: with thousands of links that takes seconds.
-fn await_queues(netns: &str) -> Result<(), Failed> {
-    let started = Instant::now();
-    loop {
-        let waiting = links(netns)?
-            .iter()
-            .filter(|link| link["ifname"].as_str().is_some_and(|name| name.starts_with("to-")))
-            .filter(|link| link["qdisc"] == "noop")
-            .count();
-        if waiting == 0 {
-            return Ok(());
-        }
-        if started.elapsed() > PATIENCE {
-            return Err(Failed::meaningless(netns, format!("{waiting} links of it take no packets")));
-        }
-        sleep(Duration::from_millis(100));
-    }
 }
 
 /// Packets that left a gateway towards networks so far.
