@@ -244,7 +244,9 @@ impl Ledger {
         records.into_iter().map(|record| (record.clone(), self.revision_of(&record))).collect()
     }
 
-    fn revision_of(&self, record: &Record) -> Revision {
+    /// The revision of the last change of a record.
+    #[must_use]
+    pub fn revision_of(&self, record: &Record) -> Revision {
         self.records.get(record).copied().unwrap_or_default()
     }
 

@@ -1,0 +1,64 @@
+//! What nodes say of themselves while they run: their devices, and that they are in sync.
+
+use std::collections::BTreeSet;
+
+use sixfold_core::id::{Generation, NodeId, Revision};
+use sixfold_core::model::{DeviceReport, Network, Record, ResourceKey};
+
+use super::{Decided, News, news};
+use crate::service::refusal::Refusal;
+use crate::service::request::Said;
+use crate::service::state::{State, device_version};
+use crate::store::{Compared, DocumentId, Model};
+
+/// The device of a resource that is on the node.
+pub(super) fn put(
+    state: &State,
+    said: &Said,
+    node: &NodeId,
+    (resource, generation): (ResourceKey, Generation),
+    report: &DeviceReport,
+) -> Result<Decided, Refusal> {
+    let not_seated = || Refusal::NotSeated { node: node.clone(), resource };
+    let grant =
+        state.ledger.grants().get(&resource).filter(|grant| grant.is_live()).ok_or_else(not_seated)?;
+    let network = state.world.network(&grant.network).ok_or_else(not_seated)?;
+    if state.world.seated(network, &grant.seat).is_none_or(|there| there.id() != node) {
+        return Err(not_seated());
+    }
+    if grant.generation != generation {
+        return Err(Refusal::Generation { resource, given: generation, current: grant.generation });
+    }
+    let id = DocumentId::device(resource);
+    let version = u32::try_from(said.version).ok().filter(|version| *version > 0);
+    let version = version.ok_or_else(|| Refusal::Version { id: id.clone(), version: said.version })?;
+    let said = Said { version: device_version(generation, version), body: said.body.clone() };
+    let mut decided = Decided::default();
+    if news(state, &id, &said)? == News::No {
+        return Ok(decided);
+    }
+    decided.read.insert(Compared::Slot(resource.number, resource.index.slot()));
+    if state.reports.get(&resource) != Some(report) {
+        decided.change.affected = members(state, network);
+    }
+    decided.write(id, &said, Model::Device { resource, generation, report: report.clone() });
+    Ok(decided)
+}
+
+/// All nodes that a network is on.
+pub(super) fn members(state: &State, network: &Network) -> BTreeSet<NodeId> {
+    let holder = state.slot(network.exit()).map(|slot| slot.holder().clone());
+    network.nodes().iter().cloned().chain(holder).collect()
+}
+
+/// Nothing that was released by then is on the node any more.
+pub(super) fn in_sync(state: &State, node: &NodeId, revision: Revision) -> Decided {
+    let (read, ledger) = state.ledger.gone(node, revision);
+    let mut decided = Decided::default();
+    decided.read.extend(read.into_keys().filter_map(|record| match record {
+        Record::Slot(number, slot) => Some(Compared::Slot(number, slot)),
+        Record::Allocations | Record::Network(_) => None,
+    }));
+    decided.change.ledger = ledger;
+    decided
+}

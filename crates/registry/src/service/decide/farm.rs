@@ -1,0 +1,152 @@
+//! Farms and their nodes: who is in, which slots there are and who holds them.
+
+use std::collections::BTreeSet;
+
+use sixfold_core::check::check_paths;
+use sixfold_core::id::{FarmId, NetworkId, NodeId};
+use sixfold_core::model::{Farm, FarmDraft, LedgerChange, NodeDraft, Slot};
+
+use super::device::members;
+use super::{Decided, News, news};
+use crate::service::refusal::Refusal;
+use crate::service::request::Said;
+use crate::service::state::{Edit, State};
+use crate::store::{Compared, DocumentId, Kind, Model};
+
+/// A farm as its farmer wants it, with the nodes it has.
+pub(super) fn put(state: &mut State, said: &Said, draft: &FarmDraft) -> Result<Decided, Refusal> {
+    let id = DocumentId::farm(&draft.id);
+    if news(state, &id, said)? == News::No {
+        return Ok(Decided::default());
+    }
+    let alone = FarmDraft { nodes: Vec::new(), ..draft.clone() };
+    let nodes = state.nodes.values().filter(|(farm, _)| *farm == draft.id);
+    let whole = FarmDraft { nodes: nodes.map(|(_, node)| node.clone()).collect(), ..draft.clone() };
+    let mut decided = tried(state, whole)?;
+    number(state, draft, &mut decided);
+    decided.write(id, said, Model::Farm(alone));
+    // The farm's own slots are compared with nodes, and all farms with each other.
+    decided.read.extend(state.farms.keys().map(|farm| Compared::Document(DocumentId::farm(farm))));
+    Ok(decided)
+}
+
+/// A node as it speaks of itself.
+pub(super) fn put_node(
+    state: &mut State,
+    said: &Said,
+    (farm, node): (&FarmId, &NodeDraft),
+    token: Option<&str>,
+) -> Result<Decided, Refusal> {
+    let id = DocumentId::node(&node.id);
+    if news(state, &id, said)? == News::No {
+        return Ok(Decided::default());
+    }
+    let mut spent = Decided::default();
+    match (state.nodes.get(&node.id), token) {
+        (Some((home, _)), _) if home != farm => {
+            return Err(Refusal::OtherFarm { node: node.id.clone(), farm: home.clone() });
+        }
+        (Some(_), _) => {}
+        (None, None) => return Err(Refusal::NoToken { node: node.id.clone() }),
+        (None, Some(token)) => {
+            let token = DocumentId { kind: Kind::Token, name: token.to_owned() };
+            if state.document(&token).is_some() {
+                return Err(Refusal::TokenUsed);
+            }
+            let said = Said { version: 1, body: node.id.as_str().as_bytes().into() };
+            spent.write(token, &said, Model::Bytes);
+        }
+    }
+    let draft = state.farm_draft(farm).ok_or_else(|| Refusal::Unknown(DocumentId::farm(farm)))?;
+    let mut whole =
+        FarmDraft { nodes: draft.nodes.into_iter().filter(|it| it.id != node.id).collect(), ..draft };
+    whole.nodes.push(node.clone());
+    let mut decided = tried(state, whole)?;
+    decided.change.documents.append(&mut spent.change.documents);
+    decided.read.append(&mut spent.read);
+    decided.read.insert(Compared::Document(DocumentId::farm(farm)));
+    decided.change.affected.insert(node.id.clone());
+    decided.write(id, said, Model::Node { farm: farm.clone(), node: node.clone() });
+    Ok(decided)
+}
+
+/// A node that leaves: no network may list it, and no slot.
+pub(super) fn remove_node(state: &mut State, said: &Said, node: &NodeId) -> Result<Decided, Refusal> {
+    let id = DocumentId::node(node);
+    let known = state.document(&id).ok_or_else(|| Refusal::Unknown(id.clone()))?;
+    if known.gone || news(state, &id, said)? == News::No {
+        return Ok(Decided::default());
+    }
+    let (farm, _) = state.nodes.get(node).ok_or_else(|| Refusal::Unknown(id.clone()))?.clone();
+    let draft = state.farm_draft(&farm).ok_or_else(|| Refusal::Unknown(DocumentId::farm(&farm)))?;
+    let whole = FarmDraft { nodes: draft.nodes.into_iter().filter(|it| it.id != *node).collect(), ..draft };
+    let mut decided = tried(state, whole)?;
+    decided.read.insert(Compared::Document(DocumentId::farm(&farm)));
+    decided.change.affected.insert(node.clone());
+    decided.write(id, said, Model::Gone);
+    Ok(decided)
+}
+
+/// Tries a farm on: sound by itself and beside all others, and every network still has a path to its exit.
+fn tried(state: &mut State, draft: FarmDraft) -> Result<Decided, Refusal> {
+    let farm = state.world.farm_from(draft).map_err(Refusal::Invalid)?;
+    let id = farm.id().clone();
+    let before = state.world.insert_farm(farm.clone());
+    let (networks, mut affected) = touched(state, before.as_ref(), &farm);
+    let networks = networks.iter().filter_map(|id| state.world.network(id));
+    let mut violations = Vec::new();
+    for network in networks {
+        violations.extend(check_paths(&state.world, network));
+        affected.extend(members(state, network));
+    }
+    match before {
+        Some(before) => drop(state.world.insert_farm(before)),
+        None => drop(state.world.remove_farm(&id)),
+    }
+    if !violations.is_empty() {
+        return Err(Refusal::Violated(violations));
+    }
+    let mut decided = Decided::default();
+    decided.change.affected = affected;
+    decided.change.edits.push(Edit::Farm(farm));
+    Ok(decided)
+}
+
+/// The networks that see a farm otherwise than before, and its nodes that do by themselves.
+fn touched(state: &State, before: Option<&Farm>, after: &Farm) -> (BTreeSet<NetworkId>, BTreeSet<NodeId>) {
+    let (mut networks, mut nodes) = (BTreeSet::new(), BTreeSet::new());
+    let Some(before) = before else { return (networks, after.nodes().keys().cloned().collect()) };
+    let of_farm = |farm: &Farm| (farm.upstream(), farm.management().to_vec(), farm.host_firewall());
+    if of_farm(before) != of_farm(after) {
+        nodes.extend(after.nodes().keys().cloned());
+    }
+    for (key, slot) in before.slots().iter().chain(after.slots()) {
+        let (was, is) = (before.slot(*key), after.slot(*key));
+        if was == is {
+            continue;
+        }
+        nodes.extend([was, is].into_iter().flatten().map(|slot| slot.holder().clone()));
+        if was.map(Slot::holder) != is.map(Slot::holder) {
+            networks.extend(state.world.networks_by(slot.key()).map(|network| network.id().clone()));
+        }
+    }
+    for (id, node) in after.nodes().iter().filter(|(id, node)| before.node(id) != Some(*node)) {
+        nodes.insert(id.clone());
+        let seen = before.node(id).is_none_or(|was| (was.reach(), was.mtu()) != (node.reach(), node.mtu()));
+        if seen {
+            networks.extend(state.world.networks_at(id).into_iter().cloned());
+        }
+    }
+    (networks, nodes)
+}
+
+/// A /48 gets its number when its first slot is configured.
+fn number(state: &State, draft: &FarmDraft, decided: &mut Decided) {
+    let prefixes: BTreeSet<_> = draft.slots.iter().map(|slot| slot.key.prefix).collect();
+    let new = prefixes.into_iter().filter(|prefix| state.ledger.allocation(*prefix).is_none());
+    let allocations: Vec<_> = new.collect();
+    if !allocations.is_empty() {
+        decided.read.insert(Compared::Allocations);
+        decided.change.ledger = LedgerChange { allocations, ..LedgerChange::default() };
+    }
+}

@@ -1,0 +1,104 @@
+//! What a request changes, computed from what is known: no clock, no store, no effect.
+//!
+//! Owns: the rules that hold between a request and the state beside those of `core`: versions only grow, the same words
+//! twice are one change, who may be spoken for. A refusal leaves everything as it was.
+
+mod breaker;
+mod device;
+mod farm;
+mod network;
+
+use std::collections::BTreeSet;
+
+use sixfold_core::id::Timestamp;
+
+use super::limit;
+use super::refusal::Refusal;
+use super::request::{Confirmation, Op, Said};
+use super::state::{Change, State};
+use crate::store::{Compared, Document, DocumentId, Kind, Model};
+
+/// A change, and what it was computed from.
+#[derive(Debug, Default)]
+pub(super) struct Decided {
+    pub(super) change: Change,
+    pub(super) read: BTreeSet<Compared>,
+    /// The network whose prefixes the asker is told.
+    pub(super) network: Option<sixfold_core::id::NetworkId>,
+}
+
+impl Decided {
+    /// Has a document written, and compared with what it was before.
+    fn write(&mut self, id: DocumentId, said: &Said, model: Model) {
+        let document = Document { version: said.version, body: said.body.clone(), model };
+        self.read.insert(Compared::Document(id.clone()));
+        self.change.documents.push((id, document));
+    }
+}
+
+/// Computes what a request changes. The state is lent to be tried on, and is given back as it was.
+pub(super) fn decide(
+    state: &mut State,
+    op: &Op,
+    confirmed: Option<&Confirmation>,
+    now: Timestamp,
+) -> Result<Decided, Refusal> {
+    if let Some(said) = op.said().filter(|said| said.body.len() > limit::DOCUMENT_BYTES_MAX) {
+        return Err(Refusal::TooLong { bytes: said.body.len() });
+    }
+    let mut decided = match op {
+        Op::PutFarm { said, farm } => farm::put(state, said, farm),
+        Op::PutNode { said, farm, node, token } => {
+            farm::put_node(state, said, (farm, node), token.as_deref())
+        }
+        Op::RemoveNode { said, node } => farm::remove_node(state, said, node),
+        Op::PutNetwork { said, network } => network::put(state, said, network, now),
+        Op::RemoveNetwork { said, network } => network::remove(state, said, network, now),
+        Op::PutDevice { said, node, resource, generation, report } => {
+            device::put(state, said, node, (*resource, *generation), report)
+        }
+        Op::InSync { node, revision } => Ok(device::in_sync(state, node, *revision)),
+    }?;
+    if let Some(confirmation) = breaker::check(state, &decided.change, op, confirmed)? {
+        let id = DocumentId { kind: Kind::Confirm, name: hex(&confirmation.change) };
+        if state.document(&id).is_none() {
+            let said = Said { version: 1, body: confirmation.body.clone() };
+            decided.write(id, &said, Model::Bytes);
+        }
+    }
+    Ok(decided)
+}
+
+/// Whether a document is news.
+#[derive(Debug, PartialEq, Eq)]
+enum News {
+    Yes,
+    /// The same words at the same version are known.
+    No,
+}
+
+/// Compares a document with the one known: a version only grows, and says one thing.
+fn news(state: &State, id: &DocumentId, said: &Said) -> Result<News, Refusal> {
+    if said.version == 0 || said.version > i64::MAX as u64 {
+        return Err(Refusal::Version { id: id.clone(), version: said.version });
+    }
+    match state.document(id) {
+        None => Ok(News::Yes),
+        Some(known) if known.version < said.version => Ok(News::Yes),
+        Some(known) if known.version > said.version => {
+            Err(Refusal::Stale { id: id.clone(), known: known.version, given: said.version })
+        }
+        Some(known) if known.body == said.body => Ok(News::No),
+        Some(_) => Err(Refusal::OtherWords { id: id.clone(), version: said.version }),
+    }
+}
+
+/// Bytes as they are named.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("a string takes any text");
+    }
+    text
+}

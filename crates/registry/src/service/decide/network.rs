@@ -1,0 +1,121 @@
+//! Networks: prefixes granted and released, and who sees it.
+
+use std::collections::BTreeSet;
+
+use sixfold_core::allocate::{Terms, allocate_on};
+use sixfold_core::check::check_paths;
+use sixfold_core::id::{NetworkId, NodeId, Timestamp};
+use sixfold_core::limit;
+use sixfold_core::model::{ExitRef, Network, NetworkDraft, Record};
+use sixfold_core::place::{Placement, place};
+
+use super::{Decided, News, news};
+use crate::service::refusal::Refusal;
+use crate::service::request::Said;
+use crate::service::state::{Edit, State};
+use crate::store::{Compared, DocumentId, Model};
+
+/// A network as its tenant wants it.
+pub(super) fn put(
+    state: &State,
+    said: &Said,
+    draft: &NetworkDraft,
+    now: Timestamp,
+) -> Result<Decided, Refusal> {
+    let id = DocumentId::network(&draft.id);
+    let mut decided = Decided { network: Some(draft.id.clone()), ..Decided::default() };
+    if news(state, &id, said)? == News::No {
+        return Ok(decided);
+    }
+    let network = state.world.network_from(draft.clone()).map_err(Refusal::Invalid)?;
+    let violations = check_paths(&state.world, &network);
+    if !violations.is_empty() {
+        return Err(Refusal::Violated(violations));
+    }
+    let farm = state.world.farm(&network.exit().farm);
+    let placement = farm.and_then(|farm| place(&network, farm)).expect("a valid network has an exit slot");
+    let before = state.world.network(network.id());
+    grant(state, &mut decided, &placement, (network.exit(), before.map(Network::exit)), now)?;
+    decided.change.affected = affected(state, before, Some(&network));
+    decided.write(id, said, Model::Network(NetworkDraft::from(network.clone())));
+    // What it names has to be there still when it is written.
+    let named = network.nodes().iter().map(DocumentId::node);
+    let named = named.chain([DocumentId::farm(&network.exit().farm)]);
+    decided.read.extend(named.map(Compared::Document));
+    decided.change.edits.push(Edit::Network(network));
+    Ok(decided)
+}
+
+/// A network that its tenant no longer wants.
+pub(super) fn remove(
+    state: &State,
+    said: &Said,
+    network: &NetworkId,
+    now: Timestamp,
+) -> Result<Decided, Refusal> {
+    let id = DocumentId::network(network);
+    let mut decided = Decided { network: Some(network.clone()), ..Decided::default() };
+    if state.document(&id).is_none() {
+        return Err(Refusal::Unknown(id));
+    }
+    if news(state, &id, said)? == News::No {
+        return Ok(decided);
+    }
+    if let Some(before) = state.world.network(network) {
+        let farm = state.world.farm(&before.exit().farm);
+        let placement = farm.and_then(|farm| place(before, farm)).expect("a valid network has an exit slot");
+        let nothing = Placement { seats: BTreeSet::new(), ..placement };
+        grant(state, &mut decided, &nothing, (before.exit(), None), now)?;
+        decided.change.affected = affected(state, Some(before), None);
+        decided.change.edits.push(Edit::NoNetwork(network.clone()));
+    }
+    decided.write(id, said, Model::Gone);
+    Ok(decided)
+}
+
+/// Grants and releases, by the terms of now.
+fn grant(
+    state: &State,
+    decided: &mut Decided,
+    placement: &Placement,
+    (exit, before): (&ExitRef, Option<&ExitRef>),
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let exits = before.into_iter().chain([exit]);
+    let holders = exits.filter_map(|exit| Some(state.slot(exit)?.holders())).flatten().cloned().collect();
+    let terms = Terms { now, quota: limit::PREFIXES_PER_TENANT, holders };
+    let secret = state.index_secret(&exit.farm);
+    let (read, change) = allocate_on(&state.ledger, placement, &secret, &terms)?;
+    decided.read.extend(read.into_keys().filter_map(|record| match record {
+        Record::Slot(number, slot) => Some(Compared::Slot(number, slot)),
+        // A network's grants change with its document, which is compared.
+        Record::Allocations | Record::Network(_) => None,
+    }));
+    decided.change.ledger = change;
+    Ok(())
+}
+
+/// The nodes that see a network otherwise afterwards.
+fn affected(state: &State, before: Option<&Network>, after: Option<&Network>) -> BTreeSet<NodeId> {
+    let holder = |network: &Network| Some(state.slot(network.exit())?.holder().clone());
+    let all = |network: &Network| network.nodes().iter().cloned().chain(holder(network)).collect();
+    match (before, after) {
+        (Some(before), Some(after)) if before.nodes() == after.nodes() && before.exit() == after.exit() => {
+            // Only what is on a node itself is otherwise there: others see no workloads of it.
+            let here = |network: &Network, node: &NodeId| -> (Vec<_>, Vec<_>) {
+                let on = network.workloads_on(node).cloned().collect::<Vec<_>>();
+                let of = |name| on.iter().any(|workload| workload.name == name);
+                let exposed =
+                    network.exposures().iter().filter(|exposure| of(exposure.workload.clone())).cloned();
+                let exposed = exposed.collect();
+                (on, exposed)
+            };
+            let changed = after.nodes().iter().filter(|node| here(before, node) != here(after, node));
+            changed.cloned().collect()
+        }
+        _ => {
+            let sets = [before, after].into_iter().flatten().map(all);
+            sets.flat_map(|set: BTreeSet<NodeId>| set).collect()
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Who waits for which node's snapshot to change.
+//!
+//! Owns: for each node that somebody waits for, its newest revision. A change costs what it touches, and whoever is slow
+//! finds the newest revision only: what lay between is coalesced.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use sixfold_core::id::{NodeId, Revision};
+use tokio::sync::watch;
+
+/// The revisions of the nodes that somebody waits for.
+#[derive(Debug, Default)]
+pub(super) struct Feed {
+    waited_for: Mutex<BTreeMap<NodeId, watch::Sender<Revision>>>,
+}
+
+impl Feed {
+    /// Waits for a node, from a revision that is read while nothing can be told.
+    pub(super) fn watch(&self, node: &NodeId, now: impl FnOnce() -> Revision) -> watch::Receiver<Revision> {
+        let mut waited_for = self.waited_for.lock().unwrap_or_else(PoisonError::into_inner);
+        match waited_for.get(node) {
+            Some(sender) => sender.subscribe(),
+            None => {
+                let (sender, receiver) = watch::channel(now());
+                waited_for.insert(node.clone(), sender);
+                receiver
+            }
+        }
+    }
+
+    /// Tells whoever waits for one of these nodes, and forgets those that nobody waits for any more.
+    pub(super) fn tell<'a>(&self, nodes: impl Iterator<Item = &'a NodeId>, revision: Revision) {
+        let mut waited_for = self.waited_for.lock().unwrap_or_else(PoisonError::into_inner);
+        for node in nodes {
+            let heard = waited_for.get(node).map(|sender| sender.send(revision).is_ok());
+            if heard == Some(false) {
+                waited_for.remove(node);
+            }
+        }
+    }
+}

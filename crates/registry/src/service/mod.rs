@@ -1,0 +1,135 @@
+//! The registry's service: requests in, commits out, and what is known for whoever asks.
+//!
+//! ```text
+//!  submit(request) ──channel, bounded──▶ writer: one thread
+//!                                          each request: decide on the working state ─▶ change ─▶ working state
+//!                                          all of a group: seal ─▶ Store::commit ─▶ known state, feed ─▶ answers
+//!  read(|state| ...) ◀── known state: what is durable, never what is only about to be
+//! ```
+//!
+//! Owns: the order of commits. Only what is durable is answered or seen. A commit that failed for certain is forgotten; of
+//! one that nobody knows about the service says so and writes no more, until a process of its own has read the store again:
+//! an unknown outcome is never taken for a release. Must not know HTTP, keys, or who may ask for what.
+
+mod clock;
+mod decide;
+mod feed;
+pub mod limit;
+mod refusal;
+mod request;
+mod seal;
+mod state;
+mod writer;
+
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use sixfold_core::id::{NodeId, Revision};
+use tokio::sync::{oneshot, watch};
+
+use crate::store::{Compared, Document, DocumentId, Group, Kind, Model, Store, StoreError};
+
+pub use clock::{Clock, SystemClock};
+pub use refusal::{Failed, Refusal};
+pub use request::{Confirmation, Done, Held, IdempotencyKey, IdempotencyKeyError, Op, Request, Said};
+pub use seal::{Newly, Sealed, Sealer};
+pub use state::{Kept, State, device_version};
+
+use feed::Feed;
+use writer::{Ask, Writer};
+
+/// What a request comes to.
+pub type Outcome = Result<Done, Failed>;
+
+/// What readers and the writer have in common.
+#[derive(Default)]
+struct Known {
+    state: RwLock<State>,
+    feed: Feed,
+}
+
+/// A handle on the running service. The last one to go ends it, once what waits is done.
+#[derive(Clone)]
+pub struct Service {
+    asks: SyncSender<Ask>,
+    known: Arc<Known>,
+}
+
+impl Service {
+    /// Reads a store and begins to serve it. The thread ends after the last handle.
+    ///
+    /// # Errors
+    /// If the store cannot be read or, being new, not written.
+    pub fn start(
+        mut store: Box<dyn Store>,
+        sealer: Option<Box<dyn Sealer>>,
+        clock: Box<dyn Clock>,
+    ) -> Result<(Self, JoinHandle<()>), StoreError> {
+        let mut state = State::read(&*store)?;
+        if !state.has_secret() {
+            store.commit(&secret()?)?;
+            state = State::read(&*store)?;
+        }
+        let known = Arc::new(Known { state: RwLock::new(state.clone()), feed: Feed::default() });
+        let (asks, inbox) = sync_channel(limit::WAITING_MAX);
+        let writer = Writer::new(store, sealer, clock, (state, Arc::clone(&known)));
+        let thread = std::thread::Builder::new().name("writer".to_owned());
+        let thread = thread.spawn(move || writer.run(&inbox));
+        let thread = thread.map_err(|source| StoreError::Io { source: Box::new(source) })?;
+        Ok((Self { asks, known }, thread))
+    }
+
+    /// Gives the writer a request. What comes of it arrives later; if nothing ever arrives, it is [`Failed::Unknown`].
+    ///
+    /// # Errors
+    /// If too many wait, or the writer has ended.
+    pub fn submit(&self, request: Request) -> Result<oneshot::Receiver<Outcome>, Failed> {
+        let (reply, outcome) = oneshot::channel();
+        match self.asks.try_send(Ask { request, reply }) {
+            Ok(()) => Ok(outcome),
+            Err(TrySendError::Full(_)) => Err(Failed::Busy),
+            Err(TrySendError::Disconnected(_)) => Err(Failed::Stopped),
+        }
+    }
+
+    /// Gives the writer a request and waits for what comes of it. Not for a thread that serves others meanwhile.
+    ///
+    /// # Errors
+    /// As [`Service::submit`], and whatever the request comes to.
+    pub fn ask(&self, request: Request) -> Outcome {
+        self.submit(request)?.blocking_recv().unwrap_or(Err(Failed::Unknown))
+    }
+
+    /// A node reports that it is in sync. Nothing is written unless a release waits for it.
+    #[must_use]
+    pub fn is_waited_for(&self, node: &NodeId) -> bool {
+        self.read(|state| state.ledger().awaits(node))
+    }
+
+    /// Looks at what is known and durable. The writer waits meanwhile: take what is needed and come back.
+    pub fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.known.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits for a node's snapshot to change: holds the newest revision of it, whatever came between.
+    #[must_use]
+    pub fn watch(&self, node: &NodeId) -> watch::Receiver<Revision> {
+        // The state is held while the feed is asked, and the writer tells only after it had the state: nothing is missed.
+        let state = self.known.state.read().unwrap_or_else(PoisonError::into_inner);
+        self.known.feed.watch(node, || state.revision_of(node))
+    }
+}
+
+/// A new store's first commit: the secret that indices are keyed with.
+fn secret() -> Result<Group, StoreError> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| StoreError::Io { source: error.to_string().into() })?;
+    let id = DocumentId { kind: Kind::Secret, name: "index".to_owned() };
+    let document = Document { version: 1, body: secret.into(), model: Model::Bytes };
+    Ok(Group {
+        compares: [(Compared::Document(id.clone()), Revision(0))].into(),
+        documents: [(id, document)].into(),
+        ..Group::default()
+    })
+}

@@ -1,0 +1,216 @@
+//! Why a request is not done, and what to do about it.
+//!
+//! Owns: the reasons. Nothing is written of what is refused.
+
+use sixfold_core::allocate::AllocateError;
+use sixfold_core::check::Violation;
+use sixfold_core::id::{Generation, Label, NodeId};
+use sixfold_core::model::{Found, ResourceKey};
+
+use super::limit;
+use crate::store::{DocumentId, StoreError};
+
+/// Why the registry does not do what it is asked, told from what it has. The same request gets the same reason until
+/// something changes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// What is asked for cannot be.
+    #[error("{}", words(.0))]
+    Invalid(Vec<Found>),
+    /// There are no prefixes for it.
+    #[error(transparent)]
+    Allocate(#[from] AllocateError),
+    /// An invariant would not hold any more.
+    #[error("{}", words_of(.0))]
+    Violated(Vec<Violation>),
+    /// A later version is known.
+    #[error("{id} is at version {known}, and this is version {given}")]
+    Stale {
+        /// What.
+        id: DocumentId,
+        /// The version known.
+        known: u64,
+        /// The version given.
+        given: u64,
+    },
+    /// The same version with other words is known.
+    #[error("{id} is known at version {version} with other words")]
+    OtherWords {
+        /// What.
+        id: DocumentId,
+        /// The version.
+        version: u64,
+    },
+    /// A version that is none.
+    #[error("{version} is no version of {id}")]
+    Version {
+        /// What.
+        id: DocumentId,
+        /// The version given.
+        version: u64,
+    },
+    /// There is no such thing.
+    #[error("there is no {0}")]
+    Unknown(DocumentId),
+    /// The resource is not the node's, or not there.
+    #[error("node {node} has no resource {} of allocation {}", resource.index, resource.number)]
+    NotSeated {
+        /// The node that spoke.
+        node: NodeId,
+        /// The resource it spoke of.
+        resource: ResourceKey,
+    },
+    /// The resource is of another grant by now.
+    #[error("{} of allocation {} is at generation {current}, and this is of generation {given}", resource.index, resource.number)]
+    Generation {
+        /// The resource.
+        resource: ResourceKey,
+        /// The generation given.
+        given: Generation,
+        /// The generation in force.
+        current: Generation,
+    },
+    /// A node is of another farm.
+    #[error("node {node} is in farm {farm}")]
+    OtherFarm {
+        /// The node.
+        node: NodeId,
+        /// Its farm.
+        farm: sixfold_core::id::FarmId,
+    },
+    /// Nobody joins without a token.
+    #[error("node {node} is in no farm yet, and joins with a token only")]
+    NoToken {
+        /// The node.
+        node: NodeId,
+    },
+    /// A token joins one node.
+    #[error("this token was used already")]
+    TokenUsed,
+    /// The key is another request's.
+    #[error("{who} has used the key {key} for another request")]
+    OtherRequest {
+        /// Who.
+        who: Label,
+        /// The key.
+        key: String,
+    },
+    /// It would take much away, and its owner has not said that this is meant.
+    #[error("{}", breaker(*.taken, .node, .farm))]
+    Breaker {
+        /// The node that would lose the most, if it is about a node.
+        node: Option<NodeId>,
+        /// The farm that would be left empty, if it is about a farm.
+        farm: Option<sixfold_core::id::FarmId>,
+        /// How many resources one node would lose at most.
+        taken: u64,
+        /// What a confirmation has to name.
+        change: [u8; 32],
+    },
+    /// More bytes than a document has.
+    #[error("a document of {bytes} bytes is longer than {}", limit::DOCUMENT_BYTES_MAX)]
+    TooLong {
+        /// Bytes given.
+        bytes: usize,
+    },
+}
+
+fn words(found: &[Found]) -> String {
+    found.iter().map(|found| found.fault.to_string()).collect::<Vec<_>>().join("; ")
+}
+
+fn words_of(found: &[Violation]) -> String {
+    found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn breaker(taken: u64, node: &Option<NodeId>, farm: &Option<sixfold_core::id::FarmId>) -> String {
+    match (farm, node) {
+        (Some(farm), _) => format!("farm {farm} would be left empty"),
+        (None, Some(node)) => format!("node {node} would lose {taken} resources at once"),
+        (None, None) => format!("a node would lose {taken} resources at once"),
+    }
+}
+
+impl Refusal {
+    /// What to do about it, in one line; empty where the words say it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Invalid(found) => found.first().map(|found| found.fault.hint()).unwrap_or_default(),
+            Self::Allocate(error) => error.hint().to_owned(),
+            Self::Violated(found) => found.first().map(Violation::hint).unwrap_or_default(),
+            Self::Stale { known, .. } => format!("read what is known, and sign it as version {}", known + 1),
+            Self::OtherWords { version, .. } => format!("sign it as version {}", version + 1),
+            Self::Version { .. } => "versions are counted from 1".to_owned(),
+            Self::Unknown(_) => "look at what there is".to_owned(),
+            Self::NotSeated { .. } | Self::Generation { .. } => "take the newest snapshot first".to_owned(),
+            Self::OtherFarm { .. } => "a node leaves one farm before it joins another".to_owned(),
+            Self::NoToken { .. } => "ask the farm's operator for a token".to_owned(),
+            Self::TokenUsed => "a token joins one node: ask for another".to_owned(),
+            Self::OtherRequest { .. } => "give each request a key of its own".to_owned(),
+            Self::Breaker { .. } => "if it is meant, confirm exactly this change and sign that".to_owned(),
+            Self::TooLong { .. } => "say less in one document".to_owned(),
+        }
+    }
+}
+
+/// Why a request has no answer but this.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// It is refused, and nothing was written.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Too many requests wait. Nothing was written.
+    #[error("{} requests wait already", limit::WAITING_MAX)]
+    Busy,
+    /// The disk is full. Nothing was written.
+    #[error("the registry's disk is full: nothing is written, and reading goes on")]
+    DiskFull,
+    /// Somebody else writes to the same store. Nothing was written.
+    #[error("somebody else writes to the registry's store")]
+    Contended,
+    /// The store would not have it. Nothing was written.
+    #[error("the store refuses what was computed: {what}")]
+    Defect {
+        /// The store's words, or the invariant.
+        what: String,
+    },
+    /// It may have been done, or not.
+    #[error("it is not known whether this was written")]
+    Unknown,
+    /// The registry does not write any more.
+    #[error("the registry has stopped writing: its store failed")]
+    Stopped,
+}
+
+impl Failed {
+    /// What to do about it, in one line.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let hint = match self {
+            Self::Refused(refusal) => return refusal.hint(),
+            Self::Busy => "ask again in a moment, with the same key",
+            Self::DiskFull => "make room on the registry's disk, and ask again with the same key",
+            Self::Contended => "stop the second registry: one store has one",
+            Self::Defect { .. } => {
+                "this is a defect of the registry, not of what was asked; nothing was written"
+            }
+            Self::Unknown => "ask again with the same key: what was done is answered, what was not is done",
+            Self::Stopped => {
+                "its operator looks at the disk and restarts it; ask again then, with the same key"
+            }
+        };
+        hint.to_owned()
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::DiskFull,
+            StoreError::Conflict { .. } => Self::Contended,
+            StoreError::Refused { what } => Self::Defect { what },
+            _ => Self::Unknown,
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The signing of a commit's new grants and numbers, all at once.
+//!
+//! Owns: the port. Must not know keys or how a signature is made.
+
+use std::sync::Arc;
+
+use sixfold_core::addr::Allocation;
+use sixfold_core::id::Revision;
+use sixfold_core::model::{Grant, ResourceKey};
+
+/// What one commit newly says: numbers first, then grants, each in order.
+#[derive(Debug, Clone, Copy)]
+pub struct Newly<'a> {
+    /// The commit's revision: the count of groups.
+    pub serial: Revision,
+    /// Allocations that get a number.
+    pub numbers: &'a [Allocation],
+    /// Grants that come into force.
+    pub grants: &'a [(ResourceKey, &'a Grant)],
+}
+
+/// One signature over a group, and for each of its parts the way to it. Bytes, which are kept and given out as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// The signed group.
+    pub seal: Arc<[u8]>,
+    /// The path of each number, then of each grant, in the order given.
+    pub paths: Vec<Arc<[u8]>>,
+}
+
+/// Signs groups.
+pub trait Sealer: Send {
+    /// Signs what is newly said; never called with nothing.
+    fn seal(&mut self, newly: &Newly<'_>) -> Sealed;
+}
+
+impl<F: FnMut(&Newly<'_>) -> Sealed + Send> Sealer for F {
+    fn seal(&mut self, newly: &Newly<'_>) -> Sealed {
+        self(newly)
+    }
+}

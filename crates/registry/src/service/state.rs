@@ -1,0 +1,290 @@
+//! What the registry knows, in memory: the sum of the store's records.
+//!
+//! Owns: the two ways to it, from the store and by a change, which lead to the same. Must not decide what may change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use hmac::{Hmac, Mac as _};
+use ipnet::Ipv6Net;
+use sha2::Sha256;
+use sixfold_core::addr::Allocation;
+use sixfold_core::allocate::IndexSecret;
+use sixfold_core::id::{FarmId, NodeId, Revision};
+use sixfold_core::model::{
+    ExitRef, Farm, FarmDraft, Grant, Ledger, LedgerChange, Network, NetworkDraft, NodeDraft, Reports,
+    ResourceKey, Slot, Snapshot, World, WorldDraft,
+};
+
+use super::request::Held;
+use crate::store::{Document, DocumentId, Kind, Model, Proof, Record, Store, StoreError};
+
+/// A document as it is kept in memory: what it means is in the world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Its version; of a device's, its grant's generation and then the node's own count ([`device_version`]).
+    pub version: u64,
+    /// The owner's bytes.
+    pub body: Arc<[u8]>,
+    /// Of its last change.
+    pub revision: Revision,
+    /// The network is deleted, the node has left.
+    pub gone: bool,
+}
+
+/// What one thing changes in the world.
+#[derive(Debug, Clone)]
+pub(super) enum Edit {
+    Farm(Farm),
+    Network(Network),
+    NoNetwork(sixfold_core::id::NetworkId),
+}
+
+/// What one request changes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Change {
+    pub(super) ledger: LedgerChange,
+    pub(super) edits: Vec<Edit>,
+    pub(super) documents: Vec<(DocumentId, Document)>,
+    /// The nodes that see something else afterwards.
+    pub(super) affected: BTreeSet<NodeId>,
+}
+
+/// Farms, networks, grants and what nodes reported, at one revision.
+#[derive(Clone, Default)]
+pub struct State {
+    pub(super) world: World,
+    pub(super) ledger: Ledger,
+    pub(super) reports: Reports,
+    /// Farms as their farmers said them, without nodes.
+    pub(super) farms: BTreeMap<FarmId, FarmDraft>,
+    /// Nodes as they said themselves, each with its farm.
+    pub(super) nodes: BTreeMap<NodeId, (FarmId, NodeDraft)>,
+    pub(super) documents: BTreeMap<DocumentId, Kept>,
+    numbers: BTreeMap<Ipv6Net, Proof>,
+    proofs: BTreeMap<ResourceKey, Proof>,
+    seals: BTreeMap<Revision, Arc<[u8]>>,
+    /// When each node's snapshot changed last, where that was since the start; all others' is the start's.
+    changed: BTreeMap<NodeId, Revision>,
+    started: Revision,
+    secret: Vec<u8>,
+}
+
+impl State {
+    /// Reads all of a store.
+    pub(super) fn read(store: &dyn Store) -> Result<Self, StoreError> {
+        let (mut state, mut drafts) = (Self::default(), WorldDraft::default());
+        let (mut allocations, mut grants, mut devices) = (Vec::new(), Vec::new(), Vec::new());
+        let head = store.read(Revision(0), &mut |record, at| match record {
+            Record::Allocation(allocation, proof) => {
+                state.numbers.extend(proof.map(|proof| (allocation.whole(), proof)));
+                allocations.push((allocation, at));
+            }
+            Record::Grant(key, grant, proof) => {
+                state.proofs.extend(proof.map(|proof| (key, proof)));
+                grants.push((key, grant, at));
+            }
+            Record::Seal(body) => drop(state.seals.insert(at, body)),
+            Record::Document(id, document) => {
+                state.keep(&id, &document, at);
+                match document.model {
+                    Model::Network(draft) => drafts.networks.push(draft),
+                    Model::Device { resource, generation, report } => {
+                        devices.push((resource, generation, report))
+                    }
+                    _ => {}
+                }
+            }
+        })?;
+        drafts.farms = state.farms.keys().filter_map(|farm| state.farm_draft(farm)).collect();
+        let wrong = |error: &dyn ToString| StoreError::Damaged {
+            what: "the world of farms and networks".to_owned(),
+            why: error.to_string(),
+        };
+        state.world = World::try_from(drafts).map_err(|fault| wrong(&fault))?;
+        state.ledger = Ledger::restore(head, allocations, grants);
+        let current = |key: &ResourceKey| state.ledger.grants().get(key).filter(|grant| grant.is_live());
+        let devices = devices
+            .into_iter()
+            .filter(|(key, generation, _)| current(key).is_some_and(|grant| grant.generation == *generation));
+        state.reports = devices.map(|(key, _, report)| (key, report)).collect();
+        state.started = head;
+        Ok(state)
+    }
+
+    /// Takes a document in: its words, and what of its meaning is not in the world.
+    fn keep(&mut self, id: &DocumentId, document: &Document, at: Revision) {
+        let gone = document.model == Model::Gone;
+        match &document.model {
+            Model::Farm(draft) => drop(self.farms.insert(draft.id.clone(), draft.clone())),
+            Model::Node { farm, node } => {
+                self.nodes.insert(node.id.clone(), (farm.clone(), node.clone()));
+            }
+            Model::Gone if id.kind == Kind::Node => {
+                if let Ok(node) = id.name.parse() {
+                    self.nodes.remove::<NodeId>(&node);
+                }
+            }
+            Model::Bytes if id.kind == Kind::Secret => self.secret = document.body.to_vec(),
+            _ => {}
+        }
+        let Document { version, body, .. } = document;
+        let kept = Kept { version: *version, body: Arc::clone(body), revision: at, gone };
+        self.documents.insert(id.clone(), kept);
+    }
+
+    /// Takes in what one request changed, at its commit's revision.
+    pub(super) fn apply(&mut self, change: &Change, at: Revision) {
+        for edit in &change.edits {
+            match edit {
+                Edit::Farm(farm) => drop(self.world.insert_farm(farm.clone())),
+                Edit::Network(network) => drop(self.world.insert_network(network.clone())),
+                Edit::NoNetwork(id) => drop(self.world.remove_network(id)),
+            }
+        }
+        for (key, grant) in &change.ledger.grants {
+            let before = self.ledger.grants().get(key);
+            if before.is_none_or(|before| before.generation != grant.generation || !grant.is_live()) {
+                self.reports.remove(key);
+                self.proofs.remove(key);
+            }
+        }
+        self.ledger.write(change.ledger.clone(), at);
+        for (id, document) in &change.documents {
+            self.keep(id, document, at);
+            if let Model::Device { resource, report, .. } = &document.model {
+                self.reports.insert(*resource, report.clone());
+            }
+        }
+        self.changed.extend(change.affected.iter().map(|node| (node.clone(), at)));
+    }
+
+    /// Takes in what a commit's group was signed with.
+    pub(super) fn prove(
+        &mut self,
+        (at, seal): (Revision, Arc<[u8]>),
+        numbers: impl IntoIterator<Item = (Ipv6Net, Arc<[u8]>)>,
+        grants: impl IntoIterator<Item = (ResourceKey, Arc<[u8]>)>,
+    ) {
+        let proof = |path| Proof { seal: at, path };
+        self.seals.insert(at, seal);
+        self.numbers.extend(numbers.into_iter().map(|(prefix, path)| (prefix, proof(path))));
+        self.proofs.extend(grants.into_iter().map(|(key, path)| (key, proof(path))));
+    }
+
+    /// The farm with the nodes that say they are its.
+    pub(super) fn farm_draft(&self, farm: &FarmId) -> Option<FarmDraft> {
+        let mut draft = self.farms.get(farm)?.clone();
+        let nodes = self.nodes.values().filter(|(of, _)| of == farm);
+        draft.nodes = nodes.map(|(_, node)| node.clone()).collect();
+        Some(draft)
+    }
+
+    /// The slot that is a network's exit.
+    pub(super) fn slot(&self, exit: &ExitRef) -> Option<&Slot> {
+        self.world.farm(&exit.farm)?.slot(exit.key())
+    }
+
+    /// What indices of a farm are keyed with: a part of the registry's own secret.
+    pub(super) fn index_secret(&self, farm: &FarmId) -> IndexSecret {
+        let mut hash = Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes a key of any length");
+        hash.update(b"sixfold/v1/index\0");
+        hash.update(farm.as_str().as_bytes());
+        IndexSecret(hash.finalize().into_bytes().into())
+    }
+
+    pub(super) fn has_secret(&self) -> bool {
+        !self.secret.is_empty()
+    }
+
+    /// Of the newest commit.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.ledger.revision()
+    }
+
+    /// Farms and networks.
+    #[must_use]
+    pub const fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Grants and numbers.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The devices in force, by resource.
+    #[must_use]
+    pub const fn reports(&self) -> &Reports {
+        &self.reports
+    }
+
+    /// One document.
+    #[must_use]
+    pub fn document(&self, id: &DocumentId) -> Option<&Kept> {
+        self.documents.get(id)
+    }
+
+    /// The documents of one kind, by name. Secrets are nobody's.
+    pub fn documents_of(&self, kind: Kind) -> impl Iterator<Item = (&str, &Kept)> {
+        let of_kind = self.documents.iter().filter(move |(id, _)| id.kind == kind && kind != Kind::Secret);
+        of_kind.map(|(id, kept)| (id.name.as_str(), kept))
+    }
+
+    /// When a node's snapshot changed last: since the registry started, or then. Never goes down.
+    #[must_use]
+    pub fn revision_of(&self, node: &NodeId) -> Revision {
+        self.changed.get(node).copied().unwrap_or(self.started)
+    }
+
+    /// What a node may see; `None` for a node that no farm has. Costs in proportion to what it sees.
+    #[must_use]
+    pub fn snapshot(&self, node: &NodeId) -> Option<Snapshot> {
+        let snapshot = Snapshot::for_node(&self.world, &self.ledger, &self.reports, node)?;
+        Some(Snapshot { revision: self.revision_of(node), ..snapshot })
+    }
+
+    /// The prefixes that a network has in force.
+    #[must_use]
+    pub fn held_by(&self, network: &sixfold_core::id::NetworkId) -> Vec<Held> {
+        let held = |(resource, grant): (ResourceKey, &Grant)| Held {
+            resource,
+            seat: grant.seat.clone(),
+            generation: grant.generation,
+        };
+        self.ledger.grants_of(network).map(held).collect()
+    }
+
+    /// What proves the grant in force of a resource.
+    #[must_use]
+    pub fn proof_of(&self, resource: ResourceKey) -> Option<&Proof> {
+        self.proofs.get(&resource)
+    }
+
+    /// What proves the number of an allocation.
+    #[must_use]
+    pub fn proof_of_number(&self, allocation: &Allocation) -> Option<&Proof> {
+        self.numbers.get(&allocation.whole())
+    }
+
+    /// The signed group of a commit.
+    #[must_use]
+    pub fn seal(&self, of: Revision) -> Option<&Arc<[u8]>> {
+        self.seals.get(&of)
+    }
+
+    /// A network as its tenant said it, for reading.
+    #[must_use]
+    pub fn network_draft(&self, id: &sixfold_core::id::NetworkId) -> Option<NetworkDraft> {
+        self.world.network(id).cloned().map(NetworkDraft::from)
+    }
+}
+
+/// The version that a device's document is kept at: a grant's generation first, because whoever is granted the prefix next
+/// counts from 1 again.
+#[must_use]
+pub fn device_version(generation: sixfold_core::id::Generation, version: u32) -> u64 {
+    u64::from(generation.0) << 32 | u64::from(version)
+}

@@ -1,0 +1,312 @@
+//! The one thread that writes: takes what waits, computes each request on the working state, commits all of it at once.
+//!
+//! Owns: the working state, which is the known one and the group that is being made. Nothing is answered before it is
+//! durable, refusals of a group neither: they may hang on what was never written.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, PoisonError};
+
+use sixfold_core::check::check_network;
+use sixfold_core::id::{Revision, Timestamp};
+use sixfold_core::model::{Grant, ResourceKey};
+use tokio::sync::oneshot;
+
+use super::decide::{Decided, decide};
+use super::refusal::{Failed, Refusal};
+use super::request::{Done, Request};
+use super::seal::{Newly, Sealed};
+use super::state::{Change, Edit, State};
+use super::{Clock, Known, Outcome, Sealer, limit};
+use crate::store::{Answer, AnswerKey, Compared, Group, Store, StoreError, cuts};
+
+/// A request, and where its outcome goes.
+pub(super) struct Ask {
+    pub(super) request: Request,
+    pub(super) reply: oneshot::Sender<Outcome>,
+}
+
+pub(super) struct Writer {
+    store: Box<dyn Store>,
+    sealer: Option<Box<dyn Sealer>>,
+    clock: Box<dyn Clock>,
+    /// What is known, and what the group in the making adds.
+    working: State,
+    known: Arc<Known>,
+    /// The store failed in a way that only another process can tell the end of.
+    stopped: bool,
+}
+
+/// A group in the making.
+#[derive(Default)]
+struct Making {
+    group: Group,
+    changes: Vec<Change>,
+    outcomes: Vec<Outcome>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        store: Box<dyn Store>,
+        sealer: Option<Box<dyn Sealer>>,
+        clock: Box<dyn Clock>,
+        (working, known): (State, Arc<Known>),
+    ) -> Self {
+        Self { store, sealer, clock, working, known, stopped: false }
+    }
+
+    /// Serves until nobody can ask any more.
+    pub(super) fn run(mut self, inbox: &Receiver<Ask>) {
+        while let Ok(first) = inbox.recv() {
+            let mut waiting = vec![first];
+            waiting.extend(inbox.try_iter().take(limit::WAITING_MAX - 1));
+            let mut rest = waiting.as_mut_slice();
+            let mut outcomes = Vec::with_capacity(rest.len());
+            while !rest.is_empty() {
+                let some = self.group(rest);
+                rest = &mut rest[some.len()..];
+                outcomes.extend(some);
+            }
+            for (ask, outcome) in waiting.into_iter().zip(outcomes) {
+                // Who no longer waits asks again with the same key.
+                drop(ask.reply.send(outcome));
+            }
+        }
+    }
+
+    /// Does as many of these requests as go into one group. Returns what each came to.
+    fn group(&mut self, asks: &[Ask]) -> Vec<Outcome> {
+        if self.stopped {
+            return asks.iter().map(|_| Err(Failed::Stopped)).collect();
+        }
+        for _ in 0..limit::CONFLICTS_MAX {
+            let making = self.make(asks);
+            let count = making.outcomes.len();
+            if making.group.is_empty() {
+                return making.outcomes;
+            }
+            match self.commit(making) {
+                Ok(outcomes) => return outcomes,
+                Err(StoreError::Conflict { .. }) => {
+                    tracing::warn!("somebody else writes to the store: reading it again");
+                    if let Err(error) = self.read_again() {
+                        return self.failed(error, count);
+                    }
+                }
+                // One of them is at fault: each alone, so that the others are done.
+                Err(StoreError::Refused { .. }) if count > 1 => {
+                    self.forget();
+                    return asks[..count]
+                        .iter()
+                        .flat_map(|ask| self.group(std::slice::from_ref(ask)))
+                        .collect();
+                }
+                Err(error) => return self.failed(error, count),
+            }
+        }
+        (0..asks.len()).map(|_| Err(Failed::Contended)).collect()
+    }
+
+    /// What a store's failure means for those who asked.
+    fn failed(&mut self, error: StoreError, count: usize) -> Vec<Outcome> {
+        if error.wrote_nothing() {
+            tracing::error!(%error, "nothing was written");
+            self.forget();
+        } else {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the registry writes no more until it is restarted"
+            );
+            self.stopped = true;
+        }
+        let one = |error: &StoreError| match error {
+            StoreError::Full => Failed::DiskFull,
+            StoreError::Conflict { .. } => Failed::Contended,
+            StoreError::Refused { what } => Failed::Defect { what: what.clone() },
+            _ => Failed::Unknown,
+        };
+        (0..count).map(|_| Err(one(&error))).collect()
+    }
+
+    /// The working state is what is known again.
+    fn forget(&mut self) {
+        self.working = self.known.state.read().unwrap_or_else(PoisonError::into_inner).clone();
+    }
+
+    fn read_again(&mut self) -> Result<(), StoreError> {
+        self.working = State::read(&*self.store)?;
+        *self.known.state.write().unwrap_or_else(PoisonError::into_inner) = self.working.clone();
+        Ok(())
+    }
+
+    fn make(&mut self, asks: &[Ask]) -> Making {
+        let (now, at) = (self.clock.now(), self.working.revision().next());
+        let mut making = Making::default();
+        making.group.forget_before = Timestamp(now.0.saturating_sub(limit::ANSWER_SECS));
+        for ask in asks {
+            if making.group.len() >= limit::GROUP_RECORDS {
+                break;
+            }
+            let outcome = self.one(&ask.request, &mut making, (now, at));
+            making.outcomes.push(outcome);
+        }
+        making
+    }
+
+    fn one(&mut self, request: &Request, making: &mut Making, (now, at): (Timestamp, Revision)) -> Outcome {
+        let digest = request.op.digest();
+        let name = request.key.as_ref();
+        let name = name.map(|key| AnswerKey { who: request.who.clone(), key: key.as_str().to_owned() });
+        if let Some(key) = &name {
+            let answered = match making.group.answers.get(key) {
+                Some(answer) => Some(answer.clone()),
+                None => self.store.answer(key)?,
+            };
+            if let Some(answer) = answered {
+                return again(request, &answer, digest);
+            }
+        }
+        let decided = decide(&mut self.working, &request.op, request.confirmed.as_ref(), now)?;
+        let writes = !decided.change.ledger.grants.is_empty()
+            || !decided.change.ledger.allocations.is_empty()
+            || !decided.change.documents.is_empty();
+        let network = decided.network.clone();
+        if writes {
+            self.take(decided, making, at)?;
+        }
+        let grants = network.map(|network| self.working.held_by(&network)).unwrap_or_default();
+        let revision = if writes { at } else { self.known_revision() };
+        let done = Done { revision, grants };
+        if let Some(key) = name.filter(|_| writes) {
+            let body =
+                serde_json::to_vec(&done).map_err(|error| Failed::Defect { what: error.to_string() })?;
+            making.group.compares.insert(Compared::Answer(key.clone()), Revision(0));
+            making.group.answers.insert(key, Answer { request: digest, at: now, body: body.into() });
+        }
+        Ok(done)
+    }
+
+    fn known_revision(&self) -> Revision {
+        self.known.state.read().unwrap_or_else(PoisonError::into_inner).revision()
+    }
+
+    /// Takes a change into the working state and the group.
+    fn take(&mut self, decided: Decided, making: &mut Making, at: Revision) -> Result<(), Failed> {
+        let Decided { change, read, .. } = decided;
+        self.working.apply(&change, at);
+        let networks = change.edits.iter().filter_map(|edit| match edit {
+            Edit::Network(network) => Some(network.id()),
+            Edit::NoNetwork(id) => Some(id),
+            Edit::Farm(_) => None,
+        });
+        let wrong: Vec<_> = networks
+            .flat_map(|network| check_network(&self.working.world, &self.working.ledger, network))
+            .collect();
+        if let Some(violation) = wrong.first() {
+            let what = violation.to_string();
+            // It is in the working state already: begin that again, with what the group has so far.
+            self.forget();
+            making.changes.iter().for_each(|change| self.working.apply(change, at));
+            return Err(Failed::Defect { what });
+        }
+        let known = self.known.state.read().unwrap_or_else(PoisonError::into_inner);
+        for key in read {
+            let revision = revision_of(&known, &key);
+            making.group.compares.entry(key).or_insert(revision);
+        }
+        let group = &mut making.group;
+        let numbered =
+            change.ledger.allocations.iter().filter_map(|prefix| self.working.ledger.allocation(*prefix));
+        group.allocations.extend(numbered.map(|allocation| (allocation, None)));
+        group.grants.extend(change.ledger.grants.iter().map(|(key, grant)| (*key, (grant.clone(), None))));
+        group.documents.extend(change.documents.iter().cloned());
+        making.changes.push(change);
+        Ok(())
+    }
+
+    /// Seals a group, has it written, and lets everybody know.
+    fn commit(&mut self, making: Making) -> Result<Vec<Outcome>, StoreError> {
+        let Making { mut group, changes, outcomes } = making;
+        let at = self.working.revision();
+        let sealed = self.seal(&mut group, at);
+        cuts::at("made");
+        let revision = self.store.commit(&group)?;
+        cuts::at("durable");
+        if revision != at {
+            tracing::warn!(%revision, expected = %at, "somebody else writes to the store: reading it again");
+            self.read_again()?;
+            return Ok(outcomes);
+        }
+        let proofs = sealed.map(|seal| {
+            let numbers = group.allocations.iter().filter_map(|(it, path)| Some((it.whole(), path.clone()?)));
+            let grants = group.grants.iter().filter_map(|(key, (_, path))| Some((*key, path.clone()?)));
+            (seal, numbers.collect::<Vec<_>>(), grants.collect::<Vec<_>>())
+        });
+        let mut known = self.known.state.write().unwrap_or_else(PoisonError::into_inner);
+        for change in &changes {
+            known.apply(change, at);
+        }
+        if let Some((seal, numbers, grants)) = proofs {
+            for state in [&mut *known, &mut self.working] {
+                state.prove((at, Arc::clone(&seal)), numbers.clone(), grants.clone());
+            }
+        }
+        drop(known);
+        self.known.feed.tell(changes.iter().flat_map(|change| &change.affected), at);
+        cuts::at("told");
+        Ok(outcomes)
+    }
+
+    /// Has the group's new numbers and grants signed.
+    fn seal(&mut self, group: &mut Group, serial: Revision) -> Option<Arc<[u8]>> {
+        let sealer = self.sealer.as_mut()?;
+        let known = self.known.state.read().unwrap_or_else(PoisonError::into_inner);
+        let is_new = |key: &ResourceKey, grant: &Grant| {
+            let before = known.ledger.grants().get(key);
+            grant.is_live() && before.is_none_or(|before| before.generation != grant.generation)
+        };
+        let numbers: Vec<_> = group.allocations.iter().map(|(allocation, _)| *allocation).collect();
+        let grants: Vec<(ResourceKey, &Grant)> = group
+            .grants
+            .iter()
+            .filter(|(key, (grant, _))| is_new(key, grant))
+            .map(|(key, (grant, _))| (*key, grant))
+            .collect();
+        if numbers.is_empty() && grants.is_empty() {
+            return None;
+        }
+        let newly = Newly { serial, numbers: &numbers, grants: &grants };
+        let Sealed { seal, paths } = sealer.seal(&newly);
+        assert_eq!(paths.len(), numbers.len() + grants.len(), "a path for each that is newly said");
+        let mut paths = paths.into_iter();
+        let of_grants: Vec<ResourceKey> = grants.iter().map(|(key, _)| *key).collect();
+        group.allocations.iter_mut().for_each(|(_, path)| *path = paths.next());
+        let mut of_grants: BTreeMap<ResourceKey, Arc<[u8]>> = of_grants.into_iter().zip(paths).collect();
+        group.grants.iter_mut().for_each(|(key, (_, path))| *path = of_grants.remove(key));
+        group.seal = Some(Arc::clone(&seal));
+        Some(seal)
+    }
+}
+
+/// The revision at which something was read that a group is computed from.
+fn revision_of(known: &State, key: &Compared) -> Revision {
+    let read = match key {
+        Compared::Allocations => return known.ledger.revision_of(&sixfold_core::model::Record::Allocations),
+        Compared::Slot(number, slot) => {
+            return known.ledger.revision_of(&sixfold_core::model::Record::Slot(*number, *slot));
+        }
+        Compared::Document(id) => known.document(id).map(|kept| kept.revision),
+        Compared::Answer(_) => None,
+    };
+    read.unwrap_or_default()
+}
+
+/// What was answered before, to the same request.
+fn again(request: &Request, answer: &Answer, digest: [u8; 32]) -> Outcome {
+    if answer.request != digest {
+        let key = request.key.as_ref().map(|key| key.as_str().to_owned()).unwrap_or_default();
+        return Err(Refusal::OtherRequest { who: request.who.clone(), key }.into());
+    }
+    let damaged = |error: serde_json::Error| Failed::Defect { what: format!("a stored answer: {error}") };
+    serde_json::from_slice(&answer.body).map_err(damaged)
+}

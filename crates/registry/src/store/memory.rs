@@ -1,0 +1,178 @@
+//! A store in memory: what the embedded one is compared with, and the ground of tests and figures without a disk.
+//!
+//! Owns: nothing that outlives it. It keeps the same rules in its own words: what one refuses, the other does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ipnet::Ipv6Net;
+use sixfold_core::addr::Allocation;
+use sixfold_core::id::{AllocationNumber, ExitSlot, NetworkId, Revision};
+use sixfold_core::model::{Grant, ResourceKey, Seat};
+
+use super::{
+    Answer, AnswerKey, Compared, Document, DocumentId, FORGET_AT_ONCE, Group, Proof, Record, Store,
+    StoreError,
+};
+
+/// A store in memory.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    head: Revision,
+    seals: BTreeMap<Revision, Arc<[u8]>>,
+    allocations: BTreeMap<AllocationNumber, (Allocation, Option<Proof>, Revision)>,
+    prefixes: BTreeMap<Ipv6Net, AllocationNumber>,
+    slots: BTreeMap<(AllocationNumber, ExitSlot), Revision>,
+    grants: BTreeMap<ResourceKey, (Grant, Option<Proof>, Revision)>,
+    in_force: BTreeMap<(NetworkId, Seat), ResourceKey>,
+    documents: BTreeMap<DocumentId, (Document, Revision)>,
+    answers: BTreeMap<AnswerKey, (Answer, Revision)>,
+}
+
+impl Memory {
+    fn revision_of(&self, key: &Compared) -> Revision {
+        let found = match key {
+            Compared::Allocations => self.allocations.values().map(|(_, _, revision)| *revision).max(),
+            Compared::Slot(number, slot) => self.slots.get(&(*number, *slot)).copied(),
+            Compared::Document(id) => self.documents.get(id).map(|(_, revision)| *revision),
+            Compared::Answer(key) => self.answers.get(key).map(|(_, revision)| *revision),
+        };
+        found.unwrap_or_default()
+    }
+
+    fn write(&mut self, group: &Group) -> Result<Revision, StoreError> {
+        let at = self.head.next();
+        self.head = at;
+        if let Some(seal) = &group.seal {
+            self.seals.insert(at, Arc::clone(seal));
+        }
+        let proof =
+            |path: &Option<Arc<[u8]>>| path.as_ref().map(|path| Proof { seal: at, path: Arc::clone(path) });
+        for (allocation, path) in &group.allocations {
+            if group.seal.is_none() && path.is_some() {
+                return Err(refused("a path without a seal"));
+            }
+            let number = allocation.number();
+            if self.prefixes.insert(allocation.whole(), number).is_some()
+                || self.allocations.insert(number, (*allocation, proof(path), at)).is_some()
+            {
+                return Err(refused("a number is never given to another"));
+            }
+        }
+        for (key, (grant, path)) in group.releases_first() {
+            if group.seal.is_none() && path.is_some() {
+                return Err(refused("a path without a seal"));
+            }
+            self.write_grant(key, grant, proof(path), at)?;
+        }
+        self.write_documents(group, at)?;
+        self.write_answers(group, at)?;
+        Ok(at)
+    }
+
+    fn write_grant(
+        &mut self,
+        key: ResourceKey,
+        grant: &Grant,
+        proof: Option<Proof>,
+        at: Revision,
+    ) -> Result<(), StoreError> {
+        if !self.allocations.contains_key(&key.number) {
+            return Err(refused("a grant of an allocation without a number"));
+        }
+        if grant.generation.0 == 0 {
+            return Err(refused("generations begin with 1"));
+        }
+        self.slots.insert((key.number, key.index.slot()), at);
+        let mut proof = proof;
+        if let Some((before, kept, _)) = self.grants.get(&key) {
+            let same = (&before.network, &before.seat) == (&grant.network, &grant.seat);
+            let again = !before.is_live() && grant.is_live();
+            let older = grant.generation < before.generation;
+            if older || grant.generation == before.generation && (!same || again) {
+                return Err(refused("a prefix changes hands only with a higher generation"));
+            }
+            if grant.generation == before.generation {
+                proof.clone_from(kept);
+            }
+            if before.is_live() {
+                self.in_force.remove(&(before.network.clone(), before.seat.clone()));
+            }
+        }
+        if grant.is_live() {
+            let seat = (grant.network.clone(), grant.seat.clone());
+            if self.in_force.insert(seat, key).is_some() {
+                return Err(refused("a seat has one prefix in force"));
+            }
+        }
+        let mut grant = grant.clone();
+        grant.stamp(at);
+        self.grants.insert(key, (grant, proof, at));
+        Ok(())
+    }
+
+    fn write_documents(&mut self, group: &Group, at: Revision) -> Result<(), StoreError> {
+        for (id, document) in &group.documents {
+            let before = self.documents.insert(id.clone(), (document.clone(), at));
+            if document.version == 0 || before.is_some_and(|(before, _)| before.version >= document.version) {
+                return Err(refused("the version of a document only grows"));
+            }
+        }
+        Ok(())
+    }
+
+    fn write_answers(&mut self, group: &Group, at: Revision) -> Result<(), StoreError> {
+        for (key, answer) in &group.answers {
+            if self.answers.insert(key.clone(), (answer.clone(), at)).is_some() {
+                return Err(refused("a request has one answer"));
+            }
+        }
+        let old = |(_, (answer, _)): &(&AnswerKey, &(Answer, Revision))| answer.at < group.forget_before;
+        let gone: Vec<AnswerKey> =
+            self.answers.iter().filter(old).take(FORGET_AT_ONCE).map(|(key, _)| key.clone()).collect();
+        for key in gone {
+            self.answers.remove(&key);
+        }
+        Ok(())
+    }
+}
+
+fn refused(what: &str) -> StoreError {
+    StoreError::Refused { what: what.to_owned() }
+}
+
+impl Store for Memory {
+    fn read(&self, since: Revision, each: &mut dyn FnMut(Record, Revision)) -> Result<Revision, StoreError> {
+        for (revision, seal) in self.seals.iter().filter(|(revision, _)| **revision > since) {
+            each(Record::Seal(Arc::clone(seal)), *revision);
+        }
+        for (allocation, proof, at) in self.allocations.values().filter(|(_, _, at)| *at > since) {
+            each(Record::Allocation(*allocation, proof.clone()), *at);
+        }
+        for (key, (grant, proof, at)) in self.grants.iter().filter(|(_, (_, _, at))| *at > since) {
+            each(Record::Grant(*key, grant.clone(), proof.clone()), *at);
+        }
+        for (id, (document, at)) in self.documents.iter().filter(|(_, (_, at))| *at > since) {
+            each(Record::Document(id.clone(), document.clone()), *at);
+        }
+        Ok(self.head)
+    }
+
+    fn answer(&self, key: &AnswerKey) -> Result<Option<Answer>, StoreError> {
+        Ok(self.answers.get(key).map(|(answer, _)| answer.clone()))
+    }
+
+    fn commit(&mut self, group: &Group) -> Result<Revision, StoreError> {
+        for (key, read) in &group.compares {
+            let found = self.revision_of(key);
+            if found != *read {
+                return Err(StoreError::Conflict { key: key.clone(), read: *read, found });
+            }
+        }
+        // On a copy, so that what is refused in the middle leaves nothing: this one is for small stores.
+        let mut after = self.clone();
+        let revision = after.write(group)?;
+        *self = after;
+        Ok(revision)
+    }
+}

@@ -1,0 +1,161 @@
+//! Where the registry's records are kept: the one write there is, and reading all of it back.
+//!
+//! Owns: what a record is, what a commit compares and writes, and the trait that a back end implements. Must not decide
+//! what may be written: `service` does, by `core`. What a back end checks itself, it checks as a second opinion.
+//!
+//! ```text
+//!  Group { compares, records }  ──commit──▶  all of it durable at one revision, or none of it
+//!  read(since)                  ──────────▶  every record whose last change is later
+//! ```
+//!
+//! Shaped so that a replicated key-value engine can be a back end: a record has a key, a value and the revision of its last
+//! change; a commit is one transaction that compares revisions and puts values; nothing is joined. A group compares only
+//! what it was computed from (a slot, a document), never one number for everything. No record is ever taken away but
+//! answers that are too old, so that `read(since)` misses nothing.
+
+pub mod cuts;
+mod error;
+mod memory;
+mod model;
+mod schema;
+mod sqlite;
+mod text;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sixfold_core::addr::Allocation;
+use sixfold_core::id::{AllocationNumber, ExitSlot, Label, Revision, Timestamp};
+use sixfold_core::model::{Grant, ResourceKey};
+
+pub use error::StoreError;
+pub use memory::Memory;
+pub use model::{Document, DocumentId, Kind, Model};
+pub use schema::{APPLICATION_ID, SCHEMA_VERSION};
+pub use sqlite::Sqlite;
+
+/// What a commit compares, by the revision of its last change; 0 stands for "there is none".
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Compared {
+    /// The numbers of allocations.
+    Allocations,
+    /// The grants in one exit slot.
+    Slot(AllocationNumber, ExitSlot),
+    /// One document.
+    Document(DocumentId),
+    /// The answer to one request.
+    Answer(AnswerKey),
+}
+
+/// Whose request it was, and the key that they gave it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AnswerKey {
+    /// Who asked.
+    pub who: Label,
+    /// The key, unique among theirs.
+    pub key: String,
+}
+
+/// What was answered to a request, kept so that the same request gets the same answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// SHA-256 of the request: another one with this key is refused.
+    pub request: [u8; 32],
+    /// When it was answered.
+    pub at: Timestamp,
+    /// The answer, as JSON.
+    pub body: Arc<[u8]>,
+}
+
+/// That a record is one of a signed group: which, and the bytes that prove it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// The commit whose seal it is under.
+    pub seal: Revision,
+    /// The way from the record to the seal.
+    pub path: Arc<[u8]>,
+}
+
+/// One record, as it was last written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// A numbered allocation.
+    Allocation(Allocation, Option<Proof>),
+    /// A grant, in force or released.
+    Grant(ResourceKey, Grant, Option<Proof>),
+    /// A document.
+    Document(DocumentId, Document),
+    /// What a commit's group was signed with.
+    Seal(Arc<[u8]>),
+}
+
+/// The bytes of a path from a record to its commit's seal.
+pub type Path = Option<Arc<[u8]>>;
+
+/// What one commit compares and writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Group {
+    /// The revisions of all that the rest was computed from.
+    pub compares: BTreeMap<Compared, Revision>,
+    /// Allocations that got a number, each with its path if the group is sealed.
+    pub allocations: Vec<(Allocation, Path)>,
+    /// Grants; a release that says no revision yet is of this commit's. The path is of those that are newly in force.
+    pub grants: BTreeMap<ResourceKey, (Grant, Path)>,
+    /// Documents.
+    pub documents: BTreeMap<DocumentId, Document>,
+    /// Answers.
+    pub answers: BTreeMap<AnswerKey, Answer>,
+    /// What the group's new grants and numbers are signed with.
+    pub seal: Option<Arc<[u8]>>,
+    /// Answers from before then may go.
+    pub forget_before: Timestamp,
+}
+
+impl Group {
+    /// How many records it writes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.allocations.len() + self.grants.len() + self.documents.len() + self.answers.len()
+    }
+
+    /// The grants, released ones first: a seat that moves gives one prefix up before it takes the other.
+    fn releases_first(&self) -> impl Iterator<Item = (ResourceKey, &(Grant, Path))> {
+        let of = |live| self.grants.iter().filter(move |(_, (grant, _))| grant.is_live() == live);
+        of(false).chain(of(true)).map(|(key, grant)| (*key, grant))
+    }
+
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A back end. One writer at a time; the conformance suite in `tests/store` says what each must do.
+pub trait Store: Send {
+    /// Gives every record whose last change is after a revision (0: all), in no order, but answers. Returns the newest
+    /// revision there is.
+    ///
+    /// # Errors
+    /// If it cannot be read, or something in it is no record.
+    fn read(&self, since: Revision, each: &mut dyn FnMut(Record, Revision)) -> Result<Revision, StoreError>;
+
+    /// What was answered to a request, if that is not forgotten.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn answer(&self, key: &AnswerKey) -> Result<Option<Answer>, StoreError>;
+
+    /// Writes a group, all of it or nothing, and comes back when it is durable. Returns its revision, one more than the
+    /// newest there was.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`], [`StoreError::Full`] and [`StoreError::Refused`] say that nothing was written; after any
+    /// other one nobody knows, and only reading again, by a process of its own, tells.
+    fn commit(&mut self, group: &Group) -> Result<Revision, StoreError>;
+}
+
+/// Answers forgotten with one commit at most: a few more than it can write, so that they do not pile up, and no more,
+/// so that no commit waits for a day's worth.
+const FORGET_AT_ONCE: usize = 2048;

@@ -1,0 +1,142 @@
+//! Documents: what farmers, tenants and nodes said, in their own bytes, and what it means.
+//!
+//! Owns: which kinds there are and how each is named. Must not know how bytes are signed.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sixfold_core::id::{FarmId, Generation, NetworkId, NodeId};
+use sixfold_core::model::{DeviceReport, FarmDraft, NetworkDraft, NodeDraft, ResourceKey};
+
+/// What a document is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A farm, said by its farmer.
+    Farm,
+    /// A network, said by its tenant.
+    Network,
+    /// A node, said by itself.
+    Node,
+    /// A WireGuard device, said by its node.
+    Device,
+    /// That an owner wants a change which takes much away.
+    Confirm,
+    /// A chain of keys, by the id it belongs to.
+    Rotation,
+    /// A token that was used to join.
+    Token,
+    /// Nobody's but the registry's own: what indices are keyed with. Not for anyone's eyes.
+    Secret,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Farm,
+        Self::Network,
+        Self::Node,
+        Self::Device,
+        Self::Confirm,
+        Self::Rotation,
+        Self::Token,
+        Self::Secret,
+    ];
+
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Farm => "farm",
+            Self::Network => "network",
+            Self::Node => "node",
+            Self::Device => "device",
+            Self::Confirm => "confirm",
+            Self::Rotation => "rotation",
+            Self::Token => "token",
+            Self::Secret => "secret",
+        }
+    }
+}
+
+/// Which document.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DocumentId {
+    /// What it is about.
+    pub kind: Kind,
+    /// Its name among those of its kind.
+    pub name: String,
+}
+
+impl DocumentId {
+    /// Of a farm.
+    #[must_use]
+    pub fn farm(id: &FarmId) -> Self {
+        Self { kind: Kind::Farm, name: id.to_string() }
+    }
+
+    /// Of a network.
+    #[must_use]
+    pub fn network(id: &NetworkId) -> Self {
+        Self { kind: Kind::Network, name: id.to_string() }
+    }
+
+    /// Of a node.
+    #[must_use]
+    pub fn node(id: &NodeId) -> Self {
+        Self { kind: Kind::Node, name: id.to_string() }
+    }
+
+    /// Of the device of a resource.
+    #[must_use]
+    pub fn device(key: ResourceKey) -> Self {
+        Self { kind: Kind::Device, name: format!("{}-{}", key.index, key.number) }
+    }
+}
+
+impl std::fmt::Display for DocumentId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind.as_str(), self.name)
+    }
+}
+
+/// A document: the owner's own bytes, and what they mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Only grows.
+    pub version: u64,
+    /// As it was given.
+    pub body: Arc<[u8]>,
+    /// What it means.
+    pub model: Model,
+}
+
+/// What a document means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Model {
+    /// A farm, without its nodes: they speak for themselves.
+    Farm(FarmDraft),
+    /// A network.
+    Network(NetworkDraft),
+    /// A node and the farm it is in.
+    Node {
+        /// The farm.
+        farm: FarmId,
+        /// The node.
+        node: NodeDraft,
+    },
+    /// What a node reports of a device.
+    Device {
+        /// The resource it belongs to.
+        resource: ResourceKey,
+        /// Of that resource's grant.
+        generation: Generation,
+        /// The report.
+        report: DeviceReport,
+    },
+    /// It is gone: the network is deleted, the node has left.
+    Gone,
+    /// Nothing but its bytes.
+    Bytes,
+}

@@ -1,0 +1,140 @@
+//! The tables of the embedded store, and the rules that the database keeps by itself.
+//!
+//! Owns: the schema and its version. The rules repeat what `core` computes in other words: a grant lies in its slot, a seat
+//! has one prefix in force, generations and versions only grow, no grant and no number is ever taken away.
+
+use rusqlite::Connection;
+
+use super::StoreError;
+
+/// In the file's header: that it is a registry's store ("6fld").
+pub const APPLICATION_ID: i64 = 0x3666_6c64;
+
+/// The version of the tables below.
+pub const SCHEMA_VERSION: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE head (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    revision INTEGER NOT NULL CHECK (revision >= 0)
+) STRICT;
+INSERT INTO head VALUES (1, 0);
+CREATE TRIGGER head_grows BEFORE UPDATE ON head WHEN NEW.revision <= OLD.revision
+    BEGIN SELECT RAISE(ABORT, 'the revision only grows'); END;
+
+CREATE TABLE seals (
+    revision INTEGER PRIMARY KEY CHECK (revision > 0),
+    body BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE allocations (
+    number INTEGER PRIMARY KEY CHECK (number BETWEEN 1 AND 65535),
+    prefix TEXT NOT NULL UNIQUE,
+    seal INTEGER REFERENCES seals (revision),
+    path BLOB,
+    revision INTEGER NOT NULL CHECK (revision > 0),
+    CHECK ((seal IS NULL) = (path IS NULL))
+) STRICT;
+CREATE TRIGGER allocations_stay BEFORE UPDATE ON allocations
+    BEGIN SELECT RAISE(ABORT, 'a number is never given to another'); END;
+CREATE TRIGGER allocations_remain BEFORE DELETE ON allocations
+    BEGIN SELECT RAISE(ABORT, 'a number is never taken away'); END;
+
+CREATE TABLE slots (
+    number INTEGER NOT NULL REFERENCES allocations (number),
+    slot INTEGER NOT NULL CHECK (slot BETWEEN 1 AND 15),
+    revision INTEGER NOT NULL CHECK (revision > 0),
+    PRIMARY KEY (number, slot)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE grants (
+    number INTEGER NOT NULL,
+    slot INTEGER NOT NULL,
+    prefix INTEGER NOT NULL CHECK (prefix BETWEEN 0x1000 AND 0xfeff),
+    network TEXT NOT NULL CHECK (network LIKE '%_/_%'),
+    seat TEXT NOT NULL CHECK (seat = 'exit' OR seat LIKE 'node _%'),
+    generation INTEGER NOT NULL CHECK (generation BETWEEN 1 AND 0xffffffff),
+    released_at INTEGER,
+    released_revision INTEGER CHECK (released_revision <= revision),
+    holders TEXT,
+    late TEXT,
+    seal INTEGER REFERENCES seals (revision),
+    path BLOB,
+    revision INTEGER NOT NULL CHECK (revision > 0),
+    PRIMARY KEY (number, prefix),
+    FOREIGN KEY (number, slot) REFERENCES slots (number, slot),
+    CHECK (slot = prefix >> 12),
+    CHECK ((seal IS NULL) = (path IS NULL)),
+    CHECK ((released_at IS NULL) = (released_revision IS NULL) AND (released_at IS NULL) = (holders IS NULL))
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX grants_one_in_force ON grants (network, seat) WHERE released_at IS NULL;
+CREATE INDEX grants_by_revision ON grants (revision);
+CREATE TRIGGER grants_grow BEFORE UPDATE ON grants
+    WHEN NEW.generation < OLD.generation OR NEW.revision <= OLD.revision
+        OR (NEW.generation = OLD.generation AND (NEW.network <> OLD.network OR NEW.seat <> OLD.seat
+            OR (OLD.released_at IS NOT NULL AND NEW.released_at IS NULL)))
+    BEGIN SELECT RAISE(ABORT, 'a prefix changes hands only with a higher generation'); END;
+CREATE TRIGGER grants_remain BEFORE DELETE ON grants
+    BEGIN SELECT RAISE(ABORT, 'a grant is never taken away'); END;
+
+CREATE TABLE documents (
+    kind TEXT NOT NULL CHECK (kind IN ('farm', 'network', 'node', 'device', 'confirm', 'rotation', 'token', 'secret')),
+    name TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 256),
+    version INTEGER NOT NULL CHECK (version > 0),
+    body BLOB NOT NULL,
+    model TEXT NOT NULL CHECK (json_valid(model)),
+    revision INTEGER NOT NULL CHECK (revision > 0),
+    PRIMARY KEY (kind, name)
+) STRICT;
+CREATE INDEX documents_by_revision ON documents (revision);
+CREATE TRIGGER documents_grow BEFORE UPDATE ON documents
+    WHEN NEW.version <= OLD.version OR NEW.revision <= OLD.revision
+    BEGIN SELECT RAISE(ABORT, 'the version of a document only grows'); END;
+CREATE TRIGGER documents_remain BEFORE DELETE ON documents
+    BEGIN SELECT RAISE(ABORT, 'a document is never taken away'); END;
+
+CREATE TABLE answers (
+    who TEXT NOT NULL,
+    key TEXT NOT NULL CHECK (length(key) BETWEEN 1 AND 64),
+    request BLOB NOT NULL CHECK (length(request) = 32),
+    at INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    revision INTEGER NOT NULL CHECK (revision > 0),
+    PRIMARY KEY (who, key)
+) STRICT;
+CREATE INDEX answers_by_age ON answers (at);
+";
+
+/// Makes the tables of a new file, or says why the file is not one of ours or not one for this version.
+pub(super) fn prepare(connection: &Connection, path: &str) -> Result<(), StoreError> {
+    let version = checked(connection, path)?;
+    if version == 0 {
+        connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION_ID};
+             PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        ))?;
+    }
+    Ok(())
+}
+
+/// The version of a file's tables: 0 for a new file.
+pub(super) fn checked(connection: &Connection, path: &str) -> Result<i64, StoreError> {
+    let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let foreign = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => StoreError::Foreign { path: path.to_owned() },
+        _ => error.into(),
+    };
+    let (application, version) = (number("application_id").map_err(foreign)?, number("user_version")?);
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(foreign)?;
+    if tables > 0 && application != APPLICATION_ID || tables == 0 && application != 0 {
+        return Err(StoreError::Foreign { path: path.to_owned() });
+    }
+    if version > SCHEMA_VERSION {
+        return Err(StoreError::Newer { found: version, known: SCHEMA_VERSION });
+    }
+    if tables > 0 && version < 1 {
+        return Err(StoreError::Foreign { path: path.to_owned() });
+    }
+    Ok(version)
+}
