@@ -1,5 +1,6 @@
 //! Doing a plan: stage by stage and namespace by namespace, many messages per send, each outcome matched to its step.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -27,6 +28,9 @@ const BREATH: Duration = Duration::from_millis(30);
 
 /// Links that are asked for in one send: their answers fit the smallest receive buffer that Linux gives by default.
 const ASKED_AT_ONCE: usize = 32;
+
+/// Links that are asked for one by one, and not all at once.
+const ASKED_BY_NAME: usize = 2;
 
 /// Plain steps whose messages are made before any of them is sent.
 const AT_ONCE: usize = 1024;
@@ -326,12 +330,23 @@ impl Run<'_> {
         self.send(netns, vec![message])?.into_iter().try_for_each(|outcome| outcome.map_err(Into::into))
     }
 
-    /// The namespace's links, if any step needs an index.
+    /// The links whose index a step needs; few are asked for by name: of a link whose other end is in another namespace the
+    /// kernel looks that up among all it knows, so a dump of a gateway's takes time by the square of them.
     fn links_for(&mut self, steps: &[Step]) -> Result<Links, EnterError> {
-        match steps.iter().find(|step| steps::needs(&step.op).is_some()) {
-            None => Ok(Links::default()),
-            Some(step) => Ok(self.linux.handles.again(&step.netns)?.links()?),
+        let Some(first) = steps.first() else { return Ok(Links::default()) };
+        let names: BTreeSet<&IfName> = steps.iter().filter_map(|step| steps::needs(&step.op)).collect();
+        if names.is_empty() {
+            return Ok(Links::default());
         }
+        let handle = self.linux.handles.again(&first.netns)?;
+        if names.len() > ASKED_BY_NAME {
+            return Ok(handle.links()?);
+        }
+        let mut found = Vec::new();
+        for name in names {
+            found.extend(handle.link(name)?.map(|link| (link.index, *name)));
+        }
+        Ok(found.into_iter().collect())
     }
 
     fn send(
