@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 use bystander::Bystander;
 use machine::{Machine, descriptors, resident, slab, user};
-use sixfold_core::allocate::{self, IndexSecret};
 use sixfold_core::id::NodeId;
-use sixfold_core::model::{DeviceReport, Ledger, Reports, Seat, Snapshot, World};
-use sixfold_core::{place, spec};
+use sixfold_core::model::{DeviceReport, Reports, Seat, Snapshot, World};
+use sixfold_core::spec;
+use sixfold_lab::registry::Registry;
 
 /// Of no private key: 32 bytes of 7.
 const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
@@ -31,24 +31,16 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 /// A node's snapshot, with a device reported for each resource of another node.
-fn snapshot(world: &World, node: &str) -> Snapshot {
-    let mut ledger = Ledger::default();
-    for key in world.farms().values().flat_map(|farm| farm.slots().keys()) {
-        let (read, change) = allocate::number(&ledger, key.prefix);
-        ledger.commit(&read, change).unwrap();
-    }
-    for network in world.networks().values() {
-        let placement = place::place(network, world.farm(&network.exit().farm).unwrap()).unwrap();
-        let (read, change) = allocate::allocate(&ledger, &placement, &IndexSecret([0; 32])).unwrap();
-        ledger.commit(&read, change).unwrap();
-    }
+fn snapshot(world: World, node: &str) -> Snapshot {
+    let registry = Registry::new(world).unwrap();
+    let ledger = registry.ledger();
     let report =
         || DeviceReport { public_key: KEY.parse().unwrap(), listen_port: 6844, endpoints: Vec::new() };
     let elsewhere =
         ledger.grants().iter().filter(|(_, grant)| grant.seat == Seat::Node("cat".parse().unwrap()));
     let reports: Reports = elsewhere.map(|(key, _)| (*key, report())).collect();
     let node: NodeId = node.parse().unwrap();
-    Snapshot::for_node(world, &ledger, &reports, &node).unwrap()
+    Snapshot::for_node(registry.world(), ledger, &reports, &node).unwrap()
 }
 
 /// Node ant of the first farm without a network, and with acme's: an exit point, a resource, a workload, a peer.
@@ -58,7 +50,7 @@ fn without_and_with() -> (Snapshot, Snapshot) {
         .map(|name| (name.to_owned(), std::fs::read_to_string(dir.join(name)).unwrap()));
     let without = spec::parse_all(&files[..1]).unwrap();
     let with = spec::parse_all(&files).unwrap();
-    (snapshot(&without, "ant"), snapshot(&with, "ant"))
+    (snapshot(without, "ant"), snapshot(with, "ant"))
 }
 
 /// What is held at one moment, when nothing is there that comes and goes.
@@ -182,7 +174,7 @@ fn many() -> (Snapshot, Snapshot) {
         files.push((format!("t{number}.toml"), text));
     }
     let with = spec::parse_all(&files).unwrap();
-    (snapshot(&without, "ant"), snapshot(&with, "ant"))
+    (snapshot(without, "ant"), snapshot(with, "ant"))
 }
 
 /// How long others wait depends on the machine, so it is said and not judged; the aim is that nobody waits 100 ms.

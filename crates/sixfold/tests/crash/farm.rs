@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use sixfold_core::allocate::{self, IndexSecret};
 use sixfold_core::id::Revision;
 use sixfold_core::model::{DeviceStatus, Ledger, Reports, ResourceKey, Snapshot, Status, World};
 use sixfold_core::reach::{Cell, Party, Reach, Traffic, Verdict};
-use sixfold_core::{place, spec};
+use sixfold_core::spec;
+use sixfold_lab::registry::Registry;
 
 /// Ports that are probed besides echoes: one that a network exposes in each shape, and one that nobody does.
 pub(crate) const TRAFFIC: [Traffic; 4] =
@@ -180,13 +180,6 @@ fn world(texts: &[&str]) -> World {
 
 /// With its grants.
 fn granted(world: World) -> (World, Ledger) {
-    let mut ledger = Ledger::default();
-    for network in world.networks().values() {
-        let (read, change) = allocate::number(&ledger, network.exit().prefix);
-        ledger.commit(&read, change).unwrap();
-        let placement = place::place(network, world.farm(&network.exit().farm).unwrap()).unwrap();
-        let (read, change) = allocate::allocate(&ledger, &placement, &IndexSecret([7; 32])).unwrap();
-        ledger.commit(&read, change).unwrap();
-    }
-    (world, ledger)
+    let registry = Registry::new(world).unwrap();
+    (registry.world().clone(), registry.ledger().clone())
 }

@@ -11,25 +11,13 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use sixfold_core::allocate::{self, IndexSecret};
-use sixfold_core::id::NodeId;
-use sixfold_core::model::{Ledger, Reports, Snapshot};
-use sixfold_core::place;
+use sixfold_lab::registry::Registry;
 
 /// A node's snapshot of the first example, as a registry would hand it out before any device is reported.
 fn snapshot(node: &str) -> String {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/first-farm");
-    let world = sixfold_lab::files::load(&dir).unwrap();
-    let mut ledger = Ledger::default();
-    for network in world.networks().values() {
-        let (read, change) = allocate::number(&ledger, network.exit().prefix);
-        ledger.commit(&read, change).unwrap();
-        let placement = place::place(network, world.farm(&network.exit().farm).unwrap()).unwrap();
-        let (read, change) = allocate::allocate(&ledger, &placement, &IndexSecret([0; 32])).unwrap();
-        ledger.commit(&read, change).unwrap();
-    }
-    let node: NodeId = node.parse().unwrap();
-    let snapshot = Snapshot::for_node(&world, &ledger, &Reports::new(), &node).unwrap();
+    let registry = Registry::new(sixfold_lab::files::load(&dir).unwrap()).unwrap();
+    let snapshot = registry.snapshot(&node.parse().unwrap()).unwrap();
     serde_json::to_string_pretty(&snapshot).unwrap()
 }
 

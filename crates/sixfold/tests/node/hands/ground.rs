@@ -8,15 +8,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use sixfold_core::allocate::{self, IndexSecret};
 use sixfold_core::desire::{self, Own};
 use sixfold_core::id::{NodeId, Revision};
 use sixfold_core::key::PrivateKey;
-use sixfold_core::model::{
-    DeviceReport, DeviceStatus, Ledger, Reports, ResourceKey, Snapshot, Status, World,
-};
-use sixfold_core::place;
+use sixfold_core::model::{DeviceReport, DeviceStatus, Reports, ResourceKey, Snapshot, Status};
 use sixfold_core::state::{Backend, Netns, NodeState, SysctlName};
+use sixfold_lab::registry;
 
 use super::PATIENCE;
 use super::seen::{Facts, Key, look, namespaces, run};
@@ -287,10 +284,7 @@ fn others_with(shared: &str) -> String {
 }
 
 /// The registry's part: a farm with more networks than the example, and reports of devices that nobody has.
-struct Registry {
-    world: World,
-    ledger: Ledger,
-}
+struct Registry(registry::Registry);
 
 impl Registry {
     fn new() -> Self {
@@ -314,21 +308,12 @@ impl Registry {
             }
             fs::write(dir.join(format!("t{network}.toml")), text).unwrap();
         }
-        let world = sixfold_lab::files::load(&dir).unwrap();
-        let mut ledger = Ledger::default();
-        for network in world.networks().values() {
-            let (read, change) = allocate::number(&ledger, network.exit().prefix);
-            ledger.commit(&read, change).unwrap();
-            let placement = place::place(network, world.farm(&network.exit().farm).unwrap()).unwrap();
-            let (read, change) = allocate::allocate(&ledger, &placement, &IndexSecret([0; 32])).unwrap();
-            ledger.commit(&read, change).unwrap();
-        }
-        Self { world, ledger }
+        Self(registry::Registry::new(sixfold_lab::files::load(&dir).unwrap()).unwrap())
     }
 
     fn snapshot(&self, revision: u64, reports: &Reports) -> Snapshot {
         let node: NodeId = "ant".parse().unwrap();
-        let snapshot = Snapshot::for_node(&self.world, &self.ledger, reports, &node).unwrap();
+        let snapshot = Snapshot::for_node(self.0.world(), self.0.ledger(), reports, &node).unwrap();
         Snapshot { revision: Revision(revision), ..snapshot }
     }
 
