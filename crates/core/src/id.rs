@@ -135,6 +135,12 @@ macro_rules! label_id {
             }
         }
 
+        impl From<$name> for Label {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
         impl TryFrom<&str> for $name {
             type Error = LabelError;
 

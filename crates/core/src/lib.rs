@@ -17,7 +17,8 @@
 //! ```
 //!
 //! Beside the path stands [`reach`]: who may reach whom, told from the model alone, so that packets can be checked
-//! against it. This crate knows no clock, file, socket, process or randomness, and its output has one order.
+//! against it; and [`trust`]: who signs what, and how a node makes its snapshot of that. This crate knows no clock, file,
+//! socket, process or randomness, and its output has one order.
 
 pub mod addr;
 pub mod allocate;
@@ -36,3 +37,4 @@ pub mod reach;
 pub mod shown;
 pub mod spec;
 pub mod state;
+pub mod trust;

@@ -73,3 +73,19 @@ pub const PREFIXES_PER_TENANT: usize = 4096;
 
 /// Seconds that a released prefix rests at most (7 days): a node that was away for longer starts from its snapshot anew.
 pub const QUARANTINE_SECS: u64 = 7 * 24 * 60 * 60;
+
+/// Bytes of one signed statement: what fits in a file that a person wrote fits in here.
+pub const STATEMENT_BYTES_MAX: usize = FILE_BYTES_MAX;
+
+/// Rotations of one key: five years of one each week; each is verified wherever its owner's statements are.
+pub const ROTATIONS_MAX: usize = 256;
+
+/// Endpoints of one device: one for each address family.
+pub const ENDPOINTS_MAX: usize = 2;
+
+/// Bytes of a registry's address: the longest name that DNS has (RFC 1035, 2.3.4), brackets and a port.
+pub const REGISTRY_ADDRESS_MAX: usize = 263;
+
+/// Objects whose versions a node remembers: all prefixes of one allocation and their devices, twice over. Past it
+/// nothing new is believed, so that a registry that makes up tenants cannot fill a disk.
+pub const SEEN_MAX: usize = 1 << 18;

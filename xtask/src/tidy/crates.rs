@@ -29,8 +29,9 @@ const ROWS: [Row; 12] = [
 ];
 
 /// Crates that read no clock, file, socket or random number: all that `core` may be built from.
-const PURE: [&str; 14] = [
+const PURE: [&str; 15] = [
     "base64",
+    "borsh",
     "ed25519-dalek",
     "hmac",
     "ipnet",

@@ -17,11 +17,12 @@ struct Row {
 const GROUND: [&str; 6] = ["id", "key", "name", "limit", "mac", "shown"];
 
 /// The direction table of ARCHITECTURE.md, from the ground up.
-const ROWS: [Row; 12] = [
+const ROWS: [Row; 13] = [
     Row { module: "addr", may_use: &[] },
     Row { module: "state", may_use: &[] },
     Row { module: "model", may_use: &["addr"] },
     Row { module: "spec", may_use: &["addr", "model"] },
+    Row { module: "trust", may_use: &["addr", "model"] },
     Row { module: "place", may_use: &["addr", "model", "state"] },
     Row { module: "allocate", may_use: &["addr", "model", "state", "place"] },
     Row { module: "zone", may_use: &["addr", "model", "state"] },

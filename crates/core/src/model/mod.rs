@@ -26,6 +26,7 @@ pub use network::{
     Attachment, ExitDraft, ExitRef, Exposure, Network, NetworkDraft, Protocol, Workload, WorkloadDraft,
 };
 pub use node::{Family, Node, NodeDraft, Reach};
+pub(crate) use snapshot::document;
 pub use snapshot::{
     DeviceReport, ExposureView, Format, FormatError, GatewayView, NetworkView, Reports, ResourceView,
     Snapshot, SnapshotError, SnapshotFault, SnapshotFaultKind, WorkloadView,

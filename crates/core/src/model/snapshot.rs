@@ -23,6 +23,7 @@ use crate::key::PublicKey;
 
 pub use faults::{SnapshotFault, SnapshotFaultKind};
 pub use read::SnapshotError;
+pub(crate) use read::document;
 
 /// The format of the documents that this version writes, and the only one it reads.
 pub(super) const FORMAT: u64 = 1;
@@ -200,7 +201,7 @@ impl Snapshot {
             upstream: farm.upstream(),
             management: farm.management().to_vec(),
             host_firewall: farm.host_firewall(),
-            gateways: seen.gateways(farm, node),
+            gateways: seen.gateways(farm, node, &networks),
             networks,
         })
     }
@@ -213,23 +214,12 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    fn gateways(&self, farm: &Farm, node: &NodeId) -> Vec<GatewayView> {
-        let held = farm.slots().iter().filter(|(_, slot)| slot.holder() == node);
-        held.filter_map(|(key, slot)| {
-            let allocation = self.ledger.allocation(key.prefix)?;
-            let mut networks: BTreeMap<&NetworkId, (Option<PrefixIndex>, Vec<PrefixIndex>)> = BTreeMap::new();
-            let live =
-                self.ledger.grants_in(allocation.number(), key.slot).filter(|(_, grant)| grant.is_live());
-            for (index, grant) in live {
-                let (exit, indices) = networks.entry(&grant.network).or_default();
-                indices.push(index);
-                if grant.seat == Seat::Exit {
-                    *exit = Some(index);
-                }
-            }
-            let exits = networks.into_values().filter_map(|(exit, indices)| Some((exit?, indices))).collect();
-            let (public_v4, default_v4) = (slot.public_v4(), slot.default_v4());
-            Some(GatewayView { allocation, slot: key.slot, public_v4, default_v4, exits })
+    fn gateways(&self, farm: &Farm, node: &NodeId, networks: &[NetworkView]) -> Vec<GatewayView> {
+        let held = farm.slots().values().filter(|slot| slot.holder() == node);
+        held.filter_map(|slot| {
+            let allocation = self.ledger.allocation(slot.key().prefix)?;
+            let way_out_v4 = (slot.public_v4(), slot.default_v4());
+            Some(GatewayView::new(allocation, slot.key().slot, way_out_v4, networks))
         })
         .collect()
     }
@@ -237,7 +227,7 @@ impl View<'_> {
     /// The network as `node` sees it, if it has a resource there.
     fn network(&self, network: &Network, node: &NodeId) -> Option<NetworkView> {
         let allocation = self.ledger.allocation(network.exit().prefix)?;
-        let resources: Vec<ResourceView> = self
+        let resources = self
             .ledger
             .grants_of(network.id())
             .filter(|(key, _)| key.number == allocation.number()) // of another, it would be somebody else's here
@@ -252,8 +242,19 @@ impl View<'_> {
                     mtu: there.mtu(),
                     device: self.reports.get(&key).cloned(),
                 })
-            })
-            .collect();
+            });
+        NetworkView::new(network, allocation, resources.collect(), node)
+    }
+}
+
+impl NetworkView {
+    /// A network of these resources as `node` sees it, if one of them is there.
+    pub(crate) fn new(
+        network: &Network,
+        allocation: Allocation,
+        resources: Vec<ResourceView>,
+        node: &NodeId,
+    ) -> Option<Self> {
         if !resources.iter().any(|resource| resource.node == *node) {
             return None;
         }
@@ -266,7 +267,7 @@ impl View<'_> {
             let (protocol, port) = (exposure.protocol, exposure.port);
             Some(ExposureView { index: index?, number: workload.number, protocol, port })
         });
-        Some(NetworkView {
+        Some(Self {
             id: network.id().clone(),
             allocation,
             slot: network.exit().slot,
@@ -276,5 +277,25 @@ impl View<'_> {
             exposures: exposures.collect(),
             resources,
         })
+    }
+
+    /// The indices of a network whose exit point lies in a slot: its own, and all that lie there with it.
+    fn exit_in(&self, allocation: Allocation, slot: ExitSlot) -> Option<(PrefixIndex, Vec<PrefixIndex>)> {
+        let there = |resource: &&ResourceView| self.allocation == allocation && resource.index.slot() == slot;
+        let exit = self.resources.iter().filter(there).find(|resource| resource.seat == Seat::Exit)?;
+        Some((exit.index, self.resources.iter().filter(there).map(|resource| resource.index).collect()))
+    }
+}
+
+impl GatewayView {
+    /// The gateway of a slot on its holder, which sees every network that leaves by it.
+    pub(crate) fn new(
+        allocation: Allocation,
+        slot: ExitSlot,
+        (public_v4, default_v4): (Option<Ipv4Net>, Option<std::net::Ipv4Addr>),
+        networks: &[NetworkView],
+    ) -> Self {
+        let exits = networks.iter().filter_map(|network| network.exit_in(allocation, slot)).collect();
+        Self { allocation, slot, public_v4, default_v4, exits }
     }
 }

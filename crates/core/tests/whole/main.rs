@@ -12,4 +12,5 @@ mod path;
 mod plan;
 mod quarantine;
 mod reach;
+mod trust;
 mod walk;

@@ -105,20 +105,24 @@ impl Snapshot {
     /// # Errors
     /// If it is not a snapshot that this version can be sure of.
     pub fn read(bytes: &[u8]) -> Result<(Self, Vec<String>), SnapshotError> {
-        let mut unknown = Unknown::default();
-        let mut place = serde_path_to_error::Track::new();
-        let mut json = serde_json::Deserializer::from_slice(bytes);
-        let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut place);
-        let read = serde_ignored::deserialize(tracked, |path| unknown.take(&path));
-        let snapshot: Self = read.map_err(|error| refused(bytes, &error, &place.path().to_string()))?;
-        json.end().map_err(|error| refused(bytes, &error, "."))?;
+        let (snapshot, unknown): (Self, _) = document(bytes)?;
         let faults = snapshot.faults();
-        if faults.is_empty() {
-            Ok((snapshot, unknown.into_lines()))
-        } else {
-            Err(SnapshotError::Contradiction { faults })
-        }
+        if faults.is_empty() { Ok((snapshot, unknown)) } else { Err(SnapshotError::Contradiction { faults }) }
     }
+}
+
+/// A document of any type of [`FORMAT`], and the fields in it that this version does not know.
+pub(crate) fn document<T: serde::de::DeserializeOwned>(
+    bytes: &[u8],
+) -> Result<(T, Vec<String>), SnapshotError> {
+    let mut unknown = Unknown::default();
+    let mut place = serde_path_to_error::Track::new();
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut place);
+    let read = serde_ignored::deserialize(tracked, |path| unknown.take(&path));
+    let document = read.map_err(|error| refused(bytes, &error, &place.path().to_string()))?;
+    json.end().map_err(|error| refused(bytes, &error, "."))?;
+    Ok((document, unknown.into_lines()))
 }
 
 /// What the parser says, with what is more to the point before it: a later format explains every other fault.

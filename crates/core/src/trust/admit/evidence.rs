@@ -1,0 +1,286 @@
+//! What was sent, once its signatures, its owners and its versions are judged; each thing by itself.
+//!
+//! Of several statements about one object the newest counts. Two of one version that say different things are worth
+//! nothing, unless one of them is the one that was seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::Ipv6Net;
+
+use super::Refusal;
+use crate::addr::Allocation;
+use crate::id::{FarmId, NetworkId, NodeId};
+use crate::model::ResourceKey;
+use crate::trust::grant::{Granted, Group, Leaf};
+use crate::trust::key::{Owner, VerifyingKey};
+use crate::trust::proofs::Proofs;
+use crate::trust::rotation::Chain;
+use crate::trust::seen::{Mark, Object, Seen, Stale};
+use crate::trust::signed::Signed;
+use crate::trust::statement::{Delegation, DeviceStatement, NetworkStatement, NodeStatement, Owned, Subject};
+
+/// A statement that is believed, and whose key it is by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Believed<T> {
+    pub(super) statement: T,
+    pub(super) key: VerifyingKey,
+    pub(super) version: u64,
+}
+
+/// Everything that is signed by whom it should be, and new.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Evidence {
+    pub(super) farms: BTreeMap<FarmId, Believed<Delegation>>,
+    pub(super) networks: BTreeMap<NetworkId, Believed<NetworkStatement>>,
+    pub(super) nodes: BTreeMap<NodeId, Believed<NodeStatement>>,
+    pub(super) devices: BTreeMap<(ResourceKey, NodeId), Believed<DeviceStatement>>,
+    pub(super) numbers: BTreeMap<Ipv6Net, Allocation>,
+    pub(super) grants: BTreeMap<ResourceKey, Believed<Granted>>,
+    /// The same grants by network, so that judging one network costs what it has.
+    pub(super) of_network: BTreeMap<NetworkId, BTreeSet<ResourceKey>>,
+    pub(super) registry: Option<Owner>,
+    refusals: Vec<Refusal>,
+}
+
+/// A statement whose signature is good, before it is compared with others.
+struct Candidate<T> {
+    object: Object,
+    mark: Mark,
+    believed: Believed<T>,
+}
+
+impl Evidence {
+    /// Judges each thing that was sent by itself, where `registry` is whose grants count. Returns also what was seen,
+    /// this included.
+    #[must_use]
+    pub fn open(proofs: &Proofs, registry: &Owner, seen: &Seen) -> (Self, Seen) {
+        let mut court = Court { seen: seen.clone(), refusals: Vec::new() };
+        court.chains(&proofs.rotations);
+        let mut evidence = Self { registry: Some(registry.clone()), ..Self::default() };
+        let farms = court.statements::<Delegation>("farms", &proofs.farms);
+        evidence.farms = by(farms, |farm| farm.id().clone());
+        let networks = court.statements::<NetworkStatement>("networks", &proofs.networks);
+        evidence.networks = by(networks, |network| network.id().clone());
+        let nodes = court.statements::<NodeStatement>("nodes", &proofs.nodes);
+        evidence.nodes = by(nodes, |statement| statement.node.id().clone());
+        // Before devices: a newer grant makes room for them.
+        let (numbers, grants) = court.leaves(proofs, registry);
+        evidence.numbers = numbers;
+        for believed in grants {
+            let Granted { key, network, .. } = &believed.statement;
+            evidence.of_network.entry(network.clone()).or_default().insert(*key);
+            evidence.grants.insert(*key, believed);
+        }
+        let mut devices = court.opened::<DeviceStatement>("devices", &proofs.devices);
+        devices.retain(|device| court.is_granted(&device.believed.statement));
+        let devices = court.newest(devices);
+        evidence.devices = by(devices, |device| (device.key(), device.node().clone()));
+        evidence.refusals = court.refusals;
+        (evidence, court.seen)
+    }
+
+    /// What was refused by itself.
+    #[must_use]
+    pub fn refusals(&self) -> &[Refusal] {
+        &self.refusals
+    }
+
+    /// What each tenant says of each network.
+    pub fn networks(&self) -> impl Iterator<Item = &Subject> {
+        self.networks.values().map(|believed| &believed.statement.subject)
+    }
+
+    /// What a node says of itself.
+    #[must_use]
+    pub fn node(&self, id: &NodeId) -> Option<&NodeStatement> {
+        self.nodes.get(id).map(|believed| &believed.statement)
+    }
+
+    /// What a farmer says of a farm.
+    #[must_use]
+    pub fn farm(&self, id: &FarmId) -> Option<&Delegation> {
+        self.farms.get(id).map(|believed| &believed.statement)
+    }
+
+    /// A /48 with its number.
+    #[must_use]
+    pub fn allocation(&self, prefix: Ipv6Net) -> Option<Allocation> {
+        self.numbers.get(&prefix).copied()
+    }
+}
+
+fn by<K: Ord, T>(all: Vec<Believed<T>>, key: impl Fn(&T) -> K) -> BTreeMap<K, Believed<T>> {
+    all.into_iter().map(|believed| (key(&believed.statement), believed)).collect()
+}
+
+/// What is judged against: what was seen, and grows.
+struct Court {
+    seen: Seen,
+    refusals: Vec<Refusal>,
+}
+
+impl Court {
+    fn chains(&mut self, rotations: &[Vec<Signed>]) {
+        for (at, rotations) in rotations.iter().enumerate() {
+            match Chain::read(rotations) {
+                Err(source) => self.refusals.push(Refusal::Chain { at, source }),
+                Ok(chain) => {
+                    if let Err(source) = self.seen.take_chain(&chain) {
+                        self.refusals.push(Refusal::StaleChain { at, source });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a key is the newest that is known of an owner; if none is known, the one its id follows from.
+    fn is_of(&self, owner: &Owner, key: VerifyingKey) -> bool {
+        match self.seen.newest(owner) {
+            Some(newest) => newest == key,
+            None => key.id(owner.role) == owner.id,
+        }
+    }
+
+    /// Whether a device is for the newest grant of its prefix. What was said for an older one is no lie, and no use.
+    fn is_granted(&self, device: &DeviceStatement) -> bool {
+        let grant = self.seen.mark(&Object::Grant(device.key()));
+        grant.is_some_and(|grant| grant.version == u64::from(device.generation().0))
+    }
+
+    fn statements<T: Owned>(&mut self, list: &'static str, all: &[Signed]) -> Vec<Believed<T>> {
+        let opened = self.opened(list, all);
+        self.newest(opened)
+    }
+
+    /// What is signed by its owner.
+    fn opened<T: Owned>(&mut self, list: &'static str, all: &[Signed]) -> Vec<Candidate<T>> {
+        let mut candidates = Vec::new();
+        for (at, signed) in all.iter().enumerate() {
+            let statement: T = match signed.open() {
+                Ok(statement) => statement,
+                Err(source) => {
+                    self.refusals.push(Refusal::Unreadable { list, at, source });
+                    continue;
+                }
+            };
+            let (object, owner, version) = (statement.object(), statement.owner(), statement.version());
+            if !self.is_of(&owner, signed.key) {
+                let was_its = self.seen.newest(&owner).is_some();
+                self.refusals.push(if was_its {
+                    Refusal::Replaced { object, owner }
+                } else {
+                    Refusal::NotOwner { object, owner }
+                });
+                continue;
+            }
+            let mark = Mark { version, digest: signed.digest::<T>() };
+            candidates.push(Candidate {
+                object,
+                mark,
+                believed: Believed { statement, key: signed.key, version },
+            });
+        }
+        candidates
+    }
+
+    /// The newest of each object, if that is at least as new as what was seen.
+    fn newest<T>(&mut self, candidates: Vec<Candidate<T>>) -> Vec<Believed<T>> {
+        let mut objects = BTreeMap::<Object, Vec<Candidate<T>>>::new();
+        for candidate in candidates {
+            objects.entry(candidate.object.clone()).or_default().push(candidate);
+        }
+        objects.into_iter().filter_map(|(object, candidates)| self.newest_of(object, candidates)).collect()
+    }
+
+    fn newest_of<T>(&mut self, object: Object, candidates: Vec<Candidate<T>>) -> Option<Believed<T>> {
+        let newest = candidates.iter().map(|candidate| candidate.mark.version).max()?;
+        let seen = self.seen.mark(&object);
+        let mut words = BTreeMap::new();
+        for candidate in candidates {
+            let Mark { version, digest } = candidate.mark;
+            if version == newest {
+                words.insert(digest, candidate);
+            } else {
+                let source = Stale::Older { version, seen: newest };
+                self.refusals.push(Refusal::Stale { object: object.clone(), source });
+            }
+        }
+        if words.len() > 1 {
+            self.refusals.push(Refusal::Several { object: object.clone() });
+            words.retain(|_, candidate| Some(candidate.mark) == seen);
+        }
+        let (_, candidate) = words.pop_first()?;
+        match self.seen.take(object.clone(), candidate.mark) {
+            Ok(()) => Some(candidate.believed),
+            Err(source) => {
+                self.refusals.push(Refusal::Stale { object, source });
+                None
+            }
+        }
+    }
+
+    fn leaves(
+        &mut self,
+        proofs: &Proofs,
+        registry: &Owner,
+    ) -> (BTreeMap<Ipv6Net, Allocation>, Vec<Believed<Granted>>) {
+        let groups = self.groups(&proofs.groups, registry);
+        let (mut numbers, mut candidates) = (BTreeSet::new(), Vec::new());
+        for (at, grant) in proofs.grants.iter().enumerate() {
+            let Some(Some((group, key))) = groups.get(grant.group) else {
+                self.refusals.push(Refusal::Groupless { at });
+                continue;
+            };
+            match grant.proven.open(group) {
+                Ok(Leaf::Number(allocation)) => drop(numbers.insert(allocation)),
+                Ok(Leaf::Grant(granted)) => {
+                    let version = u64::from(granted.generation.0);
+                    let mark = Mark { version, digest: grant.proven.digest() };
+                    let object = Object::Grant(granted.key);
+                    let believed = Believed { statement: granted, key: *key, version };
+                    candidates.push(Candidate { object, mark, believed });
+                }
+                Err(source) => self.refusals.push(Refusal::Unreadable { list: "grants", at, source }),
+            }
+        }
+        (self.numbers(&numbers), self.newest(candidates))
+    }
+
+    fn groups(&mut self, all: &[Signed], registry: &Owner) -> Vec<Option<(Group, VerifyingKey)>> {
+        let mut groups = Vec::with_capacity(all.len());
+        for (at, signed) in all.iter().enumerate() {
+            let group = match signed.open::<Group>() {
+                Ok(group) if self.is_of(registry, signed.key) => Some((group, signed.key)),
+                Ok(_) => {
+                    self.refusals.push(Refusal::Group { at });
+                    None
+                }
+                Err(source) => {
+                    self.refusals.push(Refusal::Unreadable { list: "groups", at, source });
+                    None
+                }
+            };
+            groups.push(group);
+        }
+        groups
+    }
+
+    /// A number that is said of two allocations, or two of one, is worth nothing, unless it was seen.
+    fn numbers(&mut self, said: &BTreeSet<Allocation>) -> BTreeMap<Ipv6Net, Allocation> {
+        let mut numbers = BTreeMap::new();
+        for allocation in said {
+            let disputed = said.iter().any(|other| {
+                (other.whole() == allocation.whole()) != (other.number() == allocation.number())
+            });
+            let taken = match disputed && !self.seen.knows(*allocation) {
+                true => Err(Stale::Renumbered { allocation: *allocation }),
+                false => self.seen.take_number(*allocation),
+            };
+            match taken {
+                Ok(()) => drop(numbers.insert(allocation.whole(), *allocation)),
+                Err(source) => self.refusals.push(Refusal::Number { source }),
+            }
+        }
+        numbers
+    }
+}

@@ -1,0 +1,185 @@
+//! The farmer's word: which prefixes are delegated, which nodes may hold which exit slot, and the way out.
+//!
+//! The nodes that are named as holders are thereby admitted as the peers by which networks leave.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::Owned;
+use crate::id::{ExitSlot, FarmId, Label, NodeId};
+use crate::model::{FarmDraft, Fault, NodeDraft, SlotDraft, SlotKey, Upstream};
+use crate::trust::key::Owner;
+use crate::trust::seen::Object;
+use crate::trust::signed::{OpenError, Statement};
+use crate::trust::wire::Net;
+
+/// A farm without its nodes: those speak for themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delegation {
+    name: Label,
+    version: u64,
+    /// Without nodes, its slots in their order.
+    draft: FarmDraft,
+}
+
+/// As it is signed.
+#[derive(BorshSerialize, BorshDeserialize)]
+pub struct FarmWire {
+    id: FarmId,
+    name: Label,
+    version: u64,
+    allocations: Vec<Net<Ipv6Net>>,
+    slots: Vec<SlotWire>,
+    next_hop: Ipv6Addr,
+    next_hop_v4: Option<Ipv4Addr>,
+    management: Vec<Net<IpNet>>,
+    host_firewall: bool,
+}
+
+#[derive(BorshSerialize, BorshDeserialize)]
+struct SlotWire {
+    prefix: Net<Ipv6Net>,
+    slot: ExitSlot,
+    holders: Vec<NodeId>,
+    public_v4: Option<Net<Ipv4Net>>,
+    default_v4: Option<Ipv4Addr>,
+}
+
+impl Delegation {
+    /// What a farmer says of a farm: all but its nodes.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn new(farm: FarmDraft, name: Label, version: u64) -> Result<Self, Fault> {
+        let mut draft = FarmDraft { nodes: Vec::new(), ..farm };
+        draft.slots.sort_by_key(|slot| slot.key);
+        if let Some(fault) = fault_of(&draft) {
+            return Err(fault);
+        }
+        Ok(Self { name, version, draft })
+    }
+
+    /// Whose it is; it follows from the farmer's first key.
+    #[must_use]
+    pub const fn id(&self) -> &FarmId {
+        &self.draft.id
+    }
+
+    /// What its owner calls it. Nobody decides by it.
+    #[must_use]
+    pub const fn name(&self) -> &Label {
+        &self.name
+    }
+
+    /// One of its slots.
+    #[must_use]
+    pub fn slot(&self, key: SlotKey) -> Option<&SlotDraft> {
+        let at = self.draft.slots.binary_search_by_key(&key, |slot| slot.key).ok()?;
+        self.draft.slots.get(at)
+    }
+
+    /// The slots that a node holds: those of which it is the first holder.
+    pub fn held_by<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = &'a SlotDraft> {
+        self.draft.slots.iter().filter(move |slot| slot.holders.first() == Some(node))
+    }
+
+    /// The router that its gateways send to.
+    #[must_use]
+    pub const fn upstream(&self) -> Upstream {
+        self.draft.upstream
+    }
+
+    /// The operator's own prefixes, which tenants must not reach.
+    #[must_use]
+    pub fn management(&self) -> &[IpNet] {
+        &self.draft.management
+    }
+
+    /// Whether its nodes' own firewall is set up, too.
+    #[must_use]
+    pub const fn host_firewall(&self) -> bool {
+        self.draft.host_firewall
+    }
+
+    /// The whole farm, with those who say that they are its nodes.
+    #[must_use]
+    pub fn with_nodes(&self, nodes: Vec<NodeDraft>) -> FarmDraft {
+        FarmDraft { nodes, ..self.draft.clone() }
+    }
+}
+
+/// What is wrong with a farm before its nodes are known.
+fn fault_of(draft: &FarmDraft) -> Option<Fault> {
+    let twice = |slot: &SlotDraft| {
+        let mut named = BTreeSet::new();
+        let node = slot.holders.iter().find(|holder| !named.insert(*holder))?;
+        Some(Fault::DuplicateHolder { node: node.clone() })
+    };
+    let faults = draft.faults().into_iter().map(|found| found.fault);
+    let mut known = faults.filter(|fault| !matches!(fault, Fault::UnknownHolder { .. }));
+    known.next().or_else(|| draft.slots.iter().find_map(twice))
+}
+
+impl Statement for Delegation {
+    const KIND: &'static str = "farm";
+    type Wire = FarmWire;
+
+    fn wire(&self) -> FarmWire {
+        let FarmDraft { id, allocations, upstream, management, host_firewall, slots, .. } =
+            self.draft.clone();
+        let slot = |SlotDraft { key, holders, public_v4, default_v4 }| SlotWire {
+            prefix: Net(key.prefix),
+            slot: key.slot,
+            holders,
+            public_v4: public_v4.map(Net),
+            default_v4,
+        };
+        FarmWire {
+            id,
+            name: self.name.clone(),
+            version: self.version,
+            allocations: allocations.into_iter().map(Net).collect(),
+            slots: slots.into_iter().map(slot).collect(),
+            next_hop: upstream.next_hop,
+            next_hop_v4: upstream.next_hop_v4,
+            management: management.into_iter().map(Net).collect(),
+            host_firewall,
+        }
+    }
+
+    fn from_wire(wire: FarmWire) -> Result<Self, OpenError> {
+        let slot = |wire: SlotWire| SlotDraft {
+            key: SlotKey { prefix: wire.prefix.0, slot: wire.slot },
+            holders: wire.holders,
+            public_v4: wire.public_v4.map(|net| net.0),
+            default_v4: wire.default_v4,
+        };
+        let farm = FarmDraft {
+            id: wire.id,
+            allocations: wire.allocations.into_iter().map(|net| net.0).collect(),
+            upstream: Upstream { next_hop: wire.next_hop, next_hop_v4: wire.next_hop_v4 },
+            management: wire.management.into_iter().map(|net| net.0).collect(),
+            host_firewall: wire.host_firewall,
+            nodes: Vec::new(),
+            slots: wire.slots.into_iter().map(slot).collect(),
+        };
+        Ok(Self::new(farm, wire.name, wire.version)?)
+    }
+}
+
+impl Owned for Delegation {
+    fn object(&self) -> Object {
+        Object::Farm(self.draft.id.clone())
+    }
+
+    fn owner(&self) -> Owner {
+        Owner::farmer(&self.draft.id)
+    }
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+}

@@ -1,0 +1,131 @@
+//! The tenant's word: which nodes take part in a network, by which slot it leaves, its workloads and its exposed ports.
+//!
+//! It names node ids, never WireGuard keys. That a network is gone is said as well, with a version, so that an older
+//! statement cannot bring it back.
+
+use std::collections::BTreeSet;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use ipnet::Ipv6Net;
+
+use super::Owned;
+use crate::id::{ExitSlot, FarmId, Label, NetworkId, NodeId, WorkloadNumber};
+use crate::model::{Attachment, ExitDraft, Exposure, Network, NetworkDraft, Protocol, WorkloadDraft};
+use crate::trust::key::Owner;
+use crate::trust::seen::Object;
+use crate::trust::signed::{OpenError, Statement};
+use crate::trust::wire::Net;
+
+/// What a tenant says of a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkStatement {
+    /// The higher the newer.
+    pub version: u64,
+    /// That there is one, or that there is none any more.
+    pub subject: Subject,
+}
+
+/// What a tenant's statement is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// A network.
+    Live(Network),
+    /// One that was.
+    Deleted(NetworkId),
+}
+
+/// As it is signed.
+#[derive(BorshSerialize, BorshDeserialize)]
+pub struct NetworkWire {
+    id: NetworkId,
+    version: u64,
+    /// Nothing for a network that is gone.
+    live: Option<LiveWire>,
+}
+
+#[derive(BorshSerialize, BorshDeserialize)]
+struct LiveWire {
+    farm: FarmId,
+    prefix: Net<Ipv6Net>,
+    slot: ExitSlot,
+    nodes: BTreeSet<NodeId>,
+    workloads: Vec<(Label, NodeId, WorkloadNumber, Attachment)>,
+    exposures: Vec<(Label, Protocol, u16)>,
+}
+
+impl NetworkStatement {
+    /// Its tenant and name.
+    #[must_use]
+    pub const fn id(&self) -> &NetworkId {
+        match &self.subject {
+            Subject::Live(network) => network.id(),
+            Subject::Deleted(id) => id,
+        }
+    }
+}
+
+impl From<&Network> for LiveWire {
+    fn from(network: &Network) -> Self {
+        let workloads =
+            network.workloads().iter().map(|w| (w.name.clone(), w.node.clone(), w.number, w.attachment));
+        let exposures = network.exposures().iter().map(|e| (e.workload.clone(), e.protocol, e.port));
+        Self {
+            farm: network.exit().farm.clone(),
+            prefix: Net(network.exit().prefix),
+            slot: network.exit().slot,
+            nodes: network.nodes().clone(),
+            workloads: workloads.collect(),
+            exposures: exposures.collect(),
+        }
+    }
+}
+
+impl LiveWire {
+    fn draft(self, id: NetworkId) -> NetworkDraft {
+        let workload =
+            |(name, node, number, attachment)| WorkloadDraft { name, node, number: Some(number), attachment };
+        let exposure = |(workload, protocol, port)| Exposure { workload, protocol, port };
+        NetworkDraft {
+            id,
+            nodes: self.nodes.into_iter().collect(),
+            exit: ExitDraft { farm: self.farm, prefix: Some(self.prefix.0), slot: self.slot },
+            workloads: self.workloads.into_iter().map(workload).collect(),
+            exposures: self.exposures.into_iter().map(exposure).collect(),
+        }
+    }
+}
+
+impl Statement for NetworkStatement {
+    const KIND: &'static str = "network";
+    type Wire = NetworkWire;
+
+    fn wire(&self) -> NetworkWire {
+        let live = match &self.subject {
+            Subject::Live(network) => Some(network.into()),
+            Subject::Deleted(_) => None,
+        };
+        NetworkWire { id: self.id().clone(), version: self.version, live }
+    }
+
+    fn from_wire(NetworkWire { id, version, live }: NetworkWire) -> Result<Self, OpenError> {
+        let subject = match live {
+            Some(live) => Subject::Live(live.draft(id).try_into()?),
+            None => Subject::Deleted(id),
+        };
+        Ok(Self { version, subject })
+    }
+}
+
+impl Owned for NetworkStatement {
+    fn object(&self) -> Object {
+        Object::Network(self.id().clone())
+    }
+
+    fn owner(&self) -> Owner {
+        Owner::tenant(&self.id().tenant)
+    }
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+}

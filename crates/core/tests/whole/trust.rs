@@ -1,0 +1,7 @@
+//! Keys, statements and the check of what a registry sends.
+
+mod admit;
+mod going_on;
+mod keys;
+mod realm;
+mod statements;

@@ -1,0 +1,175 @@
+//! A generated farm of which everything is signed: whoever is in it has a key, and the ids follow from these.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
+use sixfold_core::id::{FarmId, Label, NetworkId, NodeId};
+use sixfold_core::model::{FarmDraft, Grant, Ledger, NetworkDraft, Reports, ResourceKey, World, WorldDraft};
+use sixfold_core::trust::{
+    Delegation, DeviceOf, DeviceStatement, Dossier, Granted, Leaf, NetworkStatement, NodeStatement, Owner,
+    Pins, Proofs, Role, Signed, SigningKey, Subject, seal,
+};
+
+use crate::any::any_farm;
+use crate::farm::Farm;
+
+/// The key of someone who is known by a name in a test.
+pub(crate) fn key(role: Role, name: &str) -> SigningKey {
+    SigningKey::from_seed(&Sha256::digest(format!("{role} {name}")).into())
+}
+
+/// The id that a name in a generated farm becomes.
+pub(crate) fn id(role: Role, name: &str) -> Label {
+    key(role, name).verifying().id(role)
+}
+
+/// A farm and all that is signed in it.
+pub(crate) struct Realm {
+    pub(crate) farm: Farm,
+    pub(crate) dossier: Dossier,
+    /// The names from which the keys are made.
+    pub(crate) names: BTreeMap<Owner, String>,
+}
+
+pub(crate) fn registry() -> SigningKey {
+    key(Role::Registry, "the registry")
+}
+
+fn farm_id(id_: &mut FarmId) {
+    *id_ = id(Role::Farmer, id_.as_str()).into();
+}
+
+fn node_id(id_: &mut NodeId) {
+    *id_ = id(Role::Node, id_.as_str()).into();
+}
+
+fn farm_of_keys(farm: &mut FarmDraft) {
+    farm_id(&mut farm.id);
+    farm.nodes.iter_mut().for_each(|node| node_id(&mut node.id));
+    farm.slots.iter_mut().flat_map(|slot| &mut slot.holders).for_each(node_id);
+}
+
+fn network_of_keys(network: &mut NetworkDraft) {
+    network.id.tenant = id(Role::Tenant, network.id.tenant.as_str()).into();
+    network.nodes.iter_mut().for_each(node_id);
+    farm_id(&mut network.exit.farm);
+    network.workloads.iter_mut().for_each(|workload| node_id(&mut workload.node));
+}
+
+impl std::fmt::Debug for Realm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.farm.fmt(f)
+    }
+}
+
+pub(crate) fn any_realm() -> impl Strategy<Value = Realm> {
+    any_farm().prop_map(|farm| Realm::of(&farm))
+}
+
+impl Realm {
+    pub(crate) fn of(farm: &Farm) -> Self {
+        let mut draft = WorldDraft::from(farm.world.clone());
+        let mut names = BTreeMap::new();
+        for farm in &draft.farms {
+            names.insert(
+                Owner { role: Role::Farmer, id: id(Role::Farmer, farm.id.as_str()) },
+                farm.id.to_string(),
+            );
+            for node in &farm.nodes {
+                names.insert(
+                    Owner { role: Role::Node, id: id(Role::Node, node.id.as_str()) },
+                    node.id.to_string(),
+                );
+            }
+        }
+        for network in &draft.networks {
+            let tenant = network.id.tenant.as_str();
+            names.insert(Owner { role: Role::Tenant, id: id(Role::Tenant, tenant) }, tenant.to_owned());
+        }
+        draft.farms.iter_mut().for_each(farm_of_keys);
+        draft.networks.iter_mut().for_each(network_of_keys);
+        let world = World::try_from(draft).expect("only names changed");
+        let mut farm =
+            Farm { world, ledger: Ledger::default(), reports: Reports::new(), text: farm.text.clone() };
+        farm.grant();
+        farm.report();
+        let mut realm = Self { farm, dossier: Dossier::default(), names };
+        realm.sign();
+        realm
+    }
+
+    pub(crate) fn key_of(&self, owner: &Owner) -> SigningKey {
+        key(owner.role, &self.names[owner])
+    }
+
+    fn sign(&mut self) {
+        let world = self.farm.world.clone();
+        for farm in world.farms().values() {
+            let draft = FarmDraft::from(farm.clone());
+            let statement = Delegation::new(draft, "a-farm".parse().unwrap(), 1).unwrap();
+            let key = self.key_of(&Owner::farmer(farm.id()));
+            self.dossier.farms.insert(farm.id().clone(), Signed::new(&statement, &key));
+            for node in farm.nodes().values() {
+                let (farm, name) = (farm.id().clone(), "a-node".parse().unwrap());
+                let statement = NodeStatement { farm, name, version: 1, node: node.clone() };
+                let key = self.key_of(&Owner::node(node.id()));
+                self.dossier.nodes.insert(node.id().clone(), Signed::new(&statement, &key));
+            }
+        }
+        for network in world.networks().values() {
+            let statement = NetworkStatement { version: 1, subject: Subject::Live(network.clone()) };
+            let key = self.key_of(&Owner::tenant(&network.id().tenant));
+            self.dossier.networks.insert(network.id().clone(), Signed::new(&statement, &key));
+        }
+        self.sign_ledger();
+    }
+
+    fn sign_ledger(&mut self) {
+        let numbers: Vec<_> = self.farm.ledger.allocations().collect();
+        let leaves: Vec<Leaf> = numbers.iter().copied().map(Leaf::Number).collect();
+        let (group, proven) = seal(&leaves, 1, &registry());
+        self.dossier.groups.insert(1, group);
+        let numbers = numbers.into_iter().zip(proven);
+        self.dossier.numbers =
+            numbers.map(|(allocation, proven)| (allocation.whole(), (1, proven))).collect();
+        let networks: Vec<NetworkId> = self.farm.world.networks().keys().cloned().collect();
+        for (serial, network) in (2..).zip(networks) {
+            let granted: Vec<(ResourceKey, Granted)> = self
+                .farm
+                .ledger
+                .grants_of(&network)
+                .map(|(key, Grant { network, seat, generation, .. })| {
+                    let (network, seat) = (network.clone(), seat.clone());
+                    (key, Granted { key, generation: *generation, network, seat })
+                })
+                .collect();
+            let leaves: Vec<Leaf> = granted.iter().map(|(_, granted)| Leaf::Grant(granted.clone())).collect();
+            let (group, proven) = seal(&leaves, serial, &registry());
+            self.dossier.groups.insert(serial, group);
+            for ((key, granted), proven) in granted.into_iter().zip(proven) {
+                self.dossier.grants.insert(key, (serial, proven));
+                self.dossier.devices.insert(key, self.device(&granted, 1));
+            }
+        }
+    }
+
+    /// What a grant's node says of its device.
+    pub(crate) fn device(&self, granted: &Granted, version: u64) -> Signed {
+        let Granted { key, generation, network, seat } = granted.clone();
+        let there = self.farm.world.seated(self.farm.world.network(&network).unwrap(), &seat).unwrap();
+        let of = DeviceOf { node: there.id().clone(), key, generation, network };
+        let statement = DeviceStatement::new(of, version, self.farm.reports[&key].clone()).unwrap();
+        Signed::new(&statement, &self.key_of(&Owner::node(there.id())))
+    }
+
+    pub(crate) fn proofs(&self, node: &NodeId) -> Proofs {
+        let registry = registry().verifying().owner(Role::Registry);
+        self.dossier.for_node((&self.farm.world, &self.farm.ledger), &registry, node).unwrap()
+    }
+
+    pub(crate) fn pins(&self, node: &NodeId) -> Pins {
+        let farm = self.farm.world.node(node).unwrap().0.id().clone();
+        Pins { registry: registry().verifying(), farm }
+    }
+}
