@@ -75,6 +75,8 @@ pub struct Seen {
     objects: BTreeMap<Object, Mark>,
     owners: BTreeMap<Owner, Newest>,
     numbers: BTreeMap<Ipv6Net, AllocationNumber>,
+    /// The same the other way round.
+    prefixes: BTreeMap<AllocationNumber, Ipv6Net>,
 }
 
 /// As it is kept: JSON has only strings for keys.
@@ -88,13 +90,19 @@ struct SeenText {
 impl From<SeenText> for Seen {
     fn from(text: SeenText) -> Self {
         let SeenText { objects, owners, numbers } = text;
-        Self { objects: objects.into_iter().collect(), owners: owners.into_iter().collect(), numbers }
+        let prefixes = numbers.iter().map(|(prefix, number)| (*number, *prefix)).collect();
+        Self {
+            objects: objects.into_iter().collect(),
+            owners: owners.into_iter().collect(),
+            numbers,
+            prefixes,
+        }
     }
 }
 
 impl From<Seen> for SeenText {
     fn from(seen: Seen) -> Self {
-        let Seen { objects, owners, numbers } = seen;
+        let Seen { objects, owners, numbers, .. } = seen;
         Self { objects: objects.into_iter().collect(), owners: owners.into_iter().collect(), numbers }
     }
 }
@@ -226,10 +234,11 @@ impl Seen {
     /// If it did.
     pub fn take_number(&mut self, allocation: Allocation) -> Result<(), Stale> {
         let (prefix, number) = (allocation.whole(), allocation.number());
-        let taken = self.numbers.iter().any(|(other, n)| (*other == prefix) != (*n == number));
-        if taken {
+        let was = (self.numbers.get(&prefix), self.prefixes.get(&number));
+        if was.0.is_some_and(|other| *other != number) || was.1.is_some_and(|other| *other != prefix) {
             return Err(Stale::Renumbered { allocation });
         }
+        self.prefixes.insert(number, prefix);
         self.numbers.insert(prefix, number);
         Ok(())
     }

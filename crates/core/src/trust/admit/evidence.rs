@@ -267,14 +267,18 @@ impl Court {
 
     /// A number that is said of two allocations, or two of one, is worth nothing, unless it was seen.
     fn numbers(&mut self, said: &BTreeSet<Allocation>) -> BTreeMap<Ipv6Net, Allocation> {
+        let (mut of_prefix, mut of_number) = (BTreeMap::new(), BTreeMap::new());
+        for allocation in said {
+            *of_prefix.entry(allocation.whole()).or_insert(0) += 1;
+            *of_number.entry(allocation.number()).or_insert(0) += 1;
+        }
         let mut numbers = BTreeMap::new();
         for allocation in said {
-            let disputed = said.iter().any(|other| {
-                (other.whole() == allocation.whole()) != (other.number() == allocation.number())
-            });
-            let taken = match disputed && !self.seen.knows(*allocation) {
-                true => Err(Stale::Renumbered { allocation: *allocation }),
-                false => self.seen.take_number(*allocation),
+            let disputed = of_prefix[&allocation.whole()] > 1 || of_number[&allocation.number()] > 1;
+            let taken = if disputed && !self.seen.knows(*allocation) {
+                Err(Stale::Renumbered { allocation: *allocation })
+            } else {
+                self.seen.take_number(*allocation)
             };
             match taken {
                 Ok(()) => drop(numbers.insert(allocation.whole(), *allocation)),

@@ -14,13 +14,13 @@ mod evidence;
 mod refusal;
 mod verdict;
 
-use crate::id::{FarmId, NodeId};
+use crate::id::{FarmId, NodeId, Revision};
 use crate::model::{Format, GatewayView, NetworkView, ResourceView, Snapshot};
 
 use super::key::{Role, VerifyingKey};
 use super::proofs::Proofs;
 use super::seen::Seen;
-use super::statement::Subject;
+use super::statement::{Delegation, NodeStatement, Subject};
 
 pub use evidence::Evidence;
 pub use refusal::{Objection, Refusal};
@@ -51,10 +51,10 @@ pub struct Admitted {
 pub fn admit(proofs: &Proofs, pins: &Pins, seen: &Seen, this: &NodeId) -> Admitted {
     let (evidence, seen) = Evidence::open(proofs, &pins.registry.owner(Role::Registry), seen);
     let mut refusals = evidence.refusals().to_vec();
-    let snapshot = match evidence.snapshot(proofs, &pins.farm, this, &mut refusals) {
-        Ok(snapshot) => Some(snapshot),
+    let snapshot = match evidence.own(&pins.farm, this) {
+        Ok((own, delegation)) => Some(evidence.snapshot(proofs.revision, (own, delegation), &mut refusals)),
         Err(refusal) => {
-            refusals.push(refusal);
+            refusals.push(*refusal);
             None
         }
     };
@@ -62,19 +62,24 @@ pub fn admit(proofs: &Proofs, pins: &Pins, seen: &Seen, this: &NodeId) -> Admitt
 }
 
 impl Evidence {
-    fn snapshot(
-        &self,
-        proofs: &Proofs,
-        farm: &FarmId,
-        this: &NodeId,
-        refusals: &mut Vec<Refusal>,
-    ) -> Result<Snapshot, Refusal> {
+    /// What this node and its farmer say: without it there is nothing to build on.
+    fn own(&self, farm: &FarmId, this: &NodeId) -> Result<(&NodeStatement, &Delegation), Box<Refusal>> {
         let own = self.node(this).ok_or_else(|| Refusal::NoNode { node: this.clone() })?;
         if own.farm != *farm {
             let (node, says, pinned) = (this.clone(), own.farm.clone(), farm.clone());
-            return Err(Refusal::OtherFarm { node, says, pinned });
+            return Err(Box::new(Refusal::OtherFarm { node, says, pinned }));
         }
         let delegation = self.farm(farm).ok_or_else(|| Refusal::NoFarm { farm: farm.clone() })?;
+        Ok((own, delegation))
+    }
+
+    fn snapshot(
+        &self,
+        revision: Revision,
+        (own, delegation): (&NodeStatement, &Delegation),
+        refusals: &mut Vec<Refusal>,
+    ) -> Snapshot {
+        let this = own.node.id();
         let networks: Vec<NetworkView> =
             self.networks().filter_map(|statement| self.view(statement, this, refusals)).collect();
         let gateways = delegation.held_by(this).filter_map(|slot| {
@@ -82,17 +87,17 @@ impl Evidence {
             let way_out_v4 = (slot.public_v4, slot.default_v4);
             Some(GatewayView::new(allocation, slot.key.slot, way_out_v4, &networks))
         });
-        Ok(Snapshot {
+        Snapshot {
             format: Format,
-            revision: proofs.revision,
+            revision,
             node: own.node.clone(),
-            farm: farm.clone(),
+            farm: own.farm.clone(),
             upstream: delegation.upstream(),
             management: delegation.management().to_vec(),
             host_firewall: delegation.host_firewall(),
             gateways: gateways.collect(),
             networks,
-        })
+        }
     }
 
     /// A network, of those of its resources that stand.
