@@ -70,7 +70,7 @@ pub(crate) const TABLE: [Step; 10] = [
         grounds: &[Ground::CargoFuzz],
     },
     Step {
-        name: "the kernel, the tunnel, the probes and the measuring, in namespaces",
+        name: "the kernel, the tunnel, the probes, the measuring and the registry's store, in namespaces",
         level: 2,
         command: &[
             "cargo",
@@ -85,6 +85,8 @@ pub(crate) const TABLE: [Step; 10] = [
             "sixfold-lab",
             "-p",
             "sixfold-bench",
+            "-p",
+            "sixfold-registry",
             "--",
             "--show-output",
         ],

@@ -17,6 +17,7 @@ pub mod cuts;
 mod error;
 mod memory;
 mod model;
+mod rows;
 mod schema;
 mod sqlite;
 mod text;
@@ -32,6 +33,7 @@ use sixfold_core::model::{Grant, ResourceKey};
 pub use error::StoreError;
 pub use memory::Memory;
 pub use model::{Document, DocumentId, Kind, Model};
+pub(crate) use rows::{pristine, records};
 pub use schema::{APPLICATION_ID, SCHEMA_VERSION};
 pub use sqlite::Sqlite;
 

@@ -12,7 +12,7 @@ use sixfold_core::id::{Revision, Timestamp};
 
 use super::{
     Answer, AnswerKey, Compared, Document, DocumentId, FORGET_AT_ONCE, Group, Record, Store, StoreError,
-    cuts, schema, text,
+    cuts, rows, schema, text,
 };
 
 /// How long to wait for somebody else who writes: only a backup or a check that was cut in the middle holds a lock at all.
@@ -149,7 +149,7 @@ impl Sqlite {
             // In the order of keys, so that each slot is met once.
             if touched.replace((number, slot)) != Some((number, slot)) {
                 let sql = "INSERT INTO slots (number, slot, revision) VALUES (?1, ?2, ?3)
-                           ON CONFLICT DO UPDATE SET revision = excluded.revision";
+                           ON CONFLICT (number, slot) DO UPDATE SET revision = excluded.revision";
                 self.connection.prepare_cached(sql)?.execute(params![number, slot, at])?;
             }
         }
@@ -157,7 +157,7 @@ impl Sqlite {
             let (number, slot) = (key.number.get(), key.index.slot().get());
             let released = grant.released.as_ref();
             let sql = "INSERT INTO grants VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
-                ON CONFLICT DO UPDATE SET network = excluded.network, seat = excluded.seat,
+                ON CONFLICT (number, prefix) DO UPDATE SET network = excluded.network, seat = excluded.seat,
                 generation = excluded.generation, released_at = excluded.released_at,
                 released_revision = excluded.released_revision, holders = excluded.holders, late = excluded.late,
                 seal = CASE WHEN excluded.generation > generation THEN excluded.seal ELSE seal END,
@@ -190,7 +190,7 @@ impl Sqlite {
         let model = serde_json::to_string(&document.model).map_err(|error| StoreError::Refused {
             what: format!("the model of {id} is no JSON: {error}"),
         })?;
-        let sql = "INSERT INTO documents VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET
+        let sql = "INSERT INTO documents VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (kind, name) DO UPDATE SET
             version = excluded.version, body = excluded.body, model = excluded.model, revision = excluded.revision";
         let version = number(document.version)?;
         let values = params![id.kind.as_str(), id.name, version, &document.body[..], model, at];
@@ -237,25 +237,15 @@ fn number(number: u64) -> Result<i64, StoreError> {
 
 impl Store for Sqlite {
     fn read(&self, since: Revision, each: &mut dyn FnMut(Record, Revision)) -> Result<Revision, StoreError> {
-        type Reader = fn(&rusqlite::Row<'_>) -> Result<Record, StoreError>;
-        let seal: Reader = |row| Ok(Record::Seal(row.get::<_, Vec<u8>>("body")?.into()));
-        let tables: [(&str, Reader); 4] = [
-            ("SELECT * FROM seals WHERE revision > ?1", seal),
-            ("SELECT * FROM allocations WHERE revision > ?1", text::allocation),
-            ("SELECT * FROM grants WHERE revision > ?1", text::grant),
-            ("SELECT * FROM documents WHERE revision > ?1", text::document),
-        ];
         // One transaction: all of it as it was at one moment.
         let reading = self.connection.unchecked_transaction()?;
         let head = self.head()?;
         let since = number(since.0)?;
-        for (sql, reader) in tables {
-            let mut statement = self.connection.prepare_cached(sql)?;
-            let mut rows = statement.query([since])?;
-            while let Some(row) = rows.next()? {
-                each(reader(row)?, text::revision(row.get("revision")?)?);
-            }
-        }
+        rows::since(&reading, since, &mut |record| {
+            let (record, at) = record?;
+            each(record, at);
+            Ok(())
+        })?;
         reading.finish()?;
         Ok(head)
     }

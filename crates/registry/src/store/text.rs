@@ -81,6 +81,10 @@ pub(super) fn grant(row: &Row<'_>) -> Result<Record, StoreError> {
         number: AllocationNumber::try_from(number).map_err(|error| damaged(what(), error))?,
         index,
     };
+    let slot: i64 = row.get("slot")?;
+    if slot != i64::from(index.slot().get()) {
+        return Err(damaged(what(), format!("is kept in slot {slot}")));
+    }
     let (network, seat): (String, String) = (row.get("network")?, row.get("seat")?);
     let network = network.parse().map_err(|error| damaged(what(), error))?;
     let seat = seat_of(&seat).ok_or_else(|| damaged(what(), format!("`{seat}` is no seat")))?;

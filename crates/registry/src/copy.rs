@@ -1,0 +1,116 @@
+//! Copies of a store: a backup of one that is in use, and a store out of a backup.
+//!
+//! Owns: that a copy is whole, proven and durable before it has its name, and that nothing is ever overwritten.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rusqlite::backup::Backup;
+
+use crate::fsck::{Proven, fsck};
+use crate::store::{Sqlite, StoreError};
+
+/// Pages copied before a writer gets its turn.
+const PAGES: i32 = 1024;
+
+/// The pause between: one commit's.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// The store that is copied cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is something at the new place.
+    #[error("{} is there already", path.display())]
+    Exists {
+        /// The place.
+        path: PathBuf,
+    },
+    /// Something is wrong with what was copied.
+    #[error("{} is not sound: {}", path.display(), words(.proven))]
+    Unsound {
+        /// What was to be copied.
+        path: PathBuf,
+        /// What was found.
+        proven: Box<Proven>,
+    },
+    /// The copy cannot be written.
+    #[error("{} cannot be written", path.display())]
+    Write {
+        /// The place.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn words(proven: &Proven) -> String {
+    proven.findings.first().map(ToString::to_string).unwrap_or_default()
+}
+
+impl CopyError {
+    /// What to do about it, in one line.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.hint(),
+            Self::Exists { .. } => "name a place where nothing is, or move away what is there",
+            Self::Unsound { .. } => {
+                "run `sixfold registry fsck` on it for all that is wrong, and take an older backup"
+            }
+            Self::Write { .. } => "look at the folder: its rights, and the room on its disk",
+        }
+    }
+}
+
+/// Copies a store that may be in use to a new file, whole and as it was at one moment. Returns what was proven of the copy.
+///
+/// # Errors
+/// If there is something at the new place, the store cannot be read or is not sound, or the copy cannot be written.
+pub fn copy(from: &Path, to: &Path) -> Result<Proven, CopyError> {
+    if fs::symlink_metadata(to).is_ok() {
+        return Err(CopyError::Exists { path: to.to_owned() });
+    }
+    let write = |source| CopyError::Write { path: to.to_owned(), source };
+    let source = Sqlite::open_to_read(from)?;
+    let mut unfinished = to.as_os_str().to_owned();
+    unfinished.push(format!(".{}.unfinished", std::process::id()));
+    let unfinished = PathBuf::from(unfinished);
+    let copied = whole(&source, &unfinished, from);
+    let named = copied.and_then(|proven| {
+        File::open(&unfinished).and_then(|file| file.sync_all()).map_err(write)?;
+        // A link and not a renaming: if somebody was faster, theirs stays.
+        fs::hard_link(&unfinished, to).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => CopyError::Exists { path: to.to_owned() },
+            _ => write(source),
+        })?;
+        Ok(proven)
+    });
+    let removed = fs::remove_file(&unfinished);
+    let proven = named?;
+    removed.map_err(write)?;
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all()).map_err(write)?;
+    Ok(proven)
+}
+
+fn whole(source: &Sqlite, to: &Path, from: &Path) -> Result<Proven, CopyError> {
+    let mut target = Connection::open(to).map_err(StoreError::from)?;
+    let backup = Backup::new(source.connection(), &mut target).map_err(StoreError::from)?;
+    backup.run_to_completion(PAGES, PAUSE, None).map_err(StoreError::from)?;
+    drop(backup);
+    // A single file: no log beside it that could be left behind.
+    target.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(())).map_err(StoreError::from)?;
+    drop(target);
+    let proven = fsck(&Sqlite::open_to_read(to)?)?;
+    if proven.findings.is_empty() {
+        return Ok(proven);
+    }
+    Err(CopyError::Unsound { path: from.to_owned(), proven: Box::new(proven) })
+}

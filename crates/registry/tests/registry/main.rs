@@ -1,0 +1,12 @@
+//! The registry's store and service: what they must do whatever fails, in one process and in one that is ended.
+#![expect(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
+#![expect(clippy::print_stdout, reason = "a test tells how much it has tried")]
+
+mod corrupt;
+mod crash;
+mod full;
+mod ground;
+mod process;
+mod race;
+mod service;
+mod store;
