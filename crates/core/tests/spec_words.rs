@@ -315,6 +315,11 @@ fn words_about_names_wherever_they_stand() {
         ("a NIC", "\"eth1\"", "\"NAME\""),
         ("a tenant", "\"acme\"", "\"NAME\""),
         ("a workload", "name = \"app\"", "name = \"NAME\""),
+        ("a network", "\"web\"", "\"NAME\""),
+        ("a slot's holder", "[\"bee\"]", "[\"NAME\"]"),
+        ("a node of a network", "\"cat\"]", "\"NAME\"]"),
+        ("an exit's farm", "{ farm = \"alpha\"", "{ farm = \"NAME\""),
+        ("an exposed workload", "workload = \"db\"", "workload = \"NAME\""),
     ];
     let mut told = String::new();
     for (title, name) in NAMES {

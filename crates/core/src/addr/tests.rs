@@ -27,6 +27,13 @@ fn all_differ<T: Ord + std::fmt::Debug>(mut values: Vec<T>) {
 }
 
 #[test]
+fn prefix_zero_and_its_first_64_are_the_allocations_own() {
+    let allocation = allocation("2001:db8:a::/48", 1);
+    assert_eq!(allocation.zero().to_string(), "2001:db8:a::/52");
+    assert_eq!(allocation.segment().to_string(), "2001:db8:a::/64");
+}
+
+#[test]
 fn fifteen_slots_hold_61184_prefixes() {
     assert_eq!(indices().count(), 61_184);
     let by_slot: Vec<_> = ExitSlot::all().map(|slot| PrefixIndex::of_slot(slot).count()).collect();

@@ -2,8 +2,9 @@
 
 use crate::farm::{Farm, bare, reach};
 use proptest::prelude::*;
+use sixfold_core::mac::Mac;
 use sixfold_core::plan::{Op, plan};
-use sixfold_core::state::{LinkEnd, LinkKind, Netns, NodeState, fall};
+use sixfold_core::state::{LinkEnd, LinkKind, Netns, NodeState, RouteTarget, fall};
 
 #[test]
 fn building_a_node_leaves_nothing_to_do() {
@@ -108,23 +109,47 @@ fn farm_of(files: &[(String, String)]) -> Farm {
     Farm::new(&files)
 }
 
-/// Takes one thing away from a state, as a person with `ip` and `nft` might; which one is chosen by `pick`.
+/// Takes one thing away from a state, or changes it, as a person with `ip` and `nft` might; which one is chosen by `pick`.
 fn damage(state: &mut NodeState, pick: usize) {
     let named: Vec<Netns> = state.namespaces.keys().filter(|netns| **netns != Netns::Host).cloned().collect();
     let Some(netns) = named.get(pick % named.len().max(1)) else { return };
     let ns = state.at(netns.clone());
     let nth = |count: usize| pick / 7 % count.max(1);
-    match pick % 9 {
+    match pick % 12 {
         0 => drop(ns.routes.keys().nth(nth(ns.routes.len())).cloned().map(|key| ns.routes.remove(&key))),
         1 => drop(
             ns.addresses.keys().nth(nth(ns.addresses.len())).cloned().map(|key| ns.addresses.remove(&key)),
         ),
         2 => drop(ns.peers.keys().nth(nth(ns.peers.len())).cloned().map(|key| ns.peers.remove(&key))),
         3 => ns.firewall = None,
-        4 => drop(ns.firewall.as_mut().and_then(|table| table.chains.pop_last())),
-        5 => drop(ns.firewall.as_mut().and_then(|table| table.elements.pop_first())),
-        6 => drop(ns.sysctls.pop_last()),
-        7 => drop(ns.neighbours.pop_first()),
+        4 => drop(ns.firewall.as_mut().and_then(|table| {
+            let key = table.chains.keys().nth(nth(table.chains.len())).cloned();
+            key.map(|key| table.chains.remove(&key))
+        })),
+        5 => drop(ns.firewall.as_mut().and_then(|table| {
+            let key = table.elements.keys().nth(nth(table.elements.len())).cloned();
+            key.map(|key| table.elements.remove(&key))
+        })),
+        6 => drop(ns.sysctls.keys().nth(nth(ns.sysctls.len())).cloned().map(|key| ns.sysctls.remove(&key))),
+        7 => drop(
+            ns.neighbours.keys().nth(nth(ns.neighbours.len())).cloned().map(|key| ns.neighbours.remove(&key)),
+        ),
+        // With it goes what leads over it.
+        8 => {
+            if let Some(id) = ns.nexthops.keys().nth(nth(ns.nexthops.len())).copied() {
+                ns.nexthops.remove(&id);
+                ns.routes.retain(|_, target| *target != RouteTarget::Nexthop(id));
+            }
+        }
+        9 => {
+            let count = ns.sysctls.len();
+            ns.sysctls.values_mut().nth(nth(count)).into_iter().for_each(|value| *value = "7".to_owned());
+        }
+        10 => {
+            let count = ns.neighbours.len();
+            let other = Mac([0x02, 0, 0, 0, 0xab, 0xcd]);
+            ns.neighbours.values_mut().nth(nth(count)).into_iter().for_each(|mac| *mac = other);
+        }
         _ => {
             let loopback = sixfold_core::name::loopback();
             let link =

@@ -3,6 +3,7 @@
 mod display;
 mod evolve;
 mod oracle;
+mod small;
 
 use sixfold_core::name;
 use sixfold_core::plan::{Op, Plan, Stage, plan};

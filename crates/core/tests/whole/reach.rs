@@ -33,6 +33,39 @@ fn stop(verdict: &Verdict) -> String {
 }
 
 #[test]
+fn everyone_is_named_and_told_as_a_person_would() {
+    let farm = Farm::first();
+    let parties = Reach::new(&farm.world, &farm.ledger).parties();
+    let told: Vec<String> = parties.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "acme/web:front",
+            "acme/web:store",
+            "acme/web:backup",
+            "globex/lab:model",
+            "globex/lab:sensor",
+            "gateway 2001:db8:a:1000::/52",
+            "internet"
+        ]
+    );
+    assert_eq!(TRAFFIC.map(|traffic| traffic.to_string()), ["tcp/443", "tcp/80", "udp/53"]);
+    assert_eq!(Traffic::Echo.to_string(), "echo");
+    let cells = matrix(&farm);
+    let stops: std::collections::BTreeSet<String> = cells
+        .iter()
+        .filter_map(|cell| match &cell.verdict {
+            Verdict::Stopped(stop) => Some(stop.to_string()),
+            Verdict::Passes => None,
+        })
+        .collect();
+    assert!(
+        stops.iter().any(|stop| stop.ends_with(&format!(": forward: {}", rule::NOT_EXPOSED))),
+        "{stops:?}"
+    );
+}
+
+#[test]
 fn within_a_network_everything_passes_both_ways_in_both_families() {
     for farm in [Farm::first(), Farm::two()] {
         let cells = matrix(&farm);
