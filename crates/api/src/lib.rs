@@ -1,3 +1,10 @@
 //! The contract between the registry and its clients: wire types, the words of problems, and the client.
 //!
 //! Owns: what travels. Must not keep anything, and must not decide who may do what: the registry does.
+
+pub mod client;
+pub mod limit;
+pub mod problem;
+pub mod retry;
+pub mod tls;
+pub mod version;

@@ -6,5 +6,6 @@
 pub mod copy;
 pub mod dump;
 pub mod fsck;
+pub mod http;
 pub mod service;
 pub mod store;

@@ -14,6 +14,7 @@ mod log;
 mod man;
 mod output;
 mod plan;
+mod registry;
 mod show;
 mod table;
 mod tunnel;
@@ -73,6 +74,7 @@ enum Command {
     Plan(plan::Args),
     Agent(agent::Args),
     Tunnel(tunnel::Args),
+    Registry(registry::Args),
     BugReport(bug_report::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -136,6 +138,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&args),
         Command::Agent(args) => agent::run(args),
         Command::Tunnel(args) => tunnel::run(args),
+        Command::Registry(args) => registry::run(args),
         Command::Lab(args) => lab::run(args, &cli.log),
         Command::BugReport(args) => bug_report::run(&args),
         Command::Completions(args) => completions::run(&args, &command()),

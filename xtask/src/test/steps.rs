@@ -21,7 +21,7 @@ pub(crate) struct Step {
 const STOCK_MODULES: &str = "tun,veth,macvlan,bridge,wireguard,nf_tables,nft_fib_inet,nft_fib_ipv4,nft_fib_ipv6,nft_ct,nft_limit,nft_nat,nft_chain_nat";
 
 /// Every step. What tests of levels 2 and 3 print are figures, which are shown of those that pass too.
-pub(crate) const TABLE: [Step; 10] = [
+pub(crate) const TABLE: [Step; 11] = [
     Step { name: "sizes, directions, names", level: 0, command: &["xtask", "tidy"], deep: &[], grounds: &[] },
     Step {
         name: "formatting",
@@ -92,6 +92,24 @@ pub(crate) const TABLE: [Step; 10] = [
         ],
         deep: &["--include-ignored"],
         grounds: &[Ground::Oracles, Ground::Bird],
+    },
+    Step {
+        name: "the registry and its contract, by real connections",
+        level: 2,
+        command: &[
+            "cargo",
+            "test",
+            "--locked",
+            "--no-fail-fast",
+            "-p",
+            "sixfold-api",
+            "-p",
+            "sixfold-registry",
+            "--",
+            "--show-output",
+        ],
+        deep: &["--include-ignored"],
+        grounds: &[],
     },
     Step {
         name: "whole nodes and farms, real processes and packets",

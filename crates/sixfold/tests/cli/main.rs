@@ -38,7 +38,9 @@ fn printed(args: &[&str], code: i32) -> String {
 
 #[test]
 fn help_of_every_command() {
-    for command in ["lab", "addr", "show", "plan", "agent", "tunnel", "bug-report", "completions", "man"] {
+    for command in
+        ["lab", "addr", "show", "plan", "agent", "tunnel", "registry", "bug-report", "completions", "man"]
+    {
         insta::assert_snapshot!(format!("help-{command}"), printed(&[command, "--help"], 0));
     }
     for verb in ["run", "up", "apply", "exec", "probe", "graph"] {

@@ -1,0 +1,87 @@
+//! Who may do what. One function over role, verb and object decides every request; what it does not name is refused.
+//!
+//! Owns: the roles, the verbs, the kinds of objects, and that function. Whose an object is, is found out before (`whose`
+//! is part of the object). Must not read anything. The whole table is written out in `tests/http/table.txt`.
+
+use std::fmt;
+
+/// In what capacity somebody asks. A key may have several: an id is derived for each, and an object that belongs to one
+/// of them is its own in that capacity alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Nobody: no key was proven.
+    Anonymous,
+    /// Whoever owns networks.
+    Tenant,
+    /// Whoever owns a farm.
+    Farmer,
+    /// A machine.
+    Node,
+    /// The registry's operator.
+    Admin,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 5] = [Self::Anonymous, Self::Tenant, Self::Farmer, Self::Node, Self::Admin];
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verb {
+    /// To see it.
+    Read,
+}
+
+/// What it is asked of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Thing {
+    /// Whether the registry lives, and its version.
+    Service,
+}
+
+/// Whose it is, as seen by the role that asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whose {
+    /// The asker's own: its id, its farm, a network of its own or of nodes of its own.
+    Own,
+    /// Anybody else's.
+    Others,
+}
+
+/// An object: what it is, and whose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Object {
+    /// What.
+    pub thing: Thing,
+    /// Whose.
+    pub whose: Whose,
+}
+
+/// Whether a role may.
+#[must_use]
+pub const fn allows(role: Role, verb: Verb, object: Object) -> bool {
+    match (role, verb, object.thing, object.whose) {
+        (_, Verb::Read, Thing::Service, _) => true,
+    }
+}
+
+macro_rules! words {
+    ($name:ident { $($variant:ident => $word:literal),+ $(,)? }) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(match self { $(Self::$variant => $word),+ })
+            }
+        }
+    };
+}
+
+words!(Role {
+    Anonymous => "anonymous",
+    Tenant => "tenant",
+    Farmer => "farmer",
+    Node => "node",
+    Admin => "admin",
+});
+words!(Verb { Read => "read" });
+words!(Thing { Service => "service" });

@@ -1,0 +1,43 @@
+//! Every bound of the listening side, each with its reason. Those that clients know too are in `sixfold_api::limit`.
+
+use std::time::Duration;
+
+/// To finish a TLS handshake: two round trips to anywhere, and a lost packet.
+pub const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// From the first byte of a request's head to its last: a head is a packet or two.
+pub const HEADER: Duration = Duration::from_secs(5);
+
+/// For the body of a request: 1 MiB at 1 Mbit/s.
+pub const BODY: Duration = Duration::from_secs(10);
+
+/// The whole life of a connection whose key is not known here: a handshake, one request of 1 MiB, one answer.
+pub const STRANGER: Duration = Duration::from_secs(30);
+
+/// For connections to end by themselves when the registry stops; what waits for news is answered at once.
+pub const STOP: Duration = Duration::from_secs(5);
+
+/// Header fields of a request: browsers send 20.
+pub const HEADERS_MAX: usize = 256;
+
+/// Bytes of a request's head: 256 fields of a usual size.
+pub const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Connections that have not proven a key known here. Some 40 KB each while TLS shakes hands: 40 MB.
+pub const STRANGERS_MAX: usize = 1024;
+
+/// Of these from one source: a farm's worth of nodes behind one NAT that all start at once; each needs its slot for
+/// some milliseconds.
+pub const STRANGERS_PER_SOURCE: usize = 64;
+
+/// Connections of keys known here: two for each node of two farms of the largest kind.
+pub const KNOWN_MAX: usize = 16_384;
+
+/// Of these with one key: a feed, a report, a command, and each once more while a network changes under them.
+pub const KNOWN_PER_KEY: usize = 8;
+
+/// Connections the kernel keeps for us until they are accepted: a burst of all nodes of a farm.
+pub const BACKLOG: u32 = 4096;
+
+/// The pause after the system refused a connection for want of descriptors or memory.
+pub const SHORTAGE: Duration = Duration::from_millis(50);

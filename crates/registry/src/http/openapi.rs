@@ -1,0 +1,96 @@
+//! The description of the interface for others (OpenAPI 3.1), made from the table of routes and the wire types.
+//!
+//! Owns: the document. It is committed as `docs/openapi.json`, and a test fails when that is stale.
+
+use std::collections::BTreeMap;
+
+use sixfold_api::problem::{self, Kind, Problem};
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, Paths};
+use utoipa::openapi::{
+    Components, ComponentsBuilder, Content, InfoBuilder, License, Object, OpenApi, Ref, RefOr, Required,
+    Response, ResponseBuilder, Schema, Type,
+};
+use utoipa::{PartialSchema as _, ToSchema as _};
+
+use super::route::{Route, Shape, table};
+
+/// What any request may be refused for, whatever it is.
+const ANYWHERE: [Kind; 1] = [Kind::Forbidden];
+
+/// The document, as pretty JSON with a newline at its end.
+#[must_use]
+pub fn openapi() -> String {
+    let mut paths = Paths::new();
+    let mut components = ComponentsBuilder::new().schema(Problem::name(), Problem::schema());
+    let mut inner = Vec::new();
+    Problem::schemas(&mut inner);
+    for route in table() {
+        (route.answer.inner)(&mut inner);
+        components = components.schema((route.answer.name)(), (route.answer.schema)());
+        paths.add_path_operation(route.path, vec![method(&route)], operation(&route));
+    }
+    let components: Components = components.schemas_from_iter(inner).build();
+    let info = InfoBuilder::new()
+        .title("Sixfold registry")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(ABOUT))
+        .license(Some(License::new("Apache-2.0")))
+        .build();
+    let mut document = OpenApi::new(info, paths);
+    document.components = Some(components);
+    document.to_pretty_json().expect("the document is strings and numbers") + "\n"
+}
+
+const ABOUT: &str = "TLS 1.3 with keys instead of authorities: whoever asks proves an Ed25519 key by a self-signed \
+    client certificate, and is whoever the key says. Refusals are problem documents (RFC 9457).";
+
+fn method(route: &Route) -> HttpMethod {
+    match route.method.as_str() {
+        "PUT" => HttpMethod::Put,
+        "POST" => HttpMethod::Post,
+        "DELETE" => HttpMethod::Delete,
+        _ => HttpMethod::Get,
+    }
+}
+
+fn operation(route: &Route) -> OperationBuilder {
+    let mut operation = OperationBuilder::new()
+        .operation_id(Some(operation_id(route)))
+        .summary(Some(route.summary))
+        .response("200", answered(route.answer));
+    let parameters = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    for name in parameters {
+        let text: RefOr<Schema> = Object::with_type(Type::String).into();
+        let parameter = ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True)
+            .schema(Some(text));
+        operation = operation.parameter(parameter);
+    }
+    let mut refused: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
+    for kind in ANYWHERE {
+        refused.entry(kind.status()).or_default().push(kind.title());
+    }
+    for (status, titles) in refused {
+        operation = operation.response(status.to_string(), refusal(&titles.join("; or ")));
+    }
+    operation
+}
+
+/// `get_v1_version`: unique, because method and path are.
+fn operation_id(route: &Route) -> String {
+    let words = route.path.split(['/', '{', '}', '.']).filter(|word| !word.is_empty());
+    let words: Vec<&str> = words.collect();
+    format!("{}_{}", route.method.as_str().to_lowercase(), words.join("_"))
+}
+
+fn answered(shape: Shape) -> Response {
+    let content = Content::new(Some(Ref::from_schema_name((shape.name)())));
+    ResponseBuilder::new().description("Done").content("application/json", content).build()
+}
+
+fn refusal(words: &str) -> Response {
+    let content = Content::new(Some(Ref::from_schema_name(Problem::name())));
+    ResponseBuilder::new().description(words).content(problem::MEDIA_TYPE, content).build()
+}
