@@ -1,4 +1,4 @@
-//! Every decoder of this crate, for whoever feeds it bytes that no kernel wrote: the fuzz targets, and nobody else.
+//! The decoders of what rtnetlink, nftables and the tunnel process answer, for whoever feeds it bytes that no kernel wrote: the fuzz targets, and nobody else.
 //!
 //! Owns: calling each of them. Must not decode anything itself. What is asked of them is no panic, and an end.
 

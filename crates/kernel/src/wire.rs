@@ -25,6 +25,8 @@ pub(crate) struct Message<'a> {
     pub(crate) kind: u16,
     pub(crate) flags: u16,
     pub(crate) sequence: u32,
+    /// The socket that asked for what a notification tells; 0: the kernel did it by itself.
+    pub(crate) asker: u32,
     pub(crate) payload: &'a [u8],
 }
 
@@ -38,6 +40,7 @@ pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
             kind: short(&message[4..6])?,
             flags: short(&message[6..8])?,
             sequence: number(&message[8..12])?,
+            asker: number(&message[12..16])?,
             payload: &message[HEADER..],
         })
     })

@@ -288,6 +288,7 @@ fn each_datagram(socket: &Socket, mut each: impl FnMut(Option<i32>, &[u8])) -> R
 /// Whether a message may tell of something of ours. In the host's namespace, where most is not, only links of our names.
 fn counts(netns: &Netns, message: &Message<'_>) -> bool {
     const ROUTES: std::ops::RangeInclusive<u16> = 24..=25;
+    const REPLACED: u16 = 0x100; // of ours, it may be, and of ours there is no other word
     const NEW_NEIGHBOUR: u16 = 28;
     const LINKS: std::ops::RangeInclusive<u16> = 16..=17;
     const PASSING: u16 = 0x01 | 0x02 | 0x04 | 0x08 | 0x10 | 0x40; // incomplete, reachable, stale, delay, probe, no ARP
@@ -296,9 +297,15 @@ fn counts(netns: &Netns, message: &Message<'_>) -> bool {
             && link::name_of(message.payload).is_some_and(|name| name.is_ours());
     }
     match message.kind {
-        kind if ROUTES.contains(&kind) => message.payload.get(5) == Some(&ROUTE_PROTOCOL),
-        NEW_NEIGHBOUR => wire::short(message.payload.get(8..).unwrap_or_default())
-            .is_some_and(|state| state & PASSING == 0),
+        kind if ROUTES.contains(&kind) => {
+            message.payload.get(5) == Some(&ROUTE_PROTOCOL) || message.flags & REPLACED != 0
+        }
+        // What the kernel learns and forgets by itself is not ours; what somebody makes of ours may look like it.
+        NEW_NEIGHBOUR => {
+            message.asker != 0
+                || wire::short(message.payload.get(8..).unwrap_or_default())
+                    .is_some_and(|state| state & PASSING == 0)
+        }
         _ => true,
     }
 }
