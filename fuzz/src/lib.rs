@@ -6,6 +6,8 @@
 
 mod edit;
 mod farm;
+mod trust;
 
 pub use edit::{bytes_of, text_of};
 pub use farm::{Farm, converges, examples, firewalls, snapshots};
+pub use trust::{proofs, registry, statements};

@@ -8,6 +8,7 @@ mod agent;
 mod bug_report;
 mod completions;
 mod failed;
+mod key;
 mod lab;
 mod ledger;
 mod log;
@@ -48,6 +49,8 @@ use self::failed::Failed;
         SIXFOLD_LOG_FORMAT  json: as --log-json\n  \
         NO_COLOR            no colours in help and errors, if it is set and not empty; a log has none\n\n\
         Files:\n  \
+        ~/.config/sixfold/*.pem       keys of tenants and farmers, see sixfold key\n  \
+        /etc/sixfold/*.pem            keys of nodes and registries\n  \
         /var/lib/sixfold              what outlives a reboot: private keys, the last good snapshots\n  \
         /run/sixfold/status.json      what the agent says of this node\n  \
         /run/sixfold/agent.lock       held by this node's one agent\n  \
@@ -75,6 +78,7 @@ enum Command {
     Agent(agent::Args),
     Tunnel(tunnel::Args),
     Registry(registry::Args),
+    Key(key::Args),
     BugReport(bug_report::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -140,6 +144,7 @@ fn main() -> ExitCode {
         Command::Tunnel(args) => tunnel::run(args),
         Command::Registry(args) => registry::run(args),
         Command::Lab(args) => lab::run(args, &cli.log),
+        Command::Key(args) => key::run(&args),
         Command::BugReport(args) => bug_report::run(&args),
         Command::Completions(args) => completions::run(&args, &command()),
         Command::Man(args) => man::run(&args, command()),

@@ -34,7 +34,7 @@ struct Package {
     ground: Ground,
 }
 
-const PACKAGES: [Package; 16] = [
+const PACKAGES: [Package; 17] = [
     Package {
         name: "iproute2",
         why: "ip: what the kernel says of links, addresses and routes",
@@ -64,6 +64,11 @@ const PACKAGES: [Package; 16] = [
     Package {
         name: "fish",
         why: "reads the completions made for it, and completes",
+        ground: Ground::Oracles,
+    },
+    Package {
+        name: "openssl",
+        why: "reads our key files and verifies our signatures",
         ground: Ground::Oracles,
     },
     Package { name: "xz-utils", why: "unpacks the kernel and its modules", ground: Ground::Oracles },

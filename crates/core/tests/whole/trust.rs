@@ -3,5 +3,6 @@
 mod admit;
 mod going_on;
 mod keys;
+mod lies;
 mod realm;
 mod statements;

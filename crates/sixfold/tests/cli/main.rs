@@ -3,6 +3,7 @@
 
 mod codes;
 mod generated;
+mod keys;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -38,13 +39,26 @@ fn printed(args: &[&str], code: i32) -> String {
 
 #[test]
 fn help_of_every_command() {
-    for command in
-        ["lab", "addr", "show", "plan", "agent", "tunnel", "registry", "bug-report", "completions", "man"]
-    {
+    for command in [
+        "lab",
+        "addr",
+        "show",
+        "plan",
+        "agent",
+        "tunnel",
+        "registry",
+        "key",
+        "bug-report",
+        "completions",
+        "man",
+    ] {
         insta::assert_snapshot!(format!("help-{command}"), printed(&[command, "--help"], 0));
     }
     for verb in ["run", "up", "apply", "exec", "probe", "graph"] {
         insta::assert_snapshot!(format!("help-lab-{verb}"), printed(&["lab", verb, "--help"], 0));
+    }
+    for verb in ["new", "show", "rotate"] {
+        insta::assert_snapshot!(format!("help-key-{verb}"), printed(&["key", verb, "--help"], 0));
     }
     insta::assert_snapshot!("help", printed(&["--help"], 0));
     insta::assert_snapshot!("help-tunnel-run", printed(&["tunnel", "run", "--help"], 0));

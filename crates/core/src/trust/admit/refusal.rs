@@ -97,7 +97,7 @@ impl Refusal {
         match self {
             Self::Chain { .. } => "its owner can send all rotations again, from the first key on",
             Self::StaleChain { .. } | Self::Stale { .. } | Self::Number { .. } => {
-                "the registry was set back, or lies: nothing newer is taken back by it"
+                "the registry was set back, or lies: what is newer has to come from it again"
             }
             Self::Group { .. } | Self::Groupless { .. } => {
                 "if the registry was made anew: join again with a token of the new one"
