@@ -32,7 +32,7 @@ pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 pub enum ClientError {
     /// The registry answered, and refused.
     #[error(transparent)]
-    Refused(#[from] Problem),
+    Refused(#[from] Box<Problem>),
     /// The settings cannot be used.
     #[error(transparent)]
     Setup(#[from] TlsError),
@@ -281,7 +281,7 @@ impl Answer {
         if self.status.is_success() || self.status == StatusCode::NOT_MODIFIED {
             return Ok(self);
         }
-        let problem: Problem = serde_json::from_slice(&self.body).map_err(ClientError::Unreadable)?;
+        let problem: Box<Problem> = serde_json::from_slice(&self.body).map_err(ClientError::Unreadable)?;
         Err(problem.into())
     }
 

@@ -5,6 +5,7 @@
 pub mod client;
 pub mod limit;
 pub mod problem;
+pub mod resource;
 pub mod retry;
 pub mod tls;
 pub mod version;

@@ -137,6 +137,10 @@ pub struct Problem {
     /// What helps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
+    /// Of a change that must be confirmed: its digest, which the confirmation names (32 bytes, base64).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub change: Option<Box<str>>,
 }
 
 impl Problem {
@@ -150,6 +154,7 @@ impl Problem {
             detail: detail.into(),
             causes: Vec::new(),
             hints: Vec::new(),
+            change: None,
         }
     }
 

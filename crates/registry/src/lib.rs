@@ -7,5 +7,7 @@ pub mod copy;
 pub mod dump;
 pub mod fsck;
 pub mod http;
+pub mod run;
+pub mod seal;
 pub mod service;
 pub mod store;

@@ -194,6 +194,15 @@ fn rotate(whose: &Whose) -> Result<(), Failed> {
     output::print(&Shown::of(&place, &place.read()?).text())
 }
 
+/// The key in a file, made if there is none yet.
+pub(crate) fn read_or_make(role: Role, file: &Path) -> Result<SigningKey, Failed> {
+    let place = Place::of(role, Some(file))?;
+    if !place.is_taken()? {
+        place.make(&random_key()?)?;
+    }
+    Ok(place.read()?.into_key())
+}
+
 fn random_key() -> Result<SigningKey, Failed> {
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(seed.as_mut_slice()).map_err(Failed::environment)?;

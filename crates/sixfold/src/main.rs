@@ -135,7 +135,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(told) => return tell(&told),
     };
-    log::start(&cli.log, matches!(cli.command, Command::Agent(_) | Command::Tunnel(_)));
+    log::start(
+        &cli.log,
+        matches!(cli.command, Command::Agent(_) | Command::Tunnel(_) | Command::Registry(_)),
+    );
     let done = match cli.command {
         Command::Addr(args) => addr::run(&args),
         Command::Show(args) => show::run(&args),

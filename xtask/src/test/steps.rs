@@ -21,7 +21,7 @@ pub(crate) struct Step {
 const STOCK_MODULES: &str = "tun,veth,macvlan,bridge,wireguard,nf_tables,nft_fib_inet,nft_fib_ipv4,nft_fib_ipv6,nft_ct,nft_limit,nft_nat,nft_chain_nat";
 
 /// Every step. What tests of levels 2 and 3 print are figures, which are shown of those that pass too.
-pub(crate) const TABLE: [Step; 11] = [
+pub(crate) const TABLE: [Step; 10] = [
     Step { name: "sizes, directions, names", level: 0, command: &["xtask", "tidy"], deep: &[], grounds: &[] },
     Step {
         name: "formatting",
@@ -70,7 +70,7 @@ pub(crate) const TABLE: [Step; 11] = [
         grounds: &[Ground::CargoFuzz],
     },
     Step {
-        name: "the kernel, the tunnel, the probes, the measuring and the registry's store, in namespaces",
+        name: "the kernel, the tunnel, the probes, the measuring and the registry, in namespaces",
         level: 2,
         command: &[
             "cargo",
@@ -86,22 +86,6 @@ pub(crate) const TABLE: [Step; 11] = [
             "-p",
             "sixfold-bench",
             "-p",
-            "sixfold-registry",
-            "--",
-            "--show-output",
-        ],
-        deep: &["--include-ignored"],
-        grounds: &[Ground::Oracles, Ground::Bird],
-    },
-    Step {
-        name: "the registry and its contract, by real connections",
-        level: 2,
-        command: &[
-            "cargo",
-            "test",
-            "--locked",
-            "--no-fail-fast",
-            "-p",
             "sixfold-api",
             "-p",
             "sixfold-registry",
@@ -109,7 +93,7 @@ pub(crate) const TABLE: [Step; 11] = [
             "--show-output",
         ],
         deep: &["--include-ignored"],
-        grounds: &[],
+        grounds: &[Ground::Oracles, Ground::Bird],
     },
     Step {
         name: "whole nodes and farms, real processes and packets",

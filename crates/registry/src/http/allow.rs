@@ -31,6 +31,8 @@ impl Role {
 pub enum Verb {
     /// To see it.
     Read,
+    /// To have it so.
+    Put,
 }
 
 /// What it is asked of.
@@ -38,12 +40,26 @@ pub enum Verb {
 pub enum Thing {
     /// Whether the registry lives, and its version.
     Service,
+    /// A farm: its delegation, and its nodes' names.
+    Farm,
+    /// A node, and where it is reached.
+    Node,
+    /// A WireGuard device of a node.
+    Device,
+    /// What a node shall be.
+    Snapshot,
+    /// What a node says of itself.
+    Status,
+    /// The list of a tenant's networks.
+    Tenant,
+    /// A network and its prefixes.
+    Network,
 }
 
 /// Whose it is, as seen by the role that asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Whose {
-    /// The asker's own: its id, its farm, a network of its own or of nodes of its own.
+    /// The asker's own: its id, its farm, a network of its own, or one that nodes of its own take part in.
     Own,
     /// Anybody else's.
     Others,
@@ -63,6 +79,19 @@ pub struct Object {
 pub const fn allows(role: Role, verb: Verb, object: Object) -> bool {
     match (role, verb, object.thing, object.whose) {
         (_, Verb::Read, Thing::Service, _) => true,
+        // Tenants choose exits and nodes among all farms.
+        (Role::Tenant | Role::Farmer | Role::Node, Verb::Read, Thing::Farm, _) => true,
+        (Role::Tenant, Verb::Read, Thing::Tenant, Whose::Own) => true,
+        (Role::Tenant, Verb::Read | Verb::Put, Thing::Network, Whose::Own) => true,
+        (Role::Farmer, Verb::Put, Thing::Farm, Whose::Own) => true,
+        (Role::Farmer, Verb::Read, Thing::Node | Thing::Status | Thing::Network, Whose::Own) => true,
+        (Role::Node, Verb::Read | Verb::Put, Thing::Node | Thing::Status, Whose::Own) => true,
+        (Role::Node, Verb::Read, Thing::Snapshot | Thing::Network, Whose::Own) => true,
+        (Role::Node, Verb::Put, Thing::Device, Whose::Own) => true,
+        // The operator sees what is stored; nobody's words are theirs to change.
+        (Role::Admin, Verb::Read, Thing::Farm | Thing::Node | Thing::Status, _) => true,
+        (Role::Admin, Verb::Read, Thing::Tenant | Thing::Network, _) => true,
+        _ => false,
     }
 }
 
@@ -83,5 +112,14 @@ words!(Role {
     Node => "node",
     Admin => "admin",
 });
-words!(Verb { Read => "read" });
-words!(Thing { Service => "service" });
+words!(Verb { Read => "read", Put => "put" });
+words!(Thing {
+    Service => "service",
+    Farm => "farm",
+    Node => "node",
+    Device => "device",
+    Snapshot => "snapshot",
+    Status => "status",
+    Tenant => "tenant",
+    Network => "network",
+});

@@ -1,20 +1,93 @@
-//! What is answered.
+//! What is asked, once it may be, and what is answered.
 //!
-//! Owns: how an answer is written. Every refusal leaves as a problem document.
+//! Owns: reading a request's parts within their bounds, and writing an answer. Every refusal leaves as a problem document.
 
 use axum::body::Body;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Response, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sixfold_api::client::IDEMPOTENCY_KEY;
+use sixfold_api::limit::BODY_BYTES_MAX;
 use sixfold_api::problem::{self, Kind, Problem};
+use sixfold_core::id::Revision;
+use tokio::time::timeout;
+
+use super::desk::caller::Subject;
+use super::limit;
+use crate::service::IdempotencyKey;
 
 /// The media type of what is asked and answered.
 const JSON: &str = "application/json";
 
+/// A request that may be answered; its body is not yet read.
+pub(super) struct Call {
+    pub(super) subject: Subject,
+    pub(super) parts: Parts,
+    pub(super) body: Body,
+}
+
+impl Call {
+    /// Reads the body: JSON that says so, whole within [`limit::BODY`], of at most [`BODY_BYTES_MAX`].
+    pub(super) async fn document<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
+        let media = self.parts.headers.get(CONTENT_TYPE).and_then(|media| media.to_str().ok());
+        let media = media.unwrap_or_default();
+        if media.split(';').next().map(str::trim) != Some(JSON) {
+            let hint = format!("send it with `content-type: {JSON}`");
+            return Err(Problem::new(Kind::MediaType, format!("the body is {media:?}")).hint(hint));
+        }
+        let body = Limited::new(std::mem::take(&mut self.body), BODY_BYTES_MAX);
+        let read = timeout(limit::BODY, body.collect()).await.map_err(|_| {
+            let words = format!("the body was not there within {} s", limit::BODY.as_secs());
+            Problem::new(Kind::Timeout, words)
+        })?;
+        let bytes = read.map_err(|error| {
+            if error.is::<LengthLimitError>()
+                || error.source().is_some_and(|error| error.is::<LengthLimitError>())
+            {
+                Problem::new(Kind::TooLarge, format!("the body has more than {BODY_BYTES_MAX} bytes"))
+            } else {
+                Problem::new(Kind::Malformed, "the body ended early")
+            }
+        })?;
+        let read = serde_json::from_slice(&bytes.to_bytes());
+        read.map_err(|error| Problem::from_error(Kind::Malformed, &error))
+    }
+
+    /// The name that makes it one request, however often it is sent.
+    pub(super) fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, Problem> {
+        let Some(given) = self.parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+        let parsed = given.to_str().unwrap_or_default().parse();
+        parsed.map(Some).map_err(|error| Problem::from_error(Kind::Malformed, &error))
+    }
+
+    /// How long news may be waited for.
+    pub(super) fn wait_secs(&self) -> Result<u64, Problem> {
+        let pairs = self.parts.uri.query().unwrap_or_default().split('&');
+        let Some(given) = pairs.filter_map(|pair| pair.strip_prefix("wait=")).next() else { return Ok(0) };
+        let wait = given.parse().ok().filter(|wait| *wait <= sixfold_api::limit::WAIT_MAX.as_secs());
+        wait.ok_or_else(|| {
+            let words =
+                format!("{given:?} is no wait in seconds, up to {}", sixfold_api::limit::WAIT_MAX.as_secs());
+            Problem::new(Kind::Malformed, words)
+        })
+    }
+
+    /// The revision that the asker has.
+    pub(super) fn known_revision(&self) -> Option<Revision> {
+        let tag = self.parts.headers.get(IF_NONE_MATCH)?.to_str().ok()?;
+        tag.trim().strip_prefix('"')?.strip_suffix('"')?.parse().ok().map(Revision)
+    }
+}
+
 /// An answer that is no refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
-    body: Vec<u8>,
+    /// None: it is as the asker knows it.
+    body: Option<Vec<u8>>,
+    revision: Option<Revision>,
 }
 
 impl Answer {
@@ -22,13 +95,34 @@ impl Answer {
     pub(super) fn of(document: &impl Serialize) -> Result<Self, Problem> {
         let body =
             serde_json::to_vec(document).map_err(|error| Problem::from_error(Kind::Internal, &error))?;
-        Ok(Self { body })
+        Ok(Self { body: Some(body), revision: None })
+    }
+
+    /// 304: nothing new since a revision.
+    pub(super) const fn same(revision: Revision) -> Self {
+        Self { body: None, revision: Some(revision) }
+    }
+
+    /// With its revision as its tag.
+    pub(super) fn at(self, revision: Revision) -> Self {
+        Self { revision: Some(revision), ..self }
     }
 
     /// The answer on the wire.
     pub(super) fn response(self) -> Response<Body> {
-        let mut response = Response::new(Body::from(self.body));
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+        let mut response = Response::new(Body::empty());
+        match self.body {
+            Some(body) => {
+                *response.body_mut() = Body::from(body);
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+            }
+            None => *response.status_mut() = StatusCode::NOT_MODIFIED,
+        }
+        if let Some(Revision(revision)) = self.revision {
+            let tag =
+                HeaderValue::try_from(format!("\"{revision}\"")).expect("digits in quotes are a header");
+            response.headers_mut().insert(ETAG, tag);
+        }
         response
     }
 }
@@ -37,8 +131,8 @@ impl Answer {
 pub(super) fn refusal(problem: &Problem) -> Response<Body> {
     let body = serde_json::to_vec(problem).expect("a problem is strings and a number");
     let mut response = Response::new(Body::from(body));
-    *response.status_mut() =
-        StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status = StatusCode::from_u16(problem.status);
+    *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(problem::MEDIA_TYPE));
     response
 }

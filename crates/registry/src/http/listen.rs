@@ -7,6 +7,9 @@
 //!
 //! Owns: sockets, slots and time. What is served is a router's; whether a key is known is told by [`Directory`].
 
+mod pace;
+mod pool;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -28,10 +31,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 
+use self::pace::{Pace, Requests};
+use self::pool::{Bounds, Full, Pool};
 use super::limit;
 use super::metrics::Connections;
-use super::pace::{Pace, Requests};
-use super::pool::{Bounds, Full, Pool};
 
 /// Who asks: what the router's handlers find in a request's extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +169,7 @@ impl Listener {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;

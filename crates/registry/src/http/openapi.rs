@@ -4,8 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use sixfold_api::client::IDEMPOTENCY_KEY;
+use sixfold_api::limit::WAIT_MAX;
 use sixfold_api::problem::{self, Kind, Problem};
-use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, Paths};
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, Paths};
+use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::{
     Components, ComponentsBuilder, Content, InfoBuilder, License, Object, OpenApi, Ref, RefOr, Required,
     Response, ResponseBuilder, Schema, Type,
@@ -14,8 +17,10 @@ use utoipa::{PartialSchema as _, ToSchema as _};
 
 use super::route::{Route, Shape, table};
 
-/// What any request may be refused for, whatever it is.
-const ANYWHERE: [Kind; 1] = [Kind::Forbidden];
+/// What a request may be refused for, whatever it is.
+const ANYWHERE: [Kind; 2] = [Kind::Forbidden, Kind::Internal];
+/// A label, as `sixfold_core::id` has it.
+const LABEL: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
 
 /// The document, as pretty JSON with a newline at its end.
 #[must_use]
@@ -25,8 +30,10 @@ pub fn openapi() -> String {
     let mut inner = Vec::new();
     Problem::schemas(&mut inner);
     for route in table() {
-        (route.answer.inner)(&mut inner);
-        components = components.schema((route.answer.name)(), (route.answer.schema)());
+        for shape in [Some(route.answer), route.body].into_iter().flatten() {
+            (shape.inner)(&mut inner);
+            components = components.schema((shape.name)(), (shape.schema)());
+        }
         paths.add_path_operation(route.path, vec![method(&route)], operation(&route));
     }
     let components: Components = components.schemas_from_iter(inner).build();
@@ -58,24 +65,44 @@ fn operation(route: &Route) -> OperationBuilder {
         .operation_id(Some(operation_id(route)))
         .summary(Some(route.summary))
         .response("200", answered(route.answer));
+    if let Some(body) = route.body {
+        let content = Content::new(Some(Ref::from_schema_name((body.name)())));
+        let body = RequestBodyBuilder::new().content("application/json", content);
+        operation = operation.request_body(Some(body.required(Some(Required::True)).build()));
+        operation = operation.parameter(header(IDEMPOTENCY_KEY, "^[A-Za-z0-9_-]{1,64}$"));
+    }
     let parameters = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     for name in parameters {
-        let text: RefOr<Schema> = Object::with_type(Type::String).into();
-        let parameter = ParameterBuilder::new()
-            .name(name)
-            .parameter_in(ParameterIn::Path)
-            .required(Required::True)
-            .schema(Some(text));
-        operation = operation.parameter(parameter);
+        let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path);
+        operation = operation.parameter(parameter.required(Required::True).schema(Some(text(LABEL))));
+    }
+    if route.is_feed {
+        let wait =
+            Object::builder().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(WAIT_MAX.as_secs()));
+        let parameter = ParameterBuilder::new().name("wait").parameter_in(ParameterIn::Query);
+        let about = "Seconds to wait for something newer than `if-none-match` names";
+        operation = operation
+            .parameter(parameter.description(Some(about)).schema(Some(RefOr::from(wait))))
+            .parameter(header("if-none-match", "^\"[0-9]{1,19}\"$"))
+            .response("304", ResponseBuilder::new().description("Nothing newer").build());
     }
     let mut refused: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
-    for kind in ANYWHERE {
+    for kind in ANYWHERE.iter().chain(route.refusals) {
         refused.entry(kind.status()).or_default().push(kind.title());
     }
     for (status, titles) in refused {
         operation = operation.response(status.to_string(), refusal(&titles.join("; or ")));
     }
     operation
+}
+
+fn text(pattern: &str) -> RefOr<Schema> {
+    Object::builder().schema_type(Type::String).pattern(Some(pattern)).into()
+}
+
+fn header(name: &str, pattern: &str) -> Parameter {
+    let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header);
+    parameter.required(Required::False).schema(Some(text(pattern))).build()
 }
 
 /// `get_v1_version`: unique, because method and path are.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 #![allow(clippy::print_stdout, reason = "figures are printed")]
 
+mod flow;
 mod keys;
 mod slow;
 mod stop;
@@ -16,15 +17,21 @@ use std::sync::Arc;
 use axum::Router;
 use sixfold_api::client::Client;
 use sixfold_api::tls::{self, Identity, RawKey};
-use sixfold_registry::http::{Connections, Directory, Listener, router};
+use sixfold_core::trust::SigningKey;
+use sixfold_registry::http::{Connections, Desk, Directory, Listener, Setup, router};
+use sixfold_registry::seal::Signing;
+use sixfold_registry::service::{Service, SystemClock};
+use sixfold_registry::store::Memory;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// The identity whose private key is 32 times one byte: PKCS#8 as RFC 8410 writes it.
+/// The key whose seed is 32 times one byte.
+fn signing(seed: u8) -> SigningKey {
+    SigningKey::from_seed(&[seed; 32])
+}
+
 fn identity(seed: u8) -> Identity {
-    let start = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
-    let pkcs8: Vec<u8> = start.into_iter().chain([seed; 32]).collect();
-    Identity::from_pkcs8(&pkcs8).expect("it is PKCS#8")
+    Identity::of(&signing(seed)).unwrap()
 }
 
 /// The registry's own.
@@ -48,25 +55,43 @@ struct Running {
 }
 
 impl Running {
-    fn start(address: &str, router: Router, known: &[u8]) -> Self {
-        let tls = tls::server(&identity(REGISTRY)).expect("the settings are right");
+    /// One that serves these routes, and knows these keys.
+    fn start(router: Router, known: &[u8]) -> Self {
         let known = Known(known.iter().map(|seed| identity(*seed).key()).collect());
-        let address = address.parse().expect("it is an address");
-        let listener = Listener::bind(&[address], tls, router, Arc::new(known)).expect("the port is free");
-        let address = listener.addresses().expect("it listens")[0];
-        let counts = listener.counts();
         let (stop, stopped) = watch::channel(false);
-        Self { address, counts, stop, serving: tokio::spawn(listener.serve(stopped)) }
+        Self::listen("[::1]:0", (router, Arc::new(known)), (stop, stopped))
     }
 
-    /// One that serves the real routes, and knows these keys.
-    fn registry(known: &[u8]) -> Self {
-        Self::start("[::1]:0", router(), known)
+    /// A whole registry, with its store in memory.
+    fn registry() -> Self {
+        Self::registry_at("[::1]:0")
+    }
+
+    fn registry_at(address: &str) -> Self {
+        let sealer = Box::new(Signing(signing(REGISTRY)));
+        let (service, _writer) =
+            Service::start(Box::new(Memory::default()), Some(sealer), Box::new(SystemClock)).unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let clock = Box::new(SystemClock);
+        let desk = Desk::new(Setup { service, clock, admin: None, stop: stopped.clone() });
+        Self::listen(address, (router(&desk), desk), (stop, stopped))
+    }
+
+    fn listen(
+        address: &str,
+        (router, directory): (Router, Arc<dyn Directory>),
+        (stop, stopped): (watch::Sender<bool>, watch::Receiver<bool>),
+    ) -> Self {
+        let tls = tls::server(&identity(REGISTRY)).unwrap();
+        let listener = Listener::bind(&[address.parse().unwrap()], tls, router, directory).unwrap();
+        let address = listener.addresses().unwrap()[0];
+        let counts = listener.counts();
+        Self { address, counts, stop, serving: tokio::spawn(listener.serve(stopped)) }
     }
 
     fn client(&self, seed: Option<u8>) -> Client {
         let identity = seed.map(identity);
         let registry = self::identity(REGISTRY).key();
-        Client::new(self.address.to_string(), registry, identity.as_ref()).expect("the settings are right")
+        Client::new(self.address.to_string(), registry, identity.as_ref()).unwrap()
     }
 }

@@ -11,14 +11,13 @@ use rustls::ClientConfig;
 use sixfold_api::client::Client;
 use sixfold_api::tls;
 use sixfold_api::version::Version;
-use sixfold_registry::http::router;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
-use super::{REGISTRY, Running, identity};
+use super::{REGISTRY, Running, flow, identity};
 
 const DRIBBLERS: u32 = 2000;
 /// How long honest requests are timed, without and with dribblers.
@@ -123,8 +122,8 @@ fn told(who: &str, took: &[Duration]) {
 }
 
 async fn all_honest(running: &Running, when: &str, long: Duration) {
-    let known = |anew| honest(|| running.client(Some(1)), anew, long);
-    let stranger = honest(|| running.client(Some(2)), true, long);
+    let known = |anew| honest(|| running.client(Some(flow::FARMER)), anew, long);
+    let stranger = honest(|| running.client(Some(8)), true, long);
     let (kept, anew, stranger) = tokio::join!(known(false), known(true), stranger);
     println!("{when}:");
     told("a known key, by one connection", &kept);
@@ -136,7 +135,8 @@ async fn besiege(spread: bool) {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
     assert!(hard > 2 * u64::from(DRIBBLERS), "the test needs {DRIBBLERS} connections, both ends");
-    let running = Running::start("127.0.0.1:0", router(), &[1]);
+    let running = Running::registry_at("127.0.0.1:0");
+    flow::found(&running).await;
     all_honest(&running, "before", QUIET).await;
     let tls = tls::client(identity(REGISTRY).key(), Some(&identity(7))).unwrap();
     let siege = Arc::new(Siege { target: running.address, tls: Arc::new(tls), spread });

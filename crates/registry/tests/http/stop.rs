@@ -21,7 +21,7 @@ async fn a_stop_answers_what_was_asked_and_closes_what_rests() {
             "2"
         }),
     );
-    let running = Running::start("[::1]:0", router, &[1]);
+    let running = Running::start(router, &[1]);
     let mut resting = running.client(Some(1));
     assert_eq!(resting.get::<u8>("/fast").await.unwrap(), 1);
     let mut asking = running.client(Some(1));

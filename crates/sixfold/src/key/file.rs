@@ -44,6 +44,10 @@ impl Held {
         &self.key
     }
 
+    pub(super) fn into_key(self) -> SigningKey {
+        self.key
+    }
+
     pub(super) fn rotations(&self) -> &[Signed] {
         &self.rotations
     }

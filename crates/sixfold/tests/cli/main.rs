@@ -62,6 +62,7 @@ fn help_of_every_command() {
     }
     insta::assert_snapshot!("help", printed(&["--help"], 0));
     insta::assert_snapshot!("help-tunnel-run", printed(&["tunnel", "run", "--help"], 0));
+    insta::assert_snapshot!("help-registry-run", printed(&["registry", "run", "--help"], 0));
     insta::assert_snapshot!("help-tunnel-show", printed(&["tunnel", "show", "--help"], 0));
 }
 

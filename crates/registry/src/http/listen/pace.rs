@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::limit::HEADER;
+use crate::http::limit::HEADER;
 
 /// How long a stream rests before it ends.
 pub(super) const IDLE: Duration = sixfold_api::limit::IDLE;

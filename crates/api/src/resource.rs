@@ -1,0 +1,173 @@
+//! The documents that travel: what is asked for, and what is answered.
+//!
+//! Owns: their shapes. What owners say travels as they signed it; the rest here is the registry's own word, for people and
+//! for finding things, and no node acts on it.
+
+use serde::{Deserialize, Serialize};
+use sixfold_core::addr::Allocation;
+use sixfold_core::id::{FarmId, Generation, Label, NetworkId, NodeId, Revision};
+use sixfold_core::model::{ResourceKey, Seat, Status};
+use sixfold_core::trust::Signed;
+use utoipa::ToSchema;
+
+/// How a signed statement looks: its exact bytes, the key, the signature; each in base64.
+#[derive(ToSchema)]
+#[schema(as = Signed)]
+#[expect(dead_code, reason = "only its shape is used")]
+struct SignedShape {
+    /// The bytes that were signed (borsh).
+    body: String,
+    /// The Ed25519 key that signed them, 32 bytes.
+    key: String,
+    /// 64 bytes.
+    signature: String,
+}
+
+/// A statement that its owner wants to hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Put {
+    /// The statement.
+    #[schema(value_type = SignedShape)]
+    pub statement: Signed,
+    /// The owner's word that it is meant, where it takes much away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<SignedShape>)]
+    pub confirmation: Option<Signed>,
+    /// What a node joins its farm by, the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Done {
+    /// Of the commit; the newest one if there was nothing to write.
+    #[schema(value_type = u64)]
+    pub revision: Revision,
+    /// The prefixes that the network has now, if it was about a network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Held>,
+}
+
+/// A prefix that a network holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Held {
+    /// The allocation's number and the index in it.
+    #[schema(value_type = Object)]
+    pub resource: ResourceKey,
+    /// `exit`, or the node.
+    #[schema(value_type = serde_json::Value)]
+    pub seat: Seat,
+    /// Of its grant.
+    #[schema(value_type = u32)]
+    pub generation: Generation,
+}
+
+/// A name for an id, as its owner says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Named {
+    /// The id.
+    #[schema(value_type = String)]
+    pub id: Label,
+    /// The name, which nobody else vouches for.
+    #[schema(value_type = String)]
+    pub name: Label,
+}
+
+/// All farms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Farms {
+    /// By id.
+    pub farms: Vec<Named>,
+}
+
+/// A farm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Farm {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: FarmId,
+    /// The version of its farmer's words.
+    pub version: u64,
+    /// Of their commit.
+    #[schema(value_type = u64)]
+    pub revision: Revision,
+    /// The farmer's words.
+    #[schema(value_type = SignedShape)]
+    pub statement: Signed,
+    /// The /48s in use, with their numbers.
+    #[schema(value_type = Vec<Object>)]
+    pub allocations: Vec<Allocation>,
+    /// Its nodes.
+    pub nodes: Vec<Named>,
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Node {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: NodeId,
+    /// Its farm.
+    #[schema(value_type = String)]
+    pub farm: FarmId,
+    /// The version of its words.
+    pub version: u64,
+    /// Of their commit.
+    #[schema(value_type = u64)]
+    pub revision: Revision,
+    /// Its words.
+    #[schema(value_type = SignedShape)]
+    pub statement: Signed,
+}
+
+/// A network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Network {
+    /// Its tenant and name.
+    #[schema(value_type = String)]
+    pub id: NetworkId,
+    /// The version of its tenant's words.
+    pub version: u64,
+    /// Of their commit.
+    #[schema(value_type = u64)]
+    pub revision: Revision,
+    /// Whether the tenant said that it is no more.
+    pub deleted: bool,
+    /// The tenant's words.
+    #[schema(value_type = SignedShape)]
+    pub statement: Signed,
+    /// The prefixes in force.
+    pub grants: Vec<Held>,
+}
+
+/// The networks of a tenant, those that are no more among them: their versions count on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Networks {
+    /// By name.
+    #[schema(value_type = Vec<String>)]
+    pub networks: Vec<NetworkId>,
+}
+
+/// What a node said of itself last. It is kept in memory only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Heard {
+    /// Seconds since.
+    pub age_secs: u64,
+    /// What it said.
+    #[schema(value_type = Object)]
+    pub status: Status,
+}
+
+/// What a node's snapshot is built from, by the node itself: `sixfold_core::trust::Proofs`, as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = Object)]
+pub struct Proven(pub sixfold_core::trust::Proofs);
+
+/// What a node says of itself: `sixfold_core::model::Status`, as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = Object)]
+pub struct StatusShape(pub Status);

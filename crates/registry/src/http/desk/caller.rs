@@ -1,0 +1,101 @@
+//! Who asks, and whose what they ask for is.
+//!
+//! Owns: the ids of a key, and the relation of each to an object. Must not decide what follows from it: `allow` does.
+
+use sixfold_core::id::{FarmId, NetworkId, NodeId, TenantId};
+use sixfold_core::trust::{self, VerifyingKey};
+
+use crate::http::allow::{Object, Role, Thing, Whose};
+use crate::service::State;
+use crate::store::DocumentId;
+
+/// What is asked of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::http) enum Subject {
+    Nothing,
+    Farm(FarmId),
+    Node(NodeId),
+    Tenant(TenantId),
+    Network(NetworkId),
+}
+
+/// Whoever asks.
+#[derive(Debug, Clone)]
+pub(in crate::http) enum Caller {
+    Nobody,
+    Key(Box<Ids>),
+}
+
+/// What a key is, in each capacity it can ask in.
+#[derive(Debug, Clone)]
+pub(in crate::http) struct Ids {
+    pub(in crate::http) tenant: TenantId,
+    pub(in crate::http) farm: FarmId,
+    pub(in crate::http) node: NodeId,
+    admin: bool,
+}
+
+impl Ids {
+    pub(in crate::http) fn of(key: &VerifyingKey, admin: Option<&VerifyingKey>) -> Self {
+        Self {
+            tenant: key.id(trust::Role::Tenant).into(),
+            farm: key.id(trust::Role::Farmer).into(),
+            node: key.id(trust::Role::Node).into(),
+            admin: admin == Some(key),
+        }
+    }
+
+    /// Whether anything is registered under it.
+    pub(in crate::http) fn is_known(&self, state: &State) -> bool {
+        let said = |id: &DocumentId| state.document(id).is_some_and(|kept| !kept.gone);
+        self.admin
+            || said(&DocumentId::node(&self.node))
+            || said(&DocumentId::farm(&self.farm))
+            || state.ledger().count_of(&self.tenant) > 0
+    }
+
+    fn whose(&self, role: Role, subject: &Subject, state: &State) -> Whose {
+        let own = match (role, subject) {
+            (Role::Farmer, Subject::Farm(farm)) => *farm == self.farm,
+            (Role::Farmer, Subject::Node(node)) => self.is_home_of(node, state),
+            (Role::Farmer, Subject::Network(network)) => {
+                nodes_of(network, state).iter().any(|node| self.is_home_of(node, state))
+            }
+            (Role::Node, Subject::Node(node)) => *node == self.node,
+            (Role::Node, Subject::Network(network)) => nodes_of(network, state).contains(&self.node),
+            (Role::Tenant, Subject::Tenant(tenant)) => *tenant == self.tenant,
+            (Role::Tenant, Subject::Network(network)) => network.tenant == self.tenant,
+            _ => false,
+        };
+        if own { Whose::Own } else { Whose::Others }
+    }
+
+    fn is_home_of(&self, node: &NodeId, state: &State) -> bool {
+        state.world().node(node).is_some_and(|(farm, _)| *farm.id() == self.farm)
+    }
+}
+
+impl Caller {
+    /// The roles it can ask in, and whose the subject is in each.
+    pub(in crate::http) fn objects(
+        &self,
+        thing: Thing,
+        subject: &Subject,
+        state: &State,
+    ) -> Vec<(Role, Object)> {
+        let Self::Key(ids) = self else {
+            return vec![(Role::Anonymous, Object { thing, whose: Whose::Others })];
+        };
+        let admin = ids.admin.then_some(Role::Admin);
+        let roles = [Role::Tenant, Role::Farmer, Role::Node].into_iter().chain(admin);
+        roles.map(|role| (role, Object { thing, whose: ids.whose(role, subject, state) })).collect()
+    }
+}
+
+/// The nodes that a network has a resource on, the exit point's among them.
+fn nodes_of(network: &NetworkId, state: &State) -> Vec<NodeId> {
+    let Some(network) = state.world().network(network) else { return Vec::new() };
+    let exit = network.exit();
+    let holder = state.world().farm(&exit.farm).and_then(|farm| farm.slot(exit.key()));
+    network.nodes().iter().chain(holder.map(|slot| slot.holder())).cloned().collect()
+}

@@ -1,0 +1,89 @@
+//! What a node needs to know, told when it changes; and what it says of itself.
+//!
+//! Owns: the waiting. A poll waits for one node, is answered with the newest snapshot whatever lay between, and ends at
+//! once when the same node polls anew or the registry stops. What nodes say stays in memory; only that a released prefix is
+//! gone from a node is written.
+
+mod proofs;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sixfold_api::problem::{Kind, Problem};
+use sixfold_api::resource::Done;
+use sixfold_core::id::Revision;
+use sixfold_core::model::Status;
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use super::answer::{Answer, Call};
+use super::desk::Desk;
+use super::desk::caller::Subject;
+use super::listen::stopped;
+use super::{read, refuse};
+use crate::service::{Failed, Op, Request};
+
+/// What a node's snapshot is built from, if it is newer than the asker's: at once, or once it is.
+pub(super) async fn snapshot(desk: Arc<Desk>, call: Call) -> Result<Answer, Problem> {
+    let (wait, known) = (Duration::from_secs(call.wait_secs()?), call.known_revision());
+    let Subject::Node(node) = call.subject else { return Err(read::absent()) };
+    if let Some(known) = known {
+        let mut changed = desk.service.watch(&node);
+        let over = desk.poll(&node);
+        let mut stop = desk.stop.clone();
+        let newer = tokio::select! {
+            newer = newer(&mut changed, known) => newer,
+            () = sleep(wait) => false,
+            _ = over => false,
+            () = stopped(&mut stop) => false,
+        };
+        if !newer {
+            return Ok(Answer::same(known));
+        }
+    }
+    // At the size of a farm this is more than a moment's work, and others are answered meanwhile.
+    let built = spawn_blocking(move || {
+        let proofs = desk.service.read(|state| proofs::for_node(state, &node))?;
+        Ok(Answer::of(&proofs)?.at(proofs.revision))
+    });
+    built.await.map_err(|error| Problem::from_error(Kind::Internal, &error))?
+}
+
+/// Once a node's snapshot is of a later revision than `known`; never if the service has ended.
+async fn newer(changed: &mut watch::Receiver<Revision>, known: Revision) -> bool {
+    changed.wait_for(|revision| *revision > known).await.is_ok()
+}
+
+/// What a node says of itself.
+pub(super) async fn put_status(desk: Arc<Desk>, mut call: Call) -> Result<Answer, Problem> {
+    let Subject::Node(node) = call.subject.clone() else { return Err(read::absent()) };
+    let status: Status = call.document().await?;
+    if status.node != node {
+        let words = format!("the status is of node {}, and the path is about {node}", status.node);
+        return Err(Problem::new(Kind::Refused, words));
+    }
+    let (revision, known) =
+        desk.service.read(|state| (state.revision_of(&node), state.world().node(&node).is_some()));
+    if !known {
+        return Err(read::absent());
+    }
+    let at = status.revision;
+    let gone = status.in_sync && desk.service.is_waited_for(&node);
+    desk.hear(status);
+    if !gone {
+        return Answer::of(&Done { revision, grants: Vec::new() });
+    }
+    let op = Op::InSync { node: node.clone(), revision: at };
+    let request = Request { who: node.into(), key: None, op, confirmed: None };
+    let submitted = desk.service.submit(request).map_err(|failed| refuse::problem(&failed))?;
+    let outcome = submitted.await.unwrap_or(Err(Failed::Unknown));
+    let done = outcome.map_err(|failed| refuse::problem(&failed))?;
+    Answer::of(&Done { revision: done.revision, grants: Vec::new() })
+}
+
+/// What a node said last.
+pub(super) async fn status(desk: Arc<Desk>, call: Call) -> Result<Answer, Problem> {
+    let Subject::Node(node) = call.subject else { return Err(read::absent()) };
+    Answer::of(&desk.heard(&node).ok_or_else(read::absent)?)
+}

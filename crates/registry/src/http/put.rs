@@ -1,0 +1,153 @@
+//! Routes that write: what an owner says, verified, becomes a request to the service.
+//!
+//! Owns: the verification. A statement counts here only if it is signed by the key of the one whose object the path names;
+//! nodes verify it again, because they need not trust this.
+
+use std::sync::Arc;
+
+use serde_json::to_vec;
+use sixfold_api::problem::{Kind, Problem};
+use sixfold_api::resource::{Done, Held, Put};
+use sixfold_core::id::{FarmId, Label};
+use sixfold_core::trust::{
+    Confirm, Delegation, DeviceStatement, NetworkStatement, NodeStatement, Owned, Owner, Signed, Statement,
+    Subject as Of, Token,
+};
+
+use super::answer::{Answer, Call};
+use super::desk::Desk;
+use super::desk::caller::Subject;
+use super::{read, refuse};
+use crate::service::{self, Confirmation, IdempotencyKey, Op, Request, Said};
+
+/// A farm, by its farmer.
+pub(super) async fn farm(desk: Arc<Desk>, mut call: Call) -> Result<Answer, Problem> {
+    let Subject::Farm(id) = &call.subject else { return Err(read::absent()) };
+    let owner = Owner::farmer(id);
+    let put: Put = call.document().await?;
+    let delegation: Delegation = open(&put.statement, &owner)?;
+    let said = said(&put.statement, delegation.version())?;
+    let op = Op::PutFarm { said, farm: delegation.with_nodes(Vec::new()) };
+    ask(&desk, call.idempotency_key()?, (owner, op, put.confirmation)).await
+}
+
+/// A node, by itself; the first time with a token of its farm.
+pub(super) async fn node(desk: Arc<Desk>, mut call: Call) -> Result<Answer, Problem> {
+    let Subject::Node(id) = &call.subject else { return Err(read::absent()) };
+    let owner = Owner::node(id);
+    let put: Put = call.document().await?;
+    let statement: NodeStatement = open(&put.statement, &owner)?;
+    let token = put.token.as_deref().map(|text| token(&desk, &statement.farm, text)).transpose()?;
+    let said = said(&put.statement, statement.version)?;
+    let op = Op::PutNode { said, farm: statement.farm, node: statement.node.into(), token };
+    ask(&desk, call.idempotency_key()?, (owner, op, put.confirmation)).await
+}
+
+/// A network, by its tenant: as it shall be, or that it is no more.
+pub(super) async fn network(desk: Arc<Desk>, mut call: Call) -> Result<Answer, Problem> {
+    let Subject::Network(id) = call.subject.clone() else { return Err(read::absent()) };
+    let owner = Owner::tenant(&id.tenant);
+    let put: Put = call.document().await?;
+    let statement: NetworkStatement = open(&put.statement, &owner)?;
+    if *statement.id() != id {
+        return Err(refused(format!("the statement is about {}, and the path about {id}", statement.id())));
+    }
+    let said = said(&put.statement, statement.version)?;
+    let op = match statement.subject {
+        Of::Live(network) => Op::PutNetwork { said, network: network.into() },
+        Of::Deleted(network) => Op::RemoveNetwork { said, network },
+    };
+    ask(&desk, call.idempotency_key()?, (owner, op, put.confirmation)).await
+}
+
+/// A WireGuard device, by its node.
+pub(super) async fn device(desk: Arc<Desk>, mut call: Call) -> Result<Answer, Problem> {
+    let Subject::Node(id) = call.subject.clone() else { return Err(read::absent()) };
+    let owner = Owner::node(&id);
+    let put: Put = call.document().await?;
+    let statement: DeviceStatement = open(&put.statement, &owner)?;
+    let said = said(&put.statement, statement.version())?;
+    let (resource, generation) = (statement.key(), statement.generation());
+    let op = Op::PutDevice { said, node: id, resource, generation, report: statement.report().clone() };
+    ask(&desk, call.idempotency_key()?, (owner, op, put.confirmation)).await
+}
+
+fn refused(words: impl Into<String>) -> Problem {
+    Problem::new(Kind::Refused, words)
+}
+
+/// What a statement says, if it is its owner's, and the owner is the one of the path.
+fn open<T: Owned>(signed: &Signed, owner: &Owner) -> Result<T, Problem> {
+    let statement = verified::<T>(signed, owner)?;
+    if statement.owner() == *owner {
+        Ok(statement)
+    } else {
+        Err(refused(format!("the statement is by {}, and the path about {owner}", statement.owner())))
+    }
+}
+
+fn verified<T: Statement>(signed: &Signed, owner: &Owner) -> Result<T, Problem> {
+    let statement =
+        signed.open().map_err(|error| Problem::from_error(Kind::Refused, &error).hint(error.hint()))?;
+    if signed.key.owner(owner.role) == *owner {
+        Ok(statement)
+    } else {
+        Err(refused(format!("the statement is not signed by the key of {owner}")))
+    }
+}
+
+fn said(signed: &Signed, version: u64) -> Result<Said, Problem> {
+    let body = to_vec(signed).map_err(|error| Problem::from_error(Kind::Internal, &error))?;
+    Ok(Said { version, body: body.into() })
+}
+
+/// A token's name in the store, if it admits to the farm now.
+fn token(desk: &Desk, farm: &FarmId, text: &str) -> Result<String, Problem> {
+    let told = |error: sixfold_core::trust::TokenError| {
+        Problem::from_error(Kind::Refused, &error).hint(error.hint().to_owned())
+    };
+    let (token, signed) = Token::read(text).map_err(told)?;
+    if token.farm != *farm {
+        return Err(refused(format!(
+            "the token is for farm {}, and the node wants to farm {farm}",
+            token.farm
+        )));
+    }
+    let farmer = desk.service.read(|state| read::statement_of_farm(state, farm))?.key;
+    token.admits(farmer, signed.key, desk.clock.now().0).map_err(told)?;
+    let nonce: String = token.nonce.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("{farm}-{nonce}"))
+}
+
+/// Gives the service what was verified, and waits for what comes of it.
+async fn ask(
+    desk: &Desk,
+    key: Option<IdempotencyKey>,
+    (owner, op, confirmation): (Owner, Op, Option<Signed>),
+) -> Result<Answer, Problem> {
+    let confirmed = confirmation.map(|signed| confirmed(&signed, &owner)).transpose()?;
+    let who: Label = owner.id;
+    let request = Request { who, key, op, confirmed };
+    let submitted = desk.service.submit(request).map_err(|failed| refuse::problem(&failed))?;
+    let outcome = submitted.await.unwrap_or(Err(service::Failed::Unknown));
+    let done = outcome.map_err(|failed| refuse::problem(&failed))?;
+    Answer::of(&told(done))
+}
+
+fn confirmed(signed: &Signed, owner: &Owner) -> Result<Confirmation, Problem> {
+    let confirm: Confirm = verified(signed, owner)?;
+    if confirm.owner != *owner {
+        return Err(refused(format!("the confirmation is by {}, and not by {owner}", confirm.owner)));
+    }
+    let body = said(signed, 1)?.body;
+    Ok(Confirmation { change: confirm.change.0, limit: confirm.limit.into(), body })
+}
+
+fn told(done: service::Done) -> Done {
+    Done { revision: done.revision, grants: done.grants.into_iter().map(held).collect() }
+}
+
+pub(super) fn held(held: service::Held) -> Held {
+    let service::Held { resource, seat, generation } = held;
+    Held { resource, seat, generation }
+}

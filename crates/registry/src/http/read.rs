@@ -1,0 +1,132 @@
+//! Routes that read: what owners said, as they said it, and the registry's word on it.
+//!
+//! Owns: finding it. Every look at the state takes what it needs and leaves: the writer waits meanwhile.
+
+use std::sync::Arc;
+
+use sixfold_api::problem::{Kind, Problem};
+use sixfold_api::resource::{Farm, Farms, Named, Network, Networks, Node};
+use sixfold_api::version::Version;
+use sixfold_core::id::{FarmId, Label, NetworkId, NodeId, TenantId};
+use sixfold_core::trust::{Delegation, NodeStatement, Signed, Statement, decode};
+
+use super::answer::{Answer, Call};
+use super::desk::Desk;
+use super::desk::caller::Subject;
+use super::put::held;
+use crate::service::{Kept, State};
+use crate::store::{DocumentId, Kind as Document};
+
+/// The version.
+pub(super) async fn version(_: Arc<Desk>, _: Call) -> Result<Answer, Problem> {
+    Answer::of(&Version::own())
+}
+
+/// That the state can be read.
+pub(super) async fn ready(desk: Arc<Desk>, _: Call) -> Result<Answer, Problem> {
+    let revision = desk.service.read(State::revision);
+    Ok(Answer::of(&Version::own())?.at(revision))
+}
+
+/// All farms.
+pub(super) async fn farms(desk: Arc<Desk>, _: Call) -> Result<Answer, Problem> {
+    let farms: Result<Vec<Named>, Problem> = desk.service.read(|state| {
+        let farms = state.documents_of(Document::Farm).filter(|(_, kept)| !kept.gone);
+        farms.map(|(id, kept)| named::<Delegation>(id, kept, |farm| farm.name().clone())).collect()
+    });
+    Answer::of(&Farms { farms: farms? })
+}
+
+/// A farm.
+pub(super) async fn farm(desk: Arc<Desk>, call: Call) -> Result<Answer, Problem> {
+    let Subject::Farm(id) = call.subject else { return Err(absent()) };
+    let farm = desk.service.read(|state| {
+        let kept = kept(state, &DocumentId::farm(&id))?;
+        let known = state.world().farm(&id).ok_or_else(absent)?;
+        let allocations = known.allocations().iter().filter_map(|prefix| state.ledger().allocation(*prefix));
+        let nodes = known.nodes().keys().map(|node| {
+            let id = DocumentId::node(node);
+            named::<NodeStatement>(&id.name, self::kept(state, &id)?, |node| node.name.clone())
+        });
+        Ok(Farm {
+            id: id.clone(),
+            version: kept.version,
+            revision: kept.revision,
+            statement: signed(kept)?,
+            allocations: allocations.collect(),
+            nodes: nodes.collect::<Result<_, Problem>>()?,
+        })
+    });
+    farm.and_then(|farm| Ok(Answer::of(&farm)?.at(farm.revision)))
+}
+
+/// A node.
+pub(super) async fn node(desk: Arc<Desk>, call: Call) -> Result<Answer, Problem> {
+    let Subject::Node(id) = call.subject else { return Err(absent()) };
+    let node = desk.service.read(|state| node_in(state, &id))?;
+    Ok(Answer::of(&node)?.at(node.revision))
+}
+
+fn node_in(state: &State, id: &NodeId) -> Result<Node, Problem> {
+    let kept = kept(state, &DocumentId::node(id))?;
+    let (farm, _) = state.world().node(id).ok_or_else(absent)?;
+    let farm = farm.id().clone();
+    let (version, revision) = (kept.version, kept.revision);
+    Ok(Node { id: id.clone(), farm, version, revision, statement: signed(kept)? })
+}
+
+/// The networks of a tenant.
+pub(super) async fn networks(desk: Arc<Desk>, call: Call) -> Result<Answer, Problem> {
+    let Subject::Tenant(tenant) = call.subject else { return Err(absent()) };
+    let networks = desk.service.read(|state| networks_in(state, &tenant));
+    Answer::of(&Networks { networks })
+}
+
+fn networks_in(state: &State, tenant: &TenantId) -> Vec<NetworkId> {
+    let ids = state.documents_of(Document::Network).filter_map(|(name, _)| name.parse().ok());
+    ids.filter(|id: &NetworkId| id.tenant == *tenant).collect()
+}
+
+/// A network.
+pub(super) async fn network(desk: Arc<Desk>, call: Call) -> Result<Answer, Problem> {
+    let Subject::Network(id) = call.subject else { return Err(absent()) };
+    let network = desk.service.read(|state| {
+        let known = state.document(&DocumentId::network(&id)).ok_or_else(absent)?;
+        Ok::<_, Problem>(Network {
+            id: id.clone(),
+            version: known.version,
+            revision: known.revision,
+            deleted: known.gone,
+            statement: signed(known)?,
+            grants: state.held_by(&id).into_iter().map(held).collect(),
+        })
+    })?;
+    Ok(Answer::of(&network)?.at(network.revision))
+}
+
+/// There is no such thing; or none that may be seen, which is answered alike.
+pub(super) fn absent() -> Problem {
+    Problem::new(Kind::NotFound, "there is no such thing here")
+}
+
+fn kept<'a>(state: &'a State, id: &DocumentId) -> Result<&'a Kept, Problem> {
+    state.document(id).filter(|kept| !kept.gone).ok_or_else(absent)
+}
+
+/// The statement of a farm.
+pub(super) fn statement_of_farm(state: &State, farm: &FarmId) -> Result<Signed, Problem> {
+    kept(state, &DocumentId::farm(farm)).and_then(signed)
+}
+
+/// A document as its owner signed it.
+pub(super) fn signed(kept: &Kept) -> Result<Signed, Problem> {
+    serde_json::from_slice(&kept.body).map_err(|error| Problem::from_error(Kind::Internal, &error))
+}
+
+/// An id with the name its owner gave it. It was verified when it was taken.
+fn named<T: Statement>(id: &str, kept: &Kept, name: impl Fn(&T) -> Label) -> Result<Named, Problem> {
+    let statement: T =
+        decode(&signed(kept)?.body).map_err(|error| Problem::from_error(Kind::Internal, &error))?;
+    let id = id.parse().map_err(|_| absent())?;
+    Ok(Named { id, name: name(&statement) })
+}

@@ -1,0 +1,185 @@
+//! A registry as a process: its store, its writer, its sockets, from the first to the last.
+//!
+//! Owns: putting them together, and the order in which they end: no more connections, then no more requests, then the
+//! writer, so that what was answered is written. Must not print: whoever runs it does.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use sixfold_api::tls::{self, Identity, TlsError};
+use sixfold_core::trust::{SigningKey, VerifyingKey};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::http::{Desk, Listener, Metrics, Setup, router};
+use crate::seal::Signing;
+use crate::service::{Service, SystemClock};
+use crate::store::{Sqlite, StoreError};
+
+/// What a registry runs with.
+pub struct Config {
+    /// Its folder, which is there.
+    pub dir: PathBuf,
+    /// Where it listens.
+    pub listen: Vec<SocketAddr>,
+    /// Where it tells what it counts, in the clear: an address of this machine only.
+    pub metrics: Option<SocketAddr>,
+    /// Its own key.
+    pub key: SigningKey,
+    /// The operator's key.
+    pub admin: Option<VerifyingKey>,
+}
+
+/// Why a registry does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store cannot be used.
+    #[error("cannot use the store {}", path.display())]
+    Store {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// An address cannot be listened at.
+    #[error("cannot listen at {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// What is counted would be told to others.
+    #[error("{address} is not an address of this machine alone")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The system gives no threads or signals.
+    #[error("cannot start")]
+    System(#[source] io::Error),
+}
+
+impl RunError {
+    /// What helps, if that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Listen { address, source } if source.kind() == io::ErrorKind::AddrInUse => {
+                Some(format!("look what else listens there: ss -ltnp 'sport = :{}'", address.port()))
+            }
+            Self::Metrics { .. } => {
+                Some("metrics are told in the clear: give [::1]:PORT or 127.0.0.1:PORT".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The store's file in a registry's folder.
+#[must_use]
+pub fn store_in(dir: &Path) -> PathBuf {
+    dir.join("registry.db")
+}
+
+/// A registry that listens.
+pub struct Running {
+    runtime: Runtime,
+    listener: Listener,
+    metrics: Option<Metrics>,
+    writer: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+}
+
+/// Opens the store, starts the writer and takes the addresses.
+///
+/// # Errors
+/// [`RunError`].
+pub fn start(config: Config) -> Result<Running, RunError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("registry")
+        .enable_all()
+        .build()
+        .map_err(RunError::System)?;
+    let entered = runtime.enter();
+    let path = store_in(&config.dir);
+    let failed = |source| RunError::Store { path: path.clone(), source };
+    let store = Sqlite::open(&path).map_err(failed)?;
+    let identity = Identity::of(&config.key)?;
+    let sealer = Box::new(Signing(config.key));
+    let (service, writer) =
+        Service::start(Box::new(store), Some(sealer), Box::new(SystemClock)).map_err(failed)?;
+    let (stop, stopped) = watch::channel(false);
+    let clock = Box::new(SystemClock);
+    let desk = Desk::new(Setup { service, clock, admin: config.admin, stop: stopped });
+    let directory = Arc::clone(&desk);
+    let listener = Listener::bind(&config.listen, tls::server(&identity)?, router(&desk), directory)
+        .map_err(|(address, source)| RunError::Listen { address, source })?;
+    let metrics = config.metrics.map(|address| {
+        if !address.ip().to_canonical().is_loopback() {
+            return Err(RunError::Metrics { address });
+        }
+        Metrics::bind(address, listener.counts(), Arc::downgrade(&desk))
+            .map_err(|source| RunError::Listen { address, source })
+    });
+    let metrics = metrics.transpose()?;
+    drop(entered);
+    Ok(Running { runtime, listener, metrics, writer, stop })
+}
+
+impl Running {
+    /// Where it listens, with the ports that the system chose.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.listener.addresses()
+    }
+
+    /// Where it tells what it counts.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn metrics(&self) -> io::Result<Option<SocketAddr>> {
+        self.metrics.as_ref().map(Metrics::address).transpose()
+    }
+
+    /// Serves until SIGTERM or SIGINT, answers what was asked, and ends.
+    ///
+    /// # Errors
+    /// [`RunError::System`] without signals.
+    pub fn serve(self) -> Result<(), RunError> {
+        let Self { runtime, listener, metrics, writer, stop } = self;
+        let ended = runtime.block_on(async {
+            let mut terminate = signal(SignalKind::terminate())?;
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            if let Some(metrics) = metrics {
+                tokio::spawn(metrics.serve());
+            }
+            let serving = tokio::spawn(listener.serve(stop.subscribe()));
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("stopping");
+            stop.send_replace(true);
+            serving.await.map_err(io::Error::other)
+        });
+        // Whatever still has a hand on the service goes with the runtime; then the writer ends by itself.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        if writer.join().is_err() {
+            tracing::error!("the writer ended by a bug");
+        }
+        ended.map_err(RunError::System)
+    }
+}

@@ -1,0 +1,30 @@
+//! The registry's own signature: under the grants and numbers of each commit, all at once.
+//!
+//! Owns: how they are written as leaves. What is kept is JSON, as it is sent to nodes.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use sixfold_core::trust::{Granted, Leaf, SigningKey, seal};
+
+use crate::service::{Newly, Sealed, Sealer};
+
+/// Signs with the registry's key.
+pub struct Signing(pub SigningKey);
+
+impl Sealer for Signing {
+    fn seal(&mut self, newly: &Newly<'_>) -> Sealed {
+        let numbers = newly.numbers.iter().map(|allocation| Leaf::Number(*allocation));
+        let grants = newly.grants.iter().map(|(key, grant)| {
+            let (generation, network, seat) = (grant.generation, grant.network.clone(), grant.seat.clone());
+            Leaf::Grant(Granted { key: *key, generation, network, seat })
+        });
+        let leaves: Vec<Leaf> = numbers.chain(grants).collect();
+        let (group, proven) = seal(&leaves, newly.serial.0, &self.0);
+        Sealed { seal: json(&group), paths: proven.iter().map(json).collect() }
+    }
+}
+
+fn json(value: &impl Serialize) -> Arc<[u8]> {
+    serde_json::to_vec(value).expect("what is signed is JSON, and memory takes any").into()
+}

@@ -1,0 +1,286 @@
+//! What owners say, by the real routes, until a node believes it: farm, token, nodes, network, devices, feed.
+
+use std::time::{Duration, Instant};
+
+use axum::http::Method;
+use sixfold_api::client::{Client, ClientError, News};
+use sixfold_api::problem::Kind;
+use sixfold_api::resource::{Done, Farm, Farms, Heard, Network, Networks, Node, Put};
+use sixfold_core::id::{FarmId, Label, NetworkId, NodeId, Revision, TenantId};
+use sixfold_core::key::PublicKey;
+use sixfold_core::model::{
+    DeviceReport, ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, Seat, SlotDraft, Snapshot, Status,
+    Upstream,
+};
+use sixfold_core::trust::{
+    Delegation, DeviceOf, DeviceStatement, NetworkStatement, NodeStatement, Pins, Proofs, Role, Seen, Signed,
+    Statement, Subject, Token, admit,
+};
+
+use super::{REGISTRY, Running, signing};
+
+/// Known to the registry once the farm is there.
+pub(super) const FARMER: u8 = 1;
+const TENANT: u8 = 4;
+/// The holder of the slot, and another.
+const NODES: [u8; 2] = [2, 3];
+/// Not before the end of any test.
+const LATER: u64 = 1 << 40;
+
+fn farm() -> FarmId {
+    signing(FARMER).verifying().id(Role::Farmer).into()
+}
+
+fn node(seed: u8) -> NodeId {
+    signing(seed).verifying().id(Role::Node).into()
+}
+
+fn network() -> NetworkId {
+    let tenant: TenantId = signing(TENANT).verifying().id(Role::Tenant).into();
+    NetworkId { tenant, name: label("web") }
+}
+
+fn label(text: &str) -> Label {
+    text.parse().unwrap()
+}
+
+fn put<T: Statement>(statement: &T, seed: u8) -> Put {
+    Put { statement: Signed::new(statement, &signing(seed)), confirmation: None, token: None }
+}
+
+/// The farm, with its slot once there is somebody to hold it.
+fn delegation(version: u64, held: bool) -> Delegation {
+    let slot = SlotDraft {
+        key: "2001:db8:a::/48#1".parse().unwrap(),
+        holders: vec![node(NODES[0])],
+        public_v4: None,
+        default_v4: None,
+    };
+    let draft = FarmDraft {
+        id: farm(),
+        allocations: vec!["2001:db8:a::/48".parse().unwrap()],
+        upstream: Upstream::default(),
+        management: Vec::new(),
+        host_firewall: false,
+        nodes: Vec::new(),
+        slots: if held { vec![slot] } else { Vec::new() },
+    };
+    Delegation::new(draft, label("alpha"), version).unwrap()
+}
+
+fn node_statement(seed: u8) -> NodeStatement {
+    let address = Some(format!("2001:db8:f::{seed}/64").parse().unwrap());
+    let reach = Reach::Public { address, address_v4: None };
+    let draft = NodeDraft { id: node(seed), reach, nic: "eth0".parse().unwrap(), mtu: 1500 };
+    NodeStatement {
+        farm: farm(),
+        name: label(&format!("n{seed}")),
+        version: 1,
+        node: draft.try_into().unwrap(),
+    }
+}
+
+fn token(nonce: u8, signer: u8) -> String {
+    let registry_key = signing(REGISTRY).verifying();
+    let registry = "[::1]:7443".to_owned();
+    let token = Token { farm: farm(), registry, registry_key, nonce: [nonce; 16], expires: LATER };
+    Token::write(&Signed::new(&token, &signing(signer)))
+}
+
+fn live(version: u64, nodes: &[u8]) -> NetworkStatement {
+    let exit = ExitDraft {
+        farm: farm(),
+        prefix: Some("2001:db8:a::/48".parse().unwrap()),
+        slot: 1_i64.try_into().unwrap(),
+    };
+    let nodes = nodes.iter().map(|seed| node(*seed)).collect();
+    let draft = NetworkDraft { id: network(), nodes, exit, workloads: Vec::new(), exposures: Vec::new() };
+    NetworkStatement { version, subject: Subject::Live(draft.try_into().unwrap()) }
+}
+
+async fn send(client: &mut Client, path: &str, put: &Put) -> Result<Done, ClientError> {
+    client.send(Method::PUT, path, put, None).await
+}
+
+#[track_caller]
+fn refused<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> Kind {
+    match answer {
+        Err(ClientError::Refused(problem)) => problem.kind,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+/// A farm without slots and nodes.
+pub(super) async fn found(running: &Running) -> Client {
+    let mut farmer = running.client(Some(FARMER));
+    send(&mut farmer, &format!("/v1/farms/{}", farm()), &put(&delegation(1, false), FARMER)).await.unwrap();
+    farmer
+}
+
+/// A farm with two nodes.
+async fn joined(running: &Running) -> [Client; 3] {
+    let mut farmer = found(running).await;
+    let mut nodes = NODES.map(|seed| running.client(Some(seed)));
+    for (client, seed) in nodes.iter_mut().zip(NODES) {
+        let put = Put { token: Some(token(seed, FARMER)), ..put(&node_statement(seed), seed) };
+        send(client, &format!("/v1/nodes/{}", node(seed)), &put).await.unwrap();
+    }
+    send(&mut farmer, &format!("/v1/farms/{}", farm()), &put(&delegation(2, true), FARMER)).await.unwrap();
+    let [one, two] = nodes;
+    [farmer, one, two]
+}
+
+async fn news(client: &mut Client, seed: u8, tag: Option<&str>, wait: u64) -> News<Proofs> {
+    let path = format!("/v1/nodes/{}/snapshot", node(seed));
+    client.news(&path, tag, Duration::from_secs(wait)).await.unwrap()
+}
+
+/// What the node believes of what it is told; nothing it is told is refused.
+fn believed(proofs: &Proofs, seed: u8) -> Snapshot {
+    let pins = Pins { registry: signing(REGISTRY).verifying(), farm: farm() };
+    let admitted = admit(proofs, &pins, &Seen::default(), &node(seed));
+    assert_eq!(admitted.refusals, []);
+    admitted.snapshot.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_owners_said_reaches_the_nodes_and_is_believed() {
+    let running = Running::registry();
+    let [_farmer, mut holder, mut other] = joined(&running).await;
+    let News::Changed { value, tag } = news(&mut other, NODES[1], None, 0).await else { panic!("nothing") };
+    assert!(believed(&value, NODES[1]).networks.is_empty());
+
+    // A poll waits, and is answered when the tenant speaks.
+    let polling = tokio::spawn(async move {
+        let asked = Instant::now();
+        let told = news(&mut other, NODES[1], tag.as_deref(), 20).await;
+        (other, told, asked.elapsed())
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut tenant = running.client(Some(TENANT));
+    let path = format!("/v1/networks/{}", network());
+    let done = send(&mut tenant, &path, &put(&live(1, &NODES), TENANT)).await.unwrap();
+    assert_eq!(done.grants.len(), 3, "two nodes and the exit");
+    let (mut other, told, waited) = polling.await.unwrap();
+    println!("the feed told of a change {waited:?} after it was asked");
+    let News::Changed { value, tag } = told else { panic!("nothing") };
+    let snapshot = believed(&value, NODES[1]);
+    assert_eq!(snapshot.revision, done.revision);
+    assert_eq!(snapshot.networks[0].resources.len(), 3);
+    assert_eq!(news(&mut other, NODES[1], tag.as_deref(), 0).await, News::Same);
+
+    // The other's device is told to the holder.
+    let grant = done.grants.iter().find(|held| held.seat == Seat::Node(node(NODES[1]))).unwrap();
+    let of = DeviceOf {
+        node: node(NODES[1]),
+        key: grant.resource,
+        generation: grant.generation,
+        network: network(),
+    };
+    let endpoints = vec!["[2001:db8:f::3]:5000".parse().unwrap()];
+    let report = DeviceReport { public_key: PublicKey::from_bytes([7; 32]), listen_port: 5000, endpoints };
+    let device = DeviceStatement::new(of, 1, report.clone()).unwrap();
+    let devices = format!("/v1/nodes/{}/devices", node(NODES[1]));
+    send(&mut other, &devices, &put(&device, NODES[1])).await.unwrap();
+    let News::Changed { value, .. } = news(&mut holder, NODES[0], None, 0).await else { panic!("nothing") };
+    let snapshot = believed(&value, NODES[0]);
+    let seen = snapshot.networks[0].resources.iter().find(|resource| resource.index == grant.resource.index);
+    assert_eq!(seen.unwrap().device.as_ref(), Some(&report));
+    assert_eq!(snapshot.gateways.len(), 1);
+
+    let known: Network = tenant.get(&path).await.unwrap();
+    assert_eq!((known.version, known.deleted, known.grants.len()), (1, false, 3));
+    let gone = NetworkStatement { version: 2, subject: Subject::Deleted(network()) };
+    send(&mut tenant, &path, &put(&gone, TENANT)).await.unwrap();
+    let known: Network = tenant.get(&path).await.unwrap();
+    assert_eq!((known.version, known.deleted, known.grants.len()), (2, true, 0));
+    let list: Networks = tenant.get(&format!("/v1/networks/{}", network().tenant)).await.unwrap();
+    assert_eq!(list.networks, [network()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_speaks_for_others_and_nobody_joins_twice_by_a_token() {
+    let running = Running::registry();
+    let [mut farmer, mut holder, mut other] = joined(&running).await;
+    let mut tenant = running.client(Some(TENANT));
+    let (farm_path, network_path) = (format!("/v1/farms/{}", farm()), format!("/v1/networks/{}", network()));
+    let theirs = put(&live(1, &NODES), TENANT);
+    assert_eq!(refused(send(&mut farmer, &network_path, &theirs).await), Kind::Forbidden);
+    assert_eq!(refused(send(&mut running.client(None), &network_path, &theirs).await), Kind::Forbidden);
+    // The right path, and somebody else's signature.
+    assert_eq!(
+        refused(send(&mut tenant, &network_path, &put(&live(1, &NODES), FARMER)).await),
+        Kind::Refused
+    );
+    assert_eq!(
+        refused(send(&mut farmer, &farm_path, &put(&delegation(1, true), FARMER)).await),
+        Kind::Conflict
+    );
+    let snapshot = format!("/v1/nodes/{}/snapshot", node(NODES[0]));
+    assert_eq!(refused(other.get::<Proofs>(&snapshot).await), Kind::Forbidden);
+    assert!(holder.get::<Proofs>(&snapshot).await.is_ok());
+    // What is read is what was said.
+    let farms: Farms = tenant.get("/v1/farms").await.unwrap();
+    assert_eq!((farms.farms.len(), farms.farms[0].name.as_str()), (1, "alpha"));
+    let known: Farm = tenant.get(&farm_path).await.unwrap();
+    assert_eq!((known.version, known.nodes.len(), known.allocations.len()), (2, 2, 1));
+    let known: Node = farmer.get(&format!("/v1/nodes/{}", node(NODES[0]))).await.unwrap();
+    assert_eq!(known.statement, put(&node_statement(NODES[0]), NODES[0]).statement);
+    // Tokens: used, of another signer, none.
+    let (mut late, path) = (running.client(Some(9)), format!("/v1/nodes/{}", node(9)));
+    let joins = |token| Put { token, ..put(&node_statement(9), 9) };
+    assert_eq!(refused(send(&mut late, &path, &joins(Some(token(2, FARMER)))).await), Kind::Conflict);
+    assert_eq!(refused(send(&mut late, &path, &joins(Some(token(8, TENANT)))).await), Kind::Refused);
+    assert_eq!(refused(send(&mut late, &path, &joins(None)).await), Kind::Forbidden);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_key_gets_the_same_answer_and_another_request_does_not() {
+    let running = Running::registry();
+    joined(&running).await;
+    let mut tenant = running.client(Some(TENANT));
+    let path = format!("/v1/networks/{}", network());
+    let asked = put(&live(1, &NODES), TENANT);
+    let first: Done = tenant.send(Method::PUT, &path, &asked, Some("one")).await.unwrap();
+    let again: Done = tenant.send(Method::PUT, &path, &asked, Some("one")).await.unwrap();
+    assert_eq!(first, again);
+    let other = put(&live(2, &NODES[..1]), TENANT);
+    assert_eq!(refused(tenant.send::<Done>(Method::PUT, &path, &other, Some("one")).await), Kind::Conflict);
+    let bad = tenant.send::<Done>(Method::PUT, &path, &other, Some("no blanks")).await;
+    assert_eq!(refused(bad), Kind::Malformed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_is_kept_for_the_farmer_and_a_second_poll_ends_the_first() {
+    let running = Running::registry();
+    let [mut farmer, mut holder, _other] = joined(&running).await;
+    let path = format!("/v1/nodes/{}/status", node(NODES[0]));
+    assert_eq!(refused(farmer.get::<Heard>(&path).await), Kind::NotFound);
+    let status = Status {
+        node: node(NODES[0]),
+        revision: Revision(1),
+        in_sync: true,
+        wireguard: "kernel".to_owned(),
+        devices: Vec::new(),
+        drift: Vec::new(),
+        failures: Vec::new(),
+        unknown_fields: Vec::new(),
+        foreign: Vec::new(),
+        passes: 1,
+        operations: 2,
+    };
+    holder.send::<Done>(Method::PUT, &path, &status, None).await.unwrap();
+    let heard: Heard = farmer.get(&path).await.unwrap();
+    assert_eq!(heard.status, status);
+    let wrong = Status { node: node(NODES[1]), ..status };
+    assert_eq!(refused(holder.send::<Done>(Method::PUT, &path, &wrong, None).await), Kind::Refused);
+
+    let News::Changed { tag, .. } = news(&mut holder, NODES[0], None, 0).await else { panic!("nothing") };
+    let (first, asked) = (tag.clone(), Instant::now());
+    let waiting = tokio::spawn(async move { news(&mut holder, NODES[0], first.as_deref(), 20).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut second = running.client(Some(NODES[0]));
+    assert_eq!(news(&mut second, NODES[0], tag.as_deref(), 1).await, News::Same);
+    assert_eq!(waiting.await.unwrap(), News::Same);
+    assert!(asked.elapsed() < Duration::from_secs(15), "the first poll waited for its own end");
+}

@@ -1,0 +1,99 @@
+//! `sixfold registry run`, as a person or a service manager meets it: what it prints, what it counts, how it ends.
+#![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A registry that has said where it listens; killed when the test is over.
+struct Registry {
+    child: Child,
+    printed: Vec<String>,
+    _out: BufReader<ChildStdout>,
+}
+
+fn command(dir: &Path, listen: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sixfold"));
+    command.args(["registry", "run", "--listen", listen, "--metrics", "[::1]:0", "--dir"]).arg(dir);
+    command.env_remove("SIXFOLD_LOG").stdin(Stdio::null());
+    command
+}
+
+impl Registry {
+    fn start(dir: &Path) -> Self {
+        let mut child = command(dir, "[::1]:0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let line = |out: &mut BufReader<ChildStdout>| {
+            let mut line = String::new();
+            out.read_line(&mut line).unwrap();
+            line.trim_end().to_owned()
+        };
+        let printed = (0..3).map(|_| line(&mut out)).collect();
+        Self { child, printed, _out: out }
+    }
+
+    /// What stands behind a word at the beginning of a printed line.
+    fn said(&self, word: &str) -> &str {
+        let found = self.printed.iter().find_map(|line| line.strip_prefix(word));
+        found.unwrap_or_else(|| panic!("no {word:?} in {:?}", self.printed))
+    }
+
+    fn metrics(&self) -> String {
+        let address = self.said("metrics at http://").trim_end_matches('/');
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Asks it to end; its exit code.
+    fn end(mut self) -> Option<i32> {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+        let asked = Instant::now();
+        while asked.elapsed() < Duration::from_secs(30) {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("it does not end");
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // It has ended already where the test went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn it_says_its_key_counts_ends_as_asked_and_is_the_same_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("registry");
+    let registry = Registry::start(&home);
+    let key = registry.said("key ").to_owned();
+    assert_eq!(key.len(), 44);
+    // A connection that says nothing does not keep it.
+    let address = registry.said("listening at ").to_owned();
+    let _silent = TcpStream::connect(&address).unwrap();
+    let metrics = registry.metrics();
+    assert!(metrics.contains("\nsixfold_registry_revision "), "{metrics}");
+    assert!(metrics.contains("\nsixfold_registry_connections_accepted_total "), "{metrics}");
+    let other = dir.path().join("other");
+    let refused = command(&other, &address).output().unwrap();
+    let words = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(3), "{words}");
+    assert!(words.contains(&format!("cannot listen at {address}")) && words.contains("hint: "), "{words}");
+    assert_eq!(registry.end(), Some(0));
+    let again = Registry::start(&home);
+    assert_eq!(again.said("key "), key);
+    assert_eq!(again.end(), Some(0));
+}
