@@ -59,6 +59,12 @@ fn ask(socket: &Socket) -> std::io::Result<Duration> {
     message[20..24].copy_from_slice(&u32::from(LOOPBACK).to_ne_bytes());
     let started = Instant::now();
     socket.send_to(&message, &SocketAddr::new(0, 0), 0)?;
-    socket.recv(&mut Vec::with_capacity(4096), 0)?;
-    Ok(started.elapsed())
+    let mut answer = [0; 64];
+    socket.recv(&mut &mut answer[..], 0)?;
+    let took = started.elapsed();
+    // A refusal would be quick, and no wait at all: the number behind the answer's header is 0 if it was done.
+    match i32::from_ne_bytes([answer[16], answer[17], answer[18], answer[19]]) {
+        0 => Ok(took),
+        refused => Err(std::io::Error::from_raw_os_error(-refused)),
+    }
 }

@@ -104,7 +104,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::from(3),
         Err(failed) => {
             eprintln!("bench: {}", failed::chain(&failed));
-            ExitCode::from(3)
+            ExitCode::from(if matches!(failed, Failed::Unknown { .. }) { 2 } else { 3 })
         }
     }
 }

@@ -12,7 +12,7 @@ use sixfold_core::model::{Snapshot, Status};
 use super::state::text;
 use crate::Setting;
 use crate::agent::give;
-use crate::failed::{Failed, chain};
+use crate::failed::Failed;
 use crate::farm::{Farm, Shape};
 use crate::figure::{Aim, Figure, Samples, Unit};
 use crate::ground::{self, Process, alone};
@@ -22,31 +22,25 @@ const STATUS: &str = "/run/sixfold/status.json";
 const PATIENCE: Duration = Duration::from_secs(120);
 const MEGABYTE: f64 = 1e6;
 
-pub(super) fn run(setting: Setting) -> Result<Vec<Figure>, Failed> {
-    let sizes = setting.size(vec![(256, 64.0), (4096, 400.0)], vec![(2, 64.0)]);
+/// Of a node as most are.
+pub(super) fn usual(setting: Setting) -> Result<Vec<Figure>, Failed> {
+    of(setting, setting.size(256, 2), 64.0)
+}
+
+/// Of a node that is full.
+pub(super) fn full(setting: Setting) -> Result<Vec<Figure>, Failed> {
+    of(setting, setting.size(4096, 4), 400.0)
+}
+
+fn of(setting: Setting, resources: usize, most: f64) -> Result<Vec<Figure>, Failed> {
     let looks = Duration::from_secs(setting.size(35, 2));
-    let (mut figures, mut failed) = (Vec::new(), None);
-    for (resources, most) in sizes {
-        let (peak, now, snapshot) = match alone(move || measure(resources, looks)) {
-            Ok(measured) => measured,
-            // What the other size told is as good without it.
-            Err(error) => {
-                eprintln!("bench: memory: {resources} resources: {}", chain(&error));
-                failed = Some(error);
-                continue;
-            }
-        };
-        let figure = |what: &str, bytes| {
-            Figure::new(format!("an agent of {resources} resources: {what}"), Unit::Bytes, one(bytes))
-                .beside("its snapshot", one(snapshot))
-        };
-        figures.push(figure("resident", now).aiming(Aim::AtMost(most * MEGABYTE)));
-        figures.push(figure("at its peak", peak));
-    }
-    match failed {
-        Some(error) if figures.is_empty() => Err(error),
-        _ => Ok(figures),
-    }
+    let (peak, now, snapshot) = alone(move || measure(resources, looks))?;
+    let figure = |what: &str, bytes| {
+        Figure::new(format!("an agent of {resources} resources: {what}"), Unit::Bytes, one(bytes))
+            .beside("its snapshot", one(snapshot))
+    };
+    let resident = figure("resident", now).aiming(Aim::AtMost(most * MEGABYTE));
+    Ok(vec![resident, figure("at its peak", peak)])
 }
 
 fn one(value: f64) -> Samples {
