@@ -163,7 +163,9 @@ fn once(agent: &mut Agent<Linux, FileFeed>, feed: &Path, json: bool) -> Result<(
     if !status.in_sync {
         let left = status.drift.len();
         let what = format!("not in sync at revision {revision}: {left} operations are left to do");
-        return Err(Failed::environment(what).details(status.failures.iter().cloned()));
+        let hint =
+            "sixfold plan says which; run the agent again, or without --once, where it goes on by itself";
+        return Err(Failed::environment(what).details(status.failures.iter().cloned()).hint(Some(hint)));
     }
     if json {
         Ok(())

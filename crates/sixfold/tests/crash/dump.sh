@@ -29,5 +29,14 @@ for netns in host $(ls /run/netns 2>/dev/null); do
 done
 echo '# text files'
 { find /run/node /run/wireguard -printf '%M %p\n' 2>/dev/null || true; } | sort
+echo '# text mounts'
+cut -d " " -f 5 /proc/self/mountinfo | sort
+echo '# text descriptors of the tunnel, by kind'
+me=$(readlink /proc/self/ns/mnt)
+for process in /proc/[0-9]*; do
+    [ "$(readlink $process/ns/mnt)" = "$me" ] || continue
+    [ "$(tr '\0' '\n' <$process/cmdline | sed -n 2p)" = tunnel ] || continue
+    for descriptor in $process/fd/*; do readlink $descriptor | sed 's/[0-9]*//g'; done | sort
+done
 echo '# ours as observed'
 "$S" lab observed

@@ -4,8 +4,8 @@
 //! each namespace:  tcpdump -i any -w - │ this program, which counts ──▶ a line for each link, direction and volley
 //! ```
 //!
-//! A link is counted at each of its ends and in each direction, and each destination on its own: that no more than
-//! twenty of twenty probes to it pass anywhere says that none passes a second time. A packet inside a tunnel is counted
+//! A link is counted at each of its ends, in each direction and in both together, and each destination on its own: that no
+//! more than twenty of twenty probes to it pass anywhere says that none passes a second time. A packet inside a tunnel is counted
 //! where it goes in and where it comes out.
 
 use std::collections::BTreeMap;
@@ -23,6 +23,14 @@ const COUNT: &str = "SIXFOLD_TEST_COUNT";
 /// Echo requests, and errors about them.
 const FILTER: &str = "icmp6 and (ip6[40] == 128 or ip6[40] < 5)";
 
+/// Which way packets went, as seen from the namespace in which a link was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Direction {
+    In,
+    Out,
+    Both,
+}
+
 /// What was seen on one link, in one direction, of one volley.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -37,9 +45,8 @@ pub(super) struct Seen {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Link {
     pub(super) at: From,
-    /// The link's index there.
-    pub(super) index: u32,
-    pub(super) outgoing: bool,
+    pub(super) name: String,
+    pub(super) direction: Direction,
     pub(super) volley: u16,
     /// An error that quotes a probe; else the probe.
     pub(super) error: bool,
@@ -93,7 +100,9 @@ impl<'a> Counting<'a> {
             let log = at.says(self.lab, &format!("cat {of}.log"));
             assert!(log.contains("\n0 packets dropped by kernel"), "{at:?} missed packets: {log}");
             let out = at.says(self.lab, &format!("cat {of}.out; rm -f {of}.*"));
-            tally.extend(out.lines().filter_map(|line| line.strip_prefix("@ ")).map(|line| read(at, line)));
+            let names = names(&at.says(self.lab, "ip -o link"));
+            let lines = out.lines().filter_map(|line| line.strip_prefix("@ "));
+            tally.extend(lines.map(|line| read(at, &names, line)));
         }
         tally
     }
@@ -103,13 +112,27 @@ fn file(number: usize) -> String {
     format!("/run/count-{number}")
 }
 
-fn read(at: &From, line: &str) -> (Link, Seen) {
+/// Links' names by their indices. One that has been taken away since has none.
+fn names(text: &str) -> HashMap<String, String> {
+    let of = |line: &str| {
+        let mut words = line.split(": ");
+        let (index, name) = (words.next()?, words.next()?);
+        Some((index.to_owned(), name.split('@').next()?.to_owned()))
+    };
+    text.lines().filter_map(of).collect()
+}
+
+fn read(at: &From, names: &HashMap<String, String>, line: &str) -> (Link, Seen) {
     let words: Vec<&str> = line.split(' ').collect();
     let number = |place: usize| words[place].parse::<u64>().unwrap();
     let link = Link {
         at: at.clone(),
-        index: u32::try_from(number(0)).unwrap(),
-        outgoing: words[1] == "out",
+        name: names.get(words[0]).cloned().unwrap_or_else(|| format!("link {}", words[0])),
+        direction: match words[1] {
+            "in" => Direction::In,
+            "out" => Direction::Out,
+            _ => Direction::Both,
+        },
         volley: u16::try_from(number(2)).unwrap(),
         error: words[3] == "error",
     };
@@ -131,21 +154,23 @@ fn is_counted() {
     let mut packet = Vec::new();
     while next(&mut capture, &mut packet) {
         if let Some(key) = key(&packet) {
-            *counts.entry(key).or_default() += 1;
+            let (index, direction, volley, error, to) = key;
+            for direction in [direction, "both"] {
+                *counts.entry((index, direction, volley, error, to)).or_default() += 1;
+            }
         }
     }
-    let mut links: BTreeMap<(u32, bool, u16, bool), Seen> = BTreeMap::new();
-    for ((index, outgoing, volley, error, to), count) in counts {
+    let mut links: BTreeMap<(u32, &str, u16, bool), Seen> = BTreeMap::new();
+    for ((index, direction, volley, error, to), count) in counts {
         let nothing = Seen { packets: 0, destinations: 0, most: 0, which: to };
-        let seen = links.entry((index, outgoing, volley, error)).or_insert(nothing);
+        let seen = links.entry((index, direction, volley, error)).or_insert(nothing);
         (seen.packets, seen.destinations) = (seen.packets + count, seen.destinations + 1);
         if count > seen.most {
             (seen.most, seen.which) = (count, to);
         }
     }
     println!();
-    for ((index, outgoing, volley, error), Seen { packets, destinations, most, which }) in links {
-        let direction = if outgoing { "out" } else { "in" };
+    for ((index, direction, volley, error), Seen { packets, destinations, most, which }) in links {
         let kind = if error { "error" } else { "probe" };
         println!("@ {index} {direction} {volley} {kind} {packets} {destinations} {most} {which}");
     }
@@ -153,8 +178,8 @@ fn is_counted() {
 
 const LINUX_SLL2: u8 = 20;
 
-/// Index of the link, outgoing, volley, error, destination of the probe.
-type Key = (u32, bool, u16, bool, Ipv6Addr);
+/// Index of the link, direction, volley, error, destination of the probe.
+type Key = (u32, &'static str, u16, bool, Ipv6Addr);
 
 /// The next packet of a capture (pcap-savefile(5)), as far as it was captured.
 fn next(capture: &mut impl Read, packet: &mut Vec<u8>) -> bool {
@@ -171,7 +196,7 @@ fn next(capture: &mut impl Read, packet: &mut Vec<u8>) -> bool {
 /// is 4 for a packet that leaves.
 fn key(packet: &[u8]) -> Option<Key> {
     let index = u32::from_be_bytes(packet.get(4..8)?.try_into().ok()?);
-    let outgoing = *packet.get(10)? == 4;
+    let direction = if *packet.get(10)? == 4 { "out" } else { "in" };
     let (outer, error) = (packet.get(20..)?, *packet.get(60)? != 128);
     let probe = if error { outer.get(48..)? } else { outer };
     if *probe.get(6)? != 58 || *probe.get(40)? != 128 {
@@ -179,5 +204,5 @@ fn key(packet: &[u8]) -> Option<Key> {
     }
     let to: [u8; 16] = probe.get(24..40)?.try_into().ok()?;
     let volley = u16::from_be_bytes(probe.get(44..46)?.try_into().ok()?);
-    Some((index, outgoing, volley, error, to.into()))
+    Some((index, direction, volley, error, to.into()))
 }

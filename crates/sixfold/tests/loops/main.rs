@@ -19,7 +19,7 @@ use std::net::Ipv6Addr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use count::{Counting, Tally};
+use count::{Counting, Direction, Link, Tally};
 use volley::{From, PROBES, send};
 
 use ground::{Up, soon_within};
@@ -109,19 +109,26 @@ fn address(index: u16, host: u16) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, 0xa, index, 0, 0, 0, host)
 }
 
-/// No destination got more than its share anywhere.
+/// No destination got more than its share anywhere, both directions of a link together: but where packets are turned
+/// around on purpose, as at an exit point that relays between two hidden nodes, and at the router's one segment.
 #[track_caller]
 fn nothing_loops(tally: &Tally) {
-    for (link, seen) in tally {
+    let turns = |link: &Link| link.name.starts_with("wg-") || link.name == "segment";
+    for (link, seen) in tally.iter().filter(|(link, _)| link.direction != Direction::Both || !turns(link)) {
         assert!(seen.most <= u64::from(PROBES), "{link:?}: {seen:?}");
     }
 }
 
+/// How many packets that was, each where it came in and where it went out.
+fn counted(tally: &Tally) -> u64 {
+    tally.iter().filter(|(link, _)| link.direction != Direction::Both).map(|(_, seen)| seen.packets).sum()
+}
+
 /// All of a volley that arrived by some link of a place.
 fn arrived(tally: &Tally, at: &From, volley: u16) -> u64 {
-    let of = tally
-        .iter()
-        .filter(|(link, _)| link.at == *at && link.volley == volley && !link.error && !link.outgoing);
+    let of = tally.iter().filter(|(link, _)| {
+        link.at == *at && link.volley == volley && !link.error && link.direction == Direction::In
+    });
     of.map(|(_, seen)| seen.packets).max().unwrap_or(0)
 }
 
@@ -162,7 +169,7 @@ fn what_nobody_has_is_refused_once_whoever_asks() {
     {
         assert!(arrived(&tally, &gateway, number) > probes / 20, "nothing of {from:?} got to the gateway");
     }
-    let packets: u64 = tally.values().map(|seen| seen.packets).sum();
+    let packets = counted(&tally);
     println!("{packets} packets counted on all links in {:.1} s", began.elapsed().as_secs_f64());
 }
 
@@ -202,10 +209,11 @@ fn nothing_loops_in_whatever_order_route_peer_and_exit_go() {
     let counting = Counting::start(&farm.lab, farm.everywhere());
     for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
         signal(&farm, "ant", "STOP");
-        for step in order {
+        for (place, step) in order.into_iter().enumerate() {
             let (at, line) = steps[step];
             // With the exit goes what led to it: then there is no route to take away any more.
-            at.says(&farm.lab, &format!("{line} || [ {step} = 0 ]"));
+            let gone = step == 0 && order[..place].contains(&2);
+            at.says(&farm.lab, if gone { "true" } else { line });
             let to = [farm.unused(), vec![address(front_index, 2), address(front_index, 1)]].concat();
             for from in [&internet, &front, &gateway, &exit, &farm.named("cat", "load-")] {
                 number += 1;
@@ -233,6 +241,6 @@ fn nothing_loops_in_whatever_order_route_peer_and_exit_go() {
     let most = made.iter().filter(|(link, _)| link.at == gateway).map(|(_, seen)| seen.most).max().unwrap();
     assert!(most > 10 * u64::from(PROBES), "the counting sees {most} of a loop that was made");
     nothing_loops(&tally);
-    let seen: u64 = tally.values().map(|seen| seen.packets).sum();
+    let seen = counted(&tally);
     println!("{number} volleys, {seen} packets counted; {most} of {PROBES} probes in the loop that was made");
 }

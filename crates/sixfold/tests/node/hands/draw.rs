@@ -125,21 +125,24 @@ impl<'a> Stock<'a> {
                 }
             }
             ("address", [_, link, address]) => format!("ip -n {netns} addr del {address} dev {link}"),
-            ("route", [_, destination, metric]) => match dice.below(2) {
+            ("route", [_, destination, metric]) => match dice.below(3) {
                 0 => format!("ip -n {netns} {} route del {destination} metric {metric}", family(destination)),
-                _ => {
-                    let of = family(destination);
+                way => {
+                    let (of, protocol) = (family(destination), if way == 1 { "200" } else { "boot" });
                     format!(
-                        "ip -n {netns} {of} route replace blackhole {destination} metric {metric} proto 200"
+                        "ip -n {netns} {of} route replace blackhole {destination} metric {metric} proto {protocol}"
                     )
                 }
             },
             ("nexthop", [_, id]) => format!("ip -n {netns} nexthop del id {id}"),
-            ("neighbour", [_, link, address]) => match dice.below(2) {
+            ("neighbour", [_, link, address]) => match dice.below(3) {
                 0 => format!("ip -n {netns} neigh del {address} dev {link}"),
-                _ => format!(
-                    "ip -n {netns} neigh replace {address} dev {link} lladdr 02:00:00:00:ab:cd nud permanent"
-                ),
+                way => {
+                    let state = if way == 1 { "permanent" } else { "reachable" };
+                    format!(
+                        "ip -n {netns} neigh replace {address} dev {link} lladdr 02:00:00:00:ab:cd nud {state}"
+                    )
+                }
             },
             ("rule", [_, chain]) => match dice.below(3) {
                 0 => format!("{inside} nft insert rule inet sixfold {chain} counter accept"),
