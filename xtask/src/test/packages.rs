@@ -23,6 +23,8 @@ pub(crate) enum Ground {
     CargoDeny,
     /// cargo-fuzz at the pinned version.
     CargoFuzz,
+    /// schemathesis at the pinned version: asks the registry what its description allows, and what it does not.
+    Schemathesis,
     /// BIRD, unpacked: a reference of what routes cost.
     Bird,
 }
@@ -34,7 +36,7 @@ struct Package {
     ground: Ground,
 }
 
-const PACKAGES: [Package; 17] = [
+const PACKAGES: [Package; 18] = [
     Package {
         name: "iproute2",
         why: "ip: what the kernel says of links, addresses and routes",
@@ -84,12 +86,20 @@ const PACKAGES: [Package; 17] = [
         why: "a library that bird needs, which is unpacked only",
         ground: Ground::Bird,
     },
+    Package {
+        name: "python3-venv",
+        why: "runs schemathesis, under target/tools",
+        ground: Ground::Schemathesis,
+    },
 ];
 
 /// The checker of licences. Pinned, so that a new release cannot fail an old commit; two to three minutes to build.
 const CARGO_DENY: &str = "0.20.2";
 /// What builds and feeds the targets of `fuzz/`. Pinned as the other; a minute to build.
 const CARGO_FUZZ: &str = "0.13.2";
+
+/// What asks a service everything that its description allows. Pinned as the other; half a minute to fetch.
+const SCHEMATHESIS: &str = "4.32.5";
 
 /// Where programs that Cargo builds for the tests are kept.
 pub(crate) fn tools(root: &Path) -> PathBuf {
@@ -111,10 +121,14 @@ pub(crate) fn prepare(
     let deny = grounds.contains(&Ground::CargoDeny) && !has_tool(root, "cargo-deny", CARGO_DENY);
     let fuzz = grounds.contains(&Ground::CargoFuzz) && !has_tool(root, "cargo-fuzz", CARGO_FUZZ);
     let bird = grounds.contains(&Ground::Bird) && !has_bird(root);
-    let fetched = Fetched { kernel, deny, fuzz, bird };
+    let schemathesis = grounds.contains(&Ground::Schemathesis) && !has_schemathesis(root);
+    let fetched = Fetched { kernel, deny, fuzz, bird, schemathesis };
     writeln!(told_to, "{}", announcement(&needed, &missing, fetched))?;
     if !missing.is_empty() || kernel || bird {
         install(&missing, kernel || bird)?;
+    }
+    if schemathesis {
+        fetch_schemathesis(root)?;
     }
     if bird {
         unpack_bird(root)?;
@@ -135,6 +149,7 @@ struct Fetched {
     deny: bool,
     fuzz: bool,
     bird: bool,
+    schemathesis: bool,
 }
 
 /// What is about to happen, in words.
@@ -158,6 +173,11 @@ fn announcement(needed: &[&Package], missing: &[&str], fetched: Fetched) -> Stri
     }
     if fetched.bird {
         text += "\nTo be downloaded, unpacked under target/tools and not installed: BIRD, which would be a service.\n";
+    }
+    if fetched.schemathesis {
+        text += &format!(
+            "\nTo be fetched from PyPI into target/tools: schemathesis {SCHEMATHESIS}, to ask the registry anything.\n"
+        );
     }
     if fetched.deny {
         text += &format!(
@@ -228,6 +248,24 @@ fn missing(needed: &[&Package], installed: &str) -> Vec<&'static str> {
 fn has_kernel(root: &Path) -> io::Result<bool> {
     let store = vm::store(root);
     Ok(store.is_dir() && vm::Kernel::find(&store)?.is_some())
+}
+
+fn has_schemathesis(root: &Path) -> bool {
+    let said = Command::new(tools(root).join("schemathesis/bin/st")).arg("--version").output();
+    said.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).contains(SCHEMATHESIS))
+}
+
+fn fetch_schemathesis(root: &Path) -> io::Result<()> {
+    let folder = tools(root).join("schemathesis");
+    let pip = folder.join("bin/pip");
+    let wanted = format!("schemathesis=={SCHEMATHESIS}");
+    let made = Command::new("python3").args(["-m", "venv"]).arg(&folder).stdin(Stdio::null()).status()?;
+    let fetched = Command::new(pip).args(["install", "--quiet", &wanted]).stdin(Stdio::null()).status()?;
+    if made.success() && fetched.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("{wanted} could not be fetched: {fetched}")))
+    }
 }
 
 fn has_bird(root: &Path) -> bool {

@@ -100,7 +100,7 @@ pub(crate) const TABLE: [Step; 10] = [
         level: 3,
         command: &["cargo", "test", "--locked", "--no-fail-fast", "-p", "sixfold", "--", "--show-output"],
         deep: &["--include-ignored"],
-        grounds: &[Ground::Oracles],
+        grounds: &[Ground::Oracles, Ground::Schemathesis],
     },
     Step {
         name: "the program for the stock kernel",
