@@ -13,7 +13,7 @@ use std::time::Duration;
 use sixfold_api::tls::{self, Identity, TlsError};
 use sixfold_core::trust::{SigningKey, VerifyingKey};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::http::{Desk, Listener, Metrics, Setup, router};
@@ -99,6 +99,8 @@ pub struct Running {
     metrics: Option<Metrics>,
     writer: JoinHandle<()>,
     stop: watch::Sender<bool>,
+    /// SIGTERM and SIGINT: heard from before anybody is told where it listens, or they would end it at once.
+    ends: [Signal; 2],
 }
 
 /// Opens the store, starts the writer and takes the addresses.
@@ -112,6 +114,8 @@ pub fn start(config: Config) -> Result<Running, RunError> {
         .build()
         .map_err(RunError::System)?;
     let entered = runtime.enter();
+    let heard = |kind| signal(kind).map_err(RunError::System);
+    let ends = [heard(SignalKind::terminate())?, heard(SignalKind::interrupt())?];
     let path = store_in(&config.dir);
     let failed = |source| RunError::Store { path: path.clone(), source };
     let store = Sqlite::open(&path).map_err(failed)?;
@@ -134,7 +138,7 @@ pub fn start(config: Config) -> Result<Running, RunError> {
     });
     let metrics = metrics.transpose()?;
     drop(entered);
-    Ok(Running { runtime, listener, metrics, writer, stop })
+    Ok(Running { runtime, listener, metrics, writer, stop, ends })
 }
 
 impl Running {
@@ -157,12 +161,10 @@ impl Running {
     /// Serves until SIGTERM or SIGINT, answers what was asked, and ends.
     ///
     /// # Errors
-    /// [`RunError::System`] without signals.
+    /// [`RunError::System`] if serving ended by a bug.
     pub fn serve(self) -> Result<(), RunError> {
-        let Self { runtime, listener, metrics, writer, stop } = self;
+        let Self { runtime, listener, metrics, writer, stop, ends: [mut terminate, mut interrupt] } = self;
         let ended = runtime.block_on(async {
-            let mut terminate = signal(SignalKind::terminate())?;
-            let mut interrupt = signal(SignalKind::interrupt())?;
             if let Some(metrics) = metrics {
                 tokio::spawn(metrics.serve());
             }
