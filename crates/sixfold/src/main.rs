@@ -51,6 +51,7 @@ use self::failed::Failed;
         Files:\n  \
         ~/.config/sixfold/*.pem       keys of tenants and farmers, see sixfold key\n  \
         /etc/sixfold/*.pem            keys of nodes and registries\n  \
+        /var/lib/sixfold/registry     a registry's store\n  \
         /var/lib/sixfold              what outlives a reboot: private keys, the last good snapshots\n  \
         /run/sixfold/status.json      what the agent says of this node\n  \
         /run/sixfold/agent.lock       held by this node's one agent\n  \

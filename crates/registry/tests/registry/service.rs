@@ -401,3 +401,33 @@ fn a_group_is_sealed_once_and_each_part_knows_its_way_to_the_seal() {
         .read(|state| state.document(&DocumentId::network(&"a/b".parse().unwrap())).is_none());
     assert!(unknown);
 }
+
+#[test]
+fn what_the_registry_signs_its_public_key_opens() {
+    use sixfold_core::trust::{Leaf, Proven, Signed, SigningKey};
+    let key = SigningKey::from_seed(&[7; 32]);
+    let registered = key.verifying();
+    let signer = Box::new(sixfold_registry::seal::Signing(key));
+    let registry = Registry::sealed(Memory::default(), &Hands::at(1), Some(signer)).furnish(3);
+    let done = registry.ask("acme", "", put_network(1, network("acme/web", 1, [1, 2]))).unwrap();
+    let leaves: Vec<Leaf> = registry.service.read(|state| {
+        let held = done.grants.iter().map(|held| {
+            let proof = state.proof_of(held.resource).unwrap();
+            let seal: Signed = serde_json::from_slice(state.seal(proof.seal).unwrap()).unwrap();
+            let proven: Proven = serde_json::from_slice(&proof.path).unwrap();
+            assert_eq!(seal.key, registered);
+            let group: sixfold_core::trust::Group = seal.open().unwrap();
+            assert_eq!((group.size, group.serial), (3, done.revision.0));
+            proven.open(&group).unwrap()
+        });
+        held.collect()
+    });
+    for (leaf, held) in leaves.iter().zip(&done.grants) {
+        let Leaf::Grant(granted) = leaf else { panic!("{leaf:?}") };
+        assert_eq!(
+            (granted.key, &granted.seat, granted.generation),
+            (held.resource, &held.seat, held.generation)
+        );
+        assert_eq!(granted.network.to_string(), "acme/web");
+    }
+}

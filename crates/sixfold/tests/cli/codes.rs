@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use super::{command, sixfold};
 
 /// Every command that does something by itself, with arguments that are enough for it.
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 19] = [
     "lab run D/farm",
     "lab up D/farm",
     "lab apply D/farm",
@@ -23,6 +23,10 @@ const COMMANDS: [&str; 15] = [
     "agent --feed D/in.json --once",
     "tunnel run",
     "tunnel show",
+    "registry backup D/saved.db",
+    "registry restore D/saved.db",
+    "registry fsck D/saved.db",
+    "registry dump D/saved.db",
     "bug-report -o -",
     "completions bash",
     "man D/pages",

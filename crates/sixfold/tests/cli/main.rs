@@ -4,6 +4,7 @@
 mod codes;
 mod generated;
 mod keys;
+mod registry;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -59,6 +60,9 @@ fn help_of_every_command() {
     }
     for verb in ["new", "show", "rotate"] {
         insta::assert_snapshot!(format!("help-key-{verb}"), printed(&["key", verb, "--help"], 0));
+    }
+    for verb in ["backup", "restore", "fsck", "dump"] {
+        insta::assert_snapshot!(format!("help-registry-{verb}"), printed(&["registry", verb, "--help"], 0));
     }
     insta::assert_snapshot!("help", printed(&["--help"], 0));
     insta::assert_snapshot!("help-tunnel-run", printed(&["tunnel", "run", "--help"], 0));
