@@ -3,6 +3,7 @@
 mod change;
 mod memory;
 mod packets;
+mod registry;
 mod resources;
 mod routes;
 mod state;
@@ -20,7 +21,7 @@ pub(crate) struct Bench {
 }
 
 /// Every bench, in the order in which they run.
-pub(crate) const ALL: [Bench; 8] = [
+pub(crate) const ALL: [Bench; 9] = [
     Bench {
         name: "routes",
         about: "a gateway's routes from nothing and unchanged, against ip -batch and BIRD",
@@ -57,4 +58,9 @@ pub(crate) const ALL: [Bench; 8] = [
         run: memory::usual,
     },
     Bench { name: "memory-full", about: "the same of an agent of 4,096 resources", run: memory::full },
+    Bench {
+        name: "registry",
+        about: "durable allocations by the registry's service, against bare SQLite; a full /48's memory and changes",
+        run: registry::run,
+    },
 ];
