@@ -28,7 +28,7 @@ impl Process {
         let socket = store.with_extension("socket");
         drop(std::fs::remove_file(&socket));
         let folder = std::env::current_exe().unwrap();
-        let program = folder.parent().unwrap().parent().unwrap().join("examples/serve");
+        let program = folder.parent().unwrap().parent().unwrap().join("examples/registry-on-a-socket");
         assert!(program.exists(), "{} is built with the tests", program.display());
         let mut command = Command::new(program);
         command.arg(store).arg(&socket).env_remove("SIXFOLD_CUT").env_remove("SIXFOLD_EFFECTS");

@@ -1,7 +1,7 @@
 //! A registry's service behind a Unix socket, for tests that end it at any moment: a line for a request, a line back.
 //!
 //! ```text
-//! serve STORE SOCKET
+//! registry-on-a-socket STORE SOCKET
 //!   put KEY TENANT/NAME VERSION SLOT NODES     ->  {"revision": ..., "grants": [...]}  or  failed: ...
 //!   remove KEY TENANT/NAME VERSION             ->  the same
 //! ```
