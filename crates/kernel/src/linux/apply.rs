@@ -307,19 +307,19 @@ impl Run<'_> {
     /// has, a link drops every packet, and by itself the kernel looks at a hundred links a second; at one that is asked for
     /// by name it looks at once (since Linux 6.8, before that asking is in vain).
     fn look_at_carriers(&mut self, plan: &Plan) {
-        let set_up = |step: &&Step| matches!(step.op, Op::SetUp { up: true, .. });
-        let steps: Vec<&Step> = plan.steps.iter().filter(set_up).collect();
-        for group in steps.chunk_by(|a, b| a.netns == b.netns) {
-            let Ok(handle) = self.linux.handles.again(&group[0].netns) else { continue };
+        let set_up = plan.steps.iter().filter_map(|step| match &step.op {
+            Op::SetUp { name, up: true } => Some((&step.netns, name)),
+            _ => None,
+        });
+        for group in set_up.collect::<Vec<_>>().chunk_by(|(a, _), (b, _)| a == b) {
+            let netns = group[0].0;
+            let Ok(handle) = self.linux.handles.again(netns) else { continue };
             for slice in group.chunks(ASKED_AT_ONCE) {
-                let names = slice.iter().filter_map(|step| match &step.op {
-                    Op::SetUp { name, .. } => Some(name),
-                    _ => None,
-                });
-                let mut questions: Vec<Vec<u8>> = names.map(link::get_by_name).collect();
+                let mut questions: Vec<Vec<u8>> =
+                    slice.iter().map(|(_, name)| link::get_by_name(name)).collect();
                 // A link that is gone by now needs nothing.
                 if let Err(error) = handle.route.batch(&mut questions) {
-                    tracing::debug!(netns = %group[0].netns, %error, "carriers were not looked at");
+                    tracing::debug!(%netns, %error, "carriers were not looked at");
                 }
             }
         }
