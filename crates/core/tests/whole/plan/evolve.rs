@@ -25,11 +25,11 @@ pub(super) fn tun() -> Link {
     Link { kind: LinkKind::Tun { socket: Some(Netns::Host) }, up: true, mtu: None, mac: None }
 }
 
-fn add(name: &str, link: Link, peer: Option<Link>) -> Op {
+pub(super) fn add(name: &str, link: Link, peer: Option<Link>) -> Op {
     Op::AddLink { name: name.parse().unwrap(), link, peer }
 }
 
-fn up(name: &str, up: bool) -> Op {
+pub(super) fn up(name: &str, up: bool) -> Op {
     Op::SetUp { name: name.parse().unwrap(), up }
 }
 
@@ -42,16 +42,16 @@ fn neighbour(link: &str, at: &str) -> Op {
     Op::SetNeighbour { key, mac: "02:6f:00:00:00:01".parse().unwrap() }
 }
 
-fn nexthop(id: u32, link: &str) -> Op {
+pub(super) fn nexthop(id: u32, link: &str) -> Op {
     let nexthop = Nexthop { gateway: "fe80::1".parse().unwrap(), link: link.parse().unwrap() };
     Op::SetNexthop { id: NexthopId(id), nexthop }
 }
 
-fn route(destination: &str, target: RouteTarget) -> Op {
+pub(super) fn route(destination: &str, target: RouteTarget) -> Op {
     Op::SetRoute { key: key(destination), target }
 }
 
-fn key(destination: &str) -> RouteKey {
+pub(super) fn key(destination: &str) -> RouteKey {
     RouteKey { destination: destination.parse().unwrap(), metric: METRIC }
 }
 
@@ -69,7 +69,7 @@ fn chain(name: &str, matches: Vec<Match>, point: HookPoint) -> Op {
     Op::SetChain { name: ChainName(name.to_owned().into()), chain }
 }
 
-fn peer(link: &str, number: u8, prefixes: &[&str]) -> Op {
+pub(super) fn peer(link: &str, number: u8, prefixes: &[&str]) -> Op {
     peer_at(Endpoint::Unset, link, number, prefixes)
 }
 
@@ -79,12 +79,12 @@ fn peer_at(endpoint: Endpoint, link: &str, number: u8, prefixes: &[&str]) -> Op 
     Op::SetPeer { key: peer_key(link, number), peer }
 }
 
-fn peer_key(link: &str, number: u8) -> PeerKey {
+pub(super) fn peer_key(link: &str, number: u8) -> PeerKey {
     let public_key = sixfold_core::key::PrivateKey::from_bytes([number; 32]).public();
     PeerKey { link: link.parse().unwrap(), public_key }
 }
 
-fn device(link: &str) -> Op {
+pub(super) fn device(link: &str) -> Op {
     let device = sixfold_core::state::Device {
         public_key: peer_key(link, 9).public_key,
         listen_port: 6844,
@@ -111,7 +111,7 @@ fn ground() -> NodeState {
     state
 }
 
-fn run(state: &mut NodeState, at: &str, op: Op) -> Result<(), Refusal> {
+pub(super) fn run(state: &mut NodeState, at: &str, op: Op) -> Result<(), Refusal> {
     evolve(state, &Step { stage: Stage::Link, netns: netns(at), op })
 }
 

@@ -1,24 +1,16 @@
 //! Small differences that whole farms go past without noticing: what falls with what, and what is left alone.
 
-use sixfold_core::plan::{Op, Refusal, Stage, Step, evolve, plan};
+use sixfold_core::plan::{Op, Refusal, plan};
 use sixfold_core::state::{
-    AddressKey, Device, Element, ElementKey, Endpoint, Link, METRIC, NeighbourKey, Nexthop, NexthopId,
-    NodeState, Peer, PeerKey, RouteKey, RouteTarget, Set, SetKind, SetName, SysctlName,
+    AddressKey, Element, ElementKey, Link, LinkKind, NeighbourKey, NexthopId, NodeState, RouteKey,
+    RouteTarget, Set, SetKind, SetName, SysctlName,
 };
 
-use super::evolve::{address, netns, tun, veth};
+use super::evolve::{add, address, device, key, netns, nexthop, peer, peer_key, route, run, tun, up, veth};
 use crate::farm::bare;
 
 const ONE: &str = "net-1001-1";
 const TWO: &str = "net-1002-1";
-
-fn done(state: &mut NodeState, at: &str, op: Op) -> Result<(), Refusal> {
-    evolve(state, &Step { stage: Stage::Link, netns: netns(at), op })
-}
-
-fn add(name: &str, link: Link, peer: Option<Link>) -> Op {
-    Op::AddLink { name: name.parse().unwrap(), link, peer }
-}
 
 fn prefix(set: &str, prefix: &str) -> ElementKey {
     ElementKey { set: set_name(set), element: Element::Prefix(prefix.parse().unwrap()) }
@@ -28,10 +20,6 @@ fn set_name(name: &str) -> SetName {
     SetName(name.to_owned().into())
 }
 
-fn route(destination: &str) -> RouteKey {
-    RouteKey { destination: destination.parse().unwrap(), metric: METRIC }
-}
-
 fn neighbour(link: &str, at: &str) -> NeighbourKey {
     NeighbourKey { link: link.parse().unwrap(), address: at.parse().unwrap() }
 }
@@ -39,47 +27,30 @@ fn neighbour(link: &str, at: &str) -> NeighbourKey {
 /// Two namespaces joined by two veths, all up; in the first a tunnel with a device and a peer, and a table with two sets.
 fn ground() -> NodeState {
     let mut state = bare();
-    let up = |name: &str| Op::SetUp { name: name.parse().unwrap(), up: true };
-    let key = PeerKey { link: "wg".parse().unwrap(), public_key: public(1) };
-    let device = Device { public_key: public(9), listen_port: 6844, fwmark: 0 };
-    let peer = Peer {
-        endpoint: Endpoint::Unset,
-        allowed_ips: ["::/0".parse().unwrap()].into(),
-        keepalive_secs: 0,
-        preshared: false,
-    };
     for (at, op) in [
         (ONE, Op::AddNetns),
         (TWO, Op::AddNetns),
         (ONE, add("a", veth(TWO, "b"), Some(veth(ONE, "a")))),
         (ONE, add("c", veth(TWO, "d"), Some(veth(ONE, "c")))),
-        (ONE, up("a")),
-        (TWO, up("b")),
-        (ONE, up("c")),
-        (TWO, up("d")),
+        (ONE, up("a", true)),
+        (TWO, up("b", true)),
+        (ONE, up("c", true)),
+        (TWO, up("d", true)),
         (ONE, add("wg", tun(), None)),
-        (ONE, Op::SetDevice { link: "wg".parse().unwrap(), device }),
-        (ONE, Op::SetPeer { key, peer }),
+        (ONE, device("wg")),
+        (ONE, peer("wg", 1, &["::/0"])),
         (ONE, Op::AddTable),
         (ONE, Op::AddSet { name: set_name("six"), set: Set { kind: SetKind::Prefixes } }),
         (ONE, Op::AddSet { name: set_name("more"), set: Set { kind: SetKind::Prefixes } }),
         (ONE, Op::AddElement(prefix("six", "2001:db8:1::/48"))),
-        (ONE, Op::SetNexthop { id: NexthopId(1), nexthop: by("a") }),
-        (ONE, Op::SetNexthop { id: NexthopId(2), nexthop: by("c") }),
-        (ONE, Op::SetRoute { key: route("2001:db8:1::/48"), target: RouteTarget::Nexthop(NexthopId(1)) }),
-        (ONE, Op::SetRoute { key: route("2001:db8:2::/48"), target: RouteTarget::Nexthop(NexthopId(2)) }),
+        (ONE, nexthop(1, "a")),
+        (ONE, nexthop(2, "c")),
+        (ONE, route("2001:db8:1::/48", RouteTarget::Nexthop(NexthopId(1)))),
+        (ONE, route("2001:db8:2::/48", RouteTarget::Nexthop(NexthopId(2)))),
     ] {
-        done(&mut state, at, op).unwrap();
+        run(&mut state, at, op).unwrap();
     }
     state
-}
-
-fn public(number: u8) -> sixfold_core::key::PublicKey {
-    sixfold_core::key::PrivateKey::from_bytes([number; 32]).public()
-}
-
-fn by(link: &str) -> Nexthop {
-    Nexthop { gateway: "fe80::1".parse().unwrap(), link: link.parse().unwrap() }
 }
 
 /// The operations that lead from what is there to what is wanted, as one types them.
@@ -90,9 +61,9 @@ fn steps(want: &NodeState, there: &NodeState) -> Vec<Op> {
 #[test]
 fn a_nexthop_takes_the_routes_over_it_along_and_no_others() {
     let mut state = ground();
-    done(&mut state, ONE, Op::DelNexthop { id: NexthopId(1) }).unwrap();
+    run(&mut state, ONE, Op::DelNexthop { id: NexthopId(1) }).unwrap();
     let left: Vec<&RouteKey> = state.namespaces[&netns(ONE)].routes.keys().collect();
-    assert_eq!(left, [&route("2001:db8:2::/48")]);
+    assert_eq!(left, [&key("2001:db8:2::/48")]);
 }
 
 #[test]
@@ -102,7 +73,7 @@ fn routes_over_a_nexthop_that_goes_need_no_words_and_those_over_one_that_stays_d
     let one = want.at(netns(ONE));
     one.nexthops.remove(&NexthopId(1));
     one.routes.clear();
-    let (gone, stays) = (Op::DelNexthop { id: NexthopId(1) }, Op::DelRoute { key: route("2001:db8:2::/48") });
+    let (gone, stays) = (Op::DelNexthop { id: NexthopId(1) }, Op::DelRoute { key: key("2001:db8:2::/48") });
     let steps = steps(&want, &there);
     assert!(steps.len() == 2 && steps.contains(&gone) && steps.contains(&stays), "{steps:?}");
 }
@@ -119,7 +90,7 @@ fn the_last_v4_address_of_a_link_takes_that_links_v4_neighbours_only() {
         Op::SetNeighbour { key: neighbour("c", "10.0.1.2"), mac },
         Op::DelAddress(address("a", "10.0.0.1/32")),
     ] {
-        done(&mut state, ONE, op).unwrap();
+        run(&mut state, ONE, op).unwrap();
     }
     let ns = &state.namespaces[&netns(ONE)];
     let (stays, v6, other) =
@@ -134,11 +105,11 @@ fn a_link_that_is_there_keeps_its_neighbours_unless_it_gets_another_mac() {
     let [mac, other]: [sixfold_core::mac::Mac; 2] =
         ["02:6f:00:00:00:01", "02:6f:00:00:00:02"].map(|mac| mac.parse().unwrap());
     let with = |mac| add("a", Link { mac: Some(mac), ..veth(TWO, "b") }, Some(veth(ONE, "a")));
-    done(&mut state, ONE, with(mac)).unwrap();
-    done(&mut state, ONE, Op::SetNeighbour { key: neighbour("a", "fe80::2"), mac }).unwrap();
-    done(&mut state, ONE, with(mac)).unwrap();
+    run(&mut state, ONE, with(mac)).unwrap();
+    run(&mut state, ONE, Op::SetNeighbour { key: neighbour("a", "fe80::2"), mac }).unwrap();
+    run(&mut state, ONE, with(mac)).unwrap();
     assert_eq!(state.namespaces[&netns(ONE)].neighbours.len(), 1, "the same again is no change");
-    done(&mut state, ONE, with(other)).unwrap();
+    run(&mut state, ONE, with(other)).unwrap();
     let ns = &state.namespaces[&netns(ONE)];
     assert_eq!((ns.neighbours.len(), ns.links[&"a".parse().unwrap()].mac), (0, Some(other)));
 }
@@ -146,13 +117,13 @@ fn a_link_that_is_there_keeps_its_neighbours_unless_it_gets_another_mac() {
 #[test]
 fn a_tunnel_needs_the_namespace_of_its_socket() {
     let mut state = ground();
-    let kind = sixfold_core::state::LinkKind::Tun { socket: Some(netns("net-1003-1")) };
-    assert_eq!(done(&mut state, ONE, add("wg2", Link { kind, ..tun() }, None)), Err(Refusal::NotThere));
+    let kind = LinkKind::Tun { socket: Some(netns("net-1003-1")) };
+    assert_eq!(run(&mut state, ONE, add("wg2", Link { kind, ..tun() }, None)), Err(Refusal::NotThere));
 }
 
 #[test]
 fn a_link_of_no_namespace_cannot_be_deleted() {
-    let gone = done(&mut ground(), "net-1003-1", Op::DelLink { name: "a".parse().unwrap() });
+    let gone = run(&mut ground(), "net-1003-1", Op::DelLink { name: "a".parse().unwrap() });
     assert_eq!(gone, Err(Refusal::NotThere));
 }
 
@@ -167,7 +138,7 @@ fn a_set_takes_prefixes_of_its_family_that_do_not_overlap() {
         ("six", "2001:db8:2::/48", Ok(())),
         ("more", "2001:db8::/32", Ok(())),
     ] {
-        assert_eq!(done(&mut state, ONE, Op::AddElement(prefix(set, of))), expected, "{of} in {set}");
+        assert_eq!(run(&mut state, ONE, Op::AddElement(prefix(set, of))), expected, "{of} in {set}");
     }
 }
 
@@ -186,13 +157,12 @@ fn elements_go_with_their_set() {
 
 #[test]
 fn peers_go_with_their_device_and_alone() {
-    let (there, wg) = (ground(), "wg".parse().unwrap());
+    let there = ground();
     let mut want = there.clone();
     want.at(netns(ONE)).peers.clear();
-    let key = PeerKey { link: wg, public_key: public(1) };
-    assert_eq!(steps(&want, &there), [Op::DelPeer(key)]);
+    assert_eq!(steps(&want, &there), [Op::DelPeer(peer_key("wg", 1))]);
     want.at(netns(ONE)).devices.clear();
-    assert_eq!(steps(&want, &there), [Op::DelDevice { link: wg }]);
+    assert_eq!(steps(&want, &there), [Op::DelDevice { link: "wg".parse().unwrap() }]);
 }
 
 #[test]
