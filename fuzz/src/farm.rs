@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sixfold_core::allocate::{IndexSecret, allocate, number};
+use sixfold_core::allocate::{IndexSecret, Terms, allocate, number};
 use sixfold_core::check::{Violation, check};
 use sixfold_core::desire::{Own, OwnDevice, desire, own_resources};
 use sixfold_core::id::NodeId;
@@ -51,7 +51,7 @@ impl Farm {
             self.ledger.commit(&read, change).expect("nobody else commits");
             let farm = self.world.farm(&network.exit().farm).expect("a world's exits are in it");
             let placement = place(network, farm).expect("a world's exits are in it");
-            match allocate(&self.ledger, &placement, &IndexSecret([7; 32])) {
+            match allocate(&self.ledger, &placement, &IndexSecret([7; 32]), &Terms::default()) {
                 Ok((read, change)) => drop(self.ledger.commit(&read, change).expect("nobody else commits")),
                 Err(_) => full = true,
             }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use sixfold_core::allocate::{IndexSecret, allocate, number};
+use sixfold_core::allocate::{IndexSecret, Terms, allocate, number};
 use sixfold_core::desire::{Own, OwnDevice, desire, own_resources};
 use sixfold_core::id::NodeId;
 use sixfold_core::key::{PrivateKey, PublicKey};
@@ -90,7 +90,7 @@ impl Farm {
         for network in world.networks().values() {
             let placement = world.farm(&network.exit().farm).and_then(|farm| place(network, farm));
             let placement = placement.ok_or_else(|| wrong("placing", network.id().to_string()))?;
-            let granted = allocate(ledger, &placement, &SECRET);
+            let granted = allocate(ledger, &placement, &SECRET, &Terms::default());
             let (read, change) = granted.map_err(|error| wrong("its prefixes", error.to_string()))?;
             ledger.commit(&read, change).map_err(|error| wrong("its ledger", error.to_string()))?;
         }

@@ -33,7 +33,7 @@ pub struct Terms {
 }
 
 impl Default for Terms {
-    /// At the beginning of time, with the quota that every tenant has.
+    /// Of one who knows no time: with the quota that every tenant has, and what is released rests for ever.
     fn default() -> Self {
         Self { now: Timestamp(0), quota: limit::PREFIXES_PER_TENANT, holders: BTreeSet::new() }
     }
@@ -84,25 +84,12 @@ impl AllocateError {
     }
 }
 
-/// Computes what to commit so that exactly the placement's seats are granted, on the terms of one who knows no time:
-/// what is released rests for ever.
-///
-/// # Errors
-/// As [`allocate_on`].
-pub fn allocate(
-    ledger: &Ledger,
-    placement: &Placement,
-    secret: &IndexSecret,
-) -> Result<(ReadSet, LedgerChange), AllocateError> {
-    allocate_on(ledger, placement, secret, &Terms::default())
-}
-
 /// Computes what to commit so that exactly the placement's seats are granted. Costs in proportion to what the network
 /// has and asks for; only where a slot is nearly full, it is walked.
 ///
 /// # Errors
 /// When the slot is full, its allocation has no number or the tenant would have too many; the ledger is as it was.
-pub fn allocate_on(
+pub fn allocate(
     ledger: &Ledger,
     placement: &Placement,
     secret: &IndexSecret,

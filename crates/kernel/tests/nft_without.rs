@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nft_ground::row::*;
 use nft_ground::*;
-use sixfold_core::allocate::{IndexSecret, allocate, number};
+use sixfold_core::allocate::{IndexSecret, Terms, allocate, number};
 use sixfold_core::desire::{Own, desire};
 use sixfold_core::model::{Ledger, Reports, Snapshot};
 use sixfold_core::name::rule;
@@ -38,7 +38,7 @@ fn gateway() -> Firewall {
     }
     for network in world.networks().values() {
         let placement = place(network, world.farm(&network.exit().farm).unwrap()).unwrap();
-        let (read, change) = allocate(&ledger, &placement, &IndexSecret([7; 32])).unwrap();
+        let (read, change) = allocate(&ledger, &placement, &IndexSecret([7; 32]), &Terms::default()).unwrap();
         ledger.commit(&read, change).unwrap();
     }
     let snapshot = Snapshot::for_node(&world, &ledger, &Reports::new(), &"ant".parse().unwrap()).unwrap();

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use sixfold_agent::pass::Ground;
 use sixfold_agent::run::{Agent, Places};
-use sixfold_core::allocate::{self, IndexSecret};
+use sixfold_core::allocate::{self, IndexSecret, Terms};
 use sixfold_core::id::{NodeId, Revision};
 use sixfold_core::model::{Ledger, Reports, Snapshot, Status, World};
 use sixfold_core::plan::Plan;
@@ -88,7 +88,8 @@ impl Registry {
             let farm = registry.world.farm(&network.exit().farm).unwrap();
             let placement = place::place(network, farm).unwrap();
             let (read, change) =
-                allocate::allocate(&registry.ledger, &placement, &IndexSecret([7; 32])).unwrap();
+                allocate::allocate(&registry.ledger, &placement, &IndexSecret([7; 32]), &Terms::default())
+                    .unwrap();
             registry.ledger.commit(&read, change).unwrap();
         }
         registry

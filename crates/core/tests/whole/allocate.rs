@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::farm::{Farm, SECRET};
 use proptest::prelude::*;
 use sixfold_core::addr::PrefixIndex;
-use sixfold_core::allocate::{AllocateError, IndexSecret, allocate, number};
+use sixfold_core::allocate::{AllocateError, IndexSecret, Terms, allocate, number};
 use sixfold_core::id::{Generation, NodeId};
 use sixfold_core::model::{Grant, Ledger, LedgerChange, ReadSet, ResourceKey, Seat, SlotKey};
 use sixfold_core::place::{Placement, place};
@@ -32,7 +32,7 @@ fn numbered() -> Ledger {
 }
 
 fn grant(ledger: &mut Ledger, placement: &Placement) {
-    let (read, change) = allocate(ledger, placement, &SECRET).unwrap();
+    let (read, change) = allocate(ledger, placement, &SECRET, &Terms::default()).unwrap();
     ledger.commit(&read, change).unwrap();
 }
 
@@ -66,7 +66,12 @@ fn what_is_recreated_elsewhere_gets_the_indices_it_had() {
 fn another_secret_gives_other_indices() {
     let ledger = numbered();
     let indices = |secret| -> Vec<_> {
-        allocate(&ledger, &placement("acme/web", 1, 8), &secret).unwrap().1.grants.into_keys().collect()
+        allocate(&ledger, &placement("acme/web", 1, 8), &secret, &Terms::default())
+            .unwrap()
+            .1
+            .grants
+            .into_keys()
+            .collect()
     };
     assert_ne!(indices(SECRET), indices(IndexSecret([8; 32])));
 }
@@ -105,7 +110,8 @@ fn a_slot_is_filled_to_the_last_prefix_and_spills_nowhere() {
         let live: BTreeSet<_> = ledger.grants().keys().collect();
         assert_eq!(live.len(), room);
         assert!(live.iter().all(|key| key.index.slot().get() == slot));
-        let full = allocate(&ledger, &placement("globex/lab", slot, 1), &SECRET).unwrap_err();
+        let full =
+            allocate(&ledger, &placement("globex/lab", slot, 1), &SECRET, &Terms::default()).unwrap_err();
         assert_eq!(
             full.to_string(),
             format!("exit slot {slot} of 2001:db8:a::/48 is full: {room} prefixes are in use")
@@ -115,16 +121,17 @@ fn a_slot_is_filled_to_the_last_prefix_and_spills_nowhere() {
 
 #[test]
 fn an_allocation_without_a_number_grants_nothing() {
-    let refused = allocate(&Ledger::default(), &placement("acme/web", 1, 1), &SECRET).unwrap_err();
+    let refused =
+        allocate(&Ledger::default(), &placement("acme/web", 1, 1), &SECRET, &Terms::default()).unwrap_err();
     assert_eq!(refused, AllocateError::Unnumbered { prefix: key(1).prefix });
 }
 
 #[test]
 fn a_commit_from_an_old_reading_is_refused_and_one_beside_it_is_not() {
     let mut ledger = numbered();
-    let one = allocate(&ledger, &placement("acme/web", 1, 1), &SECRET).unwrap();
-    let same_slot = allocate(&ledger, &placement("globex/lab", 1, 1), &SECRET).unwrap();
-    let other_slot = allocate(&ledger, &placement("initech/net", 2, 1), &SECRET).unwrap();
+    let one = allocate(&ledger, &placement("acme/web", 1, 1), &SECRET, &Terms::default()).unwrap();
+    let same_slot = allocate(&ledger, &placement("globex/lab", 1, 1), &SECRET, &Terms::default()).unwrap();
+    let other_slot = allocate(&ledger, &placement("initech/net", 2, 1), &SECRET, &Terms::default()).unwrap();
     ledger.commit(&one.0, one.1).unwrap();
     let before = ledger.clone();
     ledger.commit(&same_slot.0, same_slot.1).unwrap_err();
@@ -168,7 +175,7 @@ fn nearly_full(free: &[PrefixIndex]) -> Ledger {
 fn in_a_slot_that_is_nearly_full_the_next_index_upwards_is_taken() {
     let only = placement("acme/web", 1, 0);
     let granted = |ledger: &Ledger| {
-        let (_, change) = allocate(ledger, &only, &SECRET).unwrap();
+        let (_, change) = allocate(ledger, &only, &SECRET, &Terms::default()).unwrap();
         change.grants.into_keys().map(|key| key.index.get()).collect::<Vec<_>>()
     };
     let first = granted(&numbered())[0];

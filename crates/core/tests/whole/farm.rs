@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sixfold_core::allocate::{IndexSecret, allocate, number};
+use sixfold_core::allocate::{IndexSecret, Terms, allocate, number};
 use sixfold_core::check::check;
 use sixfold_core::desire::{Own, OwnDevice, desire, own_resources};
 use sixfold_core::id::NodeId;
@@ -67,7 +67,7 @@ impl Farm {
         for network in self.world.networks().values() {
             let farm = self.world.farm(&network.exit().farm).unwrap();
             let placement = place(network, farm).unwrap();
-            let (read, change) = allocate(&self.ledger, &placement, &SECRET).unwrap();
+            let (read, change) = allocate(&self.ledger, &placement, &SECRET, &Terms::default()).unwrap();
             self.ledger.commit(&read, change).unwrap();
         }
         assert_eq!(check(&self.world, &self.ledger), []);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use sixfold_core::allocate::{AllocateError, Terms, allocate_on, number};
+use sixfold_core::allocate::{AllocateError, Terms, allocate, number};
 use sixfold_core::id::{NodeId, Revision, Timestamp};
 use sixfold_core::limit;
 use sixfold_core::model::{Grant, Ledger, LedgerChange, ReadSet, ResourceKey, Seat, SlotKey};
@@ -37,7 +37,7 @@ fn at(now: u64) -> Terms {
 }
 
 fn grant(ledger: &mut Ledger, placement: &Placement, terms: &Terms) -> Revision {
-    let (read, change) = allocate_on(ledger, placement, &SECRET, terms).unwrap();
+    let (read, change) = allocate(ledger, placement, &SECRET, terms).unwrap();
     ledger.commit(&read, change).unwrap()
 }
 
@@ -117,7 +117,7 @@ fn what_has_rested_goes_to_another_one_generation_higher_and_not_a_second_earlie
     let keys: BTreeSet<_> = ledger.grants().keys().copied().collect();
     nearly_full(&mut ledger, &keys);
     let wanted = placement("initech/net", [5]);
-    let full = allocate_on(&ledger, &wanted, &SECRET, &at(limit::QUARANTINE_SECS)).unwrap_err();
+    let full = allocate(&ledger, &wanted, &SECRET, &at(limit::QUARANTINE_SECS)).unwrap_err();
     assert_eq!(full.to_string(), "exit slot 1 of 2001:db8:a::/48 is full: 4096 prefixes are in use");
     grant(&mut ledger, &wanted, &at(1 + limit::QUARANTINE_SECS));
     let now: BTreeMap<_, _> =
@@ -153,13 +153,13 @@ fn a_quota_counts_what_rests_and_never_stops_a_release() {
     let mut ledger = numbered();
     let terms = |quota| Terms { quota, ..at(1) };
     grant(&mut ledger, &placement("acme/web", [1, 2, 3]), &terms(4));
-    let more = allocate_on(&ledger, &placement("acme/db", [1]), &SECRET, &terms(5)).unwrap_err();
+    let more = allocate(&ledger, &placement("acme/db", [1]), &SECRET, &terms(5)).unwrap_err();
     assert_eq!(more.to_string(), "tenant acme has 4 prefixes and asks for 2 more: its quota is 5");
     assert!(matches!(more, AllocateError::Quota { held: 4, asked: 2, quota: 5, .. }));
-    allocate_on(&ledger, &placement("globex/lab", [1]), &SECRET, &terms(5)).unwrap();
+    allocate(&ledger, &placement("globex/lab", [1]), &SECRET, &terms(5)).unwrap();
     grant(&mut ledger, &placement("acme/web", []), &terms(0));
     assert_eq!(ledger.count_of(&"acme".parse().unwrap()), 4, "they rest and count");
-    allocate_on(&ledger, &placement("acme/db", [1]), &SECRET, &terms(5)).unwrap_err();
+    allocate(&ledger, &placement("acme/db", [1]), &SECRET, &terms(5)).unwrap_err();
     grant(&mut ledger, &placement("acme/web", [1, 2, 3]), &terms(4));
     assert_eq!(ledger.grants_of(&"acme/web".parse().unwrap()).count(), 4, "its own it may take again");
 }
@@ -182,7 +182,7 @@ fn numbers_that_are_used_up_are_no_panic() {
         ..placement("acme/web", [1])
     };
     assert_eq!(
-        allocate_on(&ledger, &wanted, &SECRET, &at(1)).unwrap_err(),
+        allocate(&ledger, &wanted, &SECRET, &at(1)).unwrap_err(),
         AllocateError::Unnumbered { prefix: last }
     );
 }
@@ -224,7 +224,7 @@ proptest! {
                         nearly_full(&mut ledger, &few);
                     }
                     let wanted = placement(&format!("t{network}/web"), of);
-                    match allocate_on(&ledger, &wanted, &SECRET, &at(now)) {
+                    match allocate(&ledger, &wanted, &SECRET, &at(now)) {
                         Ok((read, change)) => drop(ledger.commit(&read, change).unwrap()),
                         Err(full) => {
                             let is_full = matches!(full, AllocateError::Full { .. });

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use sixfold_core::allocate::{AllocateError, IndexSecret, allocate, number};
+use sixfold_core::allocate::{AllocateError, IndexSecret, Terms, allocate, number};
 use sixfold_core::check::{Violation, check};
 use sixfold_core::desire::own_resources;
 use sixfold_core::id::{NetworkId, NodeId, Revision};
@@ -171,7 +171,7 @@ fn placement(world: &World, network: &Network) -> Result<Placement, RegistryErro
 
 fn commit(ledger: &mut Ledger, placement: &Placement) -> Result<(), RegistryError> {
     let refused = |source| RegistryError::Allocate { network: placement.network.clone(), source };
-    let (read, change) = allocate(ledger, placement, &SECRET).map_err(refused)?;
+    let (read, change) = allocate(ledger, placement, &SECRET, &Terms::default()).map_err(refused)?;
     ledger.commit(&read, change)?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use sixfold_core::allocate::allocate;
+use sixfold_core::allocate::{Terms, allocate};
 use sixfold_core::id::{AllocationNumber, ExitSlot, Generation, NetworkId, Revision, Timestamp};
 use sixfold_core::model::{
     Conflict, Grant, Ledger, LedgerChange, ReadSet, Record, ResourceKey, Seat, SlotKey,
@@ -100,7 +100,7 @@ fn placement(slot: u8, nodes: u8) -> Placement {
 }
 
 fn place(ledger: &mut Ledger, placement: &Placement) {
-    let (read, change) = allocate(ledger, placement, &SECRET).unwrap();
+    let (read, change) = allocate(ledger, placement, &SECRET, &Terms::default()).unwrap();
     ledger.commit(&read, change).unwrap();
 }
 
@@ -139,7 +139,7 @@ fn nobody_elses_quarantine_is_reclaimed_even_in_a_slot_that_is_full_of_it() {
     write(&mut ledger, change(all));
     place(&mut ledger, &placement(1, 0));
     assert_eq!(ledger.grants_of(&network(1)).map(|(key, _)| key).collect::<Vec<_>>(), [key(1, free)]);
-    let full = allocate(&ledger, &placement(1, 1), &SECRET).unwrap_err();
+    let full = allocate(&ledger, &placement(1, 1), &SECRET, &Terms::default()).unwrap_err();
     assert!(full.to_string().ends_with("4096 prefixes are in use"), "{full}");
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sixfold_core::allocate::{Terms, allocate_on};
+use sixfold_core::allocate::{Terms, allocate};
 use sixfold_core::check::check_paths;
 use sixfold_core::id::{NetworkId, NodeId, Timestamp};
 use sixfold_core::limit;
@@ -85,7 +85,7 @@ fn grant(
     let holders = exits.filter_map(|exit| Some(state.slot(exit)?.holders())).flatten().cloned().collect();
     let terms = Terms { now, quota: limit::PREFIXES_PER_TENANT, holders };
     let secret = state.index_secret(&exit.farm);
-    let (read, change) = allocate_on(&state.ledger, placement, &secret, &terms)?;
+    let (read, change) = allocate(&state.ledger, placement, &secret, &terms)?;
     decided.read.extend(read.into_keys().filter_map(|record| match record {
         Record::Slot(number, slot) => Some(Compared::Slot(number, slot)),
         // A network's grants change with its document, which is compared.
