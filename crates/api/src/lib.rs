@@ -8,4 +8,5 @@ pub mod problem;
 pub mod resource;
 pub mod retry;
 pub mod tls;
+pub mod url;
 pub mod version;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use sixfold_api::url::RegistryUrl;
 
 /// A registry that has said where it listens; killed when the test is over.
 struct Registry {
@@ -34,7 +35,7 @@ impl Registry {
             out.read_line(&mut line).unwrap();
             line.trim_end().to_owned()
         };
-        let printed = (0..3).map(|_| line(&mut out)).collect();
+        let printed = (0..4).map(|_| line(&mut out)).collect();
         Self { child, printed, _out: out }
     }
 
@@ -85,6 +86,8 @@ fn it_says_its_key_counts_ends_as_asked_and_is_the_same_again() {
     // A connection that says nothing does not keep it.
     let address = registry.said("listening at ").to_owned();
     let _silent = TcpStream::connect(&address).unwrap();
+    let url: RegistryUrl = registry.said("reached by ").parse().unwrap();
+    assert_eq!((url.key().to_string(), url.address()), (key.clone(), &*address));
     let metrics = registry.metrics();
     assert!(metrics.contains("\nsixfold_registry_revision "), "{metrics}");
     assert!(metrics.contains("\nsixfold_registry_connections_accepted_total "), "{metrics}");

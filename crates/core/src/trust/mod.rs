@@ -37,5 +37,5 @@ pub use seen::{Mark, Object, Seen, Stale};
 pub use signed::{OpenError, Signed, Statement, decode, encode};
 pub use statement::{
     Confirm, Delegation, DeviceOf, DeviceStatement, NetworkStatement, NodeStatement, Owned, Subject, Token,
-    TokenError,
+    TokenError, is_registry_address,
 };

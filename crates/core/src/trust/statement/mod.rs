@@ -15,7 +15,7 @@ pub use device::{DeviceOf, DeviceStatement};
 pub use farm::Delegation;
 pub use network::{NetworkStatement, Subject};
 pub use node::NodeStatement;
-pub use token::{Token, TokenError};
+pub use token::{Token, TokenError, is_registry_address};
 
 use super::key::Owner;
 use super::seen::Object;

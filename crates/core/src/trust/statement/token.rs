@@ -40,12 +40,18 @@ impl Statement for Token {
     }
 
     fn from_wire(wire: Self) -> Result<Self, OpenError> {
-        if is_address(&wire.registry) { Ok(wire) } else { Err(OpenError::Address { address: wire.registry }) }
+        if is_registry_address(&wire.registry) {
+            Ok(wire)
+        } else {
+            Err(OpenError::Address { address: wire.registry })
+        }
     }
 }
 
-/// A host (a name of labels, an IPv4 address, an IPv6 one in brackets), a colon and a port.
-fn is_address(text: &str) -> bool {
+/// Whether a text is where a registry can be: a host (a name of labels, an IPv4 address, an IPv6 one in brackets), a
+/// colon and a port.
+#[must_use]
+pub fn is_registry_address(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let is_host = match bracketed {
