@@ -20,6 +20,7 @@ pub mod feed;
 pub mod keys;
 pub mod pass;
 pub mod received;
+pub mod remote;
 pub mod remove;
 pub mod run;
 pub mod status;

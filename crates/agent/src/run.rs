@@ -78,6 +78,12 @@ impl Places {
         self.run.join("agent.lock")
     }
 
+    /// What the node knows since it joined a farm.
+    #[must_use]
+    pub fn joined(&self) -> PathBuf {
+        self.state.join("joined.json")
+    }
+
     /// The status file.
     #[must_use]
     pub fn status(&self) -> PathBuf {

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use sixfold_agent::disk::DiskError;
 use sixfold_agent::feed::FeedError;
+use sixfold_api::client::ClientError;
 use sixfold_core::shown::plain_lines;
 
 /// Whose fault it is.
@@ -119,6 +120,21 @@ impl From<sixfold_lab::files::LoadError> for Failed {
         let kind = if error.is_refusal() { Kind::Refused } else { Kind::Environment };
         let hint = error.hint();
         Self::new(kind, error).hint(hint)
+    }
+}
+
+impl From<ClientError> for Failed {
+    fn from(error: ClientError) -> Self {
+        let hints = error.hints();
+        let (kind, causes) = match &error {
+            ClientError::Refused(problem) if error.is_passing() => {
+                (Kind::Environment, problem.causes.clone())
+            }
+            ClientError::Refused(problem) => (Kind::Refused, problem.causes.clone()),
+            _ => (Kind::Environment, Vec::new()),
+        };
+        let failed = Self::new(kind, error).details(causes);
+        hints.into_iter().fold(failed, |failed, hint| failed.hint(Some(hint)))
     }
 }
 

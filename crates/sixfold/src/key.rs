@@ -203,6 +203,12 @@ pub(crate) fn read_or_make(role: Role, file: &Path) -> Result<SigningKey, Failed
     Ok(place.read()?.into_key())
 }
 
+/// The file of a node's key: what was typed, else `SIXFOLD_KEY`, else its place.
+pub(crate) fn node_file(typed: Option<&Path>) -> PathBuf {
+    let told = || std::env::var_os("SIXFOLD_KEY").filter(|told| !told.is_empty()).map(PathBuf::from);
+    typed.map(Path::to_owned).or_else(told).unwrap_or_else(|| "/etc/sixfold/node.pem".into())
+}
+
 fn random_key() -> Result<SigningKey, Failed> {
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(seed.as_mut_slice()).map_err(Failed::environment)?;

@@ -13,6 +13,7 @@ mod lab;
 mod ledger;
 mod log;
 mod man;
+mod node;
 mod output;
 mod plan;
 mod registry;
@@ -79,6 +80,7 @@ enum Command {
     Agent(agent::Args),
     Tunnel(tunnel::Args),
     Registry(registry::Args),
+    Node(node::Args),
     Key(key::Args),
     BugReport(bug_report::Args),
     Completions(completions::Args),
@@ -147,6 +149,7 @@ fn main() -> ExitCode {
         Command::Agent(args) => agent::run(args),
         Command::Tunnel(args) => tunnel::run(args),
         Command::Registry(args) => registry::run(args),
+        Command::Node(args) => node::run(args),
         Command::Lab(args) => lab::run(args, &cli.log),
         Command::Key(args) => key::run(&args),
         Command::BugReport(args) => bug_report::run(&args),

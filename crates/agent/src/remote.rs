@@ -1,0 +1,3 @@
+//! A registry as the source of snapshots.
+
+pub mod joined;
