@@ -8,7 +8,7 @@ use sixfold_core::model::{
     SlotDraft, SlotKey, Upstream, WorkloadDraft,
 };
 use sixfold_core::trust::{
-    Confirm, Delegation, DeviceOf, DeviceStatement, Digest, Granted, Leaf, NetworkStatement, NodeStatement,
+    Confirm, Delegation, DeviceOf, DeviceStatement, Digest, Granted, Leaf, Leaving, NetworkStatement, NodeStatement,
     Proofs, ProvenGrant, Role, Rotation, Signed, SigningKey, Subject, Token, encode, seal,
 };
 
@@ -126,7 +126,7 @@ fn rotation() -> Rotation {
     Rotation { owner: registry().verifying().owner(Role::Admin), sequence: 1, next }
 }
 
-/// The bodies of good statements, by kind: farm, network, node, device, grant, group, rotation, token, confirm.
+/// The bodies of good statements, by kind: farm, network, node, device, grant, group, rotation, token, confirm, leaving.
 ///
 /// # Panics
 /// If one is wrong.
@@ -143,6 +143,7 @@ pub fn statements() -> Vec<Vec<Vec<u8>>> {
     let confirm =
         Confirm { owner: registry().verifying().owner(Role::Farmer), change: Digest([3; 32]), limit: 5 };
     let deleted = NetworkStatement { version: 2, subject: Subject::Deleted(said.network.id().clone()) };
+    let leaving = Leaving { node: id(Role::Node).into(), farm: id(Role::Farmer).into(), version: 2 };
     vec![
         vec![encode(&said.farm)],
         vec![encode(&said.network), encode(&deleted)],
@@ -153,5 +154,6 @@ pub fn statements() -> Vec<Vec<Vec<u8>>> {
         vec![encode(&rotation())],
         vec![encode(&token)],
         vec![encode(&confirm)],
+        vec![encode(&leaving)],
     ]
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use sixfold_core::trust::{
-    Admitted, Chain, Confirm, Delegation, DeviceStatement, Group, Leaf, NetworkStatement, NodeStatement,
+    Admitted, Chain, Confirm, Delegation, DeviceStatement, Group, Leaf, Leaving, NetworkStatement, NodeStatement,
     Pins, Proofs, Role, Rotation, Seen, SigningKey, Statement, Token, VerifyingKey, admit, decode, encode,
 };
 use sixfold_fuzz::{bytes_of, proofs, statements};
@@ -39,7 +39,7 @@ fn one<T: Statement>(kind: usize, change: &[u8]) {
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, change)) = data.split_first() else { return };
-    match kind % 12 {
+    match kind % 13 {
         0 => one::<Delegation>(0, change),
         1 => one::<NetworkStatement>(1, change),
         2 => one::<NodeStatement>(2, change),
@@ -49,7 +49,8 @@ fuzz_target!(|data: &[u8]| {
         6 => one::<Rotation>(6, change),
         7 => one::<Token>(7, change),
         8 => one::<Confirm>(8, change),
-        9 => {
+        9 => one::<Leaving>(9, change),
+        10 => {
             let text = String::from_utf8_lossy(change);
             let _ = Token::read(&text);
             let _ = SigningKey::from_pem(&text);

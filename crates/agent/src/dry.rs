@@ -1,13 +1,11 @@
 //! The first half of a pass, and nothing after it: what would be done, without making so much as a key.
 //!
-//! Owns: placeholders for keys that are not there yet. Must not change anything, on disk or in the kernel.
+//! Owns: putting placeholders for keys that are not there yet. Must not change anything, on disk or in the kernel.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use sha2::{Digest as _, Sha256};
 use sixfold_core::desire;
-use sixfold_core::key::PublicKey;
 use sixfold_core::model::{ResourceKey, Snapshot};
 use sixfold_core::plan::{self, Plan};
 use sixfold_core::state::NodeState;
@@ -35,16 +33,9 @@ pub fn dry(snapshot: &Snapshot, observed: &NodeState, ground: Ground, key_dir: O
         let found = key_dir.map_or(Ok(None), |dir| keys::peek(dir, resource))?;
         Ok(found.unwrap_or_else(|| {
             new_keys.insert(resource);
-            placeholder(resource)
+            resource.placeholder()
         }))
     });
     let desired = desire::desire(snapshot, &devices.own(observed, ground));
     Dry { plan: plan::plan(&desired, observed), new_keys, failed_keys }
-}
-
-/// A public key that is nobody's: the same for the same resource, so that a plan prints the same twice.
-#[must_use]
-pub fn placeholder(resource: ResourceKey) -> PublicKey {
-    let ResourceKey { number, index } = resource;
-    PublicKey::from_bytes(Sha256::digest(format!("sixfold placeholder {index}-{number}")).into())
 }

@@ -6,9 +6,12 @@
 use serde::{Deserialize, Serialize};
 use sixfold_core::addr::Allocation;
 use sixfold_core::id::{FarmId, Generation, Label, NetworkId, NodeId, Revision};
-use sixfold_core::model::{ResourceKey, Seat, Status};
+use sixfold_core::model::{Family, ResourceKey, Seat, Status};
+use sixfold_core::plan::Stage;
 use sixfold_core::trust::Signed;
-use utoipa::ToSchema;
+use utoipa::openapi::schema::AnyOfBuilder;
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 /// How a signed statement looks: its exact bytes, the key, the signature; each in base64.
 #[derive(ToSchema)]
@@ -62,6 +65,105 @@ pub struct Held {
     /// Of its grant.
     #[schema(value_type = u32)]
     pub generation: Generation,
+}
+
+/// What a change of a network would come to. Nothing of it is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Preview {
+    /// The newest commit, from which it was computed.
+    #[schema(value_type = u64)]
+    pub revision: Revision,
+    /// What would be done on each node, by id. Keys of devices that are still to be made are placeholders.
+    pub nodes: Vec<NodeSteps>,
+    /// More nodes whose steps are not told, because the network is so large.
+    #[serde(default)]
+    pub untold: usize,
+    /// What passes afterwards and did not, and the other way round.
+    pub reach: ReachChange,
+    /// The prefixes that the network would have.
+    pub grants: Vec<Held>,
+    /// The word that its owner has to give, if it takes much away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmation_needed: Option<Needed>,
+}
+
+/// What would be done on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeSteps {
+    /// The node.
+    #[schema(value_type = String)]
+    pub node: NodeId,
+    /// What its operator calls it.
+    #[schema(value_type = String)]
+    pub name: Label,
+    /// In the order of doing.
+    pub steps: Vec<StepText>,
+}
+
+/// A step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StepText {
+    /// When it is done: the name of a stage.
+    #[schema(value_type = String)]
+    pub stage: Stage,
+    /// The command that does the same by hand.
+    pub text: String,
+}
+
+/// What a change does to who reaches whom.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReachChange {
+    /// What would pass and does not.
+    pub gained: Vec<Way>,
+    /// What passes and would not.
+    pub lost: Vec<Way>,
+}
+
+/// That something passes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Way {
+    /// Who sends: `TENANT/NETWORK:WORKLOAD`, or `internet`.
+    pub from: String,
+    /// Who is meant: the same, or `TENANT/NETWORK` for all other workloads of the network, in both directions.
+    pub to: String,
+    /// `ipv6` or `ipv4`.
+    #[schema(value_type = String)]
+    pub family: Family,
+    /// `echo`, `tcp/PORT`, `udp/PORT`, or `any`.
+    pub traffic: String,
+}
+
+/// The word that an owner has to give.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Needed {
+    /// Why, in words.
+    pub why: String,
+    /// The digest that a confirmation names (32 bytes, base64).
+    pub change: String,
+    /// How many resources one node would lose at most.
+    pub limit: u64,
+}
+
+/// What a put of a network is answered with: what was done, or what would be.
+#[derive(Debug, Clone, Copy)]
+pub struct DoneOrPreview;
+
+impl PartialSchema for DoneOrPreview {
+    fn schema() -> RefOr<Schema> {
+        let either = AnyOfBuilder::new()
+            .item(Ref::from_schema_name(Done::name()))
+            .item(Ref::from_schema_name(Preview::name()));
+        Schema::AnyOf(either.build()).into()
+    }
+}
+
+impl ToSchema for DoneOrPreview {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Done::name().into_owned(), Done::schema()));
+        schemas.push((Preview::name().into_owned(), Preview::schema()));
+        Done::schemas(schemas);
+        Preview::schemas(schemas);
+    }
 }
 
 /// A name for an id, as its owner says it.

@@ -9,6 +9,8 @@
 //! The lab's expectations come from here and are checked against it by packets; so this must never ask `desire` what
 //! it would make. Where something is blocked, the rule or route that stops it is named.
 
+mod network;
+
 use std::fmt;
 use std::net::IpAddr;
 
@@ -16,10 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::addr::{Gateway, PrefixIndex, Resource, Workload as Derived};
 use crate::id::{Label, NetworkId, NodeId};
-use crate::model::{
-    Family, Farm, Ledger, Network, Protocol, ResourceKey, Seat, Slot, SlotKey, Workload, World,
-};
+use crate::model::{Family, Farm, Ledger, Network, ResourceKey, Seat, Slot, SlotKey, Workload, World};
 use crate::name::{NetnsName, rule};
+
+pub use network::{End, Way};
 
 /// One who sends or receives.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -196,7 +198,7 @@ impl<'a> Reach<'a> {
 
     /// `None` where the question makes no sense: a gateway to a gateway, an address that is not there or not the target's,
     /// a way that nothing routes to.
-    fn cell(&self, from: &Site<'a>, to: &Site<'a>, family: Family, traffic: Traffic) -> Option<Cell> {
+    fn cell(&self, from: &Site<'_>, to: &Site<'_>, family: Family, traffic: Traffic) -> Option<Cell> {
         let address = to.address(family);
         let gateways = matches!((&from.kind, &to.kind), (Kind::Gateway, Kind::Gateway));
         let nobody = address.is_none() && to.party != Party::Internet;
@@ -216,7 +218,7 @@ impl<'a> Reach<'a> {
 
     /// Two allocations may grant the same index, and with it the same IPv4: to the sender it means its own network, to
     /// a gateway one of its own slot.
-    fn is_ambiguous(&self, from: &Site<'a>, to: &Site<'a>) -> bool {
+    fn is_ambiguous(&self, from: &Site<'_>, to: &Site<'_>) -> bool {
         let Kind::Workload { index, .. } = &to.kind else { return false };
         match (&from.kind, &from.border) {
             (Kind::Workload { network, .. }, _) => {
@@ -242,8 +244,7 @@ impl<'a> Reach<'a> {
         let slots =
             self.world.farms().values().flat_map(|farm| farm.slots().values().map(move |slot| (farm, slot)));
         sites.extend(slots.filter_map(|(farm, slot)| self.gateway(farm, slot)));
-        let (address, address_v4) = (None, None);
-        sites.push(Site { party: Party::Internet, kind: Kind::Internet, border: None, address, address_v4 });
+        sites.push(Site::internet());
         sites
     }
 
@@ -371,12 +372,8 @@ fn entering(from: &Site<'_>, to: &Site<'_>, family: Family, traffic: Traffic) ->
 }
 
 fn exposed(network: &Network, workload: &Workload, traffic: Traffic) -> bool {
-    network.exposures().iter().filter(|exposure| exposure.workload == workload.name).any(|exposure| {
-        match exposure.protocol {
-            Protocol::Tcp => traffic == Traffic::Tcp(exposure.port),
-            Protocol::Udp => traffic == Traffic::Udp(exposure.port),
-        }
-    })
+    let mut of_it = network.exposures().iter().filter(|exposure| exposure.workload == workload.name);
+    of_it.any(|exposure| traffic == Traffic::from(exposure))
 }
 
 fn by(chain: &str, comment: &str) -> By {

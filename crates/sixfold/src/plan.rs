@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use serde::Serialize;
-use sixfold_agent::dry::{Dry, dry, placeholder};
+use sixfold_agent::dry::{Dry, dry};
 use sixfold_agent::feed;
 use sixfold_agent::pass::Ground;
 use sixfold_core::id::NodeId;
@@ -124,7 +124,7 @@ fn on_node(args: &Args, feed: &Path) -> Result<(Snapshot, Dry, Vec<String>), Fai
     let mut notes = vec![format!("node {} at revision {}", snapshot.node.id(), snapshot.revision)];
     notes.extend(unknown.iter().map(|field| format!("a field of a later version, not used: {field}")));
     for key in &dry.new_keys {
-        let stand_in = placeholder(*key);
+        let stand_in = key.placeholder();
         notes.push(format!(
             "a key would be made for {}-{}: {stand_in} stands for its public half",
             key.index, key.number
@@ -146,7 +146,7 @@ fn on_paper(args: &Args, dir: &Path, name: &NodeId) -> Result<(Snapshot, Dry, Ve
     let (world, ledger) = (registry.world(), registry.ledger());
     let report = |(key, grant): (&ResourceKey, &Grant)| {
         let reach = world.seated(world.network(&grant.network)?, &grant.seat)?.reach();
-        Some((*key, DeviceReport::new(placeholder(*key), key.index.get(), reach)))
+        Some((*key, DeviceReport::new(key.placeholder(), key.index.get(), reach)))
     };
     let reports: Reports = ledger.grants().iter().filter_map(report).collect();
     let snapshot = Snapshot::for_node(world, ledger, &reports, name).ok_or_else(|| {

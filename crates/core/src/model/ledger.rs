@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::addr::{Allocation, PrefixIndex};
 use crate::id::{AllocationNumber, ExitSlot, Generation, NetworkId, NodeId, Revision, TenantId, Timestamp};
+use crate::key::PublicKey;
 use crate::limit;
 
 /// Whom a prefix index is granted to, within a network.
@@ -30,6 +32,15 @@ pub struct ResourceKey {
     pub number: AllocationNumber,
     /// The index in it.
     pub index: PrefixIndex,
+}
+
+impl ResourceKey {
+    /// A public key that is nobody's, for plans that are only shown: the same for the same resource.
+    #[must_use]
+    pub fn placeholder(self) -> PublicKey {
+        let Self { number, index } = self;
+        PublicKey::from_bytes(Sha256::digest(format!("sixfold placeholder {index}-{number}")).into())
+    }
 }
 
 /// A grant of one prefix index.

@@ -33,6 +33,8 @@ pub enum Verb {
     Read,
     /// To have it so.
     Put,
+    /// To have it gone.
+    Delete,
 }
 
 /// What it is asked of.
@@ -84,6 +86,7 @@ pub const fn allows(role: Role, verb: Verb, object: Object) -> bool {
         (Role::Tenant, Verb::Read, Thing::Tenant, Whose::Own) => true,
         (Role::Tenant, Verb::Read | Verb::Put, Thing::Network, Whose::Own) => true,
         (Role::Farmer, Verb::Put, Thing::Farm, Whose::Own) => true,
+        (Role::Farmer | Role::Node, Verb::Delete, Thing::Node, Whose::Own) => true,
         (Role::Farmer, Verb::Read, Thing::Node | Thing::Status | Thing::Network, Whose::Own) => true,
         (Role::Node, Verb::Read | Verb::Put, Thing::Node | Thing::Status, Whose::Own) => true,
         (Role::Node, Verb::Read, Thing::Snapshot | Thing::Network, Whose::Own) => true,
@@ -112,7 +115,7 @@ words!(Role {
     Node => "node",
     Admin => "admin",
 });
-words!(Verb { Read => "read", Put => "put" });
+words!(Verb { Read => "read", Put => "put", Delete => "delete" });
 words!(Thing {
     Service => "service",
     Farm => "farm",

@@ -63,10 +63,26 @@ impl Call {
         parsed.map(Some).map_err(|error| Problem::from_error(Kind::Malformed, &error))
     }
 
+    /// What the query says of a name.
+    fn query(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.parts.uri.query().unwrap_or_default().split('&');
+        pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    /// Whether it shall be told only, and not done.
+    pub(super) fn is_dry_run(&self) -> Result<bool, Problem> {
+        match self.query("dry_run") {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(given) => {
+                Err(Problem::new(Kind::Malformed, format!("dry_run is true or false, not {given:?}")))
+            }
+        }
+    }
+
     /// How long news may be waited for.
     pub(super) fn wait_secs(&self) -> Result<u64, Problem> {
-        let pairs = self.parts.uri.query().unwrap_or_default().split('&');
-        let Some(given) = pairs.filter_map(|pair| pair.strip_prefix("wait=")).next() else { return Ok(0) };
+        let Some(given) = self.query("wait") else { return Ok(0) };
         let wait = given.parse().ok().filter(|wait| *wait <= sixfold_api::limit::WAIT_MAX.as_secs());
         wait.ok_or_else(|| {
             let words =

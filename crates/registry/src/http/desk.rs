@@ -13,9 +13,10 @@ use sixfold_api::tls::RawKey;
 use sixfold_core::id::NodeId;
 use sixfold_core::model::Status;
 use sixfold_core::trust::VerifyingKey;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use self::caller::{Caller, Ids};
+use super::limit;
 use super::listen::Directory;
 use crate::service::{Clock, Service};
 
@@ -25,6 +26,8 @@ pub struct Desk {
     pub(super) clock: Box<dyn Clock + Sync>,
     /// Once true, whoever waits for news is told that there are none.
     pub(super) stop: watch::Receiver<bool>,
+    /// Turns to plan what would be.
+    pub(super) previews: Semaphore,
     admin: Option<VerifyingKey>,
     heard: Mutex<BTreeMap<NodeId, (Instant, Status)>>,
     polls: Mutex<BTreeMap<NodeId, oneshot::Sender<()>>>,
@@ -48,7 +51,8 @@ impl Desk {
     pub fn new(setup: Setup) -> Arc<Self> {
         let Setup { service, clock, admin, stop } = setup;
         let (heard, polls) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { service, clock, stop, admin, heard, polls })
+        let previews = Semaphore::new(limit::PREVIEWS);
+        Arc::new(Self { service, clock, stop, previews, admin, heard, polls })
     }
 
     /// Who a key is. A key that nobody can have proven is nobody's.

@@ -41,3 +41,6 @@ pub const BACKLOG: u32 = 4096;
 
 /// The pause after the system refused a connection for want of descriptors or memory.
 pub const SHORTAGE: Duration = Duration::from_millis(50);
+
+/// Previews that are planned at the same time: each takes a core, and others want to be answered meanwhile.
+pub const PREVIEWS: usize = 2;

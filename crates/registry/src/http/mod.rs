@@ -17,6 +17,7 @@ pub mod limit;
 mod listen;
 mod metrics;
 mod openapi;
+mod preview;
 mod put;
 mod read;
 mod refuse;

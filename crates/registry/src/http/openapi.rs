@@ -15,7 +15,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema as _, ToSchema as _};
 
-use super::route::{Route, Shape, table};
+use super::route::{Param, Route, Shape, table};
 
 /// What a request may be refused for, whatever it is.
 const ANYWHERE: [Kind; 2] = [Kind::Forbidden, Kind::Internal];
@@ -76,15 +76,12 @@ fn operation(route: &Route) -> OperationBuilder {
         let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path);
         operation = operation.parameter(parameter.required(Required::True).schema(Some(text(LABEL))));
     }
-    if route.is_feed {
-        let wait =
-            Object::builder().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(WAIT_MAX.as_secs()));
-        let parameter = ParameterBuilder::new().name("wait").parameter_in(ParameterIn::Query);
-        let about = "Seconds to wait for something newer than `if-none-match` names";
-        operation = operation
-            .parameter(parameter.description(Some(about)).schema(Some(RefOr::from(wait))))
-            .parameter(header("if-none-match", "^\"[0-9]{1,19}\"$"))
-            .response("304", ResponseBuilder::new().description("Nothing newer").build());
+    for param in route.params {
+        operation = operation.parameter(parameter(*param));
+        if *param == Param::IfNoneMatch {
+            operation =
+                operation.response("304", ResponseBuilder::new().description("Nothing newer").build());
+        }
     }
     let mut refused: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
     for kind in ANYWHERE.iter().chain(route.refusals) {
@@ -94,6 +91,23 @@ fn operation(route: &Route) -> OperationBuilder {
         operation = operation.response(status.to_string(), refusal(&titles.join("; or ")));
     }
     operation
+}
+
+fn parameter(param: Param) -> Parameter {
+    let query = |name: &str, about: &str, schema: Object| {
+        let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query);
+        parameter.description(Some(about)).schema(Some(RefOr::from(schema))).build()
+    };
+    let number =
+        |most| Object::builder().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(most)).build();
+    match param {
+        Param::Wait => query("wait", "Seconds to wait for something newer", number(WAIT_MAX.as_secs())),
+        Param::IfNoneMatch => header("if-none-match", "^\"[0-9]{1,19}\"$"),
+        Param::DryRun => {
+            let about = "Tell what would change (Preview), and change nothing";
+            query("dry_run", about, Object::builder().schema_type(Type::Boolean).build())
+        }
+    }
 }
 
 fn text(pattern: &str) -> RefOr<Schema> {

@@ -10,14 +10,14 @@ use sixfold_api::problem::{Kind, Problem};
 use sixfold_api::resource::{Done, Held, Put};
 use sixfold_core::id::{FarmId, Label};
 use sixfold_core::trust::{
-    Confirm, Delegation, DeviceStatement, NetworkStatement, NodeStatement, Owned, Owner, Signed, Statement,
-    Subject as Of, Token,
+    Confirm, Delegation, DeviceStatement, Leaving, NetworkStatement, NodeStatement, OpenError, Owned, Owner,
+    Signed, Statement, Subject as Of, Token,
 };
 
 use super::answer::{Answer, Call};
 use super::desk::Desk;
 use super::desk::caller::Subject;
-use super::{read, refuse};
+use super::{preview, read, refuse};
 use crate::service::{self, Confirmation, IdempotencyKey, Op, Request, Said};
 
 /// A farm, by its farmer.
@@ -57,7 +57,30 @@ pub(super) async fn network(desk: Arc<Desk>, mut call: Call) -> Result<Answer, P
         Of::Live(network) => Op::PutNetwork { said, network: network.into() },
         Of::Deleted(network) => Op::RemoveNetwork { said, network },
     };
+    if call.is_dry_run()? {
+        return preview::network(desk, op).await;
+    }
     ask(&desk, call.idempotency_key()?, (owner, op, put.confirmation)).await
+}
+
+/// That a node leaves, by itself or its farmer.
+pub(super) async fn leaving(desk: Arc<Desk>, mut call: Call) -> Result<Answer, Problem> {
+    let Subject::Node(id) = call.subject.clone() else { return Err(read::absent()) };
+    let put: Put = call.document().await?;
+    let leaving: Leaving = put.statement.open().map_err(unopened)?;
+    let farm = desk.service.read(|state| read::farm_of(state, &id)).ok_or_else(read::absent)?;
+    if (&leaving.node, &leaving.farm) != (&id, &farm) {
+        let words = format!(
+            "the statement is about node {} and farm {}, and the path about node {id} of farm {farm}",
+            leaving.node, leaving.farm
+        );
+        return Err(refused(words));
+    }
+    let said = said(&put.statement, leaving.version)?;
+    let owner = leaving.owners().into_iter().find(|owner| put.statement.key.owner(owner.role) == *owner);
+    let owner = owner
+        .ok_or_else(|| refused(format!("the statement is signed neither by node {id} nor by farm {farm}")))?;
+    ask(&desk, call.idempotency_key()?, (owner, Op::RemoveNode { said, node: id }, put.confirmation)).await
 }
 
 /// A WireGuard device, by its node.
@@ -87,13 +110,16 @@ fn open<T: Owned>(signed: &Signed, owner: &Owner) -> Result<T, Problem> {
 }
 
 fn verified<T: Statement>(signed: &Signed, owner: &Owner) -> Result<T, Problem> {
-    let statement =
-        signed.open().map_err(|error| Problem::from_error(Kind::Refused, &error).hint(error.hint()))?;
+    let statement = signed.open().map_err(unopened)?;
     if signed.key.owner(owner.role) == *owner {
         Ok(statement)
     } else {
         Err(refused(format!("the statement is not signed by the key of {owner}")))
     }
+}
+
+fn unopened(error: OpenError) -> Problem {
+    Problem::from_error(Kind::Refused, &error).hint(error.hint())
 }
 
 fn said(signed: &Signed, version: u64) -> Result<Said, Problem> {

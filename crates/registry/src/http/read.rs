@@ -8,7 +8,7 @@ use sixfold_api::problem::{Kind, Problem};
 use sixfold_api::resource::{Farm, Farms, Named, Network, Networks, Node};
 use sixfold_api::version::Version;
 use sixfold_core::id::{FarmId, Label, NetworkId, NodeId, TenantId};
-use sixfold_core::trust::{Delegation, NodeStatement, Signed, Statement, decode};
+use sixfold_core::trust::{Delegation, Leaving, NodeStatement, Signed, Statement, decode};
 
 use super::answer::{Answer, Call};
 use super::desk::Desk;
@@ -113,6 +113,26 @@ fn kept<'a>(state: &'a State, id: &DocumentId) -> Result<&'a Kept, Problem> {
     state.document(id).filter(|kept| !kept.gone).ok_or_else(absent)
 }
 
+/// The farm of a node; of one that has left, the farm that it was in.
+pub(super) fn farm_of(state: &State, node: &NodeId) -> Option<FarmId> {
+    if let Some(home) = state.world().home(node) {
+        return Some(home.clone());
+    }
+    let gone = state.document(&DocumentId::node(node)).filter(|kept| kept.gone)?;
+    decode::<Leaving>(&signed(gone).ok()?.body).ok().map(|leaving| leaving.farm)
+}
+
+/// What a node is called by its operator.
+pub(super) fn name_of(state: &State, node: &NodeId) -> Result<Label, Problem> {
+    let statement: NodeStatement = stated(kept(state, &DocumentId::node(node))?)?;
+    Ok(statement.name)
+}
+
+/// What a document says. It was verified when it was taken.
+fn stated<T: Statement>(kept: &Kept) -> Result<T, Problem> {
+    decode(&signed(kept)?.body).map_err(|error| Problem::from_error(Kind::Internal, &error))
+}
+
 /// The statement of a farm.
 pub(super) fn statement_of_farm(state: &State, farm: &FarmId) -> Result<Signed, Problem> {
     kept(state, &DocumentId::farm(farm)).and_then(signed)
@@ -123,10 +143,9 @@ pub(super) fn signed(kept: &Kept) -> Result<Signed, Problem> {
     serde_json::from_slice(&kept.body).map_err(|error| Problem::from_error(Kind::Internal, &error))
 }
 
-/// An id with the name its owner gave it. It was verified when it was taken.
+/// An id with the name its owner gave it.
 fn named<T: Statement>(id: &str, kept: &Kept, name: impl Fn(&T) -> Label) -> Result<Named, Problem> {
-    let statement: T =
-        decode(&signed(kept)?.body).map_err(|error| Problem::from_error(Kind::Internal, &error))?;
+    let statement: T = stated(kept)?;
     let id = id.parse().map_err(|_| absent())?;
     Ok(Named { id, name: name(&statement) })
 }

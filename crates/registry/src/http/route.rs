@@ -40,6 +40,17 @@ impl Shape {
     }
 }
 
+/// What may be said of a request besides its path and body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Param {
+    /// Seconds to wait for something newer.
+    Wait,
+    /// The revision that is known: there is no answer but to what is newer.
+    IfNoneMatch,
+    /// That it shall be told only, and not done.
+    DryRun,
+}
+
 /// A row: what is served where, and who may ask for it.
 #[derive(Clone)]
 pub struct Route {
@@ -59,7 +70,7 @@ pub struct Route {
     pub(super) answer: Shape,
     /// What it may be refused for, besides what any may be.
     pub(super) refusals: &'static [Kind],
-    /// Whether it can be asked for only if it is new, and waited for.
-    pub(super) is_feed: bool,
+    /// What may be said of it besides.
+    pub(super) params: &'static [Param],
     run: fn(Arc<Desk>, Call) -> Answering,
 }

@@ -27,6 +27,10 @@ pub const BREAKER_PART: usize = 10;
 /// Resources that a change may always take from one node, less one: on small nodes a tenth is nothing.
 pub const BREAKER_LEAST: usize = 5;
 
+/// Resources of a network times nodes for which a preview makes plans: each node's plan grows with the network, and this
+/// many lines of one fill a screen a thousand times. Past it nodes are counted.
+pub const PREVIEW_PAIRS: usize = 16_384;
+
 /// Times that a group is computed anew because somebody else wrote to the store: there is nobody else, unless by mistake.
 pub const CONFLICTS_MAX: usize = 3;
 

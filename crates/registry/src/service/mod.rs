@@ -15,6 +15,7 @@ mod clock;
 mod decide;
 mod feed;
 pub mod limit;
+mod preview;
 mod refusal;
 mod request;
 mod seal;
@@ -25,12 +26,13 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
-use sixfold_core::id::{NodeId, Revision};
+use sixfold_core::id::{NodeId, Revision, Timestamp};
 use tokio::sync::{oneshot, watch};
 
 use crate::store::{Compared, Document, DocumentId, Group, Kind, Model, Store, StoreError};
 
 pub use clock::{Clock, SystemClock};
+pub use preview::{Draft, Preview};
 pub use refusal::{Failed, Refusal};
 pub use request::{Confirmation, Done, Held, IdempotencyKey, IdempotencyKeyError, Op, Request, Said};
 pub use seal::{Newly, Sealed, Sealer};
@@ -99,6 +101,14 @@ impl Service {
     /// As [`Service::submit`], and whatever the request comes to.
     pub fn ask(&self, request: Request) -> Outcome {
         self.submit(request)?.blocking_recv().unwrap_or(Err(Failed::Unknown))
+    }
+
+    /// What a change of a network would come to, still to be planned. Nothing is written.
+    ///
+    /// # Errors
+    /// As the change itself would fail, but for a confirmation that is missing.
+    pub fn preview(&self, op: &Op, now: Timestamp) -> Result<Draft, Failed> {
+        self.read(|state| Draft::of(state, op, now))
     }
 
     /// A node reports that it is in sync. Nothing is written unless a release waits for it.

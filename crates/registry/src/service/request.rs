@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use sixfold_core::id::{FarmId, Generation, Label, NetworkId, NodeId, Revision};
-use sixfold_core::model::{DeviceReport, FarmDraft, NetworkDraft, NodeDraft, ResourceKey, Seat};
+use sixfold_core::model::{DeviceReport, FarmDraft, Grant, NetworkDraft, NodeDraft, ResourceKey, Seat};
 
 use super::limit;
 
@@ -208,4 +208,10 @@ pub struct Held {
     pub seat: Seat,
     /// Of its grant.
     pub generation: Generation,
+}
+
+impl Held {
+    pub(super) fn of(resource: ResourceKey, grant: &Grant) -> Self {
+        Self { resource, seat: grant.seat.clone(), generation: grant.generation }
+    }
 }

@@ -12,8 +12,8 @@ use sixfold_core::addr::Allocation;
 use sixfold_core::allocate::IndexSecret;
 use sixfold_core::id::{FarmId, NodeId, Revision};
 use sixfold_core::model::{
-    ExitRef, Farm, FarmDraft, Grant, Ledger, LedgerChange, Network, NetworkDraft, NodeDraft, Reports,
-    ResourceKey, Slot, Snapshot, World, WorldDraft,
+    ExitRef, Farm, FarmDraft, Ledger, LedgerChange, Network, NetworkDraft, NodeDraft, Reports, ResourceKey,
+    Slot, Snapshot, World, WorldDraft,
 };
 
 use super::request::Held;
@@ -249,12 +249,7 @@ impl State {
     /// The prefixes that a network has in force.
     #[must_use]
     pub fn held_by(&self, network: &sixfold_core::id::NetworkId) -> Vec<Held> {
-        let held = |(resource, grant): (ResourceKey, &Grant)| Held {
-            resource,
-            seat: grant.seat.clone(),
-            generation: grant.generation,
-        };
-        self.ledger.grants_of(network).map(held).collect()
+        self.ledger.grants_of(network).map(|(key, grant)| Held::of(key, grant)).collect()
     }
 
     /// What proves the grant in force of a resource.

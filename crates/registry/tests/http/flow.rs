@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use axum::http::Method;
 use sixfold_api::client::{Client, ClientError, News};
 use sixfold_api::problem::Kind;
-use sixfold_api::resource::{Done, Farm, Farms, Heard, Network, Networks, Node, Put};
+use sixfold_api::resource::{Done, Farm, Farms, Heard, Network, Networks, Node, Preview, Put};
 use sixfold_core::id::{FarmId, Label, NetworkId, NodeId, Revision, TenantId};
 use sixfold_core::key::PublicKey;
 use sixfold_core::model::{
@@ -21,21 +21,21 @@ use super::{REGISTRY, Running, signing};
 
 /// Known to the registry once the farm is there.
 pub(super) const FARMER: u8 = 1;
-const TENANT: u8 = 4;
+pub(super) const TENANT: u8 = 4;
 /// The holder of the slot, and another.
-const NODES: [u8; 2] = [2, 3];
+pub(super) const NODES: [u8; 2] = [2, 3];
 /// Not before the end of any test.
 const LATER: u64 = 1 << 40;
 
-fn farm() -> FarmId {
+pub(super) fn farm() -> FarmId {
     signing(FARMER).verifying().id(Role::Farmer).into()
 }
 
-fn node(seed: u8) -> NodeId {
+pub(super) fn node(seed: u8) -> NodeId {
     signing(seed).verifying().id(Role::Node).into()
 }
 
-fn network() -> NetworkId {
+pub(super) fn network() -> NetworkId {
     let tenant: TenantId = signing(TENANT).verifying().id(Role::Tenant).into();
     NetworkId { tenant, name: label("web") }
 }
@@ -44,7 +44,7 @@ fn label(text: &str) -> Label {
     text.parse().unwrap()
 }
 
-fn put<T: Statement>(statement: &T, seed: u8) -> Put {
+pub(super) fn put<T: Statement>(statement: &T, seed: u8) -> Put {
     Put { statement: Signed::new(statement, &signing(seed)), confirmation: None, token: None }
 }
 
@@ -68,7 +68,7 @@ fn delegation(version: u64, held: bool) -> Delegation {
     Delegation::new(draft, label("alpha"), version).unwrap()
 }
 
-fn node_statement(seed: u8) -> NodeStatement {
+pub(super) fn node_statement(seed: u8) -> NodeStatement {
     let address = Some(format!("2001:db8:f::{seed}/64").parse().unwrap());
     let reach = Reach::Public { address, address_v4: None };
     let draft = NodeDraft { id: node(seed), reach, nic: "eth0".parse().unwrap(), mtu: 1500 };
@@ -80,14 +80,14 @@ fn node_statement(seed: u8) -> NodeStatement {
     }
 }
 
-fn token(nonce: u8, signer: u8) -> String {
+pub(super) fn token(nonce: u8, signer: u8) -> String {
     let registry_key = signing(REGISTRY).verifying();
     let registry = "[::1]:7443".to_owned();
     let token = Token { farm: farm(), registry, registry_key, nonce: [nonce; 16], expires: LATER };
     Token::write(&Signed::new(&token, &signing(signer)))
 }
 
-fn live(version: u64, nodes: &[u8]) -> NetworkStatement {
+pub(super) fn live(version: u64, nodes: &[u8]) -> NetworkStatement {
     let exit = ExitDraft {
         farm: farm(),
         prefix: Some("2001:db8:a::/48".parse().unwrap()),
@@ -98,12 +98,12 @@ fn live(version: u64, nodes: &[u8]) -> NetworkStatement {
     NetworkStatement { version, subject: Subject::Live(draft.try_into().unwrap()) }
 }
 
-async fn send(client: &mut Client, path: &str, put: &Put) -> Result<Done, ClientError> {
+pub(super) async fn send(client: &mut Client, path: &str, put: &Put) -> Result<Done, ClientError> {
     client.send(Method::PUT, path, put, None).await
 }
 
 #[track_caller]
-fn refused<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> Kind {
+pub(super) fn refused<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> Kind {
     match answer {
         Err(ClientError::Refused(problem)) => problem.kind,
         other => panic!("not refused: {other:?}"),
@@ -118,7 +118,7 @@ pub(super) async fn found(running: &Running) -> Client {
 }
 
 /// A farm with two nodes.
-async fn joined(running: &Running) -> [Client; 3] {
+pub(super) async fn joined(running: &Running) -> [Client; 3] {
     let mut farmer = found(running).await;
     let mut nodes = NODES.map(|seed| running.client(Some(seed)));
     for (client, seed) in nodes.iter_mut().zip(NODES) {
@@ -283,4 +283,24 @@ async fn a_status_is_kept_for_the_farmer_and_a_second_poll_ends_the_first() {
     assert_eq!(news(&mut second, NODES[0], tag.as_deref(), 1).await, News::Same);
     assert_eq!(waiting.await.unwrap(), News::Same);
     assert!(asked.elapsed() < Duration::from_secs(15), "the first poll waited for its own end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_tells_what_a_change_would_do_and_does_nothing() {
+    let running = Running::registry();
+    joined(&running).await;
+    let mut tenant = running.client(Some(TENANT));
+    let path = format!("/v1/networks/{}", network());
+    let (dry, asked) = (format!("{path}?dry_run=true"), put(&live(1, &NODES), TENANT));
+    let told: Preview = tenant.send(Method::PUT, &dry, &asked, None).await.unwrap();
+    assert_eq!(refused(tenant.get::<Network>(&path).await), Kind::NotFound);
+    assert_eq!((told.grants.len(), told.nodes.len(), told.untold), (3, 2, 0));
+    assert_eq!(told.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>(), ["n3", "n2"]);
+    assert!(
+        told.nodes.iter().all(|node| node.steps.iter().any(|step| step.text.starts_with("ip netns add")))
+    );
+    assert!(told.confirmation_needed.is_none());
+    let done = send(&mut tenant, &format!("{path}?dry_run=false"), &asked).await.unwrap();
+    assert_eq!(done.grants, told.grants);
+    assert_eq!(refused(send(&mut tenant, &format!("{path}?dry_run=1"), &asked).await), Kind::Malformed);
 }

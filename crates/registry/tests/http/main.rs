@@ -6,6 +6,7 @@
 
 mod flow;
 mod keys;
+mod leave;
 mod slow;
 mod stop;
 mod table;

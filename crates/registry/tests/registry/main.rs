@@ -6,6 +6,7 @@ mod corrupt;
 mod crash;
 mod full;
 mod ground;
+mod preview;
 mod process;
 mod race;
 mod service;

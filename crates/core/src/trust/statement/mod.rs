@@ -6,6 +6,7 @@
 mod confirm;
 mod device;
 mod farm;
+mod leaving;
 mod network;
 mod node;
 mod token;
@@ -13,6 +14,7 @@ mod token;
 pub use confirm::Confirm;
 pub use device::{DeviceOf, DeviceStatement};
 pub use farm::Delegation;
+pub use leaving::Leaving;
 pub use network::{NetworkStatement, Subject};
 pub use node::NodeStatement;
 pub use token::{Token, TokenError, is_registry_address};

@@ -11,7 +11,7 @@ use sixfold_core::model::{
     Reach, ResourceKey, Seat, SlotDraft, SlotKey, Upstream, WorkloadDraft,
 };
 use sixfold_core::trust::{
-    Confirm, Delegation, DeviceOf, DeviceStatement, Digest, Granted, Group, Leaf, NetworkStatement,
+    Confirm, Delegation, DeviceOf, DeviceStatement, Digest, Granted, Group, Leaf, Leaving, NetworkStatement,
     NodeStatement, OpenError, Owner, Role, Rotation, Signature, Signed, SigningKey, Statement, Subject,
     Token, TokenError, VerifyingKey, decode, encode,
 };
@@ -127,6 +127,10 @@ fn confirm() -> Confirm {
     }
 }
 
+fn leaving() -> Leaving {
+    Leaving { node: label("ant"), farm: label("alpha"), version: 3 }
+}
+
 fn group() -> Group {
     Group { root: Digest([1; 32]), size: 2, serial: 9 }
 }
@@ -162,6 +166,7 @@ fn the_bytes_that_are_signed_never_change() {
     put(Rotation::KIND, encode(&rotation(1)));
     put(Token::KIND, encode(&token("registry.example.net:7443")));
     put(Confirm::KIND, encode(&confirm()));
+    put(Leaving::KIND, encode(&leaving()));
     insta::assert_snapshot!(text);
 }
 
@@ -301,6 +306,7 @@ fn sound<T: Statement + PartialEq + Debug>(statement: &T, signer: &SigningKey, b
         (Rotation::KIND, signed.open::<Rotation>().err()),
         (Token::KIND, signed.open::<Token>().err()),
         (Confirm::KIND, signed.open::<Confirm>().err()),
+        (Leaving::KIND, signed.open::<Leaving>().err()),
     ];
     for (kind, error) in kinds.into_iter().filter(|(kind, _)| *kind != T::KIND) {
         assert_eq!(error, Some(OpenError::Signature), "{} as {kind}", T::KIND);
@@ -322,6 +328,7 @@ proptest! {
         sound(&rotation(1), &signer, &bit);
         sound(&token("registry.example.net:7443"), &signer, &bit);
         sound(&confirm(), &signer, &bit);
+        sound(&leaving(), &signer, &bit);
     }
 
     /// Bytes that are no statement are an answer, and whatever is read is written as it was.

@@ -6,6 +6,7 @@ use sixfold_core::id::{FarmId, NetworkId, NodeId, TenantId};
 use sixfold_core::trust::{self, VerifyingKey};
 
 use crate::http::allow::{Object, Role, Thing, Whose};
+use crate::http::read;
 use crate::service::State;
 use crate::store::DocumentId;
 
@@ -71,7 +72,7 @@ impl Ids {
     }
 
     fn is_home_of(&self, node: &NodeId, state: &State) -> bool {
-        state.world().node(node).is_some_and(|(farm, _)| *farm.id() == self.farm)
+        read::farm_of(state, node).as_ref() == Some(&self.farm)
     }
 }
 

@@ -2,10 +2,12 @@
 
 use axum::http::Method;
 use sixfold_api::problem::Kind;
-use sixfold_api::resource::{Done, Farm, Farms, Heard, Network, Networks, Node, Proven, Put, StatusShape};
+use sixfold_api::resource::{
+    Done, DoneOrPreview, Farm, Farms, Heard, Network, Networks, Node, Proven, Put, StatusShape,
+};
 use sixfold_api::version::Version;
 
-use super::{Route, Shape};
+use super::{Param, Route, Shape};
 use crate::http::allow::{Thing, Verb};
 use crate::http::{feed, put, read};
 
@@ -39,7 +41,7 @@ macro_rules! row {
             body: $body,
             answer: Shape::of::<$answer>(),
             refusals: $refusals,
-            is_feed: false,
+            params: &[],
             run: |desk, call| Box::pin($run(desk, call)),
         }
     };
@@ -64,6 +66,8 @@ fn service() -> [Route; 3] {
 
 fn owners() -> [Route; 6] {
     let put = || Some(Shape::of::<Put>());
+    let network = row!(PUT "/v1/networks/{tenant}/{network}", Put Network, put() => DoneOrPreview, PUT, put::network,
+        "Has a network be as its tenant's statement (kind network) says, or be no more; or tells what that would change");
     [
         row!(GET "/v1/farms", Read Farm, None => Farms, &[], read::farms,
             "All farms, by id and name"),
@@ -75,12 +79,11 @@ fn owners() -> [Route; 6] {
             "The networks of a tenant"),
         row!(GET "/v1/networks/{tenant}/{network}", Read Network, None => Network, READ, read::network,
             "A network: its tenant's statement, and the prefixes it holds"),
-        row!(PUT "/v1/networks/{tenant}/{network}", Put Network, put() => Done, PUT, put::network,
-            "Has a network be as its tenant's statement (kind network) says, or be no more"),
+        Route { params: &[Param::DryRun], ..network },
     ]
 }
 
-fn nodes() -> [Route; 6] {
+fn nodes() -> [Route; 7] {
     let put = || Some(Shape::of::<Put>());
     let feed = row!(GET "/v1/nodes/{node}/snapshot", Read Snapshot, None => Proven, READ, feed::snapshot,
         "What a node's snapshot is built from, each thing with its proof; once it is newer, if asked so");
@@ -89,9 +92,11 @@ fn nodes() -> [Route; 6] {
             "A node: its farm and its statement"),
         row!(PUT "/v1/nodes/{node}", Put Node, put() => Done, PUT, put::node,
             "Has a node be as its statement (kind node) says; the first time it joins by a token"),
+        row!(DELETE "/v1/nodes/{node}", Delete Node, put() => Done, PUT, put::leaving,
+            "Has a node be in no farm any more, by its own or its farmer's statement (kind leaving)"),
         row!(PUT "/v1/nodes/{node}/devices", Put Device, put() => Done, PUT, put::device,
             "Has a WireGuard device of a node be as the node's statement (kind device) says"),
-        Route { is_feed: true, ..feed },
+        Route { params: &[Param::Wait, Param::IfNoneMatch], ..feed },
         row!(GET "/v1/nodes/{node}/status", Read Status, None => Heard, READ, feed::status,
             "What a node said of itself last"),
         row!(PUT "/v1/nodes/{node}/status", Put Status, Some(Shape::of::<StatusShape>()) => Done, PUT, feed::put_status,

@@ -43,17 +43,14 @@ pub(super) fn decide(
     confirmed: Option<&Confirmation>,
     now: Timestamp,
 ) -> Result<Decided, Refusal> {
-    if let Some(said) = op.said().filter(|said| said.body.len() > limit::DOCUMENT_BYTES_MAX) {
-        return Err(Refusal::TooLong { bytes: said.body.len() });
-    }
+    fits(op)?;
     let mut decided = match op {
         Op::PutFarm { said, farm } => farm::put(state, said, farm),
         Op::PutNode { said, farm, node, token } => {
             farm::put_node(state, said, (farm, node), token.as_deref())
         }
         Op::RemoveNode { said, node } => farm::remove_node(state, said, node),
-        Op::PutNetwork { said, network } => network::put(state, said, network, now),
-        Op::RemoveNetwork { said, network } => network::remove(state, said, network, now),
+        Op::PutNetwork { .. } | Op::RemoveNetwork { .. } => of_network(state, op, now),
         Op::PutDevice { said, node, resource, generation, report } => {
             device::put(state, said, node, (*resource, *generation), report)
         }
@@ -67,6 +64,34 @@ pub(super) fn decide(
         }
     }
     Ok(decided)
+}
+
+/// Computes what a request about a network changes, and what of it would have to be confirmed.
+pub(super) fn decide_network(
+    state: &State,
+    op: &Op,
+    now: Timestamp,
+) -> Result<(Decided, Option<Refusal>), Refusal> {
+    fits(op)?;
+    let decided = of_network(state, op, now)?;
+    let breaker = breaker::check(state, &decided.change, op, None).err();
+    Ok((decided, breaker))
+}
+
+fn fits(op: &Op) -> Result<(), Refusal> {
+    match op.said().filter(|said| said.body.len() > limit::DOCUMENT_BYTES_MAX) {
+        Some(said) => Err(Refusal::TooLong { bytes: said.body.len() }),
+        None => Ok(()),
+    }
+}
+
+/// Nothing, if it is not about a network.
+fn of_network(state: &State, op: &Op, now: Timestamp) -> Result<Decided, Refusal> {
+    match op {
+        Op::PutNetwork { said, network } => network::put(state, said, network, now),
+        Op::RemoveNetwork { said, network } => network::remove(state, said, network, now),
+        _ => Ok(Decided::default()),
+    }
 }
 
 /// Whether a document is news.

@@ -1,0 +1,192 @@
+//! What is told before a change is what the change then does: for every node, planned from all that it sees.
+
+use std::collections::BTreeMap;
+
+use sixfold_core::desire::{Own, OwnDevice, desire, own_resources};
+use sixfold_core::id::{NodeId, Timestamp};
+use sixfold_core::model::{
+    Attachment, DeviceReport, Exposure, NetworkDraft, Protocol, Reports, Snapshot, WorkloadDraft,
+};
+use sixfold_core::plan::{Plan, plan};
+use sixfold_core::state::{Backend, NodeState};
+use sixfold_registry::service::{Failed, Op, Preview, Refusal, State};
+use sixfold_registry::store::Memory;
+
+use crate::ground::{Hands, Registry, network, put_network, remove_network, said};
+
+const NODES: usize = 7;
+
+fn now() -> Timestamp {
+    Timestamp(1_000_000)
+}
+
+fn registry() -> Registry {
+    Registry::start(Memory::default(), &Hands::at(now().0)).furnish(NODES)
+}
+
+fn preview(registry: &Registry, op: &Op) -> Preview {
+    registry.service.preview(op, now()).unwrap().plan(|_| Backend::Kernel)
+}
+
+/// Reports of every device there shall be: those of new ones as a preview makes them up.
+fn reports(state: &State) -> Reports {
+    let live = state.ledger().grants().iter().filter(|(_, grant)| grant.is_live());
+    let report = live.filter_map(|(key, grant)| {
+        let network = state.world().network(&grant.network)?;
+        let reach = state.world().seated(network, &grant.seat)?.reach();
+        let made_up = DeviceReport::new(key.placeholder(), key.index.get(), reach);
+        Some((*key, state.reports().get(key).cloned().unwrap_or(made_up)))
+    });
+    report.collect()
+}
+
+/// All that each node holds, of whatever network.
+fn held(registry: &Registry, all_made: bool) -> BTreeMap<NodeId, NodeState> {
+    registry.service.read(|state| {
+        let reports = if all_made { reports(state) } else { state.reports().clone() };
+        let state = |node: &NodeId| {
+            let snapshot = Snapshot::for_node(state.world(), state.ledger(), &reports, node).unwrap();
+            let device = own_resources(&snapshot).filter_map(|key| {
+                let report = reports.get(&key)?;
+                let (public_key, listen_port) = (report.public_key, Some(report.listen_port));
+                Some((key, OwnDevice { public_key, listen_port }))
+            });
+            desire(
+                &snapshot,
+                &Own { backend: Backend::Kernel, bridge_netfilter: false, devices: device.collect() },
+            )
+        };
+        let nodes = (0..NODES).map(|at| format!("n{at}").parse().unwrap());
+        nodes.map(|node: NodeId| (node.clone(), state(&node))).collect()
+    })
+}
+
+/// Every grant in force gets its device.
+fn report_all(registry: &Registry) {
+    let devices = registry.service.read(|state| {
+        let reports = reports(state);
+        let missing = reports.into_iter().filter(|(key, _)| !state.reports().contains_key(key));
+        let device = missing.map(|(resource, report)| {
+            let grant = &state.ledger().grants()[&resource];
+            let network = state.world().network(&grant.network).unwrap();
+            let node = state.world().seated(network, &grant.seat).unwrap().id().clone();
+            let said = said(1, &format!("device {} {}", resource.index, grant.generation));
+            (node.to_string(), Op::PutDevice { said, node, resource, generation: grant.generation, report })
+        });
+        device.collect::<Vec<_>>()
+    });
+    for (node, op) in devices {
+        registry.ask(&node, "", op).unwrap();
+    }
+}
+
+fn with(draft: NetworkDraft, workloads: &[(&str, usize, u8)], exposed: &[(&str, u16)]) -> NetworkDraft {
+    let workload = |(name, node, number): &(&str, usize, u8)| WorkloadDraft {
+        name: name.parse().unwrap(),
+        node: format!("n{node}").parse().unwrap(),
+        number: Some((*number).try_into().unwrap()),
+        attachment: Attachment::Namespace,
+    };
+    let exposure = |(workload, port): &(&str, u16)| Exposure {
+        workload: workload.parse().unwrap(),
+        protocol: Protocol::Tcp,
+        port: *port,
+    };
+    NetworkDraft {
+        workloads: workloads.iter().map(workload).collect(),
+        exposures: exposed.iter().map(exposure).collect(),
+        ..draft
+    }
+}
+
+fn words(draft: NetworkDraft, version: u64) -> Op {
+    Op::PutNetwork { said: said(version, &format!("{} {version}", draft.id)), network: draft }
+}
+
+/// Changes of two tenants that share nodes and a slot, one after the other.
+fn changes() -> Vec<(&'static str, Op)> {
+    let web = |nodes: &[usize]| network("acme/web", 1, nodes.iter().copied());
+    let lab = |nodes: &[usize]| network("globex/lab", 1, nodes.iter().copied());
+    let two = [("a", 2, 2), ("b", 3, 2)];
+    vec![
+        ("acme", words(web(&[2, 3]), 1)),
+        ("globex", words(with(lab(&[2, 4]), &[("c", 4, 2)], &[("c", 80)]), 1)),
+        ("acme", words(with(web(&[2, 3]), &two, &[("a", 443)]), 2)),
+        ("acme", words(with(web(&[2, 3, 5, 0]), &two, &[("b", 443)]), 3)),
+        // Another exit, on another holder.
+        ("acme", words(with(network("acme/web", 2, [2, 3, 5]), &two, &[]), 4)),
+        ("globex", words(with(lab(&[6, 4]), &[("c", 4, 2)], &[("c", 80)]), 2)),
+        ("acme", words(web(&[2]), 5)),
+        ("acme", remove_network(6, "acme/web")),
+        ("acme", words(web(&[2, 3]), 7)),
+    ]
+}
+
+#[test]
+fn a_preview_is_what_then_happens_on_every_node_and_writes_nothing() {
+    let registry = registry();
+    for (who, op) in changes() {
+        let before = (held(&registry, false), registry.service.read(State::revision));
+        let told = preview(&registry, &op);
+        assert_eq!(registry.service.read(State::revision), before.1, "nothing was written");
+        assert_eq!((told.revision, told.unplanned), (before.1, 0));
+        assert!(told.breaker.is_none());
+        let done = registry.ask(who, "", op).unwrap();
+        assert_eq!(told.grants, done.grants);
+        let after = held(&registry, true);
+        let happens = after.iter().map(|(node, after)| (node.clone(), plan(after, &before.0[node])));
+        let happens: BTreeMap<NodeId, Plan> = happens.filter(|(_, plan)| !plan.is_empty()).collect();
+        assert!(!happens.is_empty());
+        assert_eq!(told.plans.into_iter().collect::<BTreeMap<_, _>>(), happens);
+        report_all(&registry);
+    }
+}
+
+#[test]
+fn what_is_gained_and_lost_is_told_by_who_and_what() {
+    let registry = registry();
+    let mut text = String::new();
+    for (who, op) in changes() {
+        let told = preview(&registry, &op);
+        text += &format!("# {} version {}\n", who, op.said().unwrap().version);
+        for (sign, ways) in [("+", told.gained), ("-", told.lost)] {
+            for way in ways {
+                let traffic = way.traffic.map_or("any".to_owned(), |traffic| traffic.to_string());
+                text += &format!("{sign} {} -> {} {} {traffic}\n", way.from, way.to, way.family);
+            }
+        }
+        registry.ask(who, "", op).unwrap();
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_preview_refuses_what_a_change_would_and_says_what_must_be_confirmed() {
+    let registry = registry();
+    let refused = registry.service.preview(&put_network(1, network("acme/web", 1, [99])), now()).err();
+    assert!(matches!(refused, Some(Failed::Refused(Refusal::Invalid(_)))), "{refused:?}");
+    for at in 0..10 {
+        registry.ask("acme", "", put_network(1, network(&format!("acme/w{at}"), 1, [2]))).unwrap();
+    }
+    let much = put_network(2, network("acme/w0", 1, [3, 4, 5, 6, 2]));
+    registry.ask("acme", "", much).unwrap();
+    // The last network of a farm, on five nodes.
+    for at in 1..10 {
+        registry.ask("acme", "", remove_network(2, &format!("acme/w{at}"))).unwrap();
+    }
+    let op = remove_network(3, "acme/w0");
+    let told = preview(&registry, &op);
+    let Some(Refusal::Breaker { change, .. }) = told.breaker else { panic!("{:?}", told.breaker) };
+    assert_eq!(change, op.digest());
+}
+
+/// A node's plan grows with its network: past a bound nodes are counted and not planned.
+#[test]
+fn a_network_of_many_nodes_is_told_in_part() {
+    let nodes = 200;
+    let registry = Registry::start(Memory::default(), &Hands::at(now().0)).furnish(nodes);
+    let told = preview(&registry, &put_network(1, network("acme/web", 1, 0..nodes)));
+    assert_eq!(told.grants.len(), nodes + 1);
+    assert_eq!(told.plans.len() + told.unplanned, nodes);
+    assert!(told.unplanned > 0 && told.plans.len() > 50, "{}", told.plans.len());
+}
