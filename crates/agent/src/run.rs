@@ -19,7 +19,7 @@
 mod wait;
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -409,8 +409,15 @@ fn join(one: Scope, other: Scope) -> Scope {
 /// Raises this process's limit of open files to what the system grants it: a few descriptors for each namespace stay
 /// open, or would be opened again at each pass. To be called before a kernel is opened, which goes by the limit.
 pub fn raise_open_files() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
+    let highest = fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
+    let set = |limit: u64| setrlimit(Resource::RLIMIT_NOFILE, limit, limit).map(|()| limit);
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| {
+        // Only who may set limits raises the hard one, and many containers' root may not.
+        highest
+            .filter(|highest| *highest > hard)
+            .and_then(|highest| set(highest).ok())
+            .map_or_else(|| set(hard), Ok)
+    });
     match raised {
         Ok(limit) => tracing::debug!(limit, "open files"),
         Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),

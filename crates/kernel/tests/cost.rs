@@ -3,9 +3,13 @@
 
 mod ground;
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ground::{Node, alone, link, netns};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sixfold_core::plan::plan;
 use sixfold_core::state::{
     AddressKey, Link, LinkEnd, LinkKind, METRIC, METRIC_UNDERNEATH, Netns, NodeState, RouteKey, RouteTarget,
@@ -23,11 +27,15 @@ fn veth(at: &str, name: &str) -> Link {
     Link { kind: LinkKind::Veth { peer }, up: true, mtu: Some(1400), mac: None }
 }
 
+/// No address of the kernel's own making.
+fn quiet() -> (SysctlName, String) {
+    (SysctlName("net/ipv6/conf/default/addr_gen_mode".into()), "1".into())
+}
+
 /// A gateway and that many resources on it.
 fn farm(resources: u16) -> NodeState {
     let mut state = NodeState::default();
     state.at(Netns::Host);
-    let quiet = || (SysctlName("net/ipv6/conf/default/addr_gen_mode".into()), "1".into());
     state.at(netns(GATEWAY)).links.insert(link("lo"), loopback());
     state.at(netns(GATEWAY)).sysctls.extend([quiet()]);
     for index in 0x1000..0x1000 + resources {
@@ -90,5 +98,43 @@ fn what_a_thousand_namespaces_cost_is_told_and_they_converge() {
         let started = Instant::now();
         node.converge(&nothing);
         println!("removed in {:?}", started.elapsed());
+    });
+}
+
+/// The sockets that this process has open.
+fn sockets() -> BTreeSet<PathBuf> {
+    let open =
+        fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    open.filter(|target| target.to_string_lossy().starts_with("socket:")).collect()
+}
+
+/// A round over all would find none if what was used last were kept; and each costs a walk past all that are there.
+#[test]
+fn with_more_namespaces_than_descriptors_most_stay_open_between_two_rounds() {
+    const NAMESPACES: u16 = 90;
+    const DESCRIPTORS: u64 = 512;
+    alone(|| {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, hard).unwrap();
+        let mut desired = NodeState::default();
+        desired.at(Netns::Host);
+        for index in 0x1000..0x1000 + NAMESPACES {
+            let at = desired.at(netns(&format!("net-{index:04x}-1")));
+            at.links.insert(link("lo"), loopback());
+            at.sysctls.extend([quiet()]);
+        }
+        let mut node = Node::new();
+        node.converge(&desired);
+        node.observe();
+        let before = sockets();
+        assert!(plan(&desired, &node.observe()).is_empty());
+        let after = sockets();
+        let kept = before.intersection(&after).count();
+        assert!(kept >= 35, "{kept} of {} sockets are still open", before.len());
+        assert!(after.len() < usize::try_from(DESCRIPTORS).unwrap() * 3 / 4, "{} are open", after.len());
+        node.converge(&NodeState {
+            namespaces: [(Netns::Host, Default::default())].into(),
+            ..NodeState::default()
+        });
     });
 }

@@ -20,7 +20,9 @@ use crate::socket::{self, Socket, SocketError};
 /// Descriptors of one handle, at most.
 const DESCRIPTORS: usize = 7;
 /// Handles that are kept however few descriptors there may be.
-const FEWEST: usize = 16;
+const FEWEST: usize = 24;
+/// Handles of those that come when there is no room left: as many as one step of work goes to and fro between.
+const GUESTS: usize = 16;
 /// Handles beyond which keeping more gains nothing: a socket costs 6.9 kB of the kernel's memory.
 const MOST: usize = 8192;
 
@@ -37,6 +39,8 @@ pub(crate) struct Handle {
     pub(crate) nsids: BTreeMap<i32, Netns>,
     /// How many more routes than one there were of a destination and metric when they were last read.
     pub(crate) twins: BTreeMap<RouteKey, usize>,
+    /// It came when there was no room: it goes for the next that comes so.
+    guest: bool,
     used: u64,
 }
 
@@ -63,6 +67,7 @@ impl Handle {
             firewall: None,
             nsids: BTreeMap::new(),
             twins: BTreeMap::new(),
+            guest: false,
             used: 0,
         })
     }
@@ -104,13 +109,17 @@ impl OpenError {
 }
 
 /// The handles, the directory their names are in, and the thread that opens them.
+///
+/// Where there are more namespaces than may be kept open, the first that came stay, but for a few places in which the last
+/// ones take turns: what is asked of all namespaces is asked of one after the other, and such a round would never find
+/// one open if the last used were kept.
 pub(crate) struct Handles {
     pub(crate) worker: Worker,
     pub(crate) directory: Directory,
     open: BTreeMap<Netns, Handle>,
     most: usize,
     /// Descriptors that all handles together may keep. What their sockets leave of it is for files of sysctls, whose
-    /// keepers are the first, not the last used: a round over more namespaces than that would else find none of them.
+    /// keepers are the first in order.
     descriptors: usize,
     clock: u64,
 }
@@ -119,7 +128,8 @@ impl Handles {
     pub(crate) fn new(worker: Worker, directory: Directory) -> Self {
         let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
         let soft = usize::try_from(soft).unwrap_or(usize::MAX);
-        let (most, descriptors) = ((soft / 2 / DESCRIPTORS).clamp(FEWEST, MOST), soft / 4 * 3);
+        let descriptors = soft / 4 * 3;
+        let most = (descriptors / DESCRIPTORS).clamp(FEWEST, MOST);
         Self { worker, directory, open: BTreeMap::new(), most, descriptors, clock: 0 }
     }
 
@@ -127,14 +137,14 @@ impl Handles {
     pub(crate) fn get(&mut self, netns: &Netns) -> Result<&mut Handle, OpenError> {
         self.close_if_other(netns)?;
         if !self.open.contains_key(netns) {
-            let handle = match self.open_one(netns) {
+            let mut handle = match self.open_one(netns) {
                 Err(error) if error.is_too_many() => {
                     self.open.clear();
                     self.open_one(netns)?
                 }
                 handle => handle?,
             };
-            self.make_room();
+            handle.guest = self.make_room();
             self.open.insert(netns.clone(), handle);
             self.share_out_files(netns);
         }
@@ -223,12 +233,16 @@ impl Handles {
         }
     }
 
-    fn make_room(&mut self) {
-        while self.open.len() >= self.most {
-            let oldest =
-                self.open.iter().min_by_key(|(_, handle)| handle.used).map(|(netns, _)| netns.clone());
-            let Some(oldest) = oldest else { return };
-            self.open.remove(&oldest);
+    /// Lets go of the guest that was used least lately if there are too many; whether the one that comes is a guest.
+    fn make_room(&mut self) -> bool {
+        if self.open.len() + GUESTS < self.most {
+            return false;
         }
+        let guests = self.open.iter().filter(|(_, handle)| handle.guest);
+        let oldest = guests.min_by_key(|(_, handle)| handle.used).map(|(netns, _)| netns.clone());
+        if self.open.len() >= self.most {
+            oldest.map(|oldest| self.open.remove(&oldest));
+        }
+        true
     }
 }
