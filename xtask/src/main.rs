@@ -4,6 +4,7 @@
 mod bench;
 mod fuzz;
 mod mutants;
+mod package;
 mod test;
 mod tidy;
 mod vm;
@@ -31,6 +32,8 @@ enum Chore {
     Fuzz(fuzz::Request),
     /// Change the code of core in one place after the other, and count how often the tests notice
     Mutants(mutants::Request),
+    /// Build a Debian package: the program, its manual, completions and services
+    Package(package::Request),
     /// Run a command on Debian's stock kernel, in a machine that is thrown away
     Vm(vm::Request),
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Chore::Bench(request) => bench::run(&root, &request).map(code),
         Chore::Fuzz(request) => fuzz::run(&root, &request).map(code),
         Chore::Mutants(request) => mutants::run(&root, &request).map(code),
+        Chore::Package(request) => package::run(&root, &request).map(code),
         Chore::Vm(request) => vm::run(&root, &request).map(ExitCode::from),
     };
     outcome.unwrap_or_else(|error| {

@@ -20,7 +20,7 @@ use crate::{output, table};
     Where the kernel has no WireGuard, this process carries the tunnels. It needs no privilege: the agent opens the \
     TUN devices and UDP sockets and hands them over. Once its sockets are bound it drops every capability. It goes \
     on while the agent restarts.",
-    after_long_help = "Examples:\n  sixfold tunnel run --user 990\n  sixfold tunnel show"
+    after_long_help = "Examples:\n  sixfold tunnel run --user sixfold-tunnel\n  sixfold tunnel show"
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -30,7 +30,9 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Host devices until SIGTERM or SIGINT
-    #[command(after_long_help = "Examples:\n  sixfold tunnel run\n  sixfold tunnel run --user 990:990")]
+    #[command(
+        after_long_help = "Examples:\n  sixfold tunnel run\n  sixfold tunnel run --user sixfold-tunnel"
+    )]
     Run {
         /// Socket on which the agent hands over devices
         #[arg(long, value_name = "PATH", default_value = "/run/sixfold/tunnel.sock")]
@@ -38,8 +40,8 @@ enum Command {
         /// Directory of the devices' configuration sockets, where `wg show` looks for them
         #[arg(long, value_name = "DIR", default_value = "/run/wireguard")]
         uapi: PathBuf,
-        /// Become this user, by number, once the socket is bound; DIR becomes its own
-        #[arg(long, value_name = "UID[:GID]")]
+        /// Become this user, by name or number, once the socket is bound; DIR becomes its own
+        #[arg(long, value_name = "USER[:GROUP]")]
         user: Option<User>,
     },
     /// Show the devices and peers of a running tunnel process

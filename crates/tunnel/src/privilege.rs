@@ -8,13 +8,12 @@ use crate::{Config, Error};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat};
-use nix::unistd::{Gid, Uid, fchown, getegid, geteuid, setgid, setgroups, setuid};
+use nix::unistd::{self, Gid, Uid, fchown, getegid, geteuid, setgid, setgroups, setuid};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
 use std::fs;
-use std::num::ParseIntError;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::str::FromStr;
@@ -22,7 +21,8 @@ use std::str::FromStr;
 /// Numbers of capabilities there can be; the kernel refuses those it does not know.
 const CAPABILITIES: u32 = 64;
 
-/// A user and a group by number, written `UID` or `UID:GID`; the group has the user's number if none is named.
+/// A user and a group, written `USER` or `USER:GROUP`, each a number or a name that this machine knows. Without a group it
+/// is that of the named user, or the one with the user's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct User {
     uid: u32,
@@ -32,13 +32,11 @@ pub struct User {
 /// Why a user is none.
 #[derive(Debug, thiserror::Error)]
 pub enum UserError {
-    /// One of its parts is no number.
-    #[error("{text:?} is no number of a user or group")]
-    Number {
+    /// One of its parts is no number, and nobody's name here.
+    #[error("this machine knows no user or group {text:?}, and it is no number")]
+    Unknown {
         /// The part.
         text: String,
-        /// What the parser says.
-        source: ParseIntError,
     },
     /// The number means "leave it as it is" to the system.
     #[error("{} names nobody", u32::MAX)]
@@ -49,16 +47,27 @@ impl FromStr for User {
     type Err = UserError;
 
     fn from_str(text: &str) -> Result<Self, UserError> {
-        let (uid, gid) = text.split_once(':').unwrap_or((text, text));
-        Ok(Self { uid: parse_id(uid)?, gid: parse_id(gid)? })
+        let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+        let known = unistd::User::from_name(user).ok().flatten().map(|user| (user.uid, user.gid));
+        let (uid, own) = match known {
+            Some((uid, gid)) => (uid.as_raw(), gid.as_raw()),
+            None => number(user).map(|number| (number, number))?,
+        };
+        let gid = match group {
+            None => own,
+            Some(name) => match unistd::Group::from_name(name).ok().flatten() {
+                Some(group) => group.gid.as_raw(),
+                None => number(name)?,
+            },
+        };
+        Ok(Self { uid, gid })
     }
 }
 
-fn parse_id(text: &str) -> Result<u32, UserError> {
+fn number(text: &str) -> Result<u32, UserError> {
     match text.parse() {
         Ok(u32::MAX) => Err(UserError::Nobody),
-        Ok(id) => Ok(id),
-        Err(source) => Err(UserError::Number { text: text.to_owned(), source }),
+        parsed => parsed.map_err(|_| UserError::Unknown { text: text.to_owned() }),
     }
 }
 
@@ -141,11 +150,18 @@ mod tests {
 
     #[test]
     fn a_user_is_one_number_or_two() {
-        assert_eq!("7".parse::<User>().unwrap(), User { uid: 7, gid: 7 });
-        assert_eq!("7:9".parse::<User>().unwrap(), User { uid: 7, gid: 9 });
-        for wrong in ["", "nobody", "7:", ":7", "7:9:1", "-1", "4294967296"] {
-            assert!(matches!(wrong.parse::<User>(), Err(UserError::Number { .. })), "{wrong:?}");
+        assert_eq!("7654".parse::<User>().unwrap(), User { uid: 7654, gid: 7654 });
+        assert_eq!("7654:9".parse::<User>().unwrap(), User { uid: 7654, gid: 9 });
+        for wrong in ["", "no such user", "7:", ":7", "7:9:1", "-1", "4294967296"] {
+            assert!(matches!(wrong.parse::<User>(), Err(UserError::Unknown { .. })), "{wrong:?}");
         }
         assert!(matches!("4294967295".parse::<User>(), Err(UserError::Nobody)));
+    }
+
+    #[test]
+    fn a_user_has_a_name_and_a_group_of_its_own() {
+        assert_eq!("root".parse::<User>().unwrap(), User { uid: 0, gid: 0 });
+        assert_eq!("root:7".parse::<User>().unwrap(), User { uid: 0, gid: 7 });
+        assert_eq!("7:root".parse::<User>().unwrap(), User { uid: 7, gid: 0 });
     }
 }

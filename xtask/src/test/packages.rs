@@ -36,7 +36,7 @@ struct Package {
     ground: Ground,
 }
 
-const PACKAGES: [Package; 18] = [
+const PACKAGES: [Package; 19] = [
     Package {
         name: "iproute2",
         why: "ip: what the kernel says of links, addresses and routes",
@@ -71,6 +71,11 @@ const PACKAGES: [Package; 18] = [
     Package {
         name: "openssl",
         why: "reads our key files and verifies our signatures",
+        ground: Ground::Oracles,
+    },
+    Package {
+        name: "systemd",
+        why: "reads our services, users and folders, and says how exposed they are",
         ground: Ground::Oracles,
     },
     Package { name: "xz-utils", why: "unpacks the kernel and its modules", ground: Ground::Oracles },
