@@ -7,12 +7,13 @@
 //! Owns: starting a node, carrying snapshots and statuses, and knowing when there is nothing left to do. Must be used
 //! from the main thread of the inner process.
 
+mod disturb;
 mod error;
 pub mod registry;
 mod service;
 mod standing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -24,12 +25,14 @@ use sixfold_core::model::{Node, Status, World};
 
 pub use self::error::FarmError;
 use self::registry::Registry;
-use self::service::{Service, Services};
+pub use self::service::Service;
+use self::service::Services;
 use self::standing::Rank;
 pub use self::standing::Standing;
 use crate::ground;
 use crate::node::{self, Door};
 use crate::process::Processes;
+use crate::scenario::Cable;
 use crate::world::{self, Outside, Surroundings};
 
 /// Between two looks at the statuses.
@@ -56,6 +59,8 @@ pub struct Running {
     seats: BTreeMap<NodeId, Seat>,
     wireguard: Carriers,
     handed: Instant,
+    /// Cables that nothing passes.
+    cut: BTreeSet<Cable>,
 }
 
 /// Who carries WireGuard on a node (`kernel` or `tunnel`), where that is not left to its agent.
@@ -82,7 +87,8 @@ impl Running {
         world::build::build(&drawn)?;
         let (processes, services, seats) = (Processes::default(), Services::default(), BTreeMap::new());
         let handed = Instant::now();
-        let mut farm = Self { registry, drawn, processes, services, seats, wireguard, handed };
+        let cut = BTreeSet::new();
+        let mut farm = Self { registry, drawn, processes, services, seats, wireguard, handed, cut };
         progress("starting the nodes");
         let nodes: Vec<NodeId> = farm.registry.world().nodes().map(|(_, node)| node.id().clone()).collect();
         for node in &nodes {
@@ -122,9 +128,9 @@ impl Running {
         if !same {
             return Err(FarmError::OtherNodes);
         }
-        world::build::rebuild(&drawn, &self.drawn)?;
+        let before = self.there();
         (self.registry, self.drawn) = (registry, drawn);
-        Ok(())
+        Ok(world::build::rebuild(&self.there(), &before)?)
     }
 
     /// Waits for processes that ended, and starts agents and tunnels again, each once a second at most. What happened, a
@@ -214,6 +220,19 @@ impl Running {
             self.seats.len(),
             self.registry.revision()
         ));
+        Ok(())
+    }
+
+    /// Plays the registry for so long.
+    ///
+    /// # Errors
+    /// If a snapshot cannot be written.
+    pub fn carry(&mut self, time: Duration) -> Result<(), FarmError> {
+        let began = Instant::now();
+        while began.elapsed() < time {
+            self.turn()?;
+            thread::sleep(LOOK);
+        }
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! A folder of farm and network files, read into a world.
+//! A folder of farm and network files, read into a world. Its scenario, if it has one, is none of these.
 //!
 //! Owns: finding the files and reading them, each with a limit. Must not judge what they say: `core::spec` does, and
 //! lists everything that is wrong with all of them.
@@ -12,6 +12,8 @@ use nix::libc::O_NONBLOCK;
 use sixfold_core::limit;
 use sixfold_core::model::World;
 use sixfold_core::spec::{self, Problems, SpecError};
+
+use crate::scenario;
 
 /// Why a folder gives no world.
 #[derive(Debug, thiserror::Error)]
@@ -47,10 +49,19 @@ pub enum LoadError {
         #[source]
         problems: Problems,
     },
+    /// What the steps of a scenario say is not valid.
+    #[error("{path} has {count} problem{plural}", path = path.display(), count = problems.len(), plural = if problems.len() == 1 { "" } else { "s" })]
+    Scenario {
+        /// The file.
+        path: PathBuf,
+        /// All of them, each with its line and hint.
+        #[source]
+        problems: scenario::Problems,
+    },
 }
 
 impl LoadError {
-    /// What a person can do about it; each problem of [`LoadError::Invalid`] has a hint of its own.
+    /// What a person can do about it; each problem of what files say has a hint of its own.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -62,27 +73,35 @@ impl LoadError {
                 io::ErrorKind::NotFound => Some("it may be a link to a file that is gone"),
                 _ => None,
             },
-            Self::Invalid { .. } => None,
+            Self::Invalid { .. } | Self::Scenario { .. } => None,
         }
     }
 
     /// Whether the files are at fault, and not the system they are on.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
-        matches!(self, Self::Invalid { .. } | Self::Empty { .. })
+        matches!(self, Self::Invalid { .. } | Self::Scenario { .. } | Self::Empty { .. })
     }
 }
 
-/// Reads every `*.toml` of a folder, sorted by name, into one world. Files whose name begins with a dot are not read.
+/// Reads every `*.toml` of a folder but the scenario, sorted by name, into one world. Files whose name begins with a dot
+/// are not read.
 ///
 /// # Errors
 /// The first file that cannot be read, or everything wrong with what they say.
 pub fn load(dir: &Path) -> Result<World, LoadError> {
+    spec::parse_all(&texts(dir)?).map_err(|problems| LoadError::Invalid { path: dir.to_owned(), problems })
+}
+
+/// The same files as (name, text).
+///
+/// # Errors
+/// The first file that cannot be read, or all that are no text.
+pub(crate) fn texts(dir: &Path) -> Result<Vec<(String, String)>, LoadError> {
     let paths = list(dir).map_err(|source| LoadError::List { path: dir.to_owned(), source })?;
     if paths.is_empty() {
         return Err(LoadError::Empty { path: dir.to_owned() });
     }
-    let invalid = |problems| LoadError::Invalid { path: dir.to_owned(), problems };
     let (mut files, mut errors) = (Vec::new(), Vec::new());
     for path in paths {
         let name = path.display().to_string();
@@ -92,8 +111,8 @@ pub fn load(dir: &Path) -> Result<World, LoadError> {
         }
     }
     match Problems::of_shape(errors) {
-        Some(problems) => Err(invalid(problems)),
-        None => spec::parse_all(&files).map_err(invalid),
+        Some(problems) => Err(LoadError::Invalid { path: dir.to_owned(), problems }),
+        None => Ok(files),
     }
 }
 
@@ -101,8 +120,8 @@ fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        if !hidden && entry.path().extension().is_some_and(|end| end == "toml") {
+        let (name, hidden) = (entry.file_name(), entry.file_name().as_encoded_bytes().starts_with(b"."));
+        if !hidden && name != scenario::FILE && entry.path().extension().is_some_and(|end| end == "toml") {
             paths.push(entry.path());
         }
     }
@@ -112,7 +131,7 @@ fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// The text of a file, or what is wrong with its length or its bytes. What is no file is not waited for, and one that is
 /// too long is not read.
-fn read(path: &Path, name: &str) -> io::Result<Result<String, SpecError>> {
+pub(crate) fn read(path: &Path, name: &str) -> io::Result<Result<String, SpecError>> {
     let file = File::options().read(true).custom_flags(O_NONBLOCK).open(path)?;
     let meta = file.metadata()?;
     if !meta.is_file() {

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! top:   load ▶ claim the socket ▶ walls ▶ wait ▶ release
-//! inner: furnish ▶ start the farm ▶ settle ▶ probe ▶ report   (run)
-//!                                        ▶ serve until killed  (up)
+//! inner: furnish ▶ start the farm ▶ settle ▶ scenario, or the matrix ▶ report   (run)
+//!                                        ▶ serve until killed                    (up)
 //! ```
 //!
 //! Owns: the order of these. Must not print: it is given where to write a report and whom to tell of progress.
@@ -27,10 +27,11 @@ use crate::farm::{Carriers, FarmError, Running};
 use crate::files::{self, LoadError};
 use crate::node::{self, Door};
 use crate::report::Report;
+use crate::scenario::{self, Script};
 use crate::showing::{Showing, ShowingError};
 
 /// How long a farm may take until every node is in sync.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two rounds of a lab that is up.
 const ROUND: Duration = Duration::from_millis(50);
 
@@ -105,7 +106,7 @@ pub struct Job {
     pub dir: PathBuf,
     /// The report as one document, not as a text.
     pub json: bool,
-    /// Whether the matrix is probed.
+    /// Whether the scenario is played, or the matrix probed if there is none.
     pub probe: bool,
     /// Where logs are kept.
     pub keep_logs: Option<PathBuf>,
@@ -123,6 +124,7 @@ pub struct Job {
 /// If the folder gives no world, another lab is up, or there can be no walls.
 pub fn outer(job: &Job, words: &[&str]) -> Result<ExitStatus, JobError> {
     let world = files::load(&job.dir)?;
+    scenario::load(&job.dir)?;
     if let Some(node) = job.wireguard.keys().find(|node| world.node(node).is_none()) {
         return Err(JobError::NoNode { node: node.clone() });
     }
@@ -149,9 +151,9 @@ pub fn inner(
 ) -> Result<bool, JobError> {
     let began = Instant::now();
     // Before /run is another.
-    let world = files::load(&job.dir)?;
+    let declared = (files::load(&job.dir)?, scenario::load(&job.dir)?);
     enclosure::furnish()?;
-    let done = live(job, world, (began, print), progress);
+    let done = live(job, declared, (began, print), progress);
     match &job.keep_logs {
         Some(path) => {
             let kept = keep_logs(path).map_err(|source| JobError::Logs { path: path.clone(), source });
@@ -163,7 +165,7 @@ pub fn inner(
 
 fn live(
     job: &Job,
-    world: World,
+    (world, script): (World, Option<Script>),
     (began, print): (Instant, &mut dyn FnMut(&str)),
     progress: &mut dyn FnMut(&str),
 ) -> Result<bool, JobError> {
@@ -181,9 +183,10 @@ fn live(
         progress("Ctrl-C ends it");
         serve(&mut farm, &mut showing, (&listener, progress))?;
     }
-    let report = match job.probe {
-        true => showing.probe(&mut farm, (began, progress))?,
-        false => showing.nodes_alone(&farm, began),
+    let report = match script {
+        _ if !job.probe => showing.nodes_alone(&farm, began),
+        Some(script) => scenario::play(&script, (&mut farm, &mut showing), (began, progress))?,
+        None => showing.probe(&mut farm, (began, progress))?,
     };
     print(&shown(&report, job.json));
     Ok(report.held)
@@ -251,7 +254,7 @@ fn failed(error: &JobError) -> Answer {
     Answer::Failed { words: chain(error), hints: error.hints(), refused: error.is_refusal() }
 }
 
-fn chain(error: &dyn std::error::Error) -> Vec<String> {
+pub(crate) fn chain(error: &dyn std::error::Error) -> Vec<String> {
     std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
 }
 

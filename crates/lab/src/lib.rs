@@ -7,6 +7,7 @@
 //!                               ├─ node      a mount, network and UTS namespace each, kept by a process
 //!                               ├─ farm      registry ⇄ agents, until every second plan is empty
 //!                               ├─ showing   probes everywhere ──▶ matrix ──▶ report
+//!                               ├─ scenario  what happens to it, step by step
 //!                               └─ control   a socket, by which other terminals join
 //! ```
 //!
@@ -24,6 +25,7 @@ pub mod node;
 pub mod probe;
 pub mod process;
 pub mod report;
+pub mod scenario;
 pub mod showing;
 pub mod world;
 

@@ -13,6 +13,7 @@
 //! That nothing passes is shown four times: nothing was answered, nothing arrived, the rule or route that was named has
 //! counted just what was sent, and both ends do succeed elsewhere in the same run.
 
+mod expect;
 mod judge;
 mod sweep;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use sixfold_core::model::Family;
 use sixfold_core::reach::{Cell, Party, Stop, Verdict};
 
 use crate::probe::{Arrivals, Client, Outcome, ProbeError, SYN_WAIT, Shot};
+pub use expect::expect;
 use judge::Evidence;
 use sweep::Sweep;
 pub use warm::WarmUp;
@@ -98,11 +100,12 @@ pub struct Settings {
 
 impl Settings {
     /// What the lab uses, given its Internet host's two addresses. A WireGuard device whose first handshake came before
-    /// its peer knew it tries again after five seconds; the warm-up outlasts that.
+    /// its peer knew it tries again after five seconds, and one whose peer was made anew after fifteen; the warm-up outlasts
+    /// that.
     #[must_use]
     pub const fn new(internet: Ipv6Addr, internet_v4: Ipv4Addr) -> Self {
         let stop_timeout = SYN_WAIT.saturating_add(Duration::from_millis(100));
-        let (warm_up, pass_timeout) = (Duration::from_secs(8), Duration::from_secs(4));
+        let (warm_up, pass_timeout) = (Duration::from_secs(20), Duration::from_secs(4));
         Self { internet, internet_v4, count: 2, warm_up, pass_timeout, stop_timeout }
     }
 

@@ -49,7 +49,7 @@ pub struct Ended {
 pub struct Processes {
     running: BTreeMap<i32, String>,
     /// Lines to keepers, which end with them.
-    lines: Vec<ChildStdin>,
+    lines: BTreeMap<i32, ChildStdin>,
 }
 
 impl Processes {
@@ -87,8 +87,9 @@ impl Processes {
         let mut command = Command::new(SELF);
         command.args(["lab", "keep", name, netns]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
-        self.running.insert(child.id().cast_signed(), format!("{name}: keeper"));
-        self.lines.extend(child.stdin.take());
+        let pid = child.id().cast_signed();
+        self.running.insert(pid, format!("{name}: keeper"));
+        self.lines.extend(child.stdin.take().map(|line| (pid, line)));
         let ready = child.stdout.take().map(|mut out| out.read_exact(&mut [0]));
         match ready {
             Some(Ok(())) => Ok(child.id()),
@@ -107,6 +108,28 @@ impl Processes {
                 Ok(_) => continue,
             };
             ended.extend(self.running.remove(&pid.as_raw()).map(|name| Ended { name, how }));
+        }
+    }
+
+    /// Kills one of ours, if it runs, and waits until it is gone: that is then no news.
+    pub fn kill(&mut self, name: &str) {
+        let named = self.running.iter().find(|(_, running)| *running == name);
+        if let Some(pid) = named.map(|(pid, _)| *pid) {
+            self.kill_all(&[pid]);
+        }
+    }
+
+    /// Kills these and waits until they are gone: orphans of ours among them are waited for too.
+    pub fn kill_all(&mut self, pids: &[i32]) {
+        for pid in pids {
+            self.running.remove(pid);
+            self.lines.remove(pid);
+            // It may have ended in the meantime, which is what is wanted.
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+        }
+        for pid in pids {
+            // An orphan whose parent is still ending is not ours to wait for yet: it is reaped later.
+            let _ = waitpid(Pid::from_raw(*pid), None);
         }
     }
 

@@ -15,6 +15,7 @@ use sixfold_core::model::Status;
 use sixfold_core::reach::{Cell, Verdict};
 
 use crate::matrix::{Control, MatrixReport, WarmUp};
+use crate::scenario::Said;
 
 /// The document's format. It changes when a field changes its meaning or goes; new fields do not change it.
 pub const FORMAT: u32 = 1;
@@ -27,12 +28,15 @@ pub const FORMAT: u32 = 1;
 pub struct Report {
     /// [`FORMAT`].
     pub format: u32,
-    /// Whether every node is in sync and every expectation and account held.
+    /// Whether every node is in sync and every expectation and account held; of a scenario, whether every step did.
     pub held: bool,
     /// The nodes, in the order of farms and nodes.
     pub nodes: Vec<NodeReport>,
-    /// Who could reach whom.
+    /// Who could reach whom, when that was last asked.
     pub matrix: MatrixReport,
+    /// What came of the steps of its scenario, up to the first that failed; empty if it has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scenario: Vec<StepReport>,
     /// What took how long, in order; they need not add up to the whole.
     pub steps: Vec<StepTime>,
     /// The whole run, in milliseconds.
@@ -60,6 +64,30 @@ pub struct NodeReport {
     pub drift: Vec<String>,
     /// What it could not do.
     pub failures: Vec<String>,
+}
+
+/// What came of a step of a scenario.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// Where it stands in its file.
+    pub line: usize,
+    /// Its words.
+    pub step: String,
+    /// Whether it could be done, and what it expects was so.
+    pub held: bool,
+    /// If not, what was seen.
+    pub seen: Vec<String>,
+    /// How long it took, in milliseconds.
+    pub millis: u64,
+}
+
+impl StepReport {
+    /// A step that took so long; it held if nothing was seen that should not be.
+    #[must_use]
+    pub fn new(said: &Said, (seen, took): (Vec<String>, Duration)) -> Self {
+        let (line, step) = (said.line, said.text.clone());
+        Self { line, step, held: seen.is_empty(), seen, millis: millis(took) }
+    }
 }
 
 /// One step of a run.
@@ -122,7 +150,8 @@ impl Report {
         (steps, wall): (Vec<StepTime>, Duration),
     ) -> Self {
         let held = !nodes.is_empty() && nodes.iter().all(|node| node.in_sync) && matrix.held();
-        Self { format: FORMAT, held, nodes, matrix, steps, wall_millis: millis(wall) }
+        let scenario = Vec::new();
+        Self { format: FORMAT, held, nodes, matrix, scenario, steps, wall_millis: millis(wall) }
     }
 
     /// For a person: the matrix, the stops, the nodes, what did not hold, and a last line that says it all.
@@ -132,6 +161,7 @@ impl Report {
             table::matrix(&self.matrix.cells),
             self.stops(),
             self.nodes(),
+            self.scenario(),
             self.complaints(),
             self.remarks(),
             self.summary(),
@@ -169,9 +199,20 @@ impl Report {
         table::columns(heads, rows.collect())
     }
 
+    fn scenario(&self) -> String {
+        let rows = self.scenario.iter().map(|step| {
+            let mark = if step.held { "" } else { "!" };
+            [mark.to_owned(), step.line.to_string(), step.millis.to_string(), step.step.clone()]
+        });
+        table::columns(["", "line", "ms", "step of the scenario"], rows.collect())
+    }
+
     /// All that did not hold, each with why.
     fn complaints(&self) -> String {
         let mut lines = Vec::new();
+        for step in self.scenario.iter().filter(|step| !step.held) {
+            lines.extend(step.seen.iter().map(|seen| format!("{}: {seen}", step.step)));
+        }
         for cell in self.matrix.cells.iter().filter(|cell| !cell.held) {
             let wanted = match &cell.cell.verdict {
                 Verdict::Passes => "should pass".to_owned(),

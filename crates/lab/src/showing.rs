@@ -24,13 +24,18 @@ use crate::farm::{Running, Standing};
 use crate::matrix::{self, Counters, MatrixReport, Settings};
 use crate::probe::{Client, ProbeError};
 use crate::process::ProcessError;
-use crate::report::{NodeReport, Report, StepTime};
+use crate::report::{NodeReport, Report, StepReport, StepTime};
+use crate::scenario::Expectation;
 
 /// Ports that are probed besides those that somebody exposes: no example exposes them.
 const OTHER: [Traffic; 2] = [Traffic::Tcp(7), Traffic::Udp(7)];
 
 /// How long a probe may take to come up.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long packets that somebody expects to pass may take to: a handshake made with a process that is gone is given up
+/// after 15 seconds by a peer that only sends.
+const EXPECTED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Why nothing can be shown.
 #[derive(Debug, thiserror::Error)]
@@ -88,15 +93,22 @@ impl Showing {
         farm: &mut Running,
         (began, progress): (Instant, &mut dyn FnMut(&str)),
     ) -> Result<Report, ShowingError> {
-        let start = Instant::now();
+        let matrix = self.matrix(farm, progress)?;
+        Ok(self.report(farm, matrix, began))
+    }
+
+    /// Sends the whole matrix. Starts the probes if they are not up.
+    ///
+    /// # Errors
+    /// If a probe cannot be brought up.
+    pub fn matrix(
+        &mut self,
+        farm: &mut Running,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<MatrixReport, ShowingError> {
         let (world, ledger) = (farm.registry().world().clone(), farm.registry().ledger().clone());
-        let reach = Reach::new(&world, &ledger);
-        let traffic = traffic(&world);
-        if self.probes.is_empty() {
-            progress("starting probes");
-            self.probes = start_probes(farm, &reach.parties(), (&traffic, &mut self.running))?;
-            self.step("probes up", start.elapsed());
-        }
+        let (reach, traffic) = (Reach::new(&world, &ledger), traffic(&world));
+        self.bring_up(farm, (&reach.parties(), &traffic), progress)?;
         let cells = reach.matrix(&traffic);
         progress(&format!("probing {} expectations", cells.len()));
         let start = Instant::now();
@@ -106,7 +118,50 @@ impl Showing {
         let warm_up = Duration::from_millis(matrix.warm_up.millis);
         self.step("warm-up", warm_up);
         self.step("matrix", start.elapsed().saturating_sub(warm_up));
-        Ok(self.report(farm, matrix, began))
+        Ok(matrix)
+    }
+
+    /// Sends what is expected of one sender and receiver: what was seen of what did not hold. Starts the probes if they are
+    /// not up.
+    ///
+    /// # Errors
+    /// If a probe cannot be brought up.
+    pub fn expect(
+        &mut self,
+        farm: &mut Running,
+        expectation: &Expectation,
+    ) -> Result<Vec<String>, ShowingError> {
+        let (world, ledger) = (farm.registry().world().clone(), farm.registry().ledger().clone());
+        let (reach, mut traffic) = (Reach::new(&world, &ledger), traffic(&world));
+        let Expectation { from, to, pass, traffic: sent } = expectation;
+        let mut cells = reach.matrix(&[*sent]);
+        cells.retain(|cell| (&cell.from, &cell.to) == (from, to));
+        traffic.push(*sent);
+        traffic.dedup();
+        self.bring_up(farm, (&reach.parties(), &traffic), &mut |_| {})?;
+        let settings = Settings::new(farm.outside().host, farm.outside().host_v4);
+        let seen = matrix::expect(&cells, *pass, &mut self.probes, (&settings, EXPECTED_WITHIN));
+        Ok(if cells.is_empty() { vec![format!("nothing leads from {from} to {to}")] } else { seen })
+    }
+
+    /// Starts the probes of all, if none is up, and has each listen.
+    fn bring_up(
+        &mut self,
+        farm: &mut Running,
+        (parties, traffic): (&[Party], &[Traffic]),
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<(), ShowingError> {
+        if self.probes.is_empty() {
+            let start = Instant::now();
+            progress("starting probes");
+            self.probes = start_probes(farm, parties, &mut self.running)?;
+            self.step("probes up", start.elapsed());
+        }
+        for (party, client) in &mut self.probes {
+            let listening = client.listen(traffic);
+            listening.map_err(|source| ShowingError::Probe { party: party.clone(), source })?;
+        }
+        Ok(())
     }
 
     /// Ends the probes: one would keep its namespace alive when that is to go.
@@ -124,6 +179,17 @@ impl Showing {
         let report = self.report(farm, MatrixReport::default(), began);
         let held = !report.nodes.is_empty() && report.nodes.iter().all(|node| node.in_sync);
         Report { held, ..report }
+    }
+
+    /// Reports what came of a scenario: whether its steps held, and nothing else, as only they say how the farm should be.
+    pub fn scenario(
+        &mut self,
+        farm: &Running,
+        (matrix, scenario): (MatrixReport, Vec<StepReport>),
+        began: Instant,
+    ) -> Report {
+        let report = self.report(farm, matrix, began);
+        Report { held: scenario.iter().all(|step| step.held), scenario, ..report }
     }
 
     fn report(&mut self, farm: &Running, matrix: MatrixReport, began: Instant) -> Report {
@@ -158,7 +224,7 @@ fn traffic(world: &World) -> Vec<Traffic> {
 fn start_probes(
     farm: &mut Running,
     parties: &[Party],
-    (traffic, running): (&[Traffic], &mut Vec<(i32, PathBuf)>),
+    running: &mut Vec<(i32, PathBuf)>,
 ) -> Result<BTreeMap<Party, Client>, ShowingError> {
     let keepers = farm.keepers();
     let mut places = Vec::new();
@@ -176,7 +242,7 @@ fn start_probes(
     }
     let mut probes = BTreeMap::new();
     for (party, place) in places {
-        let client = connect(&place.socket()).and_then(|mut client| client.listen(traffic).map(|()| client));
+        let client = connect(&place.socket());
         let client = client.map_err(|source| ShowingError::Probe { party: party.clone(), source })?;
         probes.insert(party.clone(), client);
     }

@@ -36,10 +36,23 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Build the farm of a folder, wait until every node is in sync, probe who reaches whom, take it down
-    #[command(after_long_help = "Exit codes:\n  \
-        0  the farm was built, and all packets passed or were stopped as the model says\n  \
-        1  one was not, a node was not in sync in time, or refused: what was given is wrong\n  \
+    /// Build the farm of a folder, wait until every node is in sync, play its scenario, take it down
+    #[command(after_long_help = "Scenario:\n  \
+        The folder's scenario.toml says what happens to the farm: steps = [\"...\", ...]. Without one it is\n  \
+        \"expect matrix\": packets from everyone to everyone, held against what the model says.\n  \
+        apply FILE                      a network comes, or becomes another\n  \
+        delete TENANT/NETWORK           a network goes\n  \
+        kill agent|tunnel NODE          a process ends, and stays away until it is restarted\n  \
+        restart agent|tunnel NODE\n  \
+        reboot NODE                     its namespaces go, and come again from what its disk holds\n  \
+        cut node NODE | cut farm FARM   nothing passes that cable, until it is healed\n  \
+        heal node NODE | heal farm FARM\n  \
+        wait-in-sync [within SECONDSs]  as long as nodes need, 60s at most where nothing is said\n  \
+        expect FROM TO pass|stop [echo|tcp/PORT|udp/PORT]\n  \
+        expect matrix\n\n\
+        Exit codes:\n  \
+        0  the farm was built, and all was as expected\n  \
+        1  something was not, a node was not in sync in time, or refused: what was given is wrong\n  \
         2  usage: the arguments are wrong, or do not go together\n  \
         3  environment: the system does not allow it, or something it needs is missing\n\n\
         Examples:\n  sixfold lab run examples/first-farm\n  \
@@ -54,7 +67,7 @@ enum Verb {
         /// Keep logs, snapshots and statuses of every node in this folder
         #[arg(long, value_name = "DIR")]
         keep_logs: Option<PathBuf>,
-        /// Only build it and wait until every node is in sync
+        /// Only build it and wait until every node is in sync: no scenario, no packet
         #[arg(long)]
         no_probe: bool,
         /// Who carries WireGuard on a node: kernel or tunnel [default: the kernel if it can]

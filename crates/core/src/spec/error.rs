@@ -179,7 +179,10 @@ pub(super) fn kind_of_file(text: &str, file: &str) -> Result<FileKind, SpecError
 }
 
 /// Reads a file's fields, of whatever they say.
-pub(super) fn read<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, SpecError> {
+///
+/// # Errors
+/// The first thing that is no TOML, an unknown or missing field, or another kind of value; with line and column.
+pub fn read<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, SpecError> {
     let refused = |kind, at: Range<usize>| {
         let (line, column) = position(text, at.start);
         SpecError { file: file.into(), line, column, kind }
@@ -194,7 +197,8 @@ pub(super) fn read<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Spe
 }
 
 /// Line and column, from 1, of a byte of a text.
-pub(super) fn position(text: &str, at: usize) -> (usize, usize) {
+#[must_use]
+pub fn position(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
@@ -202,7 +206,8 @@ pub(super) fn position(text: &str, at: usize) -> (usize, usize) {
 }
 
 /// The known word that a misspelled one is likely to be: at most a third of its letters differ.
-pub(super) fn nearest<'a, T: AsRef<str>>(word: &str, known: &'a [T]) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a, T: AsRef<str>>(word: &str, known: &'a [T]) -> Option<&'a str> {
     if word.len() > limit::LABEL_MAX {
         return None;
     }

@@ -16,7 +16,7 @@ mod reading;
 mod tests;
 mod validate;
 
-pub use error::{SpecError, SpecErrorKind, text_of};
+pub use error::{SpecError, SpecErrorKind, nearest, position, read, text_of};
 pub use farm::{FarmSpec, parse_farm};
 pub use network::{NetworkSpec, parse_network};
 pub use problem::{Problem, ProblemKind, Problems};

@@ -53,6 +53,15 @@ pub enum FarmError {
         #[source]
         source: io::Error,
     },
+    /// What no disk holds of a node that reboots cannot be taken away.
+    #[error("cannot clear {}", path.display())]
+    Forget {
+        /// The node's folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// Another world is not for the nodes that run.
     #[error("these are other nodes, or other cables between them, than those that run")]
     OtherNodes,

@@ -12,7 +12,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// A process that is always there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Service {
+pub enum Service {
     /// Hosts WireGuard devices.
     Tunnel,
     /// Makes the kernel hold what the snapshot says.
@@ -23,7 +23,9 @@ impl Service {
     /// In the order in which they are started.
     pub(super) const ALL: [Self; 2] = [Self::Tunnel, Self::Agent];
 
-    pub(super) fn name(self) -> &'static str {
+    /// As its command is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Tunnel => "tunnel",
             Self::Agent => "agent",

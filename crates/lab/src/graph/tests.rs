@@ -1,21 +1,14 @@
 //! Goldens of both pictures of both examples, and what no picture may be. `SIXFOLD_BLESS=1` writes the goldens anew.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-
-use sixfold_core::spec::parse_all;
+use std::path::Path;
 
 use super::*;
 
 const EXAMPLES: [&str; 2] = ["first-farm", "two-farms"];
 
 fn example(name: &str) -> World {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name);
-    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
-    paths.sort();
-    let file = |path: &PathBuf| (path.display().to_string(), fs::read_to_string(path).unwrap());
-    parse_all(&paths.iter().map(file).collect::<Vec<_>>()).unwrap()
+    crate::files::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name)).unwrap()
 }
 
 fn golden(name: &str, is: &str) {

@@ -33,7 +33,7 @@ impl Evidence {
 }
 
 /// A SYN is known by its port, if it was given one, and counted so: the payload that would follow is of the same packet.
-fn arrivals_of(shot: &Shot, arrivals: &Arrivals) -> u32 {
+pub(super) fn arrivals_of(shot: &Shot, arrivals: &Arrivals) -> u32 {
     if shot.from_port == 0 {
         return arrivals.payloads.get(&shot.nonce).copied().unwrap_or(0);
     }

@@ -356,3 +356,38 @@ fn holds_with_packets_where_a_rule_stops_them() {
     let counter = &shut.counters[0];
     assert_eq!((counter.before, counter.after, counter.sent), (Some(0), Some(8), 8));
 }
+
+#[test]
+fn what_somebody_expects_is_held_against_packets_and_not_against_the_model() {
+    let mut scene = Scene::new();
+    let settings = scene.settings();
+    let (to_b, from_c) = (scene.cells[..1].to_vec(), scene.cells[4..5].to_vec());
+    let mut seen = |cells: &[Cell], pass| {
+        expect(cells, pass, &mut scene.probes, (&settings, Duration::from_millis(200)))
+    };
+    assert_eq!(seen(&to_b, true), [""; 0]);
+    assert_eq!(seen(&to_b, false), ["acme/net:a -> acme/net:b, ipv6 echo: 2 of 2 answered, 2 arrived"]);
+    assert_eq!(seen(&from_c, false), [""; 0]);
+    assert_eq!(seen(&from_c, true), ["globex/net:c -> acme/net:a, ipv6 echo: 0 of 2 answered"]);
+}
+
+#[test]
+fn what_is_expected_to_pass_is_sent_again_and_what_arrives_unanswered_has_not_stopped() {
+    let mut scene = Scene::new();
+    let (settings, to_b) = (scene.settings(), scene.cells[..1].to_vec());
+    let (a, b) = (party("acme", "a"), party("acme", "b"));
+    scene.medium(|medium| medium.losses.insert((a.clone(), B.parse().unwrap()), 2));
+    let patience = Duration::from_secs(5);
+    assert_eq!(expect(&to_b, true, &mut scene.probes, (&settings, patience)), [""; 0]);
+    scene.medium(|medium| medium.one_way.insert((a.clone(), B.parse().unwrap())));
+    let seen = expect(&to_b, false, &mut scene.probes, (&settings, patience));
+    assert_eq!(seen, ["acme/net:a -> acme/net:b, ipv6 echo: 0 of 2 answered, 2 arrived"]);
+    scene.probes.remove(&b);
+    let seen = expect(&to_b, false, &mut scene.probes, (&settings, patience));
+    assert_eq!(seen, ["acme/net:a -> acme/net:b, ipv6 echo: there is no probe at its receiver"]);
+    scene.probes.remove(&a);
+    for pass in [true, false] {
+        let seen = expect(&to_b, pass, &mut scene.probes, (&settings, Duration::ZERO));
+        assert_eq!(seen, ["acme/net:a -> acme/net:b, ipv6 echo: there is no probe at its sender"]);
+    }
+}

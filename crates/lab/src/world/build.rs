@@ -67,28 +67,33 @@ pub fn build(drawn: &Surroundings) -> Result<(), BuildError> {
     let mut kernel = Linux::new(Config::default())?;
     let prepared = prepared(&drawn.state);
     carry_out(&mut kernel, &prepared, &NodeState::default())?;
-    let (worker, directory) = (Worker::start()?, Directory::new(Config::default().netns_dir)?);
-    let within = |segment: &Segment, work: fn(&Segment) -> Result<(), BridgeError>| {
-        let (entrance, there) = (directory.open(&segment.netns)?, segment.clone());
-        let done = worker.within(&entrance, move || work(&there))?;
-        done.map_err(|source| BuildError::Segment { netns: segment.netns, source })
-    };
-    for segment in &drawn.segments {
-        within(segment, |segment| bridge::make(segment.bridge, segment.mac, segment.mtu))?;
-    }
+    let make = |segment: &Segment| bridge::make(segment.bridge, segment.mac, segment.mtu);
+    drawn.segments.iter().try_for_each(|segment| within(segment, make))?;
     carry_out(&mut kernel, &drawn.state, &prepared)?;
-    for segment in &drawn.segments {
-        within(segment, |segment| bridge::join(segment.bridge, &segment.ports))?;
-    }
-    Ok(())
+    drawn.segments.iter().try_for_each(plug)
 }
 
 /// Makes what was drawn before into what is drawn now, where both have the same segments.
 ///
 /// # Errors
 /// The first step that the kernel refuses.
-pub fn rebuild(drawn: &Surroundings, before: &Surroundings) -> Result<(), BuildError> {
-    carry_out(&mut Linux::new(Config::default())?, &drawn.state, &before.state)
+pub fn rebuild(drawn: &NodeState, before: &NodeState) -> Result<(), BuildError> {
+    carry_out(&mut Linux::new(Config::default())?, drawn, before)
+}
+
+/// Puts the cables of a segment back into its bridge, those that are in it too.
+///
+/// # Errors
+/// If the kernel refuses one.
+pub fn plug(segment: &Segment) -> Result<(), BuildError> {
+    within(segment, |segment| bridge::join(segment.bridge, &segment.ports))
+}
+
+fn within(segment: &Segment, work: fn(&Segment) -> Result<(), BridgeError>) -> Result<(), BuildError> {
+    let (worker, directory) = (Worker::start()?, Directory::new(Config::default().netns_dir)?);
+    let (entrance, there) = (directory.open(&segment.netns)?, segment.clone());
+    let done = worker.within(&entrance, move || work(&there))?;
+    done.map_err(|source| BuildError::Segment { netns: segment.netns, source })
 }
 
 /// The namespaces with their sysctls and nothing else.

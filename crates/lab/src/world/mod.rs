@@ -14,6 +14,7 @@
 
 pub(crate) mod bridge;
 pub mod build;
+pub mod cables;
 mod home;
 mod internet;
 mod names;
