@@ -152,6 +152,8 @@ pub struct Agent<K, F> {
     complaint: Option<String>,
     /// What the log has said already.
     said: BTreeSet<String>,
+    /// Told that the loop goes round.
+    pulse: Box<dyn FnMut()>,
     _lock: Flock<File>,
 }
 
@@ -189,6 +191,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             status: None,
             complaint: None,
             said: BTreeSet::new(),
+            pulse: Box::new(|| ()),
             _lock: lock,
         };
         agent.say_unknown();
@@ -199,6 +202,13 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
     #[must_use]
     pub fn with_events(mut self, events: impl Events + 'static) -> Self {
         self.events = Box::new(events);
+        self
+    }
+
+    /// Has something called each time the loop goes round: whoever watches sees by it that nothing hangs.
+    #[must_use]
+    pub fn with_pulse(mut self, pulse: impl FnMut() + 'static) -> Self {
+        self.pulse = Box::new(pulse);
         self
     }
 
@@ -283,6 +293,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
     pub fn run(&mut self, stop: &Stop) -> Result<(), RunError> {
         let mut sweep_at = Instant::now();
         loop {
+            (self.pulse)();
             if Instant::now() >= sweep_at {
                 self.round();
                 sweep_at = Instant::now() + SWEEP;

@@ -21,6 +21,9 @@ use crate::seal::Signing;
 use crate::service::{Service, SystemClock};
 use crate::store::{Sqlite, StoreError};
 
+/// Between two signs of life.
+pub const PULSE: Duration = Duration::from_secs(5);
+
 /// What a registry runs with.
 pub struct Config {
     /// Its folder, which is there.
@@ -158,20 +161,25 @@ impl Running {
         self.metrics.as_ref().map(Metrics::address).transpose()
     }
 
-    /// Serves until SIGTERM or SIGINT, answers what was asked, and ends.
+    /// Serves until SIGTERM or SIGINT, answers what was asked, and ends. Calls `pulse` each [`PULSE`] as long as it serves
+    /// and writes: a writer that does not know what became of a commit ends, and a process of its own has to read it.
     ///
     /// # Errors
     /// [`RunError::System`] if serving ended by a bug.
-    pub fn serve(self) -> Result<(), RunError> {
+    pub fn serve(self, mut pulse: impl FnMut() + Send + 'static) -> Result<(), RunError> {
         let Self { runtime, listener, metrics, writer, stop, ends: [mut terminate, mut interrupt] } = self;
         let ended = runtime.block_on(async {
             if let Some(metrics) = metrics {
                 tokio::spawn(metrics.serve());
             }
             let serving = tokio::spawn(listener.serve(stop.subscribe()));
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+            let mut beat = tokio::time::interval(PULSE);
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => break,
+                    _ = interrupt.recv() => break,
+                    _ = beat.tick() => if !writer.is_finished() { pulse() },
+                }
             }
             tracing::info!("stopping");
             stop.send_replace(true);

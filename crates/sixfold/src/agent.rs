@@ -13,7 +13,7 @@ use sixfold_core::state::Backend;
 use sixfold_kernel::linux::{self, Linux};
 
 use crate::failed::{Failed, Kind};
-use crate::{Done, output};
+use crate::{Done, alive, output};
 
 /// Make this node what its snapshot asks for, and keep it so
 #[derive(Debug, clap::Args)]
@@ -138,7 +138,7 @@ pub(crate) fn run(args: Args) -> Result<Done, Failed> {
     match stop {
         Some(stop) => {
             let told = events::Kernel::listen(args.node.config());
-            agent.with_events(told).run(&stop).map_err(agent_failed)?;
+            agent.with_events(told).with_pulse(alive::pulse()).run(&stop).map_err(agent_failed)?;
         }
         None => once(&mut agent, feed, args.json)?,
     }

@@ -5,6 +5,7 @@
 
 mod addr;
 mod agent;
+mod alive;
 mod bug_report;
 mod completions;
 mod failed;

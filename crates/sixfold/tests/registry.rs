@@ -4,6 +4,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -28,7 +29,11 @@ fn command(dir: &Path, listen: &str) -> Command {
 
 impl Registry {
     fn start(dir: &Path) -> Self {
-        let mut child = command(dir, "[::1]:0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        Self::of(&mut command(dir, "[::1]:0"))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let line = |out: &mut BufReader<ChildStdout>| {
             let mut line = String::new();
@@ -128,5 +133,20 @@ fn nothing_is_answered_that_the_description_does_not_name() {
     let counted = said.lines().find(|line| line.contains(" generated, ")).unwrap_or_default().trim();
     assert!(!counted.is_empty(), "{said}");
     println!("schemathesis: {counted}");
+    assert_eq!(registry.end(), Some(0));
+}
+
+#[test]
+fn a_service_manager_is_told_that_it_is_ready_and_that_it_lives() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let registry = Registry::of(command(dir.path(), "[::1]:0").env("NOTIFY_SOCKET", &path));
+    for expected in ["READY=1", "WATCHDOG=1"] {
+        let mut told = [0; 64];
+        let length = manager.recv(&mut told).unwrap();
+        assert_eq!(String::from_utf8_lossy(&told[..length]).trim_end(), expected);
+    }
     assert_eq!(registry.end(), Some(0));
 }

@@ -11,7 +11,7 @@ use sixfold_core::trust::{Role, VerifyingKey, is_registry_address};
 use sixfold_registry::run::{Config, RunError, start};
 
 use crate::failed::{Failed, Kind};
-use crate::{Done, key, output};
+use crate::{Done, alive, key, output};
 
 /// Keep farms, networks and grants, and serve them until SIGTERM or SIGINT
 #[derive(Debug, clap::Args)]
@@ -116,7 +116,7 @@ pub(crate) fn run(args: Args) -> Result<Done, Failed> {
     let addresses: String = addresses.iter().map(|address| format!("listening at {address}\n")).collect();
     let metrics = metrics.map(|address| format!("metrics at http://{address}/\n")).unwrap_or_default();
     output::print(&format!("key {public}\n{addresses}reached by {url}\n{metrics}"))?;
-    running.serve().map_err(run_failed)?;
+    running.serve(alive::pulse()).map_err(run_failed)?;
     Ok(Done::Yes)
 }
 

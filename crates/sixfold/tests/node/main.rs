@@ -8,8 +8,10 @@ mod hands;
 mod log;
 
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use sixfold_lab::registry::Registry;
 
@@ -87,4 +89,27 @@ fn what_the_kernel_tells_of_is_repaired_where_it_is() {
 #[test]
 fn a_bug_report_has_all_that_is_there_and_no_secret() {
     succeeds("ant", include_str!("bug-report.sh"));
+}
+
+#[test]
+fn a_service_manager_is_told_that_the_agent_is_ready_and_that_it_lives() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    let script = r#"
+        "$S" agent --state /run/state --wireguard tunnel --feed /run/none.json 2>/dev/null &
+        agent=$!
+        sleep 4
+        kill -TERM "$agent"
+        wait "$agent" || fail "the agent ended with $?"
+        echo all is well"#;
+    succeeds("ant", &format!("export NOTIFY_SOCKET={}\n{script}", path.display()));
+    let mut told = Vec::new();
+    let mut bytes = [0; 64];
+    while let Ok(length) = manager.recv(&mut bytes) {
+        told.push(String::from_utf8_lossy(&bytes[..length]).trim_end().to_owned());
+    }
+    assert_eq!(told.first().map(String::as_str), Some("READY=1"));
+    assert!(told.len() > 2 && told[1..].iter().all(|word| word == "WATCHDOG=1"), "{told:?}");
 }
