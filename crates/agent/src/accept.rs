@@ -59,7 +59,8 @@ impl AcceptError {
 /// The snapshot in use.
 #[derive(Debug)]
 pub struct Current {
-    store: Store,
+    /// None where the feed keeps what its snapshots are made of.
+    store: Option<Store>,
     snapshot: Option<Snapshot>,
     /// Places of fields in it that this version does not know.
     unknown: Vec<String>,
@@ -76,13 +77,18 @@ impl Current {
     #[must_use]
     pub fn open(store: Store) -> (Self, Vec<SlotError>) {
         let loaded = store.load();
-        let mut current =
-            Self { store, snapshot: None, unknown: Vec::new(), seen: loaded.seen, sum: None, unkept: None };
+        let mut current = Self { store: Some(store), seen: loaded.seen, ..Self::kept_by_feed() };
         if let Some(received) = loaded.received {
             current.sum = Some(received.sum());
             (current.snapshot, current.unknown) = (Some(received.snapshot), received.unknown);
         }
         (current, loaded.damaged)
+    }
+
+    /// Begins with nothing, and keeps nothing: the feed does both.
+    #[must_use]
+    pub const fn kept_by_feed() -> Self {
+        Self { store: None, snapshot: None, unknown: Vec::new(), seen: Revision(0), sum: None, unkept: None }
     }
 
     /// The snapshot in use, if there has been any.
@@ -133,7 +139,9 @@ impl Current {
     pub fn keep(&mut self) -> Result<(), AcceptError> {
         let Some(received) = &self.unkept else { return Ok(()) };
         let revision = received.snapshot.revision;
-        self.store.save(received).map_err(|source| AcceptError::NotKept { revision, source })?;
+        if let Some(store) = &self.store {
+            store.save(received).map_err(|source| AcceptError::NotKept { revision, source })?;
+        }
         self.unkept = None;
         Ok(())
     }

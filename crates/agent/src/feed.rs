@@ -10,8 +10,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use sixfold_core::id::NodeId;
 use sixfold_core::limit;
-use sixfold_core::model::{Snapshot, SnapshotError};
+use sixfold_core::model::{Snapshot, SnapshotError, Status};
 
 use crate::disk::{self, DiskError};
 use crate::received::Received;
@@ -37,6 +38,9 @@ pub enum FeedError {
         #[source]
         source: SnapshotError,
     },
+    /// A registry sent what cannot be read.
+    #[error("what the registry sent cannot be read")]
+    Proofs(#[source] SnapshotError),
 }
 
 impl FeedError {
@@ -46,7 +50,7 @@ impl FeedError {
         match self {
             Self::Disk(error) => error.hint(),
             Self::TooLarge { .. } => Some("it is no snapshot: look at what wrote it"),
-            Self::Content { source, .. } => Some(source.hint()),
+            Self::Content { source, .. } | Self::Proofs(source) => Some(source.hint()),
         }
     }
 }
@@ -68,6 +72,17 @@ pub trait Feed {
     fn stirred(&mut self) -> bool {
         true
     }
+
+    /// Whose snapshots they are, if that is known before there is any.
+    fn node(&self) -> Option<&NodeId> {
+        None
+    }
+
+    /// Writes into a status what there is to say of the feed itself.
+    fn annotate(&self, _status: &mut Status) {}
+
+    /// Takes what the node says of itself, for whoever snapshots come from.
+    fn tell(&mut self, _status: &Status) {}
 }
 
 /// For tests and simulations: one after the other.

@@ -26,6 +26,12 @@ impl Received {
         Ok(Self { snapshot, unknown, bytes: bytes.to_owned() })
     }
 
+    /// What was made of other bytes, each of which is proved.
+    #[must_use]
+    pub(crate) fn proved(snapshot: Snapshot, unknown: Vec<String>, bytes: Vec<u8>) -> Self {
+        Self { snapshot, unknown, bytes }
+    }
+
     /// The bytes it came as.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

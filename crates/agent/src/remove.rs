@@ -13,6 +13,8 @@ use sixfold_kernel::{Failure, Kernel, ObserveError, Scope};
 use crate::disk::{self, DiskError};
 use crate::keys::{KeyStore, KeyStoreError};
 use crate::pass::{apply, done};
+use crate::remote::kept::Kept;
+use crate::remote::{reports, session};
 use crate::run::{Places, RunError, lock};
 use crate::status::of_step;
 use crate::store::Store;
@@ -98,6 +100,10 @@ pub fn remove<K: Kernel>(kernel: &mut K, places: &Places) -> Result<u64, RemoveE
     }
     keys.clear()?;
     Store::open(&places.state)?.delete()?;
+    Store::<Kept>::of(&places.state)?.delete()?;
+    for file in [reports::FILE, session::FILE] {
+        disk::delete(&places.state.join(file))?;
+    }
     disk::delete(&places.status())?;
     disk::delete(&places.lock())?;
     for dir in [&places.keys(), &places.state, &places.run] {

@@ -16,6 +16,7 @@
 //! any number: see [`SLICE`]. When that finds damage of which nobody told, all is looked at the next second: what struck
 //! one namespace may have struck them all.
 
+mod joined;
 mod wait;
 
 use std::collections::BTreeSet;
@@ -38,6 +39,7 @@ use crate::feed::Feed;
 use crate::keys::{KeyStore, KeyStoreError};
 pub use crate::pass::SLICE;
 use crate::pass::{Asked, Ground, PEERS_SECS, PERIOD_SECS, Picture, Sweep};
+use crate::remote::RemoteError;
 use crate::status::{self, Counts, words};
 use crate::store::Store;
 
@@ -106,6 +108,9 @@ pub enum RunError {
         /// The lock file.
         path: PathBuf,
     },
+    /// The registry cannot be its feed.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// The system refuses something every process may do.
     #[error("cannot {what}")]
     System {
@@ -127,6 +132,7 @@ impl RunError {
             Self::Running { .. } => {
                 Some("one agent serves all networks of a node; end the other one first".to_owned())
             }
+            Self::Remote(error) => error.hint().map(str::to_owned),
             Self::System { .. } => None,
         }
     }
@@ -174,12 +180,22 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             let error = words(&error, error.hint());
             tracing::warn!(error, "a slot of the last good snapshot is not used");
         }
+        Self::with(lock, (places, kernel, feed), current, Box::new(ground))
+    }
+
+    /// An agent that holds its lock.
+    fn with(
+        lock: Flock<File>,
+        (places, kernel, feed): (Places, K, F),
+        current: Current,
+        ground: Box<dyn Fn() -> Ground>,
+    ) -> Result<Self, RunError> {
         let keys = KeyStore::open(&places.keys())?;
         let agent = Self {
             kernel,
             feed,
             events: Box::new(Unheard),
-            ground: Box::new(ground),
+            ground,
             places,
             current,
             keys,
@@ -252,6 +268,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
     fn pass(&mut self, scope: Scope) -> BTreeSet<Netns> {
         let Some(snapshot) = self.current.snapshot() else {
             self.say("no snapshot yet: waiting for the feed".to_owned());
+            self.tell_of_waiting();
             return BTreeSet::new();
         };
         let ground = (self.ground)();
@@ -272,6 +289,17 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         let status = Status { unknown_fields: self.current.unknown().to_vec(), ..status };
         self.publish(status, &failed);
         touched
+    }
+
+    /// Says that the node waits, where it is known which one it is.
+    fn tell_of_waiting(&mut self) {
+        let Some(node) = self.feed.node() else { return };
+        let mut status = status::of_waiting((node, (self.ground)().backend), self.counts);
+        self.feed.annotate(&mut status);
+        if let Err(error) = status::write(&self.places.status(), &status) {
+            tracing::warn!(error = words(&error, error.hint()), "status not written");
+        }
+        self.feed.tell(&status);
     }
 
     /// The last status, if there has been a snapshot.
@@ -363,7 +391,8 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
     }
 
     /// Writes the status; and logs what is new in it, not the same each second.
-    fn publish(&mut self, status: Status, failed: &[Rc<Failure>]) {
+    fn publish(&mut self, mut status: Status, failed: &[Rc<Failure>]) {
+        self.feed.annotate(&mut status);
         let (node, revision) = (&status.node, status.revision.0);
         let mut failures = BTreeSet::new();
         for failure in failed {
@@ -395,6 +424,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         if let Err(error) = status::write(&self.places.status(), &status) {
             tracing::warn!(error = words(&error, error.hint()), "status not written");
         }
+        self.feed.tell(&status);
         self.status = Some(status);
     }
 

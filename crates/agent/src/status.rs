@@ -57,6 +57,12 @@ pub fn of_blindness(
     Status { devices, failures: vec![words(error, error.hint())], ..blank(of, counts) }
 }
 
+/// Says that there has never been a snapshot.
+#[must_use]
+pub fn of_waiting(of: (&NodeId, Backend), counts: Counts) -> Status {
+    blank((of.0, Revision(0), of.1), counts)
+}
+
 fn blank((node, revision, backend): (&NodeId, Revision, Backend), counts: Counts) -> Status {
     Status {
         node: node.clone(),
@@ -71,6 +77,9 @@ fn blank((node, revision, backend): (&NodeId, Revision, Backend), counts: Counts
         failures: Vec::new(),
         unknown_fields: Vec::new(),
         foreign: Vec::new(),
+        registry: None,
+        refusals: Vec::new(),
+        peers: Vec::new(),
         passes: counts.passes,
         operations: counts.operations,
     }

@@ -28,6 +28,9 @@ use crate::tls::{self, Identity, RawKey, TlsError};
 /// The header that makes a request one request, however often it is sent.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
+/// The header by which a node's agent says which start of it asks: `BOOT-NONCE`.
+pub const SESSION: &str = "sixfold-session";
+
 /// Why there is no answer that says it is done.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -109,6 +112,7 @@ pub enum News<T> {
 pub struct Client {
     address: String,
     config: Arc<ClientConfig>,
+    session: Option<String>,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
@@ -123,7 +127,13 @@ impl Client {
         identity: Option<&Identity>,
     ) -> Result<Self, ClientError> {
         let config = Arc::new(tls::client(pinned, identity)?);
-        Ok(Self { address: address.into(), config, connection: None })
+        Ok(Self { address: address.into(), config, session: None, connection: None })
+    }
+
+    /// Says in each request which start of a node's agent asks.
+    #[must_use]
+    pub fn in_session(self, session: impl Into<String>) -> Self {
+        Self { session: Some(session.into()), ..self }
     }
 
     /// Reads a resource.
@@ -146,6 +156,25 @@ impl Client {
         tag: Option<&str>,
         wait: Duration,
     ) -> Result<News<T>, ClientError> {
+        match self.unread_news(path, tag, wait).await? {
+            News::Same => Ok(News::Same),
+            News::Changed { value, tag } => {
+                let value = serde_json::from_slice(&value).map_err(ClientError::Unreadable)?;
+                Ok(News::Changed { value, tag })
+            }
+        }
+    }
+
+    /// As [`Client::news`], as it came: for whoever hands it on unread.
+    ///
+    /// # Errors
+    /// Any [`ClientError`].
+    pub async fn unread_news(
+        &mut self,
+        path: &str,
+        tag: Option<&str>,
+        wait: Duration,
+    ) -> Result<News<Vec<u8>>, ClientError> {
         let wait = wait.min(WAIT_MAX);
         let path = format!("{path}?wait={}", wait.as_secs());
         let ask = Ask { method: Method::GET, path: &path, tag, patience: ANSWER + wait, ..Ask::default() };
@@ -153,8 +182,7 @@ impl Client {
         if answer.status == StatusCode::NOT_MODIFIED {
             return Ok(News::Same);
         }
-        let tag = answer.tag.clone();
-        Ok(News::Changed { value: answer.value()?, tag })
+        Ok(News::Changed { value: answer.body.into(), tag: answer.tag })
     }
 
     /// Sends something with a method, under an idempotency key if one is given.
@@ -175,7 +203,7 @@ impl Client {
 
     async fn ask(&mut self, ask: Ask<'_>) -> Result<Answer, ClientError> {
         let patience = ask.patience;
-        let request = ask.request(&self.address)?;
+        let request = ask.request(&self.address, self.session.as_deref())?;
         let mut connection = match self.connection.take() {
             Some(open) if open.is_ready() => open,
             _ => self.connect().await?,
@@ -236,7 +264,7 @@ impl Default for Ask<'_> {
 }
 
 impl Ask<'_> {
-    fn request(self, host: &str) -> Result<Request<Full<Bytes>>, ClientError> {
+    fn request(self, host: &str, session: Option<&str>) -> Result<Request<Full<Bytes>>, ClientError> {
         let mut request = Request::builder()
             .method(self.method)
             .uri(self.path)
@@ -244,6 +272,9 @@ impl Ask<'_> {
             .header(ACCEPT, HeaderValue::from_static("application/json, application/problem+json"));
         if self.body.is_some() {
             request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if let Some(session) = session {
+            request = request.header(HeaderName::from_static(SESSION), session);
         }
         if let Some(tag) = self.tag {
             request = request.header(IF_NONE_MATCH, tag);

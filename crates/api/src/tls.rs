@@ -4,6 +4,8 @@
 //! sides. A certificate here is only the form in which TLS carries a key: names and dates in it mean nothing. Whoever
 //! proves to hold the key is that identity; what it may do is decided elsewhere. Must not keep keys on disk.
 
+mod elsewhere;
+
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -19,6 +21,9 @@ use rustls::{
 };
 use sixfold_core::trust::SigningKey;
 use zeroize::Zeroizing;
+
+use self::elsewhere::Elsewhere;
+pub use self::elsewhere::Sign;
 
 /// An Ed25519 public key, as it is signed with.
 pub type RawKey = [u8; 32];
@@ -84,6 +89,17 @@ impl Identity {
         pkcs8[..16].copy_from_slice(&PKCS8_ED25519);
         pkcs8[16..].copy_from_slice(&*key.seed());
         Self::from_pkcs8(&*pkcs8)
+    }
+
+    /// The identity of a key that is kept elsewhere, by its certificate (DER) and whoever signs for it.
+    ///
+    /// # Errors
+    /// [`TlsError::Setup`] if that is no certificate of an Ed25519 key.
+    pub fn elsewhere(certificate: Vec<u8>, sign: Arc<Sign>) -> Result<Self, TlsError> {
+        let certificate = CertificateDer::from(certificate);
+        let key = key_of(&certificate).map_err(TlsError::Setup)?;
+        let certified = CertifiedKey::new(vec![certificate], Arc::new(Elsewhere(sign)));
+        Ok(Self { certified: Arc::new(certified), key })
     }
 
     /// The public key: who this is.

@@ -1,44 +1,63 @@
 //! `sixfold agent`: the process that makes a node's kernel what its snapshot asks for.
 
+pub(crate) mod courier;
+
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use sixfold_agent::events;
-use sixfold_agent::feed::{self, FileFeed};
+use sixfold_agent::feed::{self, Feed, FileFeed};
 use sixfold_agent::pass::Ground;
+use sixfold_agent::remote::Setup;
+use sixfold_agent::remote::joined::Joined;
 use sixfold_agent::remove::{RemoveError, remove};
 use sixfold_agent::run::{Agent, Places, RunError, Stop, raise_open_files};
 use sixfold_core::model::Status;
 use sixfold_core::state::Backend;
+use sixfold_core::trust::Role;
 use sixfold_kernel::linux::{self, Linux};
+use sixfold_tunnel::privilege::User;
 
+use self::courier::OwnProcess;
 use crate::failed::{Failed, Kind};
-use crate::{Done, alive, output};
+use crate::{Done, alive, key, log, node, output};
 
 /// Make this node what its snapshot asks for, and keep it so
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "sixfold agent --feed <FILE> [OPTIONS]\n       sixfold agent --remove [OPTIONS]",
+    override_usage = "sixfold agent [OPTIONS]\n       sixfold agent --feed <FILE> [OPTIONS]\n       sixfold agent --remove [OPTIONS]",
     long_about = "Make this node what its snapshot asks for, and keep it so.\n\n\
-    The agent reads the snapshot file (replace it by rename; it is watched), compares what it asks for with what the \
-    kernel holds, does what differs, and writes RUN/status.json. Damage is repaired within a second where the \
+    The agent asks the registry that the node joined, and believes only what its owners signed; without the registry it \
+    goes on with the last good snapshot, after a reboot too. A process without rights or keys speaks with the registry \
+    for it. With --feed it reads a snapshot file instead (replace it by rename; it is watched). It compares what the \
+    snapshot asks for with what the kernel holds, does what differs, and writes RUN/status.json. Damage is repaired within a second where the \
     kernel tells of it; peers, of which it does not, within two; sysctls within 30.\n\n\
     Ending it, by SIGTERM, SIGINT or SIGKILL, leaves tunnels and traffic as they are; starting it again changes nothing that is right.\n\n\
     Without a kernel that has WireGuard, start `sixfold tunnel run` beside it.",
     after_long_help = "Exit codes:\n  \
         0  ended as asked; with --once: in sync\n  \
-        1  refused: what the feed holds is no snapshot for this node\n  \
+        1  refused: what the feed holds is no snapshot for this node, or what the node joined by cannot be used\n  \
         2  usage: the arguments are wrong, or do not go together\n  \
-        3  environment: the system does not allow it, or another agent runs; with --once: not in sync\n\n\
+        3  environment: the system does not allow it, another agent runs, or the node has not joined; with --once: not in sync\n\n\
         Examples:\n  \
+        sixfold agent\n  \
         sixfold agent --feed /etc/sixfold/snapshot.json\n  \
         sixfold agent --feed /etc/sixfold/snapshot.json --once --json\n  \
         sixfold agent --remove"
 )]
 pub(crate) struct Args {
-    /// Snapshot file to work from; until it is there, the last good snapshot in STATE is used
-    #[arg(long, value_name = "FILE", required_unless_present = "remove")]
+    /// Snapshot file to work from, instead of a registry; until it is there, the last good snapshot in STATE is used
+    #[arg(long, value_name = "FILE")]
     feed: Option<PathBuf>,
+
+    /// The node's key [env: SIXFOLD_KEY] [default: /etc/sixfold/node.pem]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["feed", "remove"])]
+    key: Option<PathBuf>,
+
+    /// Who the process becomes that speaks with the registry [default: nobody, if that is allowed]
+    #[arg(long, value_name = "USER[:GROUP]", conflicts_with_all = ["feed", "remove"])]
+    feed_user: Option<User>,
 
     /// Do one round and exit: 0 if the node is in sync then, 3 if not
     #[arg(long, conflicts_with = "remove")]
@@ -122,39 +141,82 @@ impl NodeArgs {
     }
 }
 
-pub(crate) fn run(args: Args) -> Result<Done, Failed> {
+pub(crate) fn run(args: Args, log: &log::Args) -> Result<Done, Failed> {
     // Before anything starts a thread.
     let stop = if args.once || args.remove { None } else { Some(Stop::take().map_err(agent_failed)?) };
     raise_open_files();
-    let mut kernel = args.node.kernel()?;
     let places = args.node.places();
-    let Some(feed) = &args.feed else {
-        let operations = remove(&mut kernel, &places).map_err(remove_failed)?;
+    if args.remove {
+        let operations = remove(&mut args.node.kernel()?, &places).map_err(remove_failed)?;
         output::print(&format!("removed: {operations} operations, nothing of ours is left\n"))?;
         return Ok(Done::Yes);
-    };
-    let mut agent =
-        Agent::open(places, kernel, FileFeed::new(feed), args.node.ground()?).map_err(agent_failed)?;
-    match stop {
-        Some(stop) => {
-            let told = events::Kernel::listen(args.node.config());
-            agent.with_events(told).with_pulse(alive::pulse()).run(&stop).map_err(agent_failed)?;
+    }
+    let Some(feed) = &args.feed else { return run_joined(&args, log, stop.as_ref()) };
+    let mut agent = Agent::open(places, args.node.kernel()?, FileFeed::new(feed), args.node.ground()?)
+        .map_err(agent_failed)?;
+    match &stop {
+        Some(stop) => stay(agent, &args, stop)?,
+        None => {
+            if agent.round().is_none() {
+                let Some(complaint) = agent.complaint() else {
+                    let what = format!("no snapshot: {} is not there, nor a last good one", feed.display());
+                    return Err(Failed::environment(what).hint(Some("without --once the agent waits for it")));
+                };
+                // What the file itself says, in its own words; else it is one that may not be used.
+                feed::read(feed)?;
+                return Err(Failed::refused(complaint));
+            }
+            once(&agent, args.json)?;
         }
-        None => once(&mut agent, feed, args.json)?,
     }
     Ok(Done::Yes)
 }
 
-fn once(agent: &mut Agent<Linux, FileFeed>, feed: &Path, json: bool) -> Result<(), Failed> {
-    if agent.round().is_none() {
-        let Some(complaint) = agent.complaint() else {
-            let what = format!("no snapshot: {} is not there, nor a last good one", feed.display());
-            return Err(Failed::environment(what).hint(Some("without --once the agent waits for it")));
-        };
-        // What the file itself says, in its own words; else it is one that may not be used.
-        feed::read(feed)?;
-        return Err(Failed::refused(complaint));
+/// How long a single round waits for a registry that does not answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// With the registry that the node joined for its feed.
+fn run_joined(args: &Args, log: &log::Args, stop: Option<&Stop>) -> Result<Done, Failed> {
+    let places = args.node.places();
+    let joined = Joined::read(&places.joined()).map_err(node::joined_failed)?;
+    let joined = joined.ok_or_else(|| {
+        let what = format!("this node has not joined a farm: there is no {}", places.joined().display());
+        Failed::environment(what).hint(Some("sixfold node join TOKEN; or name a snapshot file with --feed"))
+    })?;
+    let file = key::node_file(args.key.as_deref());
+    let key = key::read(Role::Node, &file)?;
+    if key.verifying().id(Role::Node).as_str() != joined.node.id().as_str() {
+        let what = format!("the key in {} is not that of node {}", file.display(), joined.node.id());
+        return Err(Failed::refused(what).hint(Some("name the one that it joined with, by --key")));
     }
+    let launch =
+        OwnProcess { user: args.feed_user.map(|user| user.to_string()), environment: log.handed_on() };
+    let setup = Setup { joined, key, launch };
+    let mut agent =
+        Agent::of_registry(places, args.node.kernel()?, setup, args.node.ground()?).map_err(agent_failed)?;
+    let Some(stop) = stop else {
+        agent.await_word(PATIENCE);
+        if agent.round().is_none() {
+            let what = "no snapshot: the registry has shown none yet, nor is there a last good one";
+            let told = agent.complaint().map(str::to_owned);
+            return Err(Failed::environment(what)
+                .details(told)
+                .hint(Some("without --once the agent waits for it")));
+        }
+        once(&agent, args.json)?;
+        return Ok(Done::Yes);
+    };
+    stay(agent, args, stop)?;
+    Ok(Done::Yes)
+}
+
+fn stay<F: Feed>(agent: Agent<Linux, F>, args: &Args, stop: &Stop) -> Result<(), Failed> {
+    let told = events::Kernel::listen(args.node.config());
+    agent.with_events(told).with_pulse(alive::pulse()).run(stop).map_err(agent_failed)
+}
+
+/// What became of the one round.
+fn once<F: Feed>(agent: &Agent<Linux, F>, json: bool) -> Result<(), Failed> {
     let status = agent.status().expect("a round that gave a status keeps it");
     let Status { revision, operations, foreign, .. } = status;
     if json {
@@ -168,12 +230,11 @@ fn once(agent: &mut Agent<Linux, FileFeed>, feed: &Path, json: bool) -> Result<(
         return Err(Failed::environment(what).details(status.failures.iter().cloned()).hint(Some(hint)));
     }
     if json {
-        Ok(())
-    } else {
-        let others: String =
-            foreign.iter().map(|thing| format!("somebody else's, left alone: {thing}\n")).collect();
-        output::print(&format!("{others}in sync at revision {revision}: {operations} operations\n"))
+        return Ok(());
     }
+    let others: String =
+        foreign.iter().map(|thing| format!("somebody else's, left alone: {thing}\n")).collect();
+    output::print(&format!("{others}in sync at revision {revision}: {operations} operations\n"))
 }
 
 fn agent_failed(error: RunError) -> Failed {

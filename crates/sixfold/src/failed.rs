@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use sixfold_agent::disk::DiskError;
 use sixfold_agent::feed::FeedError;
 use sixfold_api::client::ClientError;
+use sixfold_api::problem::Kind as Told;
 use sixfold_core::shown::plain_lines;
 
 /// Whose fault it is.
@@ -127,10 +128,10 @@ impl From<ClientError> for Failed {
     fn from(error: ClientError) -> Self {
         let hints = error.hints();
         let (kind, causes) = match &error {
-            ClientError::Refused(problem) if error.is_passing() => {
-                (Kind::Environment, problem.causes.clone())
+            ClientError::Refused(problem) => {
+                let passes = matches!(problem.kind, Told::Busy | Told::Unavailable | Told::Timeout);
+                (if passes { Kind::Environment } else { Kind::Refused }, problem.causes.clone())
             }
-            ClientError::Refused(problem) => (Kind::Refused, problem.causes.clone()),
             _ => (Kind::Environment, Vec::new()),
         };
         let failed = Self::new(kind, error).details(causes);

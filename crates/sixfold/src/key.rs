@@ -203,6 +203,11 @@ pub(crate) fn read_or_make(role: Role, file: &Path) -> Result<SigningKey, Failed
     Ok(place.read()?.into_key())
 }
 
+/// The key in a file.
+pub(crate) fn read(role: Role, file: &Path) -> Result<SigningKey, Failed> {
+    Ok(Place::of(role, Some(file))?.read()?.into_key())
+}
+
 /// The file of a node's key: what was typed, else `SIXFOLD_KEY`, else its place.
 pub(crate) fn node_file(typed: Option<&Path>) -> PathBuf {
     let told = || std::env::var_os("SIXFOLD_KEY").filter(|told| !told.is_empty()).map(PathBuf::from);

@@ -33,6 +33,14 @@ impl Args {
         self.log_json || std::env::var(FORMAT).is_ok_and(|format| format == "json")
     }
 
+    /// The same for a process that gets nothing else of this one's environment.
+    pub(crate) fn handed_on(&self) -> Vec<(String, String)> {
+        let own = [FILTER, FORMAT]
+            .into_iter()
+            .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+        own.chain(self.environment()).collect()
+    }
+
     /// What has a process that this one starts log alike.
     pub(crate) fn environment(&self) -> BTreeMap<String, String> {
         let filter = self.log.clone().map(|filter| (FILTER.to_owned(), filter));

@@ -79,6 +79,8 @@ enum Command {
     Show(show::Args),
     Plan(plan::Args),
     Agent(agent::Args),
+    #[command(hide = true)]
+    AgentFeed(agent::courier::Args),
     Tunnel(tunnel::Args),
     Registry(registry::Args),
     Node(node::Args),
@@ -141,13 +143,17 @@ fn main() -> ExitCode {
     };
     log::start(
         &cli.log,
-        matches!(cli.command, Command::Agent(_) | Command::Tunnel(_) | Command::Registry(_)),
+        matches!(
+            cli.command,
+            Command::Agent(_) | Command::AgentFeed(_) | Command::Tunnel(_) | Command::Registry(_)
+        ),
     );
     let done = match cli.command {
         Command::Addr(args) => addr::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Plan(args) => plan::run(&args),
-        Command::Agent(args) => agent::run(args),
+        Command::Agent(args) => agent::run(args, &cli.log),
+        Command::AgentFeed(args) => agent::courier::run(&args),
         Command::Tunnel(args) => tunnel::run(args),
         Command::Registry(args) => registry::run(args),
         Command::Node(args) => node::run(args),

@@ -13,10 +13,10 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
-use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::str::FromStr;
+use std::{fmt, fs};
 
 /// Numbers of capabilities there can be; the kernel refuses those it does not know.
 const CAPABILITIES: u32 = 64;
@@ -64,6 +64,20 @@ impl FromStr for User {
     }
 }
 
+impl User {
+    /// Whoever runs this process.
+    #[must_use]
+    pub fn own() -> Self {
+        Self { uid: geteuid().as_raw(), gid: getegid().as_raw() }
+    }
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.uid, self.gid)
+    }
+}
+
 fn number(text: &str) -> Result<u32, UserError> {
     match text.parse() {
         Ok(u32::MAX) => Err(UserError::Nobody),
@@ -76,8 +90,7 @@ fn number(text: &str) -> Result<u32, UserError> {
 /// # Errors
 /// If a capability, or the old user, would stay.
 pub(crate) fn give_up(config: &Config) -> Result<(), Error> {
-    let own = User { uid: geteuid().as_raw(), gid: getegid().as_raw() };
-    let user = config.user.unwrap_or(own);
+    let user = config.user.unwrap_or_else(User::own);
     match give_directory(&config.uapi_dir, user) {
         Err(error) if config.user.is_none() => {
             tracing::warn!(directory = %config.uapi_dir.display(), %error, "directory of sockets is somebody else's");
@@ -87,8 +100,16 @@ pub(crate) fn give_up(config: &Config) -> Result<(), Error> {
             Error::Ownership { path, source: source.into() }
         })?,
     }
+    drop_rights(user)
+}
+
+/// Becomes a user, and drops every capability for good: for any process that needs none, before it has a second thread.
+///
+/// # Errors
+/// If a capability, or the old user, would stay.
+pub fn drop_rights(user: User) -> Result<(), Error> {
     drop_bounding_set();
-    if user != own {
+    if user != User::own() {
         become_user(user).map_err(|source| Error::User { source })?;
     }
     drop_capabilities()

@@ -31,5 +31,5 @@ pub use snapshot::{
     DeviceReport, ExposureView, Format, FormatError, GatewayView, NetworkView, Reports, ResourceView,
     Snapshot, SnapshotError, SnapshotFault, SnapshotFaultKind, WorkloadView,
 };
-pub use status::{DeviceStatus, Status};
+pub use status::{DeviceStatus, PeerPath, PeerStatus, RegistryStatus, Status};
 pub use world::{Document, World, WorldDraft};

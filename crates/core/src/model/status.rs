@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ledger::ResourceKey;
 use super::snapshot::DeviceReport;
+use crate::addr::PrefixIndex;
 use crate::id::{NodeId, Revision};
 
 /// A node's status.
@@ -29,10 +30,65 @@ pub struct Status {
     /// What there is of others in namespaces of ours, or under names like ours: left alone.
     #[serde(default)]
     pub foreign: Vec<String>,
+    /// How the registry is reached, on a node that has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<RegistryStatus>,
+    /// What the registry showed and this node does not believe, each with its reason and a hint.
+    #[serde(default)]
+    pub refusals: Vec<String>,
+    /// The other resources of its networks, as far as they are told of: how each is reached from here.
+    #[serde(default)]
+    pub peers: Vec<PeerStatus>,
     /// Passes since the agent started.
     pub passes: u64,
     /// Operations done since the agent started: a second agent that finds everything in place does none.
     pub operations: u64,
+}
+
+/// How a node's registry is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryStatus {
+    /// Whether it answers.
+    pub connected: bool,
+    /// Since when that is so, in seconds since 1970.
+    pub since_secs: u64,
+    /// Why it does not answer, or did not last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// Why what it shows is not followed: the last good snapshot is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
+}
+
+/// How another resource of a network is reached from a resource here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// The resource here.
+    pub resource: ResourceKey,
+    /// The other's index, in the same allocation.
+    pub peer: PrefixIndex,
+    /// The node that it is on.
+    pub node: NodeId,
+    /// The way to it.
+    pub path: PeerPath,
+    /// Seconds since the last handshake with it, or with the exit point where the way leads by that; none if there
+    /// has been none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handshake_age_secs: Option<u64>,
+    /// Bytes received from that peer.
+    pub rx_bytes: u64,
+    /// Bytes sent to it.
+    pub tx_bytes: u64,
+}
+
+/// The way to another resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerPath {
+    /// It is a peer.
+    Direct,
+    /// By the network's exit point, as between two hidden nodes.
+    Exit,
 }
 
 /// One device of a node.

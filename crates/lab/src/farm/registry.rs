@@ -206,6 +206,9 @@ mod tests {
             failures: Vec::new(),
             foreign: Vec::new(),
             unknown_fields: Vec::new(),
+            registry: None,
+            refusals: Vec::new(),
+            peers: Vec::new(),
             passes: 1,
             operations: 1,
         }

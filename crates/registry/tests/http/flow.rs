@@ -266,6 +266,9 @@ async fn a_status_is_kept_for_the_farmer_and_a_second_poll_ends_the_first() {
         failures: Vec::new(),
         unknown_fields: Vec::new(),
         foreign: Vec::new(),
+        registry: None,
+        refusals: Vec::new(),
+        peers: Vec::new(),
         passes: 1,
         operations: 2,
     };

@@ -8,6 +8,7 @@
 //! Owns: the order. Each step may be the last one: the same command again goes on from there, also when the registry took
 //! the token and its answer was lost.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -113,7 +114,7 @@ pub(super) fn run(args: Args) -> Result<Done, Failed> {
     let (token, _) =
         Token::read(&args.token).map_err(|error| Failed::refused(error.clone()).hint(Some(error.hint())))?;
     let file = Places { state: args.state.clone(), ..Places::default() }.joined();
-    let before = Joined::read(&file).map_err(joined_failed)?;
+    let before = Joined::read(&file).map_err(super::joined_failed)?;
     if let Some(before) = &before {
         same_farm(before, &token)?;
     }
@@ -132,7 +133,7 @@ pub(super) fn run(args: Args) -> Result<Done, Failed> {
     let statement = runtime.block_on(register(&token, &args.token, &key, wanted))?;
     let joined = Joined::new(registry, statement);
     sixfold_agent::disk::make_private_dir(&args.state).map_err(Failed::environment)?;
-    joined.write(&file).map_err(joined_failed)?;
+    joined.write(&file).map_err(super::joined_failed)?;
     output::print(&told(&joined, &args.state))?;
     Ok(Done::Yes)
 }
@@ -207,7 +208,7 @@ async fn register(
     let mut attempt = 0;
     loop {
         match try_register(&mut client, text, key, &wanted).await {
-            Err(error) if error.is_passing() && attempt + 1 < TRIES => {
+            Err(error) if attempt + 1 < TRIES && may_pass(&error) => {
                 tracing::warn!(%error, "trying again");
                 let mut random = [0; 8];
                 getrandom::fill(&mut random).map_err(Failed::environment)?;
@@ -216,6 +217,15 @@ async fn register(
             }
             tried => return Ok(tried?),
         }
+    }
+}
+
+/// Whether the same may succeed in a moment: not if the registry is another one, or took the token from another machine.
+fn may_pass(error: &ClientError) -> bool {
+    match error {
+        ClientError::Refused(problem) => problem.kind != Told::Conflict && error.is_passing(),
+        ClientError::Connect { source, .. } => source.kind() != io::ErrorKind::InvalidData,
+        _ => error.is_passing(),
     }
 }
 
@@ -268,9 +278,4 @@ fn told(joined: &Joined, state: &Path) -> String {
         "node      {id}\nname      {name}\nfarm      {farm}\nregistry  {registry}\nlink      {nic}, MTU {mtu}\nreach     {reach}\n\
         it is in the farm; now start its agent: sixfold agent{state}\n"
     )
-}
-
-pub(super) fn joined_failed(error: sixfold_agent::remote::joined::JoinedError) -> Failed {
-    let hint = error.hint();
-    Failed::environment(error).hint(hint)
 }

@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use super::{command, sixfold};
 
 /// Every command that does something by itself, with arguments that are enough for it.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "lab run D/farm",
     "lab up D/farm",
     "lab apply D/farm",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 19] = [
     "agent --feed D/in.json --once",
     "tunnel run",
     "tunnel show",
+    "node join nothing",
     "registry backup D/saved.db",
     "registry restore D/saved.db",
     "registry fsck D/saved.db",
@@ -33,7 +34,7 @@ const COMMANDS: [&str; 19] = [
 ];
 
 /// What is given is wrong.
-const REFUSED: [&str; 17] = [
+const REFUSED: [&str; 18] = [
     "lab run D/wrong",
     "lab run D/empty",
     "lab run D/farm --wireguard nobody=tunnel",
@@ -46,6 +47,7 @@ const REFUSED: [&str; 17] = [
     "show D/wrong",
     "show D/empty",
     "plan D/wrong --node ant",
+    "node join nothing",
     "plan D/farm --node nobody",
     "plan --feed D/half.json",
     "plan --feed D/binary.json",
@@ -68,14 +70,14 @@ const USAGE: [&str; 17] = [
     "show",
     "plan D/farm",
     "plan --feed D/half.json --node ant",
-    "agent --once",
-    "tunnel run --user nobody",
+    "agent --feed D/in.json --key D/node.pem",
+    "tunnel run --user no-such-user",
     "completions tcsh",
     "--log x=loud show D/farm",
 ];
 
 /// What is needed is not there, or is something else.
-const MISSING: [&str; 23] = [
+const MISSING: [&str; 24] = [
     "lab run D/nowhere",
     "lab up D/nowhere --at D/at",
     "lab apply D/nowhere",
@@ -90,6 +92,7 @@ const MISSING: [&str; 23] = [
     "plan D/nowhere --node ant",
     "plan --feed D/nowhere.json",
     "plan --feed D/farm",
+    "agent --once --state D/state --run D/run",
     "agent --feed D/nowhere.json --once --state D/state --run D/run",
     "agent --feed D/farm --once --state D/state --run D/run",
     "agent --feed D/half.json --once --state D/half.json/state --run D/run",

@@ -48,6 +48,7 @@ fn help_of_every_command() {
         "agent",
         "tunnel",
         "registry",
+        "node",
         "key",
         "bug-report",
         "completions",
@@ -63,6 +64,9 @@ fn help_of_every_command() {
     }
     for verb in ["backup", "restore", "fsck", "dump"] {
         insta::assert_snapshot!(format!("help-registry-{verb}"), printed(&["registry", verb, "--help"], 0));
+    }
+    for verb in ["join"] {
+        insta::assert_snapshot!(format!("help-node-{verb}"), printed(&["node", verb, "--help"], 0));
     }
     insta::assert_snapshot!("help", printed(&["--help"], 0));
     insta::assert_snapshot!("help-tunnel-run", printed(&["tunnel", "run", "--help"], 0));
@@ -124,7 +128,7 @@ fn usage_errors_exit_with_2() {
         &["addr", "2001:db8:a::/48", "--workload", "2"],
         &["plan", "examples/first-farm"],
         &["plan", "examples/first-farm", "--node", "ant", "--observed", "kernel"],
-        &["agent"],
+        &["agent", "--json"],
         &["agent", "--remove", "--feed", "x"],
         &["nonsense"],
         &[],

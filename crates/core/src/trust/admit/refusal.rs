@@ -83,6 +83,17 @@ fn resource(seat: &Seat, key: ResourceKey) -> String {
 }
 
 impl Refusal {
+    /// Whether what was sent is from before something that was seen: the registry was set back, or lies.
+    #[must_use]
+    pub const fn is_of_the_past(&self) -> bool {
+        match self {
+            Self::StaleChain { source, .. } | Self::Stale { source, .. } | Self::Number { source } => {
+                !matches!(source, Stale::Full)
+            }
+            _ => false,
+        }
+    }
+
     /// What may help, in one line.
     #[must_use]
     pub fn hint(&self) -> String {

@@ -1,0 +1,190 @@
+//! A node that joined a farm, with the real registry: it becomes what owners sign, goes on without the registry, and
+//! leaves. Real processes on a machine of their own; needs root, iproute2 and util-linux; without them it fails.
+#![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
+#![allow(clippy::print_stdout, reason = "what was measured is said, as it depends on the machine")]
+
+mod machine;
+mod realm;
+
+use std::fs;
+
+use machine::{Machine, Process};
+use realm::{ADDRESS, Realm, farmer};
+use serde_json::Value;
+use sixfold_api::resource::Heard;
+use sixfold_core::id::NodeId;
+use sixfold_core::trust::VerifyingKey;
+
+/// Not before the end of any test.
+const LATER: u64 = 1 << 40;
+
+fn registry(machine: &Machine) -> (Process, VerifyingKey) {
+    let dir = machine.at("registry");
+    let process =
+        machine.begin("registry", &["registry", "run", "--listen", ADDRESS, "--dir", dir.to_str().unwrap()]);
+    let key = process.said("key ").parse().unwrap();
+    process.said("listening at ");
+    (process, key)
+}
+
+/// The words that `node join` has on each machine, after those given.
+fn join(machine: &Machine, words: &[&str]) -> Vec<String> {
+    let (key, state) = (machine.at("node.pem"), machine.at("state"));
+    let own = ["--key", key.to_str().unwrap(), "--state", state.to_str().unwrap()];
+    ["node", "join"].into_iter().chain(words.iter().copied()).chain(own).map(str::to_owned).collect()
+}
+
+fn words(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
+}
+
+fn joined(machine: &Machine, token: &str) -> NodeId {
+    let join = join(machine, &[token, "--name", "ant", "--address", "2001:db8:f::a/64"]);
+    let said = machine.succeeds(&words(&join));
+    said.lines().find_map(|line| line.strip_prefix("node ")).unwrap().trim().parse().unwrap()
+}
+
+fn agent(machine: &Machine) -> Process {
+    let (key, state) = (machine.at("node.pem"), machine.at("state"));
+    machine.begin(
+        "agent",
+        &[
+            "agent",
+            "--key",
+            key.to_str().unwrap(),
+            "--state",
+            state.to_str().unwrap(),
+            "--wireguard",
+            "tunnel",
+        ],
+    )
+}
+
+fn is_in_sync(status: &Value, revision: u64) -> bool {
+    status["in_sync"] == true && status["revision"].as_u64().is_some_and(|at| at >= revision)
+}
+
+#[test]
+fn a_node_joins_follows_its_owners_and_goes_on_without_the_registry() {
+    let machine = Machine::start();
+    let (process, key) = registry(&machine);
+    let realm = Realm { machine: &machine, registry: key };
+    realm.put_farm(1, None);
+    let token = realm.token(1, LATER);
+    let node = joined(&machine, &token);
+    assert_eq!(joined(&machine, &token), node, "the same command again");
+    realm.put_farm(2, Some(&node));
+    let _tunnel = machine.begin("tunnel", &["tunnel", "run"]);
+    let running = agent(&machine);
+    machine.await_status("in sync with an empty farm", |status| is_in_sync(status, 1));
+
+    let done = realm.put_network(1, &node);
+    let status = machine.await_status("in sync with a network", |status| {
+        is_in_sync(status, done.revision.0) && status["devices"].as_array().is_some_and(|all| all.len() == 2)
+    });
+    assert_eq!(status["registry"]["connected"], true, "{status:#}");
+    assert_eq!(status["refusals"], Value::Array(vec![]), "{status:#}");
+    let namespaces = machine.prints("ip", &["netns"]);
+    assert!(namespaces.contains("gw-1-1") && namespaces.contains("net-"), "{namespaces}");
+    // Its devices came back by way of the registry: each is the other's peer.
+    machine.await_status("in sync with its own devices", |status| is_in_sync(status, done.revision.0 + 1));
+
+    process.kill();
+    machine.await_status("told that the registry is away", |status| status["registry"]["connected"] == false);
+    running.end();
+    for namespace in namespaces.lines().filter_map(|line| line.split_whitespace().next()) {
+        machine.prints("ip", &["netns", "delete", namespace]);
+    }
+    machine.forget_status();
+    let running = agent(&machine);
+    let status = machine.await_status("in sync from disk", |status| is_in_sync(status, done.revision.0));
+    assert_eq!(status["registry"]["connected"], false, "{status:#}");
+    let sorted = |text: &str| {
+        let mut names: Vec<String> =
+            text.lines().filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(sorted(&machine.prints("ip", &["netns"])), sorted(&namespaces));
+
+    let (_process, again) = registry(&machine);
+    assert_eq!(again, key);
+    machine.await_status("told that the registry is back", |status| status["registry"]["connected"] == true);
+    let heard = |revision| {
+        realm.ask(&farmer(), async |client| {
+            let path = format!("/v1/nodes/{node}/status");
+            let mut heard = client.get::<Heard>(&path).await.ok();
+            for _ in 0..600 {
+                if heard
+                    .as_ref()
+                    .is_some_and(|heard| heard.status.in_sync && heard.status.revision.0 >= revision)
+                {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                heard = client.get::<Heard>(&path).await.ok();
+            }
+            heard
+        })
+    };
+    let heard = heard(done.revision.0).unwrap();
+    assert!(heard.status.in_sync, "{heard:?}");
+
+    // Whoever speaks with the registry has no rights, is nobody, and knows no key.
+    let courier = running.children().pop().expect("the agent has a courier");
+    let status = fs::read_to_string(format!("/proc/{courier}/status")).unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+        assert_eq!(field(set), ["0000000000000000"], "{status}");
+    }
+    assert_eq!((field("Uid:"), field("Gid:")), (vec!["65534".to_owned(); 4], vec!["65534".to_owned(); 4]));
+    assert_eq!(field("NoNewPrivs:"), ["1"]);
+}
+
+#[test]
+fn whoever_may_not_join_is_told_why() {
+    let machine = Machine::start();
+    let (_process, key) = registry(&machine);
+    let realm = Realm { machine: &machine, registry: key };
+    realm.put_farm(1, None);
+    let fails = |token: &str, words: &[&str], code, said: &[&str]| {
+        let all = join(&machine, &[&[token, "--name", "ant"], words].concat());
+        let err = machine.fails(&self::words(&all), code);
+        assert!(said.iter().all(|said| err.contains(said)), "{said:?} not in {err}");
+    };
+    fails(&realm.token(1, 1), &[], 1, &["the join token expired", "hint: ask the farmer for another one"]);
+    let stranger = Realm { machine: &machine, registry: farmer().verifying() };
+    fails(
+        &stranger.token(1, LATER),
+        &[],
+        3,
+        &["cannot connect to the registry", "not the registry that the key"],
+    );
+    assert!(!machine.at("state/joined.json").exists());
+    joined(&machine, &realm.token(1, LATER));
+    // The same token again, by another machine.
+    let other = machine.at("other.pem");
+    let other = other.to_str().unwrap();
+    let state = machine.at("elsewhere");
+    let words = [
+        "node",
+        "join",
+        &realm.token(1, LATER),
+        "--name",
+        "bee",
+        "--key",
+        other,
+        "--state",
+        state.to_str().unwrap(),
+    ];
+    let err = machine.fails(&words, 1);
+    assert!(err.contains("used") && err.contains("hint: "), "{err}");
+    // The same machine again says what is new, by a token that is used up, and does not change farms.
+    let renamed = machine.succeeds(&self::words(&join(&machine, &[&realm.token(1, LATER), "--name", "bee"])));
+    assert!(renamed.contains("name      bee\n") && renamed.contains("public, 2001:db8:f::a/64"), "{renamed}");
+    let moved = realm.token_of(&realm::tenant());
+    fails(&moved, &[], 1, &["this node is in farm", "hint: to move it, first: sixfold node leave"]);
+}
