@@ -71,8 +71,9 @@ impl ClientError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
+            // Not a conflict: what was written since stays, so the same request is refused again.
             Self::Refused(problem) => {
-                matches!(problem.kind, Kind::Busy | Kind::Unavailable | Kind::Timeout | Kind::Conflict)
+                matches!(problem.kind, Kind::Busy | Kind::Unavailable | Kind::Timeout)
             }
             Self::Connect { .. } | Self::Broken(_) | Self::Late(_) => true,
             Self::Setup(_) | Self::TooLong | Self::Unreadable(_) | Self::Unwritable(_) => false,

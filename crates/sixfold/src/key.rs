@@ -11,7 +11,8 @@ use serde::Serialize;
 use sixfold_core::trust::{Role, Rotation, Signed, SigningKey};
 use zeroize::Zeroizing;
 
-use self::file::{Held, Place};
+pub(crate) use self::file::Held;
+use self::file::Place;
 use crate::failed::Failed;
 use crate::{Done, output};
 
@@ -206,6 +207,11 @@ pub(crate) fn read_or_make(role: Role, file: &Path) -> Result<SigningKey, Failed
 /// The key in a file.
 pub(crate) fn read(role: Role, file: &Path) -> Result<SigningKey, Failed> {
     Ok(Place::of(role, Some(file))?.read()?.into_key())
+}
+
+/// The key of a role, in the file that was named or in its place.
+pub(crate) fn held(role: Role, file: Option<&Path>) -> Result<Held, Failed> {
+    Place::of(role, file)?.read()
 }
 
 /// The file of a node's key: what was typed, else `SIXFOLD_KEY`, else its place.

@@ -7,13 +7,16 @@ mod addr;
 mod agent;
 mod alive;
 mod bug_report;
+mod caller;
 mod completions;
 mod failed;
+mod farm;
 mod key;
 mod lab;
 mod ledger;
 mod log;
 mod man;
+mod network;
 mod node;
 mod output;
 mod plan;
@@ -49,9 +52,12 @@ use self::failed::Failed;
         Environment:\n  \
         SIXFOLD_LOG         what is logged, where --log is not given\n  \
         SIXFOLD_LOG_FORMAT  json: as --log-json\n  \
+        SIXFOLD_REGISTRY    the registry, where --registry is not given\n  \
+        SIXFOLD_KEY         your key's file, where --key is not given\n  \
         NO_COLOR            no colours in help and errors, if it is set and not empty; a log has none\n\n\
         Files:\n  \
         ~/.config/sixfold/*.pem       keys of tenants and farmers, see sixfold key\n  \
+        /etc/sixfold/registry         the registry's URL, a line\n  \
         /etc/sixfold/*.pem            keys of nodes and registries\n  \
         /var/lib/sixfold/registry     a registry's store\n  \
         /var/lib/sixfold              what outlives a reboot: private keys, the last good snapshots\n  \
@@ -83,6 +89,8 @@ enum Command {
     AgentFeed(agent::courier::Args),
     Tunnel(tunnel::Args),
     Registry(registry::Args),
+    Farm(farm::Args),
+    Network(network::Args),
     Node(node::Args),
     Key(key::Args),
     BugReport(bug_report::Args),
@@ -156,6 +164,8 @@ fn main() -> ExitCode {
         Command::AgentFeed(args) => agent::courier::run(&args),
         Command::Tunnel(args) => tunnel::run(args),
         Command::Registry(args) => registry::run(args),
+        Command::Farm(args) => farm::run(&args),
+        Command::Network(args) => network::run(&args),
         Command::Node(args) => node::run(args),
         Command::Lab(args) => lab::run(args, &cli.log),
         Command::Key(args) => key::run(&args),

@@ -32,4 +32,5 @@ pub use snapshot::{
     Snapshot, SnapshotError, SnapshotFault, SnapshotFaultKind, WorkloadView,
 };
 pub use status::{DeviceStatus, PeerPath, PeerStatus, RegistryStatus, Status};
+pub(crate) use world::resolve_exit;
 pub use world::{Document, World, WorldDraft};

@@ -105,7 +105,8 @@ impl TryFrom<WorldDraft> for World {
             return Err(found.fault);
         }
         for network in &mut draft.networks {
-            network.exit.prefix = Some(resolve(&network.exit, slots(&draft.farms, &network.exit))?.prefix);
+            network.exit.prefix =
+                Some(resolve_exit(&network.exit, slots(&draft.farms, &network.exit))?.prefix);
         }
         let mut world = Self::default();
         for draft in draft.farms {
@@ -148,7 +149,7 @@ impl WorldDraft {
         for (at, network) in self.networks.iter().enumerate() {
             let mut all =
                 [network.faults(), self.member_faults(network, &nodes), self.count_networks(at)].concat();
-            if let Err(fault) = resolve(&network.exit, slots(&self.farms, &network.exit)) {
+            if let Err(fault) = resolve_exit(&network.exit, slots(&self.farms, &network.exit)) {
                 all.push(Item::Whole.field("exit").found(fault));
             }
             if !seen.insert(&network.id) {
@@ -239,7 +240,7 @@ fn slots(farms: &[FarmDraft], exit: &ExitDraft) -> Option<BTreeSet<SlotKey>> {
 }
 
 /// The slot that an exit names, of those that its farm has.
-fn resolve(exit: &ExitDraft, slots: Option<BTreeSet<SlotKey>>) -> Result<SlotKey, Fault> {
+pub(crate) fn resolve_exit(exit: &ExitDraft, slots: Option<BTreeSet<SlotKey>>) -> Result<SlotKey, Fault> {
     let keys = slots.ok_or_else(|| Fault::UnknownFarm { farm: exit.farm.clone() })?;
     let asked =
         |key: &SlotKey| key.slot == exit.slot && exit.prefix.is_none_or(|prefix| prefix == key.prefix);

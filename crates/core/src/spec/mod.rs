@@ -5,21 +5,26 @@
 //!
 //! ```text
 //! text --parse: shape--> FarmSpec, NetworkSpec --validate: words, then model's faults--> World | Problems
+//!                                    └--resolve: with the ids of names--> DeclaredFarm, Network | Problems
 //! ```
 
 mod error;
 mod farm;
+mod names;
 mod network;
 mod problem;
 mod reading;
+mod resolve;
 #[cfg(test)]
 mod tests;
 mod validate;
 
 pub use error::{SpecError, SpecErrorKind, nearest, position, read, text_of};
 pub use farm::{FarmSpec, parse_farm};
+pub use names::{Names, NamesError};
 pub use network::{NetworkSpec, parse_network};
 pub use problem::{Problem, ProblemKind, Problems};
+pub use resolve::{DeclaredFarm, Tenant};
 pub use validate::validate;
 
 use crate::model::World;

@@ -5,8 +5,9 @@
 use std::fmt;
 
 use super::error::nearest;
+use super::names::NamesError;
 use super::{SpecError, SpecErrorKind};
-use crate::id::{ExitSlot, LabelError};
+use crate::id::{ExitSlot, LabelError, TenantId};
 use crate::model::Fault;
 use crate::name::NameError;
 use crate::shown::plain;
@@ -97,9 +98,29 @@ pub enum ProblemKind {
         /// The slot.
         slot: ExitSlot,
     },
+    /// A name of a farm or a node that stands for nothing, or for several.
+    #[error(transparent)]
+    Names(#[from] NamesError),
+    /// A network file of another tenant than the key's.
+    #[error("tenant {said} is not {}", own_tenant(.id, name.as_deref()))]
+    OtherTenant {
+        /// The tenant that the file names.
+        said: TenantId,
+        /// The id that follows from the key.
+        id: TenantId,
+        /// What the key's holder is called.
+        name: Option<String>,
+    },
     /// What is said is no valid model.
     #[error(transparent)]
     Fault(Fault),
+}
+
+fn own_tenant(id: &TenantId, name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("{name}, whose key this is ({id})"),
+        None => format!("{id}, whose key this is"),
+    }
 }
 
 /// What a text should have been.
@@ -163,6 +184,8 @@ impl ProblemKind {
             Self::HiddenAddress { .. } => "leave it out, or write reach = \"public\"".into(),
             Self::PublicFamilies => "leave it out: a public node speaks what it has an address of".into(),
             Self::SlotPrefix { .. } => "add prefix = \"...\", one /48 out of allocations".into(),
+            Self::Names(error) => error.hint(),
+            Self::OtherTenant { .. } => "give the key of this tenant with --key".into(),
             Self::Fault(fault) => fault.hint(),
         }
     }

@@ -112,6 +112,11 @@ impl Reading {
         !self.broken.is_empty()
     }
 
+    /// Whether there is no problem so far.
+    pub(super) fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+
     /// Takes a fault of the draft, unless it may only follow from what could not be read.
     pub(super) fn take(&mut self, found: Found, dangling: bool) {
         let place = found.place;

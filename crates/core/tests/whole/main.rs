@@ -8,6 +8,7 @@ mod desire;
 mod farm;
 mod mesh;
 mod model;
+mod names;
 mod path;
 mod plan;
 mod quarantine;

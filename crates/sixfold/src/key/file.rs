@@ -33,14 +33,20 @@ pub(super) struct Place {
 }
 
 /// A key, with what proves that it is its owner's.
-pub(super) struct Held {
+pub(crate) struct Held {
+    path: PathBuf,
     key: SigningKey,
     rotations: Vec<Signed>,
     chain: Option<Chain>,
 }
 
 impl Held {
-    pub(super) fn key(&self) -> &SigningKey {
+    /// Its file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) const fn key(&self) -> &SigningKey {
         &self.key
     }
 
@@ -52,7 +58,7 @@ impl Held {
         &self.rotations
     }
 
-    pub(super) fn owner(&self, role: Role) -> Owner {
+    pub(crate) fn owner(&self, role: Role) -> Owner {
         match &self.chain {
             Some(chain) => chain.owner().clone(),
             None => self.key.verifying().owner(role),
@@ -152,7 +158,7 @@ impl Place {
         {
             return Err(self.unusable(format!("it is of a {}", chain.owner().role).into()));
         }
-        Ok(Held { key, rotations, chain })
+        Ok(Held { path: self.path.clone(), key, rotations, chain })
     }
 
     fn read_rotations(&self) -> Result<Vec<Signed>, Failed> {

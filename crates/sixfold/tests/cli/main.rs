@@ -48,6 +48,8 @@ fn help_of_every_command() {
         "agent",
         "tunnel",
         "registry",
+        "farm",
+        "network",
         "node",
         "key",
         "bug-report",
@@ -62,6 +64,14 @@ fn help_of_every_command() {
     for verb in ["new", "show", "rotate"] {
         insta::assert_snapshot!(format!("help-key-{verb}"), printed(&["key", verb, "--help"], 0));
     }
+    for verb in ["create", "apply", "show", "list", "token"] {
+        insta::assert_snapshot!(format!("help-farm-{verb}"), printed(&["farm", verb, "--help"], 0));
+    }
+    for verb in ["plan", "apply", "show", "list", "delete"] {
+        insta::assert_snapshot!(format!("help-network-{verb}"), printed(&["network", verb, "--help"], 0));
+    }
+    insta::assert_snapshot!("help-farm-exit-set", printed(&["farm", "exit", "set", "--help"], 0));
+    insta::assert_snapshot!("help-farm-allocation-add", printed(&["farm", "allocation", "add", "--help"], 0));
     for verb in ["backup", "restore", "fsck", "dump"] {
         insta::assert_snapshot!(format!("help-registry-{verb}"), printed(&["registry", verb, "--help"], 0));
     }

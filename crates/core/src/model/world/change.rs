@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{World, WorldDraft, resolve};
+use super::{World, WorldDraft, resolve_exit};
 use crate::id::{FarmId, NetworkId, NodeId};
 use crate::limit;
 use crate::model::{Farm, FarmDraft, Fault, Found, Item, Network, NetworkDraft, SlotKey, fault};
@@ -23,7 +23,7 @@ impl World {
             Item::Whole.element("nodes", at).found(Fault::UnknownNode { node: node.clone() })
         }));
         let slots = self.farm(&draft.exit.farm).map(|farm| farm.slots().keys().copied().collect());
-        match resolve(&draft.exit, slots) {
+        match resolve_exit(&draft.exit, slots) {
             Ok(key) => draft.exit.prefix = Some(key.prefix),
             Err(fault) => found.push(Item::Whole.field("exit").found(fault)),
         }

@@ -1,0 +1,162 @@
+//! `sixfold farm show` and `list`: what farmers say of their farms, and who has joined.
+
+use serde_json::{Value, json};
+use sixfold_core::id::Label;
+use sixfold_core::trust::Role;
+
+use super::{called, draft, own};
+use crate::caller::{Caller, KnownFarm, RegistryArgs};
+use crate::failed::Failed;
+use crate::{output, table};
+
+/// Whoever has one of these may see all farms.
+const ANY: [Role; 4] = [Role::Farmer, Role::Tenant, Role::Node, Role::Admin];
+
+/// Show a farm: what its farmer says of it, and the nodes that have joined
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "Show a farm: what its farmer says of it, and the nodes that have joined.\n\n\
+    With --json: id, name, version, revision, allocations (prefix, number), upstream (next_hop, next_hop_v4), management, \
+    host_firewall, slots (slot, slice, holders (id, name), public_v4, default_v4), nodes (id, name).",
+    after_long_help = "Examples:\n  sixfold farm show\n  sixfold farm show alpha --json | jq .nodes"
+)]
+pub(super) struct Args {
+    /// Name or id [default: your own]
+    #[arg(value_name = "FARM")]
+    farm: Option<Label>,
+
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+/// List all farms
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "List all farms: their names, ids, slots, and how many nodes have joined.\n\n\
+    With --json: farms (id, name, version, slots, nodes).",
+    after_long_help = "Examples:\n  sixfold farm list\n  sixfold farm list --json | jq -r .farms[].name"
+)]
+pub(super) struct ListArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failed> {
+    let farm = match &args.farm {
+        None => own(&mut args.registry.call(Role::Farmer)?)?,
+        Some(word) => meant(&mut args.registry.call_as_any(&ANY)?, word)?,
+    };
+    if args.json { output::print_json(&document(&farm)) } else { output::print(&text(&farm)) }
+}
+
+/// The farm that a word stands for.
+fn meant(caller: &mut Caller, word: &Label) -> Result<KnownFarm, Failed> {
+    let known = caller.known()?;
+    let id = known.names.farm(word).cloned().map_err(|error| {
+        let hint = error.hint();
+        Failed::refused(error).hint(Some(hint))
+    })?;
+    let farm = known.farms.into_iter().find(|farm| *farm.id() == id);
+    Ok(farm.expect("names are of these farms"))
+}
+
+fn document(farm: &KnownFarm) -> Value {
+    let draft = draft(farm);
+    let names = farm.names();
+    let slots = draft.slots.iter().map(|slot| {
+        let holders = slot.holders.iter().map(|id| json!({ "id": id, "name": names.of_node(id) }));
+        json!({
+            "slot": slot.key,
+            "slice": slot.key.slice(),
+            "holders": holders.collect::<Vec<_>>(),
+            "public_v4": slot.public_v4,
+            "default_v4": slot.default_v4,
+        })
+    });
+    let numbers = |prefix| farm.allocations.iter().find(|known| known.whole() == prefix);
+    let allocations = draft
+        .allocations
+        .iter()
+        .map(|prefix| json!({ "prefix": prefix, "number": numbers(*prefix).map(|it| it.number()) }));
+    json!({
+        "id": farm.id(),
+        "name": farm.delegation.name(),
+        "version": farm.version,
+        "revision": farm.revision,
+        "allocations": allocations.collect::<Vec<_>>(),
+        "upstream": draft.upstream,
+        "management": draft.management,
+        "host_firewall": draft.host_firewall,
+        "slots": slots.collect::<Vec<_>>(),
+        "nodes": farm.nodes.iter().map(|(id, name)| json!({ "id": id, "name": name })).collect::<Vec<_>>(),
+    })
+}
+
+fn text(farm: &KnownFarm) -> String {
+    let draft = draft(farm);
+    let names = farm.names();
+    let mut text = format!(
+        "farm         {}\nid           {}\nversion      {}\n",
+        farm.delegation.name(),
+        farm.id(),
+        farm.version
+    );
+    for prefix in &draft.allocations {
+        let number = farm.allocations.iter().find(|known| known.whole() == *prefix);
+        let number = number.map_or("no slot yet".to_owned(), |known| format!("number {}", known.number()));
+        text += &format!("allocation   {prefix}, {number}\n");
+    }
+    let hops =
+        [Some(draft.upstream.next_hop.to_string()), draft.upstream.next_hop_v4.map(|hop| hop.to_string())];
+    text += &format!("upstream     {}\n", hops.into_iter().flatten().collect::<Vec<_>>().join(", "));
+    text += &draft.management.iter().map(|prefix| format!("management   {prefix}\n")).collect::<String>();
+    if draft.host_firewall {
+        text += "firewall     of its nodes, too\n";
+    }
+    let rows = draft.slots.iter().map(|slot| {
+        let holders: Vec<String> = slot.holders.iter().map(|id| called(&names, id)).collect();
+        let public = slot.public_v4.map_or_else(|| "-".to_owned(), |net| net.to_string());
+        vec![slot.key.to_string(), slot.key.slice().to_string(), holders.join(", "), public]
+    });
+    text += "\nExit slots\n";
+    text += &or_none(table::render(&["slot", "slice", "holders", "public v4"], rows));
+    text += "\nNodes\n";
+    let rows = farm.nodes.iter().map(|(id, name)| vec![name.to_string(), id.to_string()]);
+    text + &or_none(table::render(&["name", "id"], rows))
+}
+
+fn or_none(table: String) -> String {
+    if table.is_empty() { "  none\n".to_owned() } else { table }
+}
+
+pub(super) fn list(args: &ListArgs) -> Result<(), Failed> {
+    let known = args.registry.call_as_any(&ANY)?.known()?;
+    let slots = |farm: &KnownFarm| draft(farm).slots.into_iter().map(|slot| slot.key).collect::<Vec<_>>();
+    if args.json {
+        let farms = known.farms.iter().map(|farm| {
+            json!({
+                "id": farm.id(),
+                "name": farm.delegation.name(),
+                "version": farm.version,
+                "slots": slots(farm),
+                "nodes": farm.nodes.len(),
+            })
+        });
+        return output::print_json(&json!({ "farms": farms.collect::<Vec<_>>() }));
+    }
+    let rows = known.farms.iter().map(|farm| {
+        let slots = super::keys(slots(farm));
+        let slots = if slots.is_empty() { "-".to_owned() } else { slots };
+        vec![farm.delegation.name().to_string(), farm.id().to_string(), farm.nodes.len().to_string(), slots]
+    });
+    let table = table::render(&["farm", "id", "nodes", "slots"], rows);
+    output::print(&if table.is_empty() { "no farms\n".to_owned() } else { table })
+}

@@ -1,0 +1,68 @@
+//! A farm, from its file to its slots.
+
+use sixfold_core::trust::Role;
+
+use super::ground::Ground;
+
+pub(crate) const FARM: &str = "examples/first-farm/farm.toml";
+
+/// What each node of the first farm says of itself.
+const NODES: [(&str, &[&str]); 3] = [
+    ("ant", &["--address", "2001:db8:a::a1/64", "--address-v4", "203.0.113.11/24"]),
+    ("bee", &["--address", "2001:db8:a::a2/64", "--address-v4", "203.0.113.12/24"]),
+    ("cat", &["--family", "ipv4"]),
+];
+
+/// Has machines join by tokens of the farmer's.
+pub(crate) fn join(ground: &Ground, farmer: &str, nodes: &[(&str, &[&str])]) {
+    for (file, reach) in nodes {
+        let name = file.rsplit('/').next().unwrap();
+        let token = ground.prints(farmer, &["farm", "token"], 0);
+        ground.key(Role::Node, file);
+        let (key, state) = (ground.path(&format!("{file}.pem")), ground.path(file));
+        let mut args = vec!["node", "join", token.trim(), "--name", name, "--nic", "eth0", "--mtu", "1500"];
+        args.extend(["--key", key.to_str().unwrap(), "--state", state.to_str().unwrap()]);
+        args.extend(*reach);
+        ground.prints(file, &args, 0);
+    }
+}
+
+/// The first farm with its nodes and slots.
+pub(crate) fn first_farm(ground: &Ground) {
+    ground.key(Role::Farmer, "alpha");
+    ground.prints("alpha", &["farm", "create", FARM], 0);
+    join(ground, "alpha", &NODES);
+    ground.prints("alpha", &["farm", "apply", FARM, "--yes"], 0);
+}
+
+#[test]
+fn a_farm_is_made_then_joined_then_given_its_slots() {
+    let ground = Ground::new();
+    let farm = ground.key(Role::Farmer, "alpha");
+    let early = ground.prints("alpha", &["farm", "token"], 1);
+    let made = ground.prints("alpha", &["farm", "create", FARM], 0);
+    let twice = ground.prints("alpha", &["farm", "create", FARM], 1);
+    let alone = ground.prints("alpha", &["farm", "apply", FARM, "--yes"], 1);
+    let token = ground.prints("alpha", &["farm", "token", "--expires", "10m"], 0);
+    assert!(token.starts_with("sixfold1.") && token.lines().count() == 1, "{token}");
+    join(&ground, "alpha", &NODES);
+    let unasked = ground.prints("alpha", &["farm", "apply", FARM], 2);
+    let applied = ground.prints("alpha", &["farm", "apply", FARM, "--yes"], 0);
+    let again = ground.prints("alpha", &["farm", "apply", FARM], 0);
+    let shown = ground.prints("alpha", &["farm", "show"], 0);
+    let moved = ground.prints("alpha", &["farm", "exit", "set", "1", "bee", "ant"], 0);
+    let added = ground.prints("alpha", &["farm", "allocation", "add", "2001:db8:b::/48"], 0);
+    let hidden = ground.prints("alpha", &["farm", "exit", "set", "2001:db8:b::/48#3", "cat"], 1);
+    let unknown = ground.prints("alpha", &["farm", "exit", "set", "1", "bea"], 1);
+    let document = ground.json("alpha", &["farm", "show", "alpha", "--json"]);
+    assert_eq!(document["slots"][0]["holders"][0]["name"], "bee");
+    assert_eq!(document["slots"][0]["public_v4"], "203.0.113.5/24", "as it was");
+    assert_eq!((&document["version"], &document["nodes"].as_array().unwrap().len()), (&4.into(), &3));
+    let list = ground.prints("alpha", &["farm", "list"], 0);
+    let said =
+        [early, made, twice, alone, unasked, applied, again, shown, moved, added, hidden, unknown, list];
+    let ids = ["ant", "bee", "cat"].map(|name| (ground.key(Role::Node, name), name));
+    let mut ids: Vec<(&str, &str)> = ids.iter().map(|(id, name)| (id.as_str(), *name)).collect();
+    ids.push((&farm, "farm"));
+    insta::assert_snapshot!(ground.plain(&said.join("\n"), &ids));
+}

@@ -1,0 +1,111 @@
+//! A registry as a process, and people who type commands at it, each with a key of their own.
+
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use sixfold_core::trust::{Role, SigningKey};
+
+/// A registry on loopback, killed when the test is over, and a folder for everybody's files.
+pub(crate) struct Ground {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) url: String,
+    registry: Child,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ground {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sixfold"));
+        command.args(["registry", "run", "--listen", "[::1]:0", "--dir"]).arg(dir.path().join("registry"));
+        command.env_remove("SIXFOLD_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut registry = command.spawn().unwrap();
+        let lines = BufReader::new(registry.stdout.take().unwrap()).lines();
+        let url =
+            lines.map_while(Result::ok).find_map(|line| Some(line.strip_prefix("reached by ")?.to_owned()));
+        Self { dir, url: url.unwrap(), registry }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file, and gives its path.
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// The key of somebody, made of their name if there is none yet: all ids and prefixes are the same each time. Its id.
+    pub(crate) fn key(&self, role: Role, name: &str) -> String {
+        let file = self.path(&format!("{name}.pem"));
+        if !file.exists() {
+            let mut seed = [0; 32];
+            seed[..name.len()].copy_from_slice(name.as_bytes());
+            let pem = SigningKey::from_seed(&seed).to_pem();
+            let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file);
+            made.unwrap().write_all(pem.as_bytes()).unwrap();
+        }
+        let pem = fs::read_to_string(file).unwrap();
+        SigningKey::from_pem(&pem).unwrap().verifying().id(role).to_string()
+    }
+
+    /// What somebody types, and what comes of it.
+    pub(crate) fn says(&self, name: &str, args: &[&str]) -> Said {
+        let mut command = Command::new(sixfold());
+        command.args(args).current_dir(top()).stdin(Stdio::null()).env_remove("SIXFOLD_LOG");
+        command.env("SIXFOLD_REGISTRY", &self.url).env("SIXFOLD_KEY", self.path(&format!("{name}.pem")));
+        run(&mut command)
+    }
+
+    /// The same, which must end with this code; what it printed.
+    #[track_caller]
+    pub(crate) fn prints(&self, name: &str, args: &[&str], code: i32) -> String {
+        let said = self.says(name, args);
+        assert_eq!(said.code, Some(code), "{args:?}: {}{}", said.out, said.err);
+        said.out + &said.err
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self, name: &str, args: &[&str]) -> serde_json::Value {
+        serde_json::from_str(&self.prints(name, args, 0)).unwrap()
+    }
+
+    /// A text with ids, ports and folders replaced by what is the same each time.
+    pub(crate) fn plain(&self, text: &str, ids: &[(&str, &str)]) -> String {
+        let dir = self.dir.path().to_str().unwrap();
+        ids.iter().fold(text.replace(dir, "DIR"), |text, (id, name)| text.replace(id, &format!("<{name}>")))
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        let _ = self.registry.kill();
+        let _ = self.registry.wait();
+    }
+}
+
+fn run(command: &mut Command) -> Said {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+fn sixfold() -> &'static str {
+    env!("CARGO_BIN_EXE_sixfold")
+}
+
+fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}

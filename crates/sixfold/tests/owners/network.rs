@@ -1,0 +1,102 @@
+//! A network, from its file to its end, with what is refused on the way.
+
+use sixfold_core::trust::Role;
+
+use super::farm::{first_farm, join};
+use super::ground::Ground;
+
+const ACME: &str = "examples/first-farm/acme.toml";
+
+#[test]
+fn a_network_is_planned_applied_shown_changed_and_deleted() {
+    let ground = Ground::new();
+    first_farm(&ground);
+    let tenant = ground.key(Role::Tenant, "acme");
+    let says = |args: &[&str], code| ground.prints("acme", args, code);
+    let none = says(&["network", "list"], 0);
+    let planned = says(&["network", "plan", ACME], 0);
+    assert_eq!(says(&["network", "list"], 0), none, "a plan writes nothing");
+    says(&["network", "plan", ACME, "--exit-code"], 2);
+    let steps = says(&["network", "plan", ACME, "--steps"], 0);
+    assert!(steps.contains("\n  ip netns add net-"), "{steps}");
+    let document = ground.json("acme", &["network", "plan", ACME, "--json"]);
+    assert_eq!((&document["changes"], &document["version"]), (&true.into(), &1.into()));
+    assert_eq!(document["preview"]["nodes"].as_array().unwrap().len(), 3);
+
+    let unasked = says(&["network", "apply", ACME], 2);
+    assert!(unasked.contains("hint: say --yes"), "{unasked}");
+    let applied = says(&["network", "apply", ACME, "--yes"], 0);
+    let again = says(&["network", "apply", ACME], 0);
+    says(&["network", "plan", ACME, "--exit-code"], 0);
+    let shown = says(&["network", "show", "web"], 0);
+    let document = ground.json("acme", &["network", "show", "web", "--json"]);
+    assert_eq!(document["version"], 1, "nothing was written again");
+    assert_eq!(document["prefixes"].as_array().unwrap().len(), 4);
+    assert_eq!(document["exposures"][0]["port"], 443);
+    assert_eq!(
+        ground.json("alpha", &["network", "show", &format!("{tenant}/web"), "--json"]),
+        document,
+        "its farmer"
+    );
+    let list = says(&["network", "list"], 0);
+
+    let less = std::fs::read_to_string(format!("{}/../../{ACME}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let less = ground.file("less.toml", less.split("# The Internet").next().unwrap());
+    let closed = says(&["network", "apply", &less, "--yes"], 0);
+    let deleted = says(&["network", "delete", "web", "--yes"], 0);
+    let twice = says(&["network", "delete", "web", "--yes"], 0);
+    let never = says(&["network", "delete", "wob", "--yes"], 1);
+    let gone = says(&["network", "show", "web"], 0);
+    assert_eq!(says(&["network", "list"], 0), "no networks\n");
+    let back = says(&["network", "apply", ACME, "--yes"], 0);
+    let prefixes = |text: &str| {
+        text.lines().filter(|line| line.contains("2001:db8:a:")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(prefixes(&back), prefixes(&applied), "it has its prefixes again");
+
+    let said = [none, planned, unasked, applied, again, shown, list, closed, deleted, twice, never, gone];
+    let mut ids = ["ant", "bee", "cat"].map(|name| (ground.key(Role::Node, name), name)).to_vec();
+    ids.push((tenant, "acme"));
+    ids.push((ground.key(Role::Farmer, "alpha"), "alpha"));
+    let ids: Vec<(&str, &str)> = ids.iter().map(|(id, name)| (id.as_str(), *name)).collect();
+    insta::assert_snapshot!(ground.plain(&said.join("\n"), &ids));
+}
+
+#[test]
+fn names_that_stand_for_nothing_or_several_and_files_of_others_are_refused() {
+    let ground = Ground::new();
+    first_farm(&ground);
+    ground.key(Role::Tenant, "acme");
+    let other = ground.key(Role::Farmer, "beta");
+    let farm = ground.file("beta.toml", "farm = \"beta\"\nallocations = [\"2001:db8:c::/48\"]\n");
+    ground.prints("beta", &["farm", "create", &farm], 0);
+    std::fs::create_dir(ground.path("second")).unwrap();
+    join(&ground, "beta", &[("second/cat", &["--hidden", "--family", "ipv6"])]);
+    let network = |name: &str, nodes: &str, exit: &str| {
+        let text = format!("tenant = \"acme\"\nnetwork = \"web\"\nnodes = [{nodes}]\nexit = {{ {exit} }}\n");
+        ground.file(name, &text)
+    };
+    let exit = "farm = \"alpha\", slot = 1";
+    let unknown = network("unknown.toml", "\"ant\", \"boo\"", "farm = \"alfa\", slot = 1");
+    let several = network("several.toml", "\"cat\"", exit);
+    let slot = network("slot.toml", "\"ant\"", "farm = \"alpha\", slot = 3");
+    let twice = network("twice.toml", &format!("\"ant\", \"{}\"", ground.key(Role::Node, "ant")), exit);
+    let mut said: Vec<String> = [&unknown, &several, &slot, &twice]
+        .map(|file| ground.prints("acme", &["network", "apply", file, "--yes"], 1))
+        .to_vec();
+    // By its id there is one.
+    let by_id = network("by-id.toml", &format!("\"{}\"", ground.key(Role::Node, "cat")), exit);
+    ground.prints("acme", &["network", "apply", &by_id, "--yes"], 0);
+    ground.key(Role::Tenant, "globex");
+    said.push(ground.prints("globex", &["network", "apply", &by_id, "--yes"], 1));
+    said.push(ground.prints("alpha", &["farm", "apply", &farm, "--yes"], 1));
+    let ids = [("ant", "ant"), ("bee", "bee"), ("cat", "cat"), ("second/cat", "other cat")];
+    let mut ids = ids.map(|(file, name)| (ground.key(Role::Node, file), name)).to_vec();
+    ids.extend([
+        (ground.key(Role::Tenant, "globex"), "globex"),
+        (ground.key(Role::Farmer, "alpha"), "alpha"),
+        (other, "beta"),
+    ]);
+    let ids: Vec<(&str, &str)> = ids.iter().map(|(id, name)| (id.as_str(), *name)).collect();
+    insta::assert_snapshot!(ground.plain(&said.join("\n"), &ids));
+}
