@@ -9,7 +9,7 @@ use sixfold_core::model::{
 };
 use sixfold_core::trust::{
     Confirm, Delegation, DeviceOf, DeviceStatement, Digest, Granted, Leaf, Leaving, NetworkStatement, NodeStatement,
-    Proofs, ProvenGrant, Role, Rotation, Signed, SigningKey, Subject, Token, encode, seal,
+    Proofs, ProvenGrant, Reclaim, Role, Rotation, Signed, SigningKey, Subject, Token, encode, seal,
 };
 
 /// The one key there is: the registry's, and everybody else's.
@@ -126,7 +126,7 @@ fn rotation() -> Rotation {
     Rotation { owner: registry().verifying().owner(Role::Admin), sequence: 1, next }
 }
 
-/// The bodies of good statements, by kind: farm, network, node, device, grant, group, rotation, token, confirm, leaving.
+/// The bodies of good statements, by kind: farm, network, node, device, grant, group, rotation, token, confirm, leaving, reclaim.
 ///
 /// # Panics
 /// If one is wrong.
@@ -143,6 +143,7 @@ pub fn statements() -> Vec<Vec<Vec<u8>>> {
     let confirm =
         Confirm { owner: registry().verifying().owner(Role::Farmer), change: Digest([3; 32]), limit: 5 };
     let deleted = NetworkStatement { version: 2, subject: Subject::Deleted(said.network.id().clone()) };
+    let reclaim = Reclaim { network: said.network.id().clone(), version: 3 };
     let leaving = Leaving { node: id(Role::Node).into(), farm: id(Role::Farmer).into(), version: 2 };
     vec![
         vec![encode(&said.farm)],
@@ -155,5 +156,6 @@ pub fn statements() -> Vec<Vec<Vec<u8>>> {
         vec![encode(&token)],
         vec![encode(&confirm)],
         vec![encode(&leaving)],
+        vec![encode(&reclaim)],
     ]
 }

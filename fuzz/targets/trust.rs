@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use sixfold_core::trust::{
     Admitted, Chain, Confirm, Delegation, DeviceStatement, Group, Leaf, Leaving, NetworkStatement, NodeStatement,
-    Pins, Proofs, Role, Rotation, Seen, SigningKey, Statement, Token, VerifyingKey, admit, decode, encode,
+    Pins, Proofs, Reclaim, Role, Rotation, Seen, SigningKey, Statement, Token, VerifyingKey, admit, decode, encode,
 };
 use sixfold_fuzz::{bytes_of, proofs, statements};
 
@@ -39,7 +39,7 @@ fn one<T: Statement>(kind: usize, change: &[u8]) {
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, change)) = data.split_first() else { return };
-    match kind % 13 {
+    match kind % 14 {
         0 => one::<Delegation>(0, change),
         1 => one::<NetworkStatement>(1, change),
         2 => one::<NodeStatement>(2, change),
@@ -50,7 +50,8 @@ fuzz_target!(|data: &[u8]| {
         7 => one::<Token>(7, change),
         8 => one::<Confirm>(8, change),
         9 => one::<Leaving>(9, change),
-        10 => {
+        10 => one::<Reclaim>(10, change),
+        11 => {
             let text = String::from_utf8_lossy(change);
             let _ = Token::read(&text);
             let _ = SigningKey::from_pem(&text);

@@ -80,6 +80,15 @@ impl ClientError {
         }
     }
 
+    /// How long to wait before it is asked again, if the registry said so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(problem) => problem.retry_after_secs.map(|secs| Duration::from_secs(secs.into())),
+            _ => None,
+        }
+    }
+
     /// What helps, if that is known.
     #[must_use]
     pub fn hints(&self) -> Vec<String> {

@@ -3,6 +3,7 @@
 //! Owns: what travels. Must not keep anything, and must not decide who may do what: the registry does.
 
 pub mod client;
+pub mod event;
 pub mod limit;
 pub mod problem;
 pub mod resource;

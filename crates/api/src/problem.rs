@@ -32,6 +32,9 @@ pub enum Kind {
     /// It contradicts what is there: something else has been written since.
     #[serde(rename = "urn:sixfold:problem:conflict")]
     Conflict,
+    /// Another machine uses the node's key.
+    #[serde(rename = "urn:sixfold:problem:duplicate")]
+    Duplicate,
     /// The body has more bytes than are taken.
     #[serde(rename = "urn:sixfold:problem:too-large")]
     TooLarge,
@@ -60,13 +63,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Malformed,
         Self::Forbidden,
         Self::NotFound,
         Self::Method,
         Self::Timeout,
         Self::Conflict,
+        Self::Duplicate,
         Self::TooLarge,
         Self::MediaType,
         Self::Refused,
@@ -86,7 +90,7 @@ impl Kind {
             Self::NotFound => 404,
             Self::Method => 405,
             Self::Timeout => 408,
-            Self::Conflict | Self::Unconfirmed => 409,
+            Self::Conflict | Self::Duplicate | Self::Unconfirmed => 409,
             Self::TooLarge => 413,
             Self::MediaType => 415,
             Self::Refused | Self::Quota => 422,
@@ -106,6 +110,7 @@ impl Kind {
             Self::Method => "this is not done by that method",
             Self::Timeout => "the request took too long to arrive",
             Self::Conflict => "something else has been written since",
+            Self::Duplicate => "another machine uses this node's key",
             Self::TooLarge => "the request is too large",
             Self::MediaType => "the request is not JSON",
             Self::Refused => "refused",
@@ -114,6 +119,15 @@ impl Kind {
             Self::Busy => "too much at a time",
             Self::Internal => "a bug in the registry",
             Self::Unavailable => "the registry cannot do this now",
+        }
+    }
+
+    /// After how many seconds it is worth asking again, where that is known of the kind.
+    const fn retry_after_secs(self) -> Option<u16> {
+        match self {
+            Self::Busy => Some(1),
+            Self::Unavailable => Some(5),
+            _ => None,
         }
     }
 }
@@ -141,6 +155,9 @@ pub struct Problem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub change: Option<Box<str>>,
+    /// Seconds after which it is worth asking again; the header `retry-after` says the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_secs: Option<u16>,
 }
 
 impl Problem {
@@ -155,6 +172,7 @@ impl Problem {
             causes: Vec::new(),
             hints: Vec::new(),
             change: None,
+            retry_after_secs: kind.retry_after_secs(),
         }
     }
 

@@ -257,9 +257,22 @@ pub struct Networks {
 pub struct Heard {
     /// Seconds since.
     pub age_secs: u64,
+    /// Whether that is longer than a node rests between two words.
+    #[serde(default)]
+    pub silent: bool,
+    /// That another machine asks with the node's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicate: Option<Duplicate>,
     /// What it said.
     #[schema(value_type = Object)]
     pub status: Status,
+}
+
+/// That another machine uses a node's key. Which of the two is the right one, their operator knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Duplicate {
+    /// Seconds since it was refused last.
+    pub age_secs: u64,
 }
 
 /// What a node's snapshot is built from, by the node itself: `sixfold_core::trust::Proofs`, as JSON.

@@ -12,6 +12,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
+use sixfold_core::limit::PREFIXES_PER_TENANT;
 use sixfold_core::model::{ExitDraft, NetworkDraft};
 use sixfold_registry::service::{Op, Request, Said, Service, SystemClock};
 use sixfold_registry::store::Sqlite;
@@ -22,7 +23,7 @@ fn main() -> Result<(), Failure> {
     let [store, socket] =
         std::env::args().skip(1).collect::<Vec<_>>().try_into().map_err(|_| "STORE SOCKET")?;
     let store = Sqlite::open(Path::new(&store))?;
-    let (service, _) = Service::start(Box::new(store), None, Box::new(SystemClock))?;
+    let (service, _) = Service::start(Box::new(store), None, Box::new(SystemClock), PREFIXES_PER_TENANT)?;
     let listener = UnixListener::bind(socket)?;
     for stream in listener.incoming() {
         let (service, stream) = (service.clone(), stream?);

@@ -36,6 +36,8 @@ pub struct Config {
     pub key: SigningKey,
     /// The operator's key.
     pub admin: Option<VerifyingKey>,
+    /// Prefixes that a tenant may have.
+    pub quota: usize,
 }
 
 /// Why a registry does not run.
@@ -125,7 +127,7 @@ pub fn start(config: Config) -> Result<Running, RunError> {
     let identity = Identity::of(&config.key)?;
     let sealer = Box::new(Signing(config.key));
     let (service, writer) =
-        Service::start(Box::new(store), Some(sealer), Box::new(SystemClock)).map_err(failed)?;
+        Service::start(Box::new(store), Some(sealer), Box::new(SystemClock), config.quota).map_err(failed)?;
     let (stop, stopped) = watch::channel(false);
     let clock = Box::new(SystemClock);
     let desk = Desk::new(Setup { service, clock, admin: config.admin, stop: stopped });
@@ -140,6 +142,7 @@ pub fn start(config: Config) -> Result<Running, RunError> {
             .map_err(|source| RunError::Listen { address, source })
     });
     let metrics = metrics.transpose()?;
+    runtime.spawn(Desk::notice_silence(desk));
     drop(entered);
     Ok(Running { runtime, listener, metrics, writer, stop, ends })
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
+use sixfold_core::limit::PREFIXES_PER_TENANT;
 use sixfold_core::model::{
     ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, SlotDraft, SlotKey, Upstream,
 };
@@ -79,7 +80,8 @@ impl Registry {
     fn open(path: &Path, nodes: usize) -> Result<(Self, std::thread::JoinHandle<()>), Failure> {
         let signer = Signing(SigningKey::from_seed(&[7; 32]));
         let store = Box::new(Sqlite::open(path)?);
-        let (service, thread) = Service::start(store, Some(Box::new(signer)), Box::new(SystemClock))?;
+        let (service, thread) =
+            Service::start(store, Some(Box::new(signer)), Box::new(SystemClock), PREFIXES_PER_TENANT)?;
         Ok((Self { service, nodes }, thread))
     }
 

@@ -36,6 +36,6 @@ pub use rotation::{Chain, ChainError, Rotation};
 pub use seen::{Mark, Object, Seen, Stale};
 pub use signed::{OpenError, Signed, Statement, decode, encode};
 pub use statement::{
-    Confirm, Delegation, DeviceOf, DeviceStatement, Leaving, NetworkStatement, NodeStatement, Owned, Subject,
-    Token, TokenError, is_registry_address,
+    Confirm, Delegation, DeviceOf, DeviceStatement, Leaving, NetworkStatement, NodeStatement, Owned, Reclaim,
+    Subject, Token, TokenError, is_registry_address,
 };

@@ -56,6 +56,8 @@ pub enum Thing {
     Tenant,
     /// A network and its prefixes.
     Network,
+    /// What happened.
+    Events,
 }
 
 /// Whose it is, as seen by the role that asks.
@@ -85,15 +87,17 @@ pub const fn allows(role: Role, verb: Verb, object: Object) -> bool {
         (Role::Tenant | Role::Farmer | Role::Node, Verb::Read, Thing::Farm, _) => true,
         (Role::Tenant, Verb::Read, Thing::Tenant, Whose::Own) => true,
         (Role::Tenant, Verb::Read | Verb::Put, Thing::Network, Whose::Own) => true,
+        (Role::Tenant | Role::Farmer | Role::Node, Verb::Read, Thing::Events, Whose::Own) => true,
         (Role::Farmer, Verb::Put, Thing::Farm, Whose::Own) => true,
         (Role::Farmer | Role::Node, Verb::Delete, Thing::Node, Whose::Own) => true,
         (Role::Farmer, Verb::Read, Thing::Node | Thing::Status | Thing::Network, Whose::Own) => true,
         (Role::Node, Verb::Read | Verb::Put, Thing::Node | Thing::Status, Whose::Own) => true,
         (Role::Node, Verb::Read, Thing::Snapshot | Thing::Network, Whose::Own) => true,
         (Role::Node, Verb::Put, Thing::Device, Whose::Own) => true,
-        // The operator sees what is stored; nobody's words are theirs to change.
+        // The operator sees what is stored, and may take prefixes back; nobody's words are theirs to change.
         (Role::Admin, Verb::Read, Thing::Farm | Thing::Node | Thing::Status, _) => true,
-        (Role::Admin, Verb::Read, Thing::Tenant | Thing::Network, _) => true,
+        (Role::Admin, Verb::Read, Thing::Tenant | Thing::Network | Thing::Events, _) => true,
+        (Role::Admin, Verb::Delete, Thing::Network, _) => true,
         _ => false,
     }
 }
@@ -125,4 +129,5 @@ words!(Thing {
     Status => "status",
     Tenant => "tenant",
     Network => "network",
+    Events => "events",
 });

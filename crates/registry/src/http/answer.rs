@@ -3,7 +3,7 @@
 //! Owns: reading a request's parts within their bounds, and writing an answer. Every refusal leaves as a problem document.
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -15,7 +15,7 @@ use sixfold_api::problem::{self, Kind, Problem};
 use sixfold_core::id::Revision;
 use tokio::time::timeout;
 
-use super::desk::caller::Subject;
+use super::desk::caller::{Caller, Subject};
 use super::limit;
 use crate::service::IdempotencyKey;
 
@@ -24,6 +24,7 @@ const JSON: &str = "application/json";
 
 /// A request that may be answered; its body is not yet read.
 pub(super) struct Call {
+    pub(super) caller: Caller,
     pub(super) subject: Subject,
     pub(super) parts: Parts,
     pub(super) body: Body,
@@ -78,6 +79,13 @@ impl Call {
                 Err(Problem::new(Kind::Malformed, format!("dry_run is true or false, not {given:?}")))
             }
         }
+    }
+
+    /// The number of the last event that the asker knows.
+    pub(super) fn after(&self) -> Result<u64, Problem> {
+        let Some(given) = self.query("after") else { return Ok(0) };
+        let after = given.parse().ok().filter(|after| *after <= u64::MAX >> 11);
+        after.ok_or_else(|| Problem::new(Kind::Malformed, format!("{given:?} is no number of an event")))
     }
 
     /// How long news may be waited for.
@@ -150,5 +158,8 @@ pub(super) fn refusal(problem: &Problem) -> Response<Body> {
     let status = StatusCode::from_u16(problem.status);
     *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(problem::MEDIA_TYPE));
+    if let Some(secs) = problem.retry_after_secs {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(secs));
+    }
     response
 }

@@ -3,21 +3,26 @@
 //! Owns: what is kept in memory only, each bounded by the nodes there are. Must not know of HTTP.
 
 pub(super) mod caller;
+pub(super) mod nodes;
+mod rate;
+mod ready;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
-use sixfold_api::resource::Heard;
+use sixfold_api::event::{EventKind, Happened};
 use sixfold_api::tls::RawKey;
-use sixfold_core::id::NodeId;
-use sixfold_core::model::Status;
+use sixfold_core::id::{NodeId, Timestamp};
 use sixfold_core::trust::VerifyingKey;
 use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::time::sleep;
 
 use self::caller::{Caller, Ids};
+use self::nodes::Nodes;
+use self::rate::Rates;
+use self::ready::Readiness;
 use super::limit;
-use super::listen::Directory;
+use super::listen::{Directory, stopped};
 use crate::service::{Clock, Service};
 
 /// Everything that routes need.
@@ -29,7 +34,9 @@ pub struct Desk {
     /// Turns to plan what would be.
     pub(super) previews: Semaphore,
     admin: Option<VerifyingKey>,
-    heard: Mutex<BTreeMap<NodeId, (Instant, Status)>>,
+    pub(super) nodes: Nodes,
+    pub(super) rates: Rates,
+    pub(super) readiness: Readiness,
     polls: Mutex<BTreeMap<NodeId, oneshot::Sender<()>>>,
 }
 
@@ -50,9 +57,18 @@ impl Desk {
     #[must_use]
     pub fn new(setup: Setup) -> Arc<Self> {
         let Setup { service, clock, admin, stop } = setup;
-        let (heard, polls) = (Mutex::default(), Mutex::default());
         let previews = Semaphore::new(limit::PREVIEWS);
-        Arc::new(Self { service, clock, stop, previews, admin, heard, polls })
+        Arc::new(Self {
+            service,
+            clock,
+            stop,
+            previews,
+            nodes: Nodes::default(),
+            rates: Rates::default(),
+            readiness: Readiness::default(),
+            admin,
+            polls: Mutex::default(),
+        })
     }
 
     /// Who a key is. A key that nobody can have proven is nobody's.
@@ -61,16 +77,41 @@ impl Desk {
         key.map_or(Caller::Nobody, |key| Caller::Key(Box::new(Ids::of(&key, self.admin.as_ref()))))
     }
 
-    /// Keeps what a node said, in place of what it said before.
-    pub(super) fn hear(&self, status: Status) {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.insert(status.node.clone(), (Instant::now(), status));
+    /// The operator's key.
+    pub(super) const fn admin(&self) -> Option<&VerifyingKey> {
+        self.admin.as_ref()
     }
 
-    /// What a node said last, since the registry started.
-    pub(super) fn heard(&self, node: &NodeId) -> Option<Heard> {
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.get(node).map(|(at, status)| Heard { age_secs: at.elapsed().as_secs(), status: status.clone() })
+    /// What time it is.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Tells whom it concerns what happened.
+    pub(super) fn tell(&self, what: Happened) {
+        self.service.events().add(self.now(), [what]);
+    }
+
+    /// Tells what happened to a node.
+    pub(super) fn tell_of(&self, node: &NodeId, kind: EventKind, text: impl Into<String>) {
+        let farm = self.service.read(|state| state.world().home(node).cloned());
+        self.tell(Happened::new(kind).farm(farm).node(node.clone()).text(text));
+    }
+
+    /// Looks for nodes that say nothing any more, until the registry stops.
+    pub async fn notice_silence(desk: Arc<Self>) {
+        let mut stop = desk.stop.clone();
+        loop {
+            let there_are =
+                desk.service.read(|state| state.world().nodes().map(|(_, it)| it.id().clone()).collect());
+            for node in desk.nodes.sweep(&there_are, desk.now()) {
+                desk.tell_of(&node, EventKind::NodeSilent, "");
+            }
+            tokio::select! {
+                () = sleep(limit::SWEEP) => {}
+                () = stopped(&mut stop) => return,
+            }
+        }
     }
 
     /// Begins to wait for a node's news. A node waits once: what waited before is over, and its receiver says so.

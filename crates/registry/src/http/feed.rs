@@ -4,6 +4,7 @@
 //! once when the same node polls anew or the registry stops. What nodes say stays in memory; only that a released prefix is
 //! gone from a node is written.
 
+pub(super) mod events;
 mod proofs;
 
 use std::sync::Arc;
@@ -70,7 +71,9 @@ pub(super) async fn put_status(desk: Arc<Desk>, mut call: Call) -> Result<Answer
     }
     let at = status.revision;
     let gone = status.in_sync && desk.service.is_waited_for(&node);
-    desk.hear(status);
+    if let Some(kind) = desk.nodes.hear(status, desk.now()) {
+        desk.tell_of(&node, kind, format!("at revision {at}"));
+    }
     if !gone {
         return Answer::of(&Done { revision, grants: Vec::new() });
     }
@@ -85,5 +88,5 @@ pub(super) async fn put_status(desk: Arc<Desk>, mut call: Call) -> Result<Answer
 /// What a node said last.
 pub(super) async fn status(desk: Arc<Desk>, call: Call) -> Result<Answer, Problem> {
     let Subject::Node(node) = call.subject else { return Err(read::absent()) };
-    Answer::of(&desk.heard(&node).ok_or_else(read::absent)?)
+    Answer::of(&desk.nodes.heard(&node, desk.now()).ok_or_else(read::absent)?)
 }

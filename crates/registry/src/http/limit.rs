@@ -44,3 +44,24 @@ pub const SHORTAGE: Duration = Duration::from_millis(50);
 
 /// Previews that are planned at the same time: each takes a core, and others want to be answered meanwhile.
 pub const PREVIEWS: usize = 2;
+
+/// Seconds without a word after which a node is silent: it speaks every 30, and one word may be lost.
+pub const SILENT_SECS: u64 = 90;
+
+/// How often nodes are looked at for silence.
+pub const SWEEP: Duration = Duration::from_secs(5);
+
+/// The time of one key's turn: 100 requests a second, which no agent or person needs for long.
+pub const TURN: Duration = Duration::from_millis(10);
+
+/// Turns that a key has at once: a node that reports the devices of 1,000 resources it was just given.
+pub const TURNS_AT_ONCE: u32 = 1000;
+
+/// Keys whose turns are counted: four times the connections of known ones, at some 60 bytes each.
+pub const BUCKETS_MAX: usize = 65_536;
+
+/// For how long the store is taken to be writable because it was.
+pub const WRITABLE: Duration = Duration::from_secs(5);
+
+/// For the writer to say whether it can write: a group that is being made, on a slow disk.
+pub const PROBE: Duration = Duration::from_secs(5);

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use sixfold_api::client::IDEMPOTENCY_KEY;
+use sixfold_api::client::{IDEMPOTENCY_KEY, SESSION};
 use sixfold_api::limit::WAIT_MAX;
 use sixfold_api::problem::{self, Kind, Problem};
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, Paths};
@@ -18,7 +18,9 @@ use utoipa::{PartialSchema as _, ToSchema as _};
 use super::route::{Param, Route, Shape, table};
 
 /// What a request may be refused for, whatever it is.
-const ANYWHERE: [Kind; 2] = [Kind::Forbidden, Kind::Internal];
+const ANYWHERE: [Kind; 3] = [Kind::Forbidden, Kind::Busy, Kind::Internal];
+/// A session, as `sixfold_api::event` has it.
+const SESSION_PATTERN: &str = "^[0-9]{1,19}-[0-9a-f]{16}$";
 /// A label, as `sixfold_core::id` has it.
 const LABEL: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
 
@@ -69,7 +71,7 @@ fn operation(route: &Route) -> OperationBuilder {
         let content = Content::new(Some(Ref::from_schema_name((body.name)())));
         let body = RequestBodyBuilder::new().content("application/json", content);
         operation = operation.request_body(Some(body.required(Some(Required::True)).build()));
-        operation = operation.parameter(header(IDEMPOTENCY_KEY, "^[A-Za-z0-9_-]{1,64}$"));
+        operation = operation.parameter(header(IDEMPOTENCY_KEY, "^[A-Za-z0-9_-]{1,64}$", Required::False));
     }
     let parameters = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     for name in parameters {
@@ -101,8 +103,11 @@ fn parameter(param: Param) -> Parameter {
     let number =
         |most| Object::builder().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(most)).build();
     match param {
+        Param::After => query("after", "The number up to which events are known", number(u64::MAX >> 11)),
+        Param::Session => header(SESSION, SESSION_PATTERN, Required::False),
+        Param::OwnSession => header(SESSION, SESSION_PATTERN, Required::True),
         Param::Wait => query("wait", "Seconds to wait for something newer", number(WAIT_MAX.as_secs())),
-        Param::IfNoneMatch => header("if-none-match", "^\"[0-9]{1,19}\"$"),
+        Param::IfNoneMatch => header("if-none-match", "^\"[0-9]{1,19}\"$", Required::False),
         Param::DryRun => {
             let about = "Tell what would change (Preview), and change nothing";
             query("dry_run", about, Object::builder().schema_type(Type::Boolean).build())
@@ -114,9 +119,9 @@ fn text(pattern: &str) -> RefOr<Schema> {
     Object::builder().schema_type(Type::String).pattern(Some(pattern)).into()
 }
 
-fn header(name: &str, pattern: &str) -> Parameter {
+fn header(name: &str, pattern: &str, required: Required) -> Parameter {
     let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header);
-    parameter.required(Required::False).schema(Some(text(pattern))).build()
+    parameter.required(required).schema(Some(text(pattern))).build()
 }
 
 /// `get_v1_version`: unique, because method and path are.

@@ -26,7 +26,7 @@ pub(super) async fn network(desk: Arc<Desk>, op: Op) -> Result<Answer, Problem> 
     let _turn = desk.previews.acquire().await.map_err(|error| Problem::from_error(Kind::Internal, &error))?;
     let desk = Arc::clone(&desk);
     let planned = spawn_blocking(move || {
-        let draft = desk.service.preview(&op, desk.clock.now()).map_err(|failed| refuse::problem(&failed))?;
+        let draft = desk.service.preview(&op, desk.now()).map_err(|failed| refuse::problem(&failed))?;
         let told = draft.plan(|node| carrier(&desk, node));
         let name = |(node, plan): (NodeId, Plan)| {
             let name = desk.service.read(|state| read::name_of(state, &node))?;
@@ -48,7 +48,7 @@ pub(super) async fn network(desk: Arc<Desk>, op: Op) -> Result<Answer, Problem> 
 
 /// Who carries WireGuard on a node, as it said last.
 fn carrier(desk: &Desk, node: &NodeId) -> Backend {
-    match desk.heard(node) {
+    match desk.nodes.heard(node, desk.now()) {
         Some(heard) if heard.status.wireguard == "tunnel" => Backend::Tunnel,
         _ => Backend::Kernel,
     }

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use serde_json::to_vec;
+use sixfold_api::event::{EventKind, Happened};
 use sixfold_api::problem::{Kind, Problem};
 use sixfold_api::resource::{Done, Held, Put};
 use sixfold_core::id::{FarmId, Label};
 use sixfold_core::trust::{
     Confirm, Delegation, DeviceStatement, Leaving, NetworkStatement, NodeStatement, OpenError, Owned, Owner,
-    Signed, Statement, Subject as Of, Token,
+    Reclaim, Role, Signed, Statement, Subject as Of, Token,
 };
 
 use super::answer::{Answer, Call};
@@ -83,6 +84,28 @@ pub(super) async fn leaving(desk: Arc<Desk>, mut call: Call) -> Result<Answer, P
     ask(&desk, call.idempotency_key()?, (owner, Op::RemoveNode { said, node: id }, put.confirmation)).await
 }
 
+/// That a network's prefixes are taken back, by the operator.
+pub(super) async fn reclaim(desk: Arc<Desk>, mut call: Call) -> Result<Answer, Problem> {
+    let Subject::Network(id) = call.subject.clone() else { return Err(read::absent()) };
+    let put: Put = call.document().await?;
+    let reclaim: Reclaim = put.statement.open().map_err(unopened)?;
+    if desk.admin() != Some(&put.statement.key) {
+        return Err(refused("the statement is not signed by the operator's key"));
+    }
+    if reclaim.network != id {
+        return Err(refused(format!("the statement is about {}, and the path about {id}", reclaim.network)));
+    }
+    let (said, owner) = (said(&put.statement, reclaim.version)?, put.statement.key.owner(Role::Admin));
+    let op = Op::RemoveNetwork { said, network: id.clone() };
+    let farm = desk.service.read(|state| Some(state.world().network(&id)?.exit().farm.clone()));
+    let answer = ask(&desk, call.idempotency_key()?, (owner, op, put.confirmation)).await?;
+    if farm.is_some() {
+        tracing::warn!(network = %id, version = reclaim.version, "the operator took a network's prefixes back");
+        desk.tell(Happened::new(EventKind::NetworkReclaimed).farm(farm).network(id));
+    }
+    Ok(answer)
+}
+
 /// A WireGuard device, by its node.
 pub(super) async fn device(desk: Arc<Desk>, mut call: Call) -> Result<Answer, Problem> {
     let Subject::Node(id) = call.subject.clone() else { return Err(read::absent()) };
@@ -140,7 +163,7 @@ fn token(desk: &Desk, farm: &FarmId, text: &str) -> Result<String, Problem> {
         )));
     }
     let farmer = desk.service.read(|state| read::statement_of_farm(state, farm))?.key;
-    token.admits(farmer, signed.key, desk.clock.now().0).map_err(told)?;
+    token.admits(farmer, signed.key, desk.now().0).map_err(told)?;
     let nonce: String = token.nonce.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(format!("{farm}-{nonce}"))
 }

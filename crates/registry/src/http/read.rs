@@ -14,6 +14,7 @@ use super::answer::{Answer, Call};
 use super::desk::Desk;
 use super::desk::caller::Subject;
 use super::put::held;
+use super::refuse;
 use crate::service::{Kept, State};
 use crate::store::{DocumentId, Kind as Document};
 
@@ -22,8 +23,9 @@ pub(super) async fn version(_: Arc<Desk>, _: Call) -> Result<Answer, Problem> {
     Answer::of(&Version::own())
 }
 
-/// That the state can be read.
+/// That the state can be read, and the store written.
 pub(super) async fn ready(desk: Arc<Desk>, _: Call) -> Result<Answer, Problem> {
+    desk.readiness.look(&desk.service).await.map_err(|failed| refuse::problem(&failed))?;
     let revision = desk.service.read(State::revision);
     Ok(Answer::of(&Version::own())?.at(revision))
 }

@@ -49,6 +49,12 @@ pub(super) enum Param {
     IfNoneMatch,
     /// That it shall be told only, and not done.
     DryRun,
+    /// The number of the last event that is known.
+    After,
+    /// Which start of the node's agent asks; it may be left out.
+    Session,
+    /// The same, and it must be there.
+    OwnSession,
 }
 
 /// A row: what is served where, and who may ask for it.

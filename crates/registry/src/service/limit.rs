@@ -31,6 +31,15 @@ pub const BREAKER_LEAST: usize = 5;
 /// many lines of one fill a screen a thousand times. Past it nodes are counted.
 pub const PREVIEW_PAIRS: usize = 16_384;
 
+/// Events that are kept: a farm's nodes that all join, and some days of what happens after that.
+pub const EVENTS_MAX: usize = 8192;
+
+/// Events in one answer.
+pub const EVENTS_TOLD_MAX: usize = 1000;
+
+/// Faults that a refusal names: a screen of them.
+pub const FAULTS_TOLD: usize = 16;
+
 /// Times that a group is computed anew because somebody else wrote to the store: there is nobody else, unless by mistake.
 pub const CONFLICTS_MAX: usize = 3;
 

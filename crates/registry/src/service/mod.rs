@@ -13,6 +13,7 @@
 
 mod clock;
 mod decide;
+mod events;
 mod feed;
 pub mod limit;
 mod preview;
@@ -32,6 +33,7 @@ use tokio::sync::{oneshot, watch};
 use crate::store::{Compared, Document, DocumentId, Group, Kind, Model, Store, StoreError};
 
 pub use clock::{Clock, SystemClock};
+pub use events::Ring;
 pub use preview::{Draft, Preview};
 pub use refusal::{Failed, Refusal};
 pub use request::{Confirmation, Done, Held, IdempotencyKey, IdempotencyKeyError, Op, Request, Said};
@@ -45,10 +47,10 @@ use writer::{Ask, Writer};
 pub type Outcome = Result<Done, Failed>;
 
 /// What readers and the writer have in common.
-#[derive(Default)]
 struct Known {
     state: RwLock<State>,
     feed: Feed,
+    events: Ring,
 }
 
 /// A handle on the running service. The last one to go ends it, once what waits is done.
@@ -59,7 +61,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// Reads a store and begins to serve it. The thread ends after the last handle.
+    /// Reads a store and begins to serve it. A tenant may have `quota` prefixes, those that rest included. The thread ends
+    /// after the last handle.
     ///
     /// # Errors
     /// If the store cannot be read or, being new, not written.
@@ -67,13 +70,15 @@ impl Service {
         mut store: Box<dyn Store>,
         sealer: Option<Box<dyn Sealer>>,
         clock: Box<dyn Clock>,
+        quota: usize,
     ) -> Result<(Self, JoinHandle<()>), StoreError> {
-        let mut state = State::read(&*store)?;
+        let mut state = State::read(&*store, quota)?;
         if !state.has_secret() {
             store.commit(&secret()?)?;
-            state = State::read(&*store)?;
+            state = State::read(&*store, quota)?;
         }
-        let known = Arc::new(Known { state: RwLock::new(state.clone()), feed: Feed::default() });
+        let (feed, events) = (Feed::default(), Ring::new(clock.now()));
+        let known = Arc::new(Known { state: RwLock::new(state.clone()), feed, events });
         let (asks, inbox) = sync_channel(limit::WAITING_MAX);
         let writer = Writer::new(store, sealer, clock, (state, Arc::clone(&known)));
         let thread = std::thread::Builder::new().name("writer".to_owned());
@@ -85,14 +90,35 @@ impl Service {
     /// Gives the writer a request. What comes of it arrives later; if nothing ever arrives, it is [`Failed::Unknown`].
     ///
     /// # Errors
-    /// If too many wait, or the writer has ended.
+    /// If it is too much for anybody, too many wait, or the writer has ended.
     pub fn submit(&self, request: Request) -> Result<oneshot::Receiver<Outcome>, Failed> {
         let (reply, outcome) = oneshot::channel();
-        match self.asks.try_send(Ask { request, reply }) {
-            Ok(()) => Ok(outcome),
-            Err(TrySendError::Full(_)) => Err(Failed::Busy),
-            Err(TrySendError::Disconnected(_)) => Err(Failed::Stopped),
-        }
+        decide::fits(&request.op)?;
+        self.give(Ask::Request(Box::new(request), reply))?;
+        Ok(outcome)
+    }
+
+    /// Has the writer write something that is nothing, to see whether it can. The answer arrives later.
+    ///
+    /// # Errors
+    /// As [`Service::submit`].
+    pub fn probe(&self) -> Result<oneshot::Receiver<Result<(), Failed>>, Failed> {
+        let (reply, outcome) = oneshot::channel();
+        self.give(Ask::Probe(reply))?;
+        Ok(outcome)
+    }
+
+    fn give(&self, ask: Ask) -> Result<(), Failed> {
+        self.asks.try_send(ask).map_err(|error| match error {
+            TrySendError::Full(_) => Failed::Busy,
+            TrySendError::Disconnected(_) => Failed::Stopped,
+        })
+    }
+
+    /// What happened lately.
+    #[must_use]
+    pub fn events(&self) -> &Ring {
+        &self.known.events
     }
 
     /// Gives the writer a request and waits for what comes of it. Not for a thread that serves others meanwhile.
@@ -108,6 +134,7 @@ impl Service {
     /// # Errors
     /// As the change itself would fail, but for a confirmation that is missing.
     pub fn preview(&self, op: &Op, now: Timestamp) -> Result<Draft, Failed> {
+        decide::fits(op)?;
         self.read(|state| Draft::of(state, op, now))
     }
 

@@ -116,11 +116,21 @@ pub enum Refusal {
 }
 
 fn words(found: &[Found]) -> String {
-    found.iter().map(|found| found.fault.to_string()).collect::<Vec<_>>().join("; ")
+    told(found.iter().map(|found| &found.fault))
 }
 
 fn words_of(found: &[Violation]) -> String {
-    found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    told(found.iter())
+}
+
+/// The first of them: there may be thousands, and nobody reads more.
+fn told<T: ToString>(found: impl ExactSizeIterator<Item = T>) -> String {
+    let more = found.len().saturating_sub(limit::FAULTS_TOLD);
+    let mut words: Vec<String> = found.take(limit::FAULTS_TOLD).map(|found| found.to_string()).collect();
+    if more > 0 {
+        words.push(format!("and {more} more"));
+    }
+    words.join("; ")
 }
 
 fn breaker(taken: u64, node: &Option<NodeId>, farm: &Option<sixfold_core::id::FarmId>) -> String {
@@ -155,7 +165,7 @@ impl Refusal {
 }
 
 /// Why a request has no answer but this.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Failed {
     /// It is refused, and nothing was written.
     #[error(transparent)]
@@ -175,6 +185,9 @@ pub enum Failed {
         /// The store's words, or the invariant.
         what: String,
     },
+    /// The writer gives no answer in time. Nothing was asked of it.
+    #[error("the registry's disk takes long to write")]
+    Slow,
     /// It may have been done, or not.
     #[error("it is not known whether this was written")]
     Unknown,
@@ -195,6 +208,7 @@ impl Failed {
             Self::Defect { .. } => {
                 "this is a defect of the registry, not of what was asked; nothing was written"
             }
+            Self::Slow => "its operator looks at the disk",
             Self::Unknown => "ask again with the same key: what was done is answered, what was not is done",
             Self::Stopped => {
                 "its operator looks at the disk and restarts it; ask again then, with the same key"

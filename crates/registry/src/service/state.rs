@@ -68,12 +68,14 @@ pub struct State {
     changed: BTreeMap<NodeId, Revision>,
     started: Revision,
     secret: Vec<u8>,
+    /// Prefixes that a tenant may have.
+    pub(super) quota: usize,
 }
 
 impl State {
     /// Reads all of a store.
-    pub(super) fn read(store: &dyn Store) -> Result<Self, StoreError> {
-        let (mut state, mut drafts) = (Self::default(), WorldDraft::default());
+    pub(super) fn read(store: &dyn Store, quota: usize) -> Result<Self, StoreError> {
+        let (mut state, mut drafts) = (Self { quota, ..Self::default() }, WorldDraft::default());
         let (mut allocations, mut grants, mut devices) = (Vec::new(), Vec::new(), Vec::new());
         let head = store.read(Revision(0), &mut |record, at| match record {
             Record::Allocation(allocation, proof) => {

@@ -17,13 +17,14 @@ use super::refusal::{Failed, Refusal};
 use super::request::{Done, Request};
 use super::seal::{Newly, Sealed};
 use super::state::{Change, Edit, State};
-use super::{Clock, Known, Outcome, Sealer, limit};
+use super::{Clock, Known, Outcome, Sealer, events, limit};
 use crate::store::{Answer, AnswerKey, Compared, Group, Store, StoreError, cuts};
 
-/// A request, and where its outcome goes.
-pub(super) struct Ask {
-    pub(super) request: Request,
-    pub(super) reply: oneshot::Sender<Outcome>,
+/// What is asked, and where the answer goes.
+pub(super) enum Ask {
+    Request(Box<Request>, oneshot::Sender<Outcome>),
+    /// Whether it can write.
+    Probe(oneshot::Sender<Result<(), Failed>>),
 }
 
 pub(super) struct Writer {
@@ -58,24 +59,42 @@ impl Writer {
     /// Serves until nobody can ask any more.
     pub(super) fn run(mut self, inbox: &Receiver<Ask>) {
         while let Ok(first) = inbox.recv() {
-            let mut waiting = vec![first];
-            waiting.extend(inbox.try_iter().take(limit::WAITING_MAX - 1));
-            let mut rest = waiting.as_mut_slice();
-            let mut outcomes = Vec::with_capacity(rest.len());
-            while !rest.is_empty() {
-                let some = self.group(rest);
-                rest = &mut rest[some.len()..];
+            let (mut requests, mut replies, mut probes) = (Vec::new(), Vec::new(), Vec::new());
+            for ask in [first].into_iter().chain(inbox.try_iter().take(limit::WAITING_MAX - 1)) {
+                match ask {
+                    Ask::Request(request, reply) => {
+                        requests.push(*request);
+                        replies.push(reply);
+                    }
+                    Ask::Probe(reply) => probes.push(reply),
+                }
+            }
+            let mut outcomes = Vec::with_capacity(requests.len());
+            while outcomes.len() < requests.len() {
+                let some = self.group(&requests[outcomes.len()..]);
                 outcomes.extend(some);
             }
-            for (ask, outcome) in waiting.into_iter().zip(outcomes) {
+            for (reply, outcome) in replies.into_iter().zip(outcomes) {
                 // Who no longer waits asks again with the same key.
-                drop(ask.reply.send(outcome));
+                drop(reply.send(outcome));
+            }
+            if !probes.is_empty() {
+                let writable = self.probe();
+                probes.into_iter().for_each(|reply| drop(reply.send(writable.clone())));
             }
         }
     }
 
+    /// Whether it can write. Nothing that is asked for hangs on it, so a failure ends nothing.
+    fn probe(&mut self) -> Result<(), Failed> {
+        if self.stopped {
+            return Err(Failed::Stopped);
+        }
+        self.store.probe().map_err(Failed::from)
+    }
+
     /// Does as many of these requests as go into one group. Returns what each came to.
-    fn group(&mut self, asks: &[Ask]) -> Vec<Outcome> {
+    fn group(&mut self, asks: &[Request]) -> Vec<Outcome> {
         if self.stopped {
             return asks.iter().map(|_| Err(Failed::Stopped)).collect();
         }
@@ -134,12 +153,12 @@ impl Writer {
     }
 
     fn read_again(&mut self) -> Result<(), StoreError> {
-        self.working = State::read(&*self.store)?;
+        self.working = State::read(&*self.store, self.working.quota)?;
         *self.known.state.write().unwrap_or_else(PoisonError::into_inner) = self.working.clone();
         Ok(())
     }
 
-    fn make(&mut self, asks: &[Ask]) -> Making {
+    fn make(&mut self, asks: &[Request]) -> Making {
         let (now, at) = (self.clock.now(), self.working.revision().next());
         let mut making = Making::default();
         making.group.forget_before = Timestamp(now.0.saturating_sub(limit::ANSWER_SECS));
@@ -147,7 +166,7 @@ impl Writer {
             if making.group.len() >= limit::GROUP_RECORDS {
                 break;
             }
-            let outcome = self.one(&ask.request, &mut making, (now, at));
+            let outcome = self.one(ask, &mut making, (now, at));
             making.outcomes.push(outcome);
         }
         making
@@ -166,7 +185,10 @@ impl Writer {
                 return again(request, &answer, digest);
             }
         }
-        let decided = decide(&mut self.working, &request.op, request.confirmed.as_ref(), now)?;
+        let decided = decide(&mut self.working, &request.op, request.confirmed.as_ref(), now);
+        let decided = decided.inspect_err(|refusal| {
+            self.known.events.add(now, events::refused(&request.op, refusal));
+        })?;
         let writes = !decided.change.ledger.grants.is_empty()
             || !decided.change.ledger.allocations.is_empty()
             || !decided.change.documents.is_empty();
@@ -243,7 +265,9 @@ impl Writer {
             (seal, numbers.collect::<Vec<_>>(), grants.collect::<Vec<_>>())
         });
         let mut known = self.known.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut happened = Vec::new();
         for change in &changes {
+            happened.extend(events::told(&known, change));
             known.apply(change, at);
         }
         if let Some((seal, numbers, grants)) = proofs {
@@ -252,6 +276,7 @@ impl Writer {
             }
         }
         drop(known);
+        self.known.events.add(self.clock.now(), happened);
         self.known.feed.tell(changes.iter().flat_map(|change| &change.affected), at);
         cuts::at("told");
         Ok(outcomes)

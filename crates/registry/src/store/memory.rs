@@ -175,4 +175,8 @@ impl Store for Memory {
         *self = after;
         Ok(revision)
     }
+
+    fn probe(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

@@ -156,6 +156,12 @@ pub trait Store: Send {
     /// [`StoreError::Conflict`], [`StoreError::Full`] and [`StoreError::Refused`] say that nothing was written; after any
     /// other one nobody knows, and only reading again, by a process of its own, tells.
     fn commit(&mut self, group: &Group) -> Result<Revision, StoreError>;
+
+    /// Writes something that changes no record, and comes back when it is durable.
+    ///
+    /// # Errors
+    /// If a commit would fail now.
+    fn probe(&mut self) -> Result<(), StoreError>;
 }
 
 /// Answers forgotten with one commit at most: a few more than it can write, so that they do not pile up, and no more,

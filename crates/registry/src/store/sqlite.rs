@@ -4,6 +4,7 @@
 //! Others may read the file meanwhile (`fsck`, `backup`); a lock on a file beside it keeps a second writer away.
 
 use std::fs::{File, TryLockError};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ use super::{
 
 /// How long to wait for somebody else who writes: only a backup or a check that was cut in the middle holds a lock at all.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// What a probe writes: as much as a tenant's largest change.
+const PROBE_BYTES: usize = 1 << 20;
 
 /// Prepared statements kept: all there are.
 const STATEMENTS: usize = 32;
@@ -218,15 +222,18 @@ impl Sqlite {
 fn lock(path: &Path) -> Result<File, StoreError> {
     let mut beside = PathBuf::from(path).into_os_string();
     beside.push(".lock");
-    let io = |source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::StorageFull => StoreError::Full,
-        _ => StoreError::Io { source: Box::new(source) },
-    };
     let file = File::options().create(true).truncate(false).write(true).open(beside).map_err(io)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.display().to_string() }),
         Err(TryLockError::Error(error)) => Err(io(error)),
+    }
+}
+
+fn io(source: std::io::Error) -> StoreError {
+    match source.kind() {
+        std::io::ErrorKind::StorageFull => StoreError::Full,
+        _ => StoreError::Io { source: Box::new(source) },
     }
 }
 
@@ -275,5 +282,18 @@ impl Store for Sqlite {
             self.connection.prepare_cached("ROLLBACK")?.execute([])?;
         }
         written
+    }
+
+    /// Writes a file beside the database, on the same disk: within the database there may be room of its own for a little
+    /// more, but not for a group.
+    fn probe(&mut self) -> Result<(), StoreError> {
+        let Some(path) = self.connection.path() else { return Ok(()) };
+        let beside = PathBuf::from(format!("{path}.probe"));
+        let written = File::create(&beside).and_then(|mut file| {
+            file.write_all(&[0; PROBE_BYTES])?;
+            file.sync_data()
+        });
+        let removed = std::fs::remove_file(&beside);
+        written.and(removed).map_err(io)
     }
 }

@@ -48,8 +48,27 @@ pub(super) fn put<T: Statement>(statement: &T, seed: u8) -> Put {
     Put { statement: Signed::new(statement, &signing(seed)), confirmation: None, token: None }
 }
 
+pub(super) fn status(seed: u8, in_sync: bool) -> Status {
+    Status {
+        node: node(seed),
+        revision: Revision(1),
+        in_sync,
+        wireguard: "kernel".to_owned(),
+        devices: Vec::new(),
+        drift: Vec::new(),
+        failures: Vec::new(),
+        unknown_fields: Vec::new(),
+        foreign: Vec::new(),
+        registry: None,
+        refusals: Vec::new(),
+        peers: Vec::new(),
+        passes: 1,
+        operations: 2,
+    }
+}
+
 /// The farm, with its slot once there is somebody to hold it.
-fn delegation(version: u64, held: bool) -> Delegation {
+pub(super) fn delegation(version: u64, held: bool) -> Delegation {
     let slot = SlotDraft {
         key: "2001:db8:a::/48#1".parse().unwrap(),
         holders: vec![node(NODES[0])],
@@ -256,22 +275,7 @@ async fn a_status_is_kept_for_the_farmer_and_a_second_poll_ends_the_first() {
     let [mut farmer, mut holder, _other] = joined(&running).await;
     let path = format!("/v1/nodes/{}/status", node(NODES[0]));
     assert_eq!(refused(farmer.get::<Heard>(&path).await), Kind::NotFound);
-    let status = Status {
-        node: node(NODES[0]),
-        revision: Revision(1),
-        in_sync: true,
-        wireguard: "kernel".to_owned(),
-        devices: Vec::new(),
-        drift: Vec::new(),
-        failures: Vec::new(),
-        unknown_fields: Vec::new(),
-        foreign: Vec::new(),
-        registry: None,
-        refusals: Vec::new(),
-        peers: Vec::new(),
-        passes: 1,
-        operations: 2,
-    };
+    let status = status(NODES[0], true);
     holder.send::<Done>(Method::PUT, &path, &status, None).await.unwrap();
     let heard: Heard = farmer.get(&path).await.unwrap();
     assert_eq!(heard.status, status);

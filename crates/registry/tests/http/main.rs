@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 #![allow(clippy::print_stdout, reason = "figures are printed")]
 
+mod events;
 mod flow;
 mod keys;
 mod leave;
+mod ready;
 mod slow;
 mod stop;
 mod table;
@@ -18,11 +20,12 @@ use std::sync::Arc;
 use axum::Router;
 use sixfold_api::client::Client;
 use sixfold_api::tls::{self, Identity, RawKey};
+use sixfold_core::limit::PREFIXES_PER_TENANT;
 use sixfold_core::trust::SigningKey;
 use sixfold_registry::http::{Connections, Desk, Directory, Listener, Setup, router};
 use sixfold_registry::seal::Signing;
 use sixfold_registry::service::{Service, SystemClock};
-use sixfold_registry::store::Memory;
+use sixfold_registry::store::{Memory, Store};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -37,6 +40,9 @@ fn identity(seed: u8) -> Identity {
 
 /// The registry's own.
 const REGISTRY: u8 = 0xf0;
+
+/// The operator's.
+const ADMIN: u8 = 0xad;
 
 /// Keys that are known.
 struct Known(BTreeSet<RawKey>);
@@ -69,12 +75,16 @@ impl Running {
     }
 
     fn registry_at(address: &str) -> Self {
+        Self::registry_on(address, Box::new(Memory::default()))
+    }
+
+    fn registry_on(address: &str, store: Box<dyn Store>) -> Self {
         let sealer = Box::new(Signing(signing(REGISTRY)));
-        let (service, _writer) =
-            Service::start(Box::new(Memory::default()), Some(sealer), Box::new(SystemClock)).unwrap();
-        let (stop, stopped) = watch::channel(false);
         let clock = Box::new(SystemClock);
-        let desk = Desk::new(Setup { service, clock, admin: None, stop: stopped.clone() });
+        let (service, _writer) = Service::start(store, Some(sealer), clock, PREFIXES_PER_TENANT).unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let (clock, admin) = (Box::new(SystemClock), Some(signing(ADMIN).verifying()));
+        let desk = Desk::new(Setup { service, clock, admin, stop: stopped.clone() });
         Self::listen(address, (router(&desk), desk), (stop, stopped))
     }
 
@@ -90,9 +100,15 @@ impl Running {
         Self { address, counts, stop, serving: tokio::spawn(listener.serve(stopped)) }
     }
 
+    /// A client, with a session as a node has it.
     fn client(&self, seed: Option<u8>) -> Client {
+        self.client_in(seed, "1-0000000000000001")
+    }
+
+    fn client_in(&self, seed: Option<u8>, session: &str) -> Client {
         let identity = seed.map(identity);
         let registry = self::identity(REGISTRY).key();
-        Client::new(self.address.to_string(), registry, identity.as_ref()).unwrap()
+        let client = Client::new(self.address.to_string(), registry, identity.as_ref()).unwrap();
+        client.in_session(session)
     }
 }

@@ -64,7 +64,10 @@ fn a_full_disk_refuses_writes_and_nothing_else_and_recovers() {
             let op = || put_network(1, network(&format!("t{round}/n{done}"), 1, [1]));
             let again = registry.ask(&format!("t{round}"), &format!("k{done}"), op());
             assert!(matches!(again, Err(Failed::DiskFull)), "{again:?}");
+            let probed = || registry.service.probe().unwrap().blocking_recv().unwrap();
+            assert!(matches!(probed(), Err(Failed::DiskFull)));
             fs::remove_file(&ballast).unwrap();
+            probed().unwrap();
             let written = registry.ask(&format!("t{round}"), &format!("k{done}"), op()).unwrap();
             assert_eq!(written.grants.len(), 2);
             println!("round {round}: full after {done} more commits, and writing again");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sixfold_core::id::{Label, Timestamp};
+use sixfold_core::limit::PREFIXES_PER_TENANT;
 use sixfold_core::model::{
     DeviceReport, ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, SlotDraft, SlotKey, Upstream,
 };
@@ -125,7 +126,19 @@ impl Registry {
         clock: &Hands,
         sealer: Option<Box<dyn Sealer>>,
     ) -> Self {
-        let (service, thread) = Service::start(Box::new(store), sealer, clock.clock()).unwrap();
+        Self::begin((Box::new(store), sealer), clock, PREFIXES_PER_TENANT)
+    }
+
+    pub(crate) fn with_quota(store: impl Store + 'static, clock: &Hands, quota: usize) -> Self {
+        Self::begin((Box::new(store), None), clock, quota)
+    }
+
+    fn begin(
+        (store, sealer): (Box<dyn Store>, Option<Box<dyn Sealer>>),
+        clock: &Hands,
+        quota: usize,
+    ) -> Self {
+        let (service, thread) = Service::start(store, sealer, clock.clock(), quota).unwrap();
         Self { service, thread: Some(thread) }
     }
 

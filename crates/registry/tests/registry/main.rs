@@ -8,6 +8,7 @@ mod full;
 mod ground;
 mod preview;
 mod process;
+mod quota;
 mod race;
 mod service;
 mod store;

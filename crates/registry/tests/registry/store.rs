@@ -33,6 +33,10 @@ impl<S: Store> Store for Fails<S> {
     fn commit(&mut self, group: &Group) -> Result<Revision, StoreError> {
         if self.1.replace(!self.1.get()) { self.0.commit(group) } else { Err(StoreError::Full) }
     }
+
+    fn probe(&mut self) -> Result<(), StoreError> {
+        self.0.probe()
+    }
 }
 
 /// A store that is slow.
@@ -51,6 +55,10 @@ impl<S: Store> Store for Delays<S> {
     fn commit(&mut self, group: &Group) -> Result<Revision, StoreError> {
         sleep(Duration::from_millis(1));
         self.0.commit(group)
+    }
+
+    fn probe(&mut self) -> Result<(), StoreError> {
+        self.0.probe()
     }
 }
 
@@ -74,6 +82,10 @@ impl<S: Store> Store for Repeats<S> {
             assert!(matches!(second, Err(StoreError::Conflict { .. })), "{second:?}");
         }
         Ok(revision)
+    }
+
+    fn probe(&mut self) -> Result<(), StoreError> {
+        self.0.probe()
     }
 }
 

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use sixfold_agent::run::raise_open_files;
 use sixfold_api::url::{RegistryUrl, UrlError};
+use sixfold_core::limit::{INDEX_END, INDEX_FIRST, PREFIXES_PER_TENANT};
 use sixfold_core::trust::{Role, VerifyingKey, is_registry_address};
 use sixfold_registry::run::{Config, RunError, start};
 
@@ -53,6 +54,16 @@ pub(crate) struct Args {
     /// Public key of the operator, who may read everything: 44 characters of base64
     #[arg(long, value_name = "KEY")]
     admin: Option<VerifyingKey>,
+
+    /// How many prefixes a tenant may have, those that rest after a release included
+    #[arg(long, value_name = "N", default_value_t = PREFIXES_PER_TENANT, value_parser = quota)]
+    quota: usize,
+}
+
+fn quota(text: &str) -> Result<usize, String> {
+    let most = usize::from(INDEX_END - INDEX_FIRST);
+    let quota = text.parse().ok().filter(|quota| (1..=most).contains(quota));
+    quota.ok_or_else(|| format!("a quota is 1 to {most}: a /48 has no more prefixes"))
 }
 
 /// A host by which others reach a registry, and the port if it is not the one listened at.
@@ -100,12 +111,12 @@ fn reached_by(name: Option<&Name>, at: SocketAddr, key: VerifyingKey) -> Result<
 }
 
 pub(crate) fn run(args: Args) -> Result<Done, Failed> {
-    let Args { dir, listen, name, metrics, admin } = args;
+    let Args { dir, listen, name, metrics, admin, quota } = args;
     raise_open_files();
     // Makes the folder too, for nobody else to look into.
     let key = key::read_or_make(Role::Registry, &dir.join("registry.pem"))?;
     let public = key.verifying();
-    let running = start(Config { dir, listen, metrics, key, admin }).map_err(run_failed)?;
+    let running = start(Config { dir, listen, metrics, key, admin, quota }).map_err(run_failed)?;
     let addresses = running.addresses().map_err(Failed::environment)?;
     let metrics = running.metrics().map_err(Failed::environment)?;
     let first = *addresses.first().expect("there is an address to listen at by default");

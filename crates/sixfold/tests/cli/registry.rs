@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use sixfold_core::limit::PREFIXES_PER_TENANT;
 use sixfold_registry::service::{Service, SystemClock};
 use sixfold_registry::store::Sqlite;
 
@@ -10,8 +11,13 @@ use super::printed;
 
 /// A new registry's store.
 fn store(path: &Path) {
-    let (service, thread) =
-        Service::start(Box::new(Sqlite::open(path).unwrap()), None, Box::new(SystemClock)).unwrap();
+    let (service, thread) = Service::start(
+        Box::new(Sqlite::open(path).unwrap()),
+        None,
+        Box::new(SystemClock),
+        PREFIXES_PER_TENANT,
+    )
+    .unwrap();
     drop(service);
     thread.join().unwrap();
 }

@@ -9,6 +9,7 @@ mod farm;
 mod leaving;
 mod network;
 mod node;
+mod reclaim;
 mod token;
 
 pub use confirm::Confirm;
@@ -17,6 +18,7 @@ pub use farm::Delegation;
 pub use leaving::Leaving;
 pub use network::{NetworkStatement, Subject};
 pub use node::NodeStatement;
+pub use reclaim::Reclaim;
 pub use token::{Token, TokenError, is_registry_address};
 
 use super::key::Owner;

@@ -12,8 +12,8 @@ use sixfold_core::model::{
 };
 use sixfold_core::trust::{
     Confirm, Delegation, DeviceOf, DeviceStatement, Digest, Granted, Group, Leaf, Leaving, NetworkStatement,
-    NodeStatement, OpenError, Owner, Role, Rotation, Signature, Signed, SigningKey, Statement, Subject,
-    Token, TokenError, VerifyingKey, decode, encode,
+    NodeStatement, OpenError, Owner, Reclaim, Role, Rotation, Signature, Signed, SigningKey, Statement,
+    Subject, Token, TokenError, VerifyingKey, decode, encode,
 };
 
 use super::realm::{any_realm, id, key};
@@ -131,6 +131,10 @@ fn leaving() -> Leaving {
     Leaving { node: label("ant"), farm: label("alpha"), version: 3 }
 }
 
+fn reclaim() -> Reclaim {
+    Reclaim { network: label("acme/web"), version: 5 }
+}
+
 fn group() -> Group {
     Group { root: Digest([1; 32]), size: 2, serial: 9 }
 }
@@ -167,6 +171,7 @@ fn the_bytes_that_are_signed_never_change() {
     put(Token::KIND, encode(&token("registry.example.net:7443")));
     put(Confirm::KIND, encode(&confirm()));
     put(Leaving::KIND, encode(&leaving()));
+    put(Reclaim::KIND, encode(&reclaim()));
     insta::assert_snapshot!(text);
 }
 
@@ -307,6 +312,7 @@ fn sound<T: Statement + PartialEq + Debug>(statement: &T, signer: &SigningKey, b
         (Token::KIND, signed.open::<Token>().err()),
         (Confirm::KIND, signed.open::<Confirm>().err()),
         (Leaving::KIND, signed.open::<Leaving>().err()),
+        (Reclaim::KIND, signed.open::<Reclaim>().err()),
     ];
     for (kind, error) in kinds.into_iter().filter(|(kind, _)| *kind != T::KIND) {
         assert_eq!(error, Some(OpenError::Signature), "{} as {kind}", T::KIND);
@@ -329,6 +335,7 @@ proptest! {
         sound(&token("registry.example.net:7443"), &signer, &bit);
         sound(&confirm(), &signer, &bit);
         sound(&leaving(), &signer, &bit);
+        sound(&reclaim(), &signer, &bit);
     }
 
     /// Bytes that are no statement are an answer, and whatever is read is written as it was.

@@ -2,6 +2,7 @@
 //!
 //! Owns: the ids of a key, and the relation of each to an object. Must not decide what follows from it: `allow` does.
 
+use sixfold_api::event::Happened;
 use sixfold_core::id::{FarmId, NetworkId, NodeId, TenantId};
 use sixfold_core::trust::{self, VerifyingKey};
 
@@ -55,6 +56,14 @@ impl Ids {
             || state.ledger().count_of(&self.tenant) > 0
     }
 
+    /// Whether it concerns it: its own networks, its own farm, itself; the operator, everything.
+    pub(in crate::http) fn hears_of(&self, what: &Happened) -> bool {
+        self.admin
+            || what.farm.as_ref() == Some(&self.farm)
+            || what.node.as_ref() == Some(&self.node)
+            || what.network.as_ref().is_some_and(|network| network.tenant == self.tenant)
+    }
+
     fn whose(&self, role: Role, subject: &Subject, state: &State) -> Whose {
         let own = match (role, subject) {
             (Role::Farmer, Subject::Farm(farm)) => *farm == self.farm,
@@ -66,6 +75,8 @@ impl Ids {
             (Role::Node, Subject::Network(network)) => nodes_of(network, state).contains(&self.node),
             (Role::Tenant, Subject::Tenant(tenant)) => *tenant == self.tenant,
             (Role::Tenant, Subject::Network(network)) => network.tenant == self.tenant,
+            // What it hears of is what concerns it.
+            (_, Subject::Nothing) => true,
             _ => false,
         };
         if own { Whose::Own } else { Whose::Others }

@@ -2,20 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts as _, RawPathParams};
+use axum::http::request::Parts;
 use axum::http::{Request, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
+use sixfold_api::client::SESSION;
+use sixfold_api::event::{EventKind, Session};
 use sixfold_api::problem::{Kind, Problem};
 use sixfold_core::id::NetworkId;
 
-use super::{Route, table};
+use super::{Param, Route, table};
 use crate::http::allow::allows;
 use crate::http::answer::{Answer, Call, refusal};
 use crate::http::desk::Desk;
 use crate::http::desk::caller::{Caller, Subject};
+use crate::http::limit;
 use crate::http::listen::Peer;
 
 /// A router of every route of the table, and of nothing else.
@@ -57,7 +62,11 @@ fn refused(route: &Route, problem: &Problem) -> Response<Body> {
 
 async fn answer(desk: Arc<Desk>, route: &Route, request: Request<Body>) -> Result<Answer, Problem> {
     let (mut parts, body) = request.into_parts();
-    let caller = desk.caller(parts.extensions.get::<Peer>().and_then(|peer| peer.key));
+    let key = parts.extensions.get::<Peer>().and_then(|peer| peer.key);
+    // The cheapest check is the first.
+    let turn = key.map_or(Ok(()), |key| desk.rates.take(&key, Instant::now()));
+    turn.map_err(too_often)?;
+    let caller = desk.caller(key);
     let params = RawPathParams::from_request_parts(&mut parts, &()).await;
     let params = params.map_err(|error| Problem::from_error(Kind::Malformed, &error))?;
     let params: BTreeMap<&str, &str> = params.iter().collect();
@@ -66,7 +75,43 @@ async fn answer(desk: Arc<Desk>, route: &Route, request: Request<Body>) -> Resul
     if !objects.iter().any(|(role, object)| allows(*role, route.verb, *object)) {
         return Err(forbidden(&caller, route));
     }
-    (route.run)(desk, Call { subject, parts, body }).await
+    in_session(&desk, route, &subject, &parts)?;
+    (route.run)(desk, Call { caller, subject, parts, body }).await
+}
+
+fn too_often(wait: Duration) -> Problem {
+    let words = format!("this key asks more than {} times a second", 1000 / limit::TURN.as_millis());
+    let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let secs = u16::try_from(secs).unwrap_or(u16::MAX);
+    Problem { retry_after_secs: Some(secs), ..Problem::new(Kind::Busy, words) }
+}
+
+/// Of two machines with a node's key one is let in.
+fn in_session(desk: &Desk, route: &Route, subject: &Subject, parts: &Parts) -> Result<(), Problem> {
+    let must = route.params.contains(&Param::OwnSession);
+    let Subject::Node(node) = subject else { return Ok(()) };
+    if !must && !route.params.contains(&Param::Session) {
+        return Ok(());
+    }
+    let Some(given) = parts.headers.get(SESSION) else {
+        let words = format!("the request does not say by `{SESSION}` which start of the node's agent asks");
+        return if must { Err(Problem::new(Kind::Malformed, words)) } else { Ok(()) };
+    };
+    let session = given.to_str().unwrap_or_default().parse::<Session>();
+    let session = session.map_err(|error| Problem::from_error(Kind::Malformed, &error))?;
+    desk.nodes.admit(node, session, desk.now()).map_err(|second| {
+        let (first, own) = (second.first.boot, session.boot);
+        if second.is_news {
+            let words = format!("start {own} was refused: start {first} of another agent holds the key");
+            tracing::warn!(%node, first, own, "two machines use one key");
+            desk.tell_of(node, EventKind::DuplicateKey, words);
+        }
+        let words = format!(
+            "node {node} is asked for by another agent, of start {first}, and this one is of start {own}"
+        );
+        let hint = "another machine uses this node's key: stop one of them, and give it a key of its own";
+        Problem::new(Kind::Duplicate, words).hint(hint.to_owned())
+    })
 }
 
 fn forbidden(caller: &Caller, route: &Route) -> Problem {

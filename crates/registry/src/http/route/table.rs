@@ -1,6 +1,7 @@
 //! The rows.
 
 use axum::http::Method;
+use sixfold_api::event::Events;
 use sixfold_api::problem::Kind;
 use sixfold_api::resource::{
     Done, DoneOrPreview, Farm, Farms, Heard, Network, Networks, Node, Proven, Put, StatusShape,
@@ -9,10 +10,14 @@ use sixfold_api::version::Version;
 
 use super::{Param, Route, Shape};
 use crate::http::allow::{Thing, Verb};
-use crate::http::{feed, put, read};
+use crate::http::feed::{self, events::events};
+use crate::http::{put, read};
 
 /// What reading may be refused for.
 const READ: &[Kind] = &[Kind::Malformed, Kind::NotFound];
+
+/// What a node's own reading may be refused for.
+const OWN_READ: &[Kind] = &[Kind::Malformed, Kind::NotFound, Kind::Duplicate];
 
 /// What writing may be refused for: anything.
 const PUT: &[Kind] = &[
@@ -25,7 +30,19 @@ const PUT: &[Kind] = &[
     Kind::MediaType,
     Kind::Refused,
     Kind::Quota,
-    Kind::Busy,
+    Kind::Unavailable,
+];
+
+/// What a node's own writing may be refused for.
+const OWN_PUT: &[Kind] = &[
+    Kind::Malformed,
+    Kind::NotFound,
+    Kind::Timeout,
+    Kind::Conflict,
+    Kind::Duplicate,
+    Kind::TooLarge,
+    Kind::MediaType,
+    Kind::Refused,
     Kind::Unavailable,
 ];
 
@@ -57,15 +74,17 @@ fn service() -> [Route; 3] {
     [
         row!(GET "/healthz", Read Service, None => Version, &[], read::version,
             "Whether the registry lives, and which version it is"),
-        row!(GET "/readyz", Read Service, None => Version, &[], read::ready,
-            "Whether the registry has read its store"),
+        row!(GET "/readyz", Read Service, None => Version, &[Kind::Unavailable], read::ready,
+            "Whether the registry has read its store and can write to it"),
         row!(GET "/v1/version", Read Service, None => Version, &[], read::version,
             "Which version the registry is"),
     ]
 }
 
-fn owners() -> [Route; 6] {
+fn owners() -> [Route; 8] {
     let put = || Some(Shape::of::<Put>());
+    let events = row!(GET "/v1/events", Read Events, None => Events, &[Kind::Malformed], events,
+        "What happened lately to whom asks: a tenant's networks, a farmer's farm, a node; to the operator, to all");
     let network = row!(PUT "/v1/networks/{tenant}/{network}", Put Network, put() => DoneOrPreview, PUT, put::network,
         "Has a network be as its tenant's statement (kind network) says, or be no more; or tells what that would change");
     [
@@ -80,12 +99,19 @@ fn owners() -> [Route; 6] {
         row!(GET "/v1/networks/{tenant}/{network}", Read Network, None => Network, READ, read::network,
             "A network: its tenant's statement, and the prefixes it holds"),
         Route { params: &[Param::DryRun], ..network },
+        row!(DELETE "/v1/networks/{tenant}/{network}", Delete Network, put() => Done, PUT, put::reclaim,
+            "Takes a network's prefixes back, by the operator's statement (kind reclaim): its tenant is gone"),
+        Route { params: &[Param::After, Param::Wait], ..events },
     ]
 }
 
 fn nodes() -> [Route; 7] {
     let put = || Some(Shape::of::<Put>());
-    let feed = row!(GET "/v1/nodes/{node}/snapshot", Read Snapshot, None => Proven, READ, feed::snapshot,
+    let device = row!(PUT "/v1/nodes/{node}/devices", Put Device, put() => Done, OWN_PUT, put::device,
+        "Has a WireGuard device of a node be as the node's statement (kind device) says");
+    let status = row!(PUT "/v1/nodes/{node}/status", Put Status, Some(Shape::of::<StatusShape>()) => Done, OWN_PUT, feed::put_status,
+        "What a node says of itself; in sync, it also says that released prefixes are gone from it");
+    let feed = row!(GET "/v1/nodes/{node}/snapshot", Read Snapshot, None => Proven, OWN_READ, feed::snapshot,
         "What a node's snapshot is built from, each thing with its proof; once it is newer, if asked so");
     [
         row!(GET "/v1/nodes/{node}", Read Node, None => Node, READ, read::node,
@@ -94,12 +120,10 @@ fn nodes() -> [Route; 7] {
             "Has a node be as its statement (kind node) says; the first time it joins by a token"),
         row!(DELETE "/v1/nodes/{node}", Delete Node, put() => Done, PUT, put::leaving,
             "Has a node be in no farm any more, by its own or its farmer's statement (kind leaving)"),
-        row!(PUT "/v1/nodes/{node}/devices", Put Device, put() => Done, PUT, put::device,
-            "Has a WireGuard device of a node be as the node's statement (kind device) says"),
-        Route { params: &[Param::Wait, Param::IfNoneMatch], ..feed },
+        Route { params: &[Param::Session], ..device },
+        Route { params: &[Param::Wait, Param::IfNoneMatch, Param::OwnSession], ..feed },
         row!(GET "/v1/nodes/{node}/status", Read Status, None => Heard, READ, feed::status,
             "What a node said of itself last"),
-        row!(PUT "/v1/nodes/{node}/status", Put Status, Some(Shape::of::<StatusShape>()) => Done, PUT, feed::put_status,
-            "What a node says of itself; in sync, it also says that released prefixes are gone from it"),
+        Route { params: &[Param::Session], ..status },
     ]
 }

@@ -11,6 +11,8 @@ mod network;
 use std::collections::BTreeSet;
 
 use sixfold_core::id::Timestamp;
+use sixfold_core::limit::NODES_PER_NETWORK;
+use sixfold_core::model::{Fault, Item};
 
 use super::limit;
 use super::refusal::Refusal;
@@ -43,7 +45,6 @@ pub(super) fn decide(
     confirmed: Option<&Confirmation>,
     now: Timestamp,
 ) -> Result<Decided, Refusal> {
-    fits(op)?;
     let mut decided = match op {
         Op::PutFarm { said, farm } => farm::put(state, said, farm),
         Op::PutNode { said, farm, node, token } => {
@@ -72,16 +73,23 @@ pub(super) fn decide_network(
     op: &Op,
     now: Timestamp,
 ) -> Result<(Decided, Option<Refusal>), Refusal> {
-    fits(op)?;
     let decided = of_network(state, op, now)?;
     let breaker = breaker::check(state, &decided.change, op, None).err();
     Ok((decided, breaker))
 }
 
-fn fits(op: &Op) -> Result<(), Refusal> {
-    match op.said().filter(|said| said.body.len() > limit::DOCUMENT_BYTES_MAX) {
-        Some(said) => Err(Refusal::TooLong { bytes: said.body.len() }),
-        None => Ok(()),
+/// Whether it is of a size that can be anything at all. Looked at before it is given to the writer, for whom others wait.
+pub(super) fn fits(op: &Op) -> Result<(), Refusal> {
+    if let Some(said) = op.said().filter(|said| said.body.len() > limit::DOCUMENT_BYTES_MAX) {
+        return Err(Refusal::TooLong { bytes: said.body.len() });
+    }
+    match op {
+        Op::PutNetwork { network, .. } if network.nodes.len() > NODES_PER_NETWORK => {
+            let (what, count) = ("nodes", network.nodes.len());
+            let fault = Fault::TooMany { what, count, limit: NODES_PER_NETWORK };
+            Err(Refusal::Invalid(vec![Item::Whole.field(what).found(fault)]))
+        }
+        _ => Ok(()),
     }
 }
 

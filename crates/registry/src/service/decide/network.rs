@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use sixfold_core::allocate::{Terms, allocate};
 use sixfold_core::check::check_paths;
 use sixfold_core::id::{NetworkId, NodeId, Timestamp};
-use sixfold_core::limit;
 use sixfold_core::model::{ExitRef, Network, NetworkDraft, Record};
 use sixfold_core::place::{Placement, place};
 
@@ -83,7 +82,7 @@ fn grant(
 ) -> Result<(), Refusal> {
     let exits = before.into_iter().chain([exit]);
     let holders = exits.filter_map(|exit| Some(state.slot(exit)?.holders())).flatten().cloned().collect();
-    let terms = Terms { now, quota: limit::PREFIXES_PER_TENANT, holders };
+    let terms = Terms { now, quota: state.quota, holders };
     let secret = state.index_secret(&exit.farm);
     let (read, change) = allocate(&state.ledger, placement, &secret, &terms)?;
     decided.read.extend(read.into_keys().filter_map(|record| match record {

@@ -1,0 +1,184 @@
+//! What happened lately: a ring in memory, numbered, for whoever asks what is new.
+//!
+//! Owns: the numbers and the bound. They begin with the time of the start, so that a registry that is started anew goes on
+//! above its earlier ones. What must outlive a registry is a document (an owner's word, the operator's), not an event. Must
+//! not decide who may hear of what: the asker's filter does.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use sixfold_api::event::{Event, EventKind, Events, Happened};
+use sixfold_core::id::Timestamp;
+use tokio::sync::watch;
+
+use super::limit;
+use super::refusal::Refusal;
+use super::request::Op;
+use super::state::{Change, State};
+use crate::store::{Document, DocumentId, Kind, Model};
+
+/// Numbers for each second of the clock.
+const PER_SEC: u64 = 1 << 20;
+
+/// The newest events.
+#[derive(Debug)]
+pub struct Ring {
+    events: Mutex<VecDeque<Event>>,
+    /// The number of the newest one, or where numbers begin.
+    newest: watch::Sender<u64>,
+    /// Where they began.
+    first: u64,
+}
+
+impl Ring {
+    /// An empty one.
+    #[must_use]
+    pub fn new(now: Timestamp) -> Self {
+        let first = now.0.saturating_mul(PER_SEC);
+        Self { events: Mutex::default(), newest: watch::Sender::new(first), first }
+    }
+
+    /// Takes in what happened. The same again as the newest is not told twice.
+    pub fn add(&self, at: Timestamp, happened: impl IntoIterator<Item = Happened>) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = *self.newest.borrow();
+        let mut newest = before;
+        for what in happened {
+            if events.back().is_some_and(|last| last.what == what) {
+                continue;
+            }
+            newest += 1;
+            if events.len() == limit::EVENTS_MAX {
+                events.pop_front();
+            }
+            events.push_back(Event { number: newest, at_secs: at.0, what });
+        }
+        if newest > before {
+            self.newest.send_replace(newest);
+        }
+    }
+
+    /// What came after a number, of that which the asker may hear of.
+    #[must_use]
+    pub fn after(&self, number: u64, sees: impl Fn(&Happened) -> bool) -> Events {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = *self.newest.borrow();
+        let oldest = events.front().map_or(newest, |event| event.number - 1).max(self.first);
+        // A number of another life, from before a clock was set back, says nothing of this one.
+        let known = if number > newest { 0 } else { number };
+        let missed = number > 0 && known < oldest;
+        let new = events.iter().filter(|event| event.number > known && sees(&event.what));
+        let told: Vec<Event> = new.take(limit::EVENTS_TOLD_MAX).cloned().collect();
+        let all = told.len() < limit::EVENTS_TOLD_MAX;
+        let next = told.last().filter(|_| !all).map_or(newest, |event| event.number);
+        Events { events: told, next, missed }
+    }
+
+    /// Tells when there is a newer one.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+}
+
+/// What a change tells, beside what was there before it.
+pub(super) fn told(before: &State, change: &Change) -> Vec<Happened> {
+    change.documents.iter().filter_map(|(id, document)| of(before, id, document)).collect()
+}
+
+fn of(before: &State, id: &DocumentId, document: &Document) -> Option<Happened> {
+    let known = before.documents.get(id).filter(|kept| !kept.gone);
+    let version = format!("version {}", document.version);
+    match &document.model {
+        Model::Farm(farm) => Some(Happened::new(EventKind::FarmPut).farm(farm.id.clone()).text(version)),
+        Model::Network(network) => {
+            let put = Happened::new(EventKind::NetworkPut).network(network.id.clone());
+            Some(put.farm(network.exit.farm.clone()).text(version))
+        }
+        Model::Node { farm, node } if known.is_none() => {
+            Some(Happened::new(EventKind::NodeJoined).farm(farm.clone()).node(node.id.clone()))
+        }
+        Model::Gone if id.kind == Kind::Node => {
+            let node = id.name.parse().ok()?;
+            let farm = before.nodes.get(&node).map(|(farm, _)| farm.clone());
+            Some(Happened::new(EventKind::NodeLeft).farm(farm).node(node))
+        }
+        Model::Gone if id.kind == Kind::Network => {
+            let network: sixfold_core::id::NetworkId = id.name.parse().ok()?;
+            let farm = before.world.network(&network).map(|network| network.exit().farm.clone());
+            Some(Happened::new(EventKind::NetworkDeleted).farm(farm).network(network).text(version))
+        }
+        _ => None,
+    }
+}
+
+/// What a refusal tells: that a breaker stands.
+pub(super) fn refused(op: &Op, refusal: &Refusal) -> Option<Happened> {
+    let Refusal::Breaker { node, farm, .. } = refusal else { return None };
+    let stands = Happened::new(EventKind::BreakerRefused).farm(farm.clone()).text(refusal.to_string());
+    let stands = match op {
+        Op::PutNetwork { network, .. } => stands.network(network.id.clone()),
+        Op::RemoveNetwork { network, .. } => stands.network(network.clone()),
+        Op::PutFarm { farm, .. } => stands.farm(farm.id.clone()),
+        _ => stands,
+    };
+    Some(match node {
+        Some(node) => stands.node(node.clone()),
+        None => stands,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn silent(node: usize) -> Happened {
+        Happened::new(EventKind::NodeSilent).node(format!("n{node}").parse().expect("a label"))
+    }
+
+    #[test]
+    fn what_is_new_is_told_once_and_what_is_forgotten_is_said() {
+        let ring = Ring::new(Timestamp(1000));
+        let start = ring.after(0, |_| true);
+        assert_eq!((start.events.len(), start.missed), (0, false));
+        ring.add(Timestamp(1001), (0..3).map(silent));
+        ring.add(Timestamp(1002), [silent(2)]);
+        let new = ring.after(start.next, |_| true);
+        assert_eq!((new.events.len(), new.next, new.missed), (3, start.next + 3, false));
+        assert_eq!(ring.after(new.next, |_| true).events, []);
+        let own = ring.after(start.next, |what| *what == silent(1));
+        assert_eq!((own.events.len(), own.next), (1, new.next), "what is others' is passed over");
+        ring.add(Timestamp(1003), (0..limit::EVENTS_MAX).map(silent));
+        let late = ring.after(new.next - 1, |_| true);
+        assert!(late.missed);
+        assert!(!ring.after(0, |_| true).missed, "who asks for the first time missed nothing");
+    }
+
+    #[test]
+    fn many_are_told_in_parts_without_a_gap() {
+        let ring = Ring::new(Timestamp(1));
+        ring.add(Timestamp(1), (0..limit::EVENTS_MAX).map(silent));
+        let (mut next, mut told) = (0, Vec::new());
+        while told.len() < limit::EVENTS_MAX {
+            let part = ring.after(next, |_| true);
+            assert!((1..=limit::EVENTS_TOLD_MAX).contains(&part.events.len()));
+            (next, told) = (part.next, [told, part.events].concat());
+        }
+        assert!(told.is_sorted_by(|one, other| one.number + 1 == other.number));
+    }
+
+    /// A registry that is started anew tells those who know a number of the one before what they missed.
+    #[test]
+    fn numbers_go_on_above_those_of_an_earlier_start() {
+        let before = Ring::new(Timestamp(1000));
+        before.add(Timestamp(1500), (0..9).map(silent));
+        let known = before.after(0, |_| true).next;
+        let ring = Ring::new(Timestamp(2000));
+        ring.add(Timestamp(2001), [silent(1)]);
+        let new = ring.after(known, |_| true);
+        assert_eq!((new.events.len(), new.missed), (1, true));
+        let set_back = Ring::new(Timestamp(500));
+        set_back.add(Timestamp(501), [silent(1)]);
+        assert_eq!(set_back.after(known, |_| true).events.len(), 1);
+    }
+}

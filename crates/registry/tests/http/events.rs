@@ -1,0 +1,138 @@
+//! Who hears of what, when; of two machines with one key; and the operator's word where a tenant is gone.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use sixfold_api::client::{Client, ClientError, News};
+use sixfold_api::event::{EventKind, Events};
+use sixfold_api::problem::Kind;
+use sixfold_api::resource::{Done, Heard, Network};
+use sixfold_core::trust::{Proofs, Reclaim};
+
+use super::flow::{FARMER, NODES, TENANT, joined, live, network, node, put, refused, send, status};
+use super::{ADMIN, Running};
+
+async fn events(client: &mut Client, after: u64, wait: u64) -> Events {
+    client.get(&format!("/v1/events?after={after}&wait={wait}")).await.unwrap()
+}
+
+fn kinds(events: &Events) -> Vec<EventKind> {
+    events.events.iter().map(|event| event.what.kind).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_hears_of_what_is_theirs_and_the_operator_of_all() {
+    let running = Running::registry();
+    let [mut farmer, mut holder, _other] = joined(&running).await;
+    let (mut admin, mut tenant) = (running.client(Some(ADMIN)), running.client(Some(TENANT)));
+    let before = events(&mut admin, 0, 0).await;
+    use EventKind::{FarmPut, NetworkPut, NodeInSync, NodeJoined, NodeOutOfSync};
+    assert_eq!(kinds(&before), [FarmPut, NodeJoined, NodeJoined, FarmPut]);
+    assert_eq!(kinds(&events(&mut farmer, 0, 0).await), kinds(&before));
+    assert_eq!(kinds(&events(&mut holder, 0, 0).await), [NodeJoined]);
+    assert_eq!(kinds(&events(&mut tenant, 0, 0).await), []);
+    // A stranger hears nothing, and whoever has no key may not ask.
+    assert_eq!(kinds(&events(&mut running.client(Some(77)), 0, 0).await), []);
+    assert_eq!(refused(running.client(None).get::<Events>("/v1/events").await), Kind::Forbidden);
+
+    let next = before.next;
+    let waiting = tokio::spawn(async move {
+        let told = events(&mut tenant, next, 20).await;
+        (tenant, told)
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let path = format!("/v1/nodes/{}/status", node(NODES[0]));
+    for in_sync in [false, false, true] {
+        holder.send::<Done>(Method::PUT, &path, &status(NODES[0], in_sync), None).await.unwrap();
+    }
+    assert!(!waiting.is_finished(), "what is others' ends no waiting");
+    let mut speaking = running.client(Some(TENANT));
+    let put = put(&live(1, &NODES), TENANT);
+    send(&mut speaking, &format!("/v1/networks/{}", network()), &put).await.unwrap();
+    let (_, told) = waiting.await.unwrap();
+    assert_eq!(kinds(&told), [NetworkPut]);
+    assert_eq!(told.events[0].what.network, Some(network()));
+    let all = events(&mut admin, before.next, 0).await;
+    assert_eq!(kinds(&all), [NodeOutOfSync, NodeInSync, NetworkPut]);
+    assert_eq!(events(&mut admin, all.next, 0).await.events, []);
+    // Said again it is no news.
+    send(&mut speaking, &format!("/v1/networks/{}", network()), &put).await.unwrap();
+    assert_eq!(events(&mut admin, all.next, 0).await.events, []);
+}
+
+async fn snapshot(client: &mut Client) -> Result<News<Proofs>, ClientError> {
+    client.news(&format!("/v1/nodes/{}/snapshot", node(NODES[1])), None, Duration::ZERO).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_machines_with_one_key_the_second_is_refused_and_both_are_told_of() {
+    let running = Running::registry();
+    let [mut farmer, _holder, _other] = joined(&running).await;
+    let client = |session: &str| running.client_in(Some(NODES[1]), session);
+    let mut first = client("7-00000000000000aa");
+    snapshot(&mut first).await.unwrap();
+    let mut second = client("7-00000000000000bb");
+    for _ in 0..3 {
+        assert_eq!(refused(snapshot(&mut second).await), Kind::Duplicate);
+    }
+    let path = format!("/v1/nodes/{}/status", node(NODES[1]));
+    let said = second.send::<Done>(Method::PUT, &path, &status(NODES[1], true), None).await;
+    assert_eq!(refused(said), Kind::Duplicate);
+    first.send::<Done>(Method::PUT, &path, &status(NODES[1], true), None).await.unwrap();
+    let heard: Heard = farmer.get(&path).await.unwrap();
+    assert!(heard.duplicate.is_some());
+    let told = events(&mut farmer, 0, 0).await;
+    let told = told.events.iter().filter(|event| event.what.kind == EventKind::DuplicateKey);
+    assert_eq!(told.count(), 1, "the same machine is told of once");
+    // The first machine starts anew, and goes on.
+    snapshot(&mut client("8-00000000000000cc")).await.unwrap();
+    assert_eq!(refused(snapshot(&mut first).await), Kind::Duplicate);
+    // What says no session is no agent of this version; what says nonsense neither.
+    let nonsense = snapshot(&mut client("first")).await;
+    assert_eq!(refused(nonsense), Kind::Malformed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_takes_prefixes_back_where_a_tenant_is_gone_and_nobody_else_does() {
+    let running = Running::registry();
+    let [mut farmer, mut holder, _other] = joined(&running).await;
+    let (mut admin, mut tenant) = (running.client(Some(ADMIN)), running.client(Some(TENANT)));
+    let path = format!("/v1/networks/{}", network());
+    let done = send(&mut tenant, &path, &put(&live(3, &NODES), TENANT)).await.unwrap();
+    let reclaim = |version| Reclaim { network: network(), version };
+    async fn delete(
+        client: &mut Client,
+        path: &str,
+        put: &sixfold_api::resource::Put,
+    ) -> Result<Done, ClientError> {
+        client.send(Method::DELETE, path, put, None).await
+    }
+    assert_eq!(refused(delete(&mut farmer, &path, &put(&reclaim(4), FARMER)).await), Kind::Forbidden);
+    assert_eq!(refused(delete(&mut tenant, &path, &put(&reclaim(4), TENANT)).await), Kind::Forbidden);
+    assert_eq!(refused(delete(&mut admin, &path, &put(&reclaim(4), FARMER)).await), Kind::Refused);
+    assert_eq!(refused(delete(&mut admin, &path, &put(&reclaim(3), ADMIN)).await), Kind::Conflict);
+    let elsewhere = Reclaim { network: "gone/web".parse().unwrap(), version: 4 };
+    assert_eq!(refused(delete(&mut admin, &path, &put(&elsewhere, ADMIN)).await), Kind::Refused);
+    let gone = delete(&mut admin, &path, &put(&reclaim(4), ADMIN)).await.unwrap();
+    assert!(gone.revision > done.revision && gone.grants.is_empty());
+    let known: Network = tenant.get(&path).await.unwrap();
+    assert_eq!((known.deleted, known.version, known.grants.len()), (true, 4, 0));
+    assert_eq!(known.statement, put(&reclaim(4), ADMIN).statement, "who did it is kept");
+    let told = events(&mut tenant, 0, 0).await;
+    use EventKind::{NetworkDeleted, NetworkPut, NetworkReclaimed};
+    assert_eq!(kinds(&told), [NetworkPut, NetworkDeleted, NetworkReclaimed]);
+    let News::Changed { value, .. } = holder
+        .news::<Proofs>(&format!("/v1/nodes/{}/snapshot", node(NODES[0])), None, Duration::ZERO)
+        .await
+        .unwrap()
+    else {
+        panic!("nothing")
+    };
+    assert_eq!((value.networks.len(), value.devices.len()), (0, 0));
+    // What was taken back rests; the same tenant who comes back gets it again, by a later version.
+    assert_eq!(refused(send(&mut tenant, &path, &put(&live(4, &NODES), TENANT)).await), Kind::Conflict);
+    let back = send(&mut tenant, &path, &put(&live(5, &NODES), TENANT)).await.unwrap();
+    let prefixes = |done: &Done| done.grants.iter().map(|held| held.resource).collect::<Vec<_>>();
+    assert_eq!(prefixes(&back), prefixes(&done));
+    assert!(back.grants.iter().all(|held| held.generation.0 == 2));
+}
