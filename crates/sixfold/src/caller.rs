@@ -54,6 +54,11 @@ fn of_environment(name: &str) -> Option<OsString> {
 }
 
 impl RegistryArgs {
+    /// Whether a registry is named among the arguments.
+    pub(crate) const fn is_named(&self) -> bool {
+        self.registry.is_some()
+    }
+
     /// Which registry.
     pub(crate) fn url(&self) -> Result<RegistryUrl, Failed> {
         if let Some(url) = &self.registry {
@@ -155,12 +160,29 @@ impl Caller {
         Ok(self.runtime.block_on(self.client.get(path))?)
     }
 
-    /// Reads something that may not be there, or may not be seen.
+    /// Reads something that whoever asks may not be allowed to see.
+    pub(crate) fn find_if_allowed<T: DeserializeOwned>(&mut self, path: &str) -> Result<Option<T>, Failed> {
+        match self.runtime.block_on(self.client.get(path)) {
+            Err(ClientError::Refused(problem))
+                if matches!(problem.kind, Told::NotFound | Told::Forbidden) =>
+            {
+                Ok(None)
+            }
+            found => Ok(Some(found?)),
+        }
+    }
+
+    /// Reads something that may not be there.
     pub(crate) fn find<T: DeserializeOwned>(&mut self, path: &str) -> Result<Option<T>, Failed> {
         match self.runtime.block_on(self.client.get(path)) {
             Err(ClientError::Refused(problem)) if problem.kind == Told::NotFound => Ok(None),
             found => Ok(Some(found?)),
         }
+    }
+
+    /// Reads something, and again while that may help.
+    pub(crate) fn get_again<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, Failed> {
+        Ok(again(&self.runtime, &mut self.client, async |client| client.get(path).await)?)
     }
 
     /// Sends something, and again while that may help.
@@ -172,21 +194,8 @@ impl Caller {
     ) -> Result<T, ClientError> {
         self.sent += 1;
         let key = format!("{}-{}", self.run, self.sent);
-        let (client, runtime) = (&mut self.client, &self.runtime);
-        runtime.block_on(async {
-            let mut attempt = 0;
-            loop {
-                match client.send(method.clone(), path, body, Some(&key)).await {
-                    Err(error) if error.is_passing() && attempt + 1 < TRIES => {
-                        tracing::warn!(%error, "trying again");
-                        // Without randomness the longest wait.
-                        let random = getrandom::u64().unwrap_or(u64::MAX);
-                        tokio::time::sleep(retry::wait(attempt, random)).await;
-                        attempt += 1;
-                    }
-                    answered => return answered,
-                }
-            }
+        again(&self.runtime, &mut self.client, async |client| {
+            client.send(method.clone(), path, body, Some(&key)).await
         })
     }
 
@@ -220,6 +229,29 @@ impl Caller {
         })?;
         Ok(self.sign(&Confirm { owner: self.owner.clone(), change, limit }))
     }
+}
+
+/// Asks until there is an answer that stays, so many times.
+fn again<T>(
+    runtime: &Runtime,
+    client: &mut Client,
+    ask: impl AsyncFn(&mut Client) -> Result<T, ClientError>,
+) -> Result<T, ClientError> {
+    runtime.block_on(async {
+        let mut attempt = 0;
+        loop {
+            match ask(client).await {
+                Err(error) if error.is_passing() && attempt + 1 < TRIES => {
+                    tracing::warn!(%error, "trying again");
+                    // Without randomness the longest wait.
+                    let random = getrandom::u64().unwrap_or(u64::MAX);
+                    tokio::time::sleep(retry::wait(attempt, random)).await;
+                    attempt += 1;
+                }
+                answered => return answered,
+            }
+        }
+    })
 }
 
 /// What a person has to say who takes much away at once.

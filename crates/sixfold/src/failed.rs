@@ -11,6 +11,7 @@ use sixfold_agent::feed::FeedError;
 use sixfold_api::client::ClientError;
 use sixfold_api::problem::Kind as Told;
 use sixfold_core::shown::plain_lines;
+use sixfold_core::spec::NamesError;
 
 /// Whose fault it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +137,13 @@ impl From<ClientError> for Failed {
         };
         let failed = Self::new(kind, error).details(causes);
         hints.into_iter().fold(failed, |failed, hint| failed.hint(Some(hint)))
+    }
+}
+
+impl From<NamesError> for Failed {
+    fn from(error: NamesError) -> Self {
+        let hint = error.hint();
+        Self::refused(error).hint(Some(hint))
     }
 }
 

@@ -10,7 +10,7 @@ mod allocation;
 mod apply;
 mod create;
 mod exit;
-mod show;
+pub(crate) mod show;
 mod token;
 
 use std::fmt::Write as _;
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failed> {
 }
 
 /// The farm of the key that asks.
-fn own(caller: &mut Caller) -> Result<KnownFarm, Failed> {
+pub(crate) fn own(caller: &mut Caller) -> Result<KnownFarm, Failed> {
     let id = caller.farm();
     let farm = caller.known_farm(&id)?;
     farm.ok_or_else(|| {

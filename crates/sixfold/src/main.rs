@@ -9,6 +9,7 @@ mod alive;
 mod bug_report;
 mod caller;
 mod completions;
+mod events;
 mod failed;
 mod farm;
 mod key;
@@ -22,7 +23,9 @@ mod output;
 mod plan;
 mod registry;
 mod show;
+mod status;
 mod table;
+mod trust;
 mod tunnel;
 
 use std::io::{self, Write as _};
@@ -92,6 +95,9 @@ enum Command {
     Farm(farm::Args),
     Network(network::Args),
     Node(node::Args),
+    Status(status::Args),
+    Events(events::Args),
+    Trust(trust::Args),
     Key(key::Args),
     BugReport(bug_report::Args),
     Completions(completions::Args),
@@ -168,6 +174,9 @@ fn main() -> ExitCode {
         Command::Network(args) => network::run(&args),
         Command::Node(args) => node::run(args),
         Command::Lab(args) => lab::run(args, &cli.log),
+        Command::Status(args) => status::run(&args),
+        Command::Events(args) => events::run(&args),
+        Command::Trust(args) => trust::run(&args),
         Command::Key(args) => key::run(&args),
         Command::BugReport(args) => bug_report::run(&args),
         Command::Completions(args) => completions::run(&args, &command()),

@@ -16,7 +16,7 @@ use sixfold_api::resource::{self, Held};
 use sixfold_core::addr::Allocation;
 use sixfold_core::id::{Label, NetworkId, NodeId, Revision, TenantId};
 use sixfold_core::model::Seat;
-use sixfold_core::trust::{NetworkStatement, Role, Subject};
+use sixfold_core::trust::{NetworkStatement, Role, Subject, VerifyingKey};
 
 use crate::Done;
 use crate::caller::{Caller, Known, RegistryArgs};
@@ -64,11 +64,13 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failed> {
 
 /// A network, as its tenant signed it.
 pub(crate) struct KnownNetwork {
-    id: NetworkId,
-    subject: Subject,
-    version: u64,
-    revision: Revision,
-    grants: Vec<Held>,
+    pub(crate) id: NetworkId,
+    pub(crate) subject: Subject,
+    pub(crate) version: u64,
+    /// By which its tenant signed it.
+    pub(crate) key: VerifyingKey,
+    pub(crate) revision: Revision,
+    pub(crate) grants: Vec<Held>,
 }
 
 /// What is known of a network, if anything is.
@@ -85,8 +87,8 @@ pub(crate) fn known(caller: &mut Caller, id: &NetworkId) -> Result<Option<KnownN
         return Err(lie("its tenant did not sign it".to_owned()));
     }
     let NetworkStatement { version, subject } = statement;
-    let (revision, grants) = (network.revision, network.grants);
-    Ok(Some(KnownNetwork { id: id.clone(), subject, version, revision, grants }))
+    let (key, revision, grants) = (network.statement.key, network.revision, network.grants);
+    Ok(Some(KnownNetwork { id: id.clone(), subject, version, key, revision, grants }))
 }
 
 fn path(id: &NetworkId) -> String {
@@ -116,7 +118,21 @@ impl std::str::FromStr for Word {
     }
 }
 
+impl std::fmt::Display for Word {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.tenant {
+            Some(tenant) => write!(f, "{tenant}/{}", self.name),
+            None => write!(f, "{}", self.name),
+        }
+    }
+}
+
 impl Word {
+    /// Whether a network may be meant.
+    pub(crate) fn fits(&self, id: &NetworkId) -> bool {
+        self.name == id.name && self.tenant.as_ref().is_none_or(|tenant| *tenant == id.tenant)
+    }
+
     /// Ready to ask about it: as its tenant if it is one's own, else as anybody who may see it.
     pub(crate) fn call(&self, registry: &RegistryArgs) -> Result<(Caller, NetworkId), Failed> {
         let name = self.name.clone();
@@ -134,7 +150,7 @@ impl Word {
     }
 }
 
-fn absent(id: &NetworkId) -> Failed {
+pub(crate) fn absent(id: &NetworkId) -> Failed {
     Failed::refused(format!("there is no network {id}")).hint(Some("`sixfold network list` lists yours"))
 }
 
@@ -150,7 +166,7 @@ fn allocation(known: &Known, held: &Held) -> Option<Allocation> {
 }
 
 /// A granted prefix: for which seat, and which it is.
-fn prefix(known: &Known, held: &Held) -> (String, String) {
+pub(crate) fn prefix(known: &Known, held: &Held) -> (String, String) {
     let seat = match &held.seat {
         Seat::Exit => "exit point".to_owned(),
         Seat::Node(node) => called(known, node),

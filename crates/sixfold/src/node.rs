@@ -4,6 +4,9 @@
 
 mod detect;
 mod join;
+pub(crate) mod list;
+mod remove;
+pub(crate) mod show;
 
 use clap::Subcommand;
 use sixfold_agent::remote::joined::JoinedError;
@@ -11,9 +14,12 @@ use sixfold_agent::remote::joined::JoinedError;
 use crate::Done;
 use crate::failed::{Failed, Kind};
 
-/// Let this machine join a farm
+/// Let this machine join a farm, and look at a farm's nodes
 #[derive(Debug, clap::Args)]
-#[command(arg_required_else_help = true, after_long_help = "Examples:\n  sixfold node join TOKEN")]
+#[command(
+    arg_required_else_help = true,
+    after_long_help = "Examples:\n  sixfold node join TOKEN\n  sixfold node list"
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -22,11 +28,17 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Join(join::Args),
+    List(list::Args),
+    Show(show::Args),
+    Remove(remove::Args),
 }
 
 pub(crate) fn run(args: Args) -> Result<Done, Failed> {
     match args.command {
         Command::Join(args) => join::run(args),
+        Command::List(args) => list::run(&args).map(|()| Done::Yes),
+        Command::Show(args) => show::run(&args).map(|()| Done::Yes),
+        Command::Remove(args) => remove::run(&args).map(|()| Done::Yes),
     }
 }
 

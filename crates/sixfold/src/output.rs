@@ -9,10 +9,18 @@ use crate::failed::{Failed, Kind};
 
 /// Prints a text. A reader that closed the pipe (`| head`) has what it wanted: that is no failure.
 pub(crate) fn print(text: &str) -> Result<(), Failed> {
+    print_while_read(text).map(drop)
+}
+
+/// The same; whether there is still a reader.
+pub(crate) fn print_while_read(text: &str) -> Result<bool, Failed> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        printed => printed.map_err(|error| Failed::cannot("write", Path::new("the standard output"), error)),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        printed => {
+            let failed = |error| Failed::cannot("write", Path::new("the standard output"), error);
+            printed.map(|()| true).map_err(failed)
+        }
     }
 }
 

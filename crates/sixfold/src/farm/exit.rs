@@ -72,10 +72,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
 fn holders(farm: &KnownFarm, words: &[Label]) -> Result<Vec<sixfold_core::id::NodeId>, Failed> {
     let names = farm.names();
     let found = words.iter().map(|word| names.node_of(farm.id(), word).cloned());
-    found.collect::<Result<_, _>>().map_err(|error| {
-        let hint = error.hint();
-        Failed::refused(error).hint(Some(hint))
-    })
+    Ok(found.collect::<Result<_, _>>()?)
 }
 
 /// The slot that is meant: its number is enough where the farm has one /48, or one slot of that number.

@@ -58,12 +58,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
 }
 
 /// The farm that a word stands for.
-fn meant(caller: &mut Caller, word: &Label) -> Result<KnownFarm, Failed> {
+pub(crate) fn meant(caller: &mut Caller, word: &Label) -> Result<KnownFarm, Failed> {
     let known = caller.known()?;
-    let id = known.names.farm(word).cloned().map_err(|error| {
-        let hint = error.hint();
-        Failed::refused(error).hint(Some(hint))
-    })?;
+    let id = known.names.farm(word).cloned()?;
     let farm = known.farms.into_iter().find(|farm| *farm.id() == id);
     Ok(farm.expect("names are of these farms"))
 }

@@ -191,6 +191,8 @@ fn nothing(id: &NetworkId, version: u64) -> String {
 }
 
 fn prefixes(known: &Known, grants: &[Held]) -> String {
-    let rows = grants.iter().map(|held| <[String; 2]>::from(prefix(known, held)).to_vec());
+    let mut rows: Vec<Vec<String>> =
+        grants.iter().map(|held| <[String; 2]>::from(prefix(known, held)).to_vec()).collect();
+    rows.sort();
     table::render(&[], rows)
 }

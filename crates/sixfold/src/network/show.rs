@@ -122,7 +122,7 @@ fn workloads(
 }
 
 fn document(known: &Known, network: &KnownNetwork) -> Value {
-    let KnownNetwork { id, subject, version, revision, grants } = network;
+    let KnownNetwork { id, subject, version, revision, grants, .. } = network;
     let Subject::Live(live) = subject else {
         return json!({ "id": id, "version": version, "revision": revision, "deleted": true });
     };
@@ -161,7 +161,7 @@ fn document(known: &Known, network: &KnownNetwork) -> Value {
 }
 
 fn text(known: &Known, network: &KnownNetwork) -> String {
-    let KnownNetwork { id, subject, version, revision, grants } = network;
+    let KnownNetwork { id, subject, version, revision, grants, .. } = network;
     let head =
         format!("network    {}\nid         {id}\nversion    {version}, revision {revision}\n", id.name);
     let Subject::Live(live) = subject else { return format!("{head}deleted\n") };

@@ -51,6 +51,9 @@ fn help_of_every_command() {
         "farm",
         "network",
         "node",
+        "status",
+        "events",
+        "trust",
         "key",
         "bug-report",
         "completions",
@@ -64,6 +67,10 @@ fn help_of_every_command() {
     for verb in ["new", "show", "rotate"] {
         insta::assert_snapshot!(format!("help-key-{verb}"), printed(&["key", verb, "--help"], 0));
     }
+    for verb in ["list", "show", "remove"] {
+        insta::assert_snapshot!(format!("help-node-{verb}"), printed(&["node", verb, "--help"], 0));
+    }
+    insta::assert_snapshot!("help-trust-show", printed(&["trust", "show", "--help"], 0));
     for verb in ["create", "apply", "show", "list", "token"] {
         insta::assert_snapshot!(format!("help-farm-{verb}"), printed(&["farm", verb, "--help"], 0));
     }

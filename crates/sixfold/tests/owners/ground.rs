@@ -82,10 +82,35 @@ impl Ground {
         serde_json::from_str(&self.prints(name, args, 0)).unwrap()
     }
 
-    /// A text with ids, ports and folders replaced by what is the same each time.
+    /// A text with what is the same each time for ids, folders, times, and the prefixes that a registry draws by lot.
     pub(crate) fn plain(&self, text: &str, ids: &[(&str, &str)]) -> String {
-        let dir = self.dir.path().to_str().unwrap();
-        ids.iter().fold(text.replace(dir, "DIR"), |text, (id, name)| text.replace(id, &format!("<{name}>")))
+        let text = text.replace(self.dir.path().to_str().unwrap(), "DIR");
+        let text = ids.iter().fold(text, |text, (id, name)| text.replace(id, &format!("<{name}>")));
+        let words: Vec<&str> = text.split(' ').collect();
+        let plain = (0..words.len()).map(|at| word(&words, at));
+        plain.collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// One word of many, without time or lot.
+fn word(words: &[&str], at: usize) -> String {
+    let word = words[at];
+    let next = |step: usize, wanted: &str| words.get(at + step).is_some_and(|next| next.starts_with(wanted));
+    let time: String = word.chars().take_while(char::is_ascii_digit).collect();
+    if next(1, "s") && next(2, "ago") {
+        return "N".to_owned();
+    }
+    if time.len() == 13 {
+        return word.replace(&time, "TIME");
+    }
+    if at > 0 && next(1, "of") && ["prefix", "grant"].iter().any(|before| words[at - 1].ends_with(before)) {
+        return "LOT".to_owned();
+    }
+    let (start, end) = word.split_at(word.find('\n').unwrap_or(word.len()));
+    match start.strip_prefix("2001:db8:a:").and_then(|rest| rest.split_once("::")) {
+        Some((lot, rest)) if lot.len() == 4 && rest != "/52" => format!("2001:db8:a:LOT::{rest}{end}"),
+        _ if start.starts_with("10.") => format!("10.LOT{end}"),
+        _ => word.to_owned(),
     }
 }
 

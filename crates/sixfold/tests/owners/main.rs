@@ -5,3 +5,4 @@
 mod farm;
 mod ground;
 mod network;
+mod nodes;

@@ -1,0 +1,48 @@
+//! `sixfold node remove`: a machine is in the farm no more, by its farmer's word.
+
+use sixfold_api::client::Method;
+use sixfold_api::resource::{self, Done, Put};
+use sixfold_core::id::Label;
+use sixfold_core::trust::Leaving;
+
+use super::list::{farm, verified};
+use crate::caller::RegistryArgs;
+use crate::failed::Failed;
+use crate::output;
+
+/// Have a node be in your farm no more: one that is gone, or that shall go
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "Have a node be in your farm no more: one that is gone, or that shall go.\n\n\
+    No network may have a resource on it, and no slot name it as a holder. A node that is still there leaves by \
+    `sixfold node leave`, which takes all that is ours from it, too.",
+    after_long_help = "Examples:\n  sixfold node remove cat"
+)]
+pub(super) struct Args {
+    /// Name or id
+    #[arg(value_name = "NODE")]
+    node: Label,
+
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failed> {
+    let (mut caller, farm) = farm(&args.registry, None)?;
+    let id = farm.names().node_of(farm.id(), &args.node).cloned()?;
+    let path = format!("/v1/nodes/{id}");
+    let node: resource::Node = caller.get(&path)?;
+    let version = verified(&node, &id)?.version + 1;
+    output::agree(
+        &format!("have {} ({id}) be in farm {} no more?", args.node, farm.delegation.name()),
+        args.yes,
+    )?;
+    let leaving = Leaving { node: id.clone(), farm: farm.id().clone(), version };
+    let put = Put { statement: caller.sign(&leaving), confirmation: None, token: None };
+    let done: Done = caller.send(&Method::DELETE, &path, &put)?;
+    output::print(&format!("node {} ({id}) is in the farm no more, revision {}\n", args.node, done.revision))
+}

@@ -1,0 +1,151 @@
+//! What is seen of nodes: by their farmer, by the registry's events, and by whoever asks who vouches for what.
+
+use std::time::Duration;
+
+use sixfold_agent::remote::joined::Joined;
+use sixfold_agent::remote::kept::{Kept, Shown};
+use sixfold_agent::store::Store;
+use sixfold_api::client::{Client, Method, News};
+use sixfold_api::resource::Done;
+use sixfold_api::tls::Identity;
+use sixfold_api::url::RegistryUrl;
+use sixfold_core::id::Revision;
+use sixfold_core::model::Status;
+use sixfold_core::trust::{Role, Seen, SigningKey, admit};
+use tokio::runtime::Builder;
+
+use super::farm::first_farm;
+use super::ground::Ground;
+
+const ACME: &str = "examples/first-farm/acme.toml";
+
+/// A node's own word to its registry, as its agent has it.
+fn as_node<T>(ground: &Ground, name: &str, ask: impl AsyncFnOnce(&mut Client, String) -> T) -> T {
+    let pem = std::fs::read_to_string(ground.path(&format!("{name}.pem"))).unwrap();
+    let identity = Identity::of(&SigningKey::from_pem(&pem).unwrap()).unwrap();
+    let url: RegistryUrl = ground.url.parse().unwrap();
+    let client = Client::new(url.address(), *url.key().as_bytes(), Some(&identity)).unwrap();
+    let mut client = client.in_session("1-00000000000000ab");
+    let path = format!("/v1/nodes/{}", ground.key(Role::Node, name));
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(ask(&mut client, path))
+}
+
+/// Has a node say how it is.
+fn say(ground: &Ground, name: &str, in_sync: bool) {
+    let status = Status {
+        node: ground.key(Role::Node, name).parse().unwrap(),
+        revision: Revision(6),
+        in_sync,
+        wireguard: "kernel".to_owned(),
+        devices: Vec::new(),
+        drift: if in_sync { Vec::new() } else { vec!["ip netns add gw-1-1".to_owned()] },
+        failures: Vec::new(),
+        unknown_fields: Vec::new(),
+        foreign: Vec::new(),
+        registry: None,
+        refusals: Vec::new(),
+        peers: Vec::new(),
+        passes: 3,
+        operations: 2,
+    };
+    as_node(ground, name, async |client, path| {
+        client.send::<Done>(Method::PUT, &format!("{path}/status"), &status, None).await.unwrap();
+    });
+}
+
+fn ids(ground: &Ground) -> Vec<(String, &'static str)> {
+    let nodes = ["ant", "bee", "cat"].map(|name| (ground.key(Role::Node, name), name));
+    let others = [(ground.key(Role::Farmer, "alpha"), "alpha"), (ground.key(Role::Tenant, "acme"), "acme")];
+    nodes.into_iter().chain(others).collect()
+}
+
+#[test]
+fn a_farmer_sees_the_nodes_and_removes_one() {
+    let ground = Ground::new();
+    first_farm(&ground);
+    let alpha = |args: &[&str], code| ground.prints("alpha", args, code);
+    let unheard = alpha(&["node", "list"], 0);
+    for (name, in_sync) in [("ant", true), ("bee", false)] {
+        say(&ground, name, in_sync);
+    }
+    let heard = alpha(&["node", "list"], 0);
+    let shown = alpha(&["node", "show", "bee"], 0);
+    let document = ground.json("alpha", &["node", "show", "bee", "--json"]);
+    assert_eq!(
+        (&document["state"], &document["heard"]["status"]["passes"]),
+        (&"out-of-sync".into(), &3.into())
+    );
+    let status = alpha(&["status", "--registry", &ground.url], 3);
+    let holder = alpha(&["node", "remove", "bee", "--yes"], 1);
+    let unasked = alpha(&["node", "remove", "cat"], 2);
+    let removed = alpha(&["node", "remove", "cat", "--yes"], 0);
+    let left = ground.json("alpha", &["node", "list", "--json"]);
+    assert_eq!(left["nodes"].as_array().unwrap().len(), 2);
+    let again = alpha(&["node", "remove", "cat", "--yes"], 1);
+    let said = [unheard, heard, shown, status, holder, unasked, removed, again].join("\n");
+    let ids = ids(&ground);
+    let ids: Vec<(&str, &str)> = ids.iter().map(|(id, name)| (id.as_str(), *name)).collect();
+    insta::assert_snapshot!(ground.plain(&said, &ids));
+}
+
+#[test]
+fn everybody_hears_what_concerns_them() {
+    let ground = Ground::new();
+    first_farm(&ground);
+    ground.key(Role::Tenant, "acme");
+    ground.prints("acme", &["network", "apply", ACME, "--yes"], 0);
+    ground.prints("acme", &["network", "delete", "web", "--yes"], 0);
+    let heard = |who: &str, args: &[&str]| -> Vec<(String, u64)> {
+        let said = ground.prints(who, &[&["events", "--json"], args].concat(), 0);
+        let documents = said.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let event = |event: serde_json::Value| {
+            (event["kind"].as_str().unwrap().to_owned(), event["number"].as_u64().unwrap())
+        };
+        documents.map(event).collect()
+    };
+    let kinds = |events: &[(String, u64)]| events.iter().map(|(kind, _)| kind.clone()).collect::<Vec<_>>();
+    assert_eq!(kinds(&heard("acme", &[])), ["network-put", "network-deleted"]);
+    let farmer = heard("alpha", &[]);
+    assert_eq!(kinds(&farmer)[..5], ["farm-put", "node-joined", "node-joined", "node-joined", "farm-put"]);
+    assert!(farmer.len() > 5, "{farmer:?}");
+    assert_eq!(heard("alpha", &["--after", &farmer[4].1.to_string()]), farmer[5..]);
+    let text = ground.prints("acme", &["events"], 0);
+    let network = format!("network {}/web", ground.key(Role::Tenant, "acme"));
+    assert!(text.lines().count() == 2 && text.lines().all(|line| line.contains(&network)), "{text}");
+}
+
+#[test]
+fn who_vouches_for_a_network_is_told_from_the_registry_and_from_a_nodes_proofs() {
+    let ground = Ground::new();
+    first_farm(&ground);
+    ground.key(Role::Tenant, "acme");
+    ground.prints("acme", &["network", "apply", ACME, "--yes"], 0);
+    let tenant = ground.prints("acme", &["trust", "show", "web"], 0);
+    let farmer = format!("{}/web", ground.key(Role::Tenant, "acme"));
+    let farmer = ground.prints("alpha", &["trust", "show", &farmer], 0);
+
+    // What the agent of a node keeps once the registry has shown it.
+    let state = ground.path("ant");
+    let none = ground.prints("ant", &["trust", "show", "web", "--state", state.to_str().unwrap()], 3);
+    let news = as_node(&ground, "ant", async |client, path| {
+        client.news::<serde_json::Value>(&format!("{path}/snapshot"), None, Duration::ZERO).await.unwrap()
+    });
+    let News::Changed { value, .. } = news else { panic!("nothing is shown") };
+    let shown = Shown::read(serde_json::to_vec(&value).unwrap()).unwrap();
+    let joined = Joined::read(&state.join("joined.json")).unwrap().unwrap();
+    let seen = admit(&shown.proofs, &joined.pins(), &Seen::default(), joined.node.id()).seen;
+    Store::<Kept>::of(&state).unwrap().save(&Kept::new(shown, seen)).unwrap();
+    let node = ground.prints("ant", &["trust", "show", "web", "--state", state.to_str().unwrap()], 0);
+    let document =
+        ground.json("ant", &["trust", "show", "web", "--json", "--state", state.to_str().unwrap()]);
+    assert_eq!((&document["from"], document["resources"].as_array().unwrap().len()), (&"node".into(), 4));
+    let other = ground.prints("ant", &["trust", "show", "wob", "--state", state.to_str().unwrap()], 1);
+
+    let said = [tenant, farmer, none, node, other].join("\n");
+    let url: RegistryUrl = ground.url.parse().unwrap();
+    let (id, key) = (url.key().id(Role::Registry).to_string(), url.key().to_string());
+    let mut ids = ids(&ground);
+    ids.extend([(id, "registry"), (key, "key of the registry")]);
+    let ids: Vec<(&str, &str)> = ids.iter().map(|(id, name)| (id.as_str(), *name)).collect();
+    insta::assert_snapshot!(ground.plain(&said, &ids));
+}
