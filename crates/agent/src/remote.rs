@@ -124,7 +124,13 @@ impl RegistryFeed {
         let key = Arc::new(key);
         let reports = Reports::open(state.join(reports::FILE), Arc::clone(&key), node.clone())?;
         let post = Post::start(begin, key, launch).map_err(RemoteError::System)?;
-        let link = RegistryStatus { connected: false, since_secs: now_secs(), fault: None, held: None };
+        let link = RegistryStatus {
+            connected: false,
+            since_secs: now_secs(),
+            fault: None,
+            held: None,
+            received_bytes: 0,
+        };
         let (unkept, shown) = (None, None);
         Ok(Self { node, post, judge, reports, follow, unkept, shown, link, refusals, unsaid: None })
     }
@@ -149,6 +155,7 @@ impl RegistryFeed {
         if inbox.anew {
             self.reports.forget_answers();
         }
+        self.link.received_bytes += inbox.received_bytes;
         if let Some(bytes) = inbox.proofs {
             self.unkept = Some((bytes, Instant::now()));
         }

@@ -1,5 +1,6 @@
 //! The table of benches. Adding one is adding a row, and a module that runs ours and its reference in turn.
 
+mod agents;
 mod change;
 mod memory;
 mod packets;
@@ -8,6 +9,7 @@ mod resources;
 mod routes;
 mod state;
 
+pub(crate) use self::agents::be_the_registry;
 use crate::Setting;
 use crate::failed::Failed;
 use crate::figure::Figure;
@@ -21,7 +23,7 @@ pub(crate) struct Bench {
 }
 
 /// Every bench, in the order in which they run.
-pub(crate) const ALL: [Bench; 9] = [
+pub(crate) const ALL: [Bench; 10] = [
     Bench {
         name: "routes",
         about: "a gateway's routes from nothing and unchanged, against ip -batch and BIRD",
@@ -62,5 +64,10 @@ pub(crate) const ALL: [Bench; 9] = [
         name: "registry",
         about: "durable allocations by the registry's service, against bare SQLite; a full /48's memory and changes",
         run: registry::run,
+    },
+    Bench {
+        name: "agents",
+        about: "a thousand agents that hold feeds: a change that touches ten of them, from its sending to their empty plans",
+        run: agents::run,
     },
 ];

@@ -5,6 +5,7 @@
 //! are bound to files of a mount that nobody else sees.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io;
 use std::ops::{Add, AddAssign};
 use std::path::Path;
@@ -111,8 +112,14 @@ impl Process {
 
     /// Starts this program as a process that a bench needs.
     pub(crate) fn part(name: &str) -> Result<Self, Failed> {
+        Self::part_with(name, &[])
+    }
+
+    /// The same, with variables of its environment.
+    pub(crate) fn part_with(name: &str, variables: &[(&str, &OsStr)]) -> Result<Self, Failed> {
         let mut command = Command::new(SELF);
         command.args(["--part", name]).stdin(Stdio::null()).stdout(Stdio::null());
+        command.envs(variables.iter().copied());
         Ok(Self(command.spawn().map_err(Failed::system(format!("start the {name} process")))?))
     }
 

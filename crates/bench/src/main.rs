@@ -69,6 +69,7 @@ struct Arguments {
 enum Part {
     Tunnel,
     Agent,
+    Registry,
 }
 
 /// How much to measure.
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
     let outcome = match (arguments.part, arguments.list) {
         (Some(Part::Tunnel), _) => ground::be_the_tunnel().map(|()| true),
         (Some(Part::Agent), _) => agent::be_the_agent().map(|()| true),
+        (Some(Part::Registry), _) => benches::be_the_registry().map(|()| true),
         (None, true) => {
             ALL.iter().for_each(|bench| println!("{:<12} {}", bench.name, bench.about));
             Ok(true)

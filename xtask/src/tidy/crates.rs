@@ -23,7 +23,7 @@ const ROWS: [Row; 12] = [
         folder: "sixfold",
         may_use: &["core", "kernel", "tunnel", "api", "registry", "agent", "dns", "lab"],
     },
-    Row { folder: "bench", may_use: &["core", "kernel", "tunnel", "agent", "registry"] },
+    Row { folder: "bench", may_use: &["core", "api", "kernel", "tunnel", "agent", "registry"] },
     Row { folder: "xtask", may_use: &[] },
     Row { folder: "fuzz", may_use: &["core", "kernel", "tunnel", "agent"] },
 ];

@@ -72,6 +72,8 @@ impl Launch for tokio::runtime::Handle {
 pub(super) struct Inbox {
     pub(super) link: Option<Link>,
     pub(super) proofs: Option<Vec<u8>>,
+    /// Bytes of all proofs, those in whose place newer ones came too.
+    pub(super) received_bytes: u64,
     pub(super) answers: Vec<Answer>,
     /// Another courier has begun: errands that the one before had are answered by nobody.
     pub(super) anew: bool,
@@ -234,7 +236,10 @@ impl Keeper {
     fn bring(&self, message: Up) -> Result<(), Parted> {
         match message {
             Up::Link(link) => self.room.bring(|inbox| inbox.link = Some(link)),
-            Up::Proofs(bytes) => self.room.bring(|inbox| inbox.proofs = Some(bytes)),
+            Up::Proofs(bytes) => self.room.bring(|inbox| {
+                inbox.received_bytes += bytes.len() as u64;
+                inbox.proofs = Some(bytes);
+            }),
             // No more than there are errands under way: others are answers to nothing.
             Up::Answer(answer) => self.room.bring(|inbox| {
                 if inbox.answers.len() < super::ERRANDS_MAX {

@@ -58,6 +58,9 @@ pub struct RegistryStatus {
     /// Why what it shows is not followed: the last good snapshot is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
+    /// Bytes of what it showed, since the agent's start.
+    #[serde(default)]
+    pub received_bytes: u64,
 }
 
 /// How another resource of a network is reached from a resource here.
