@@ -42,6 +42,28 @@ pub struct Put {
     pub token: Option<String>,
 }
 
+/// That an owner's key is replaced: all rotations from the first one, and what the owner has in force, signed again by the
+/// newest key, each thing as it is and one version later. So that it is taken all at once, none may be missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rotated {
+    /// Each signed by the key before.
+    #[schema(value_type = Vec<SignedShape>)]
+    pub rotations: Vec<Signed>,
+    /// A farmer's farm; a tenant's networks; a node's own statement and those of its devices.
+    #[serde(default)]
+    #[schema(value_type = Vec<SignedShape>)]
+    pub statements: Vec<Signed>,
+}
+
+/// The rotations of an owner who replaced a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Keys {
+    /// From the first one; each signed by the key before.
+    #[schema(value_type = Vec<SignedShape>)]
+    pub rotations: Vec<Signed>,
+}
+
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Done {

@@ -13,7 +13,6 @@
 //! read a clock (the caller says what time it is), nor know where keys and statements are kept.
 
 mod admit;
-mod dossier;
 mod grant;
 mod key;
 mod merkle;
@@ -21,12 +20,12 @@ mod pem;
 mod proofs;
 mod rotation;
 mod seen;
+mod shown;
 mod signed;
 mod statement;
 mod wire;
 
 pub use admit::{Admitted, Evidence, Objection, Pins, Refusal, Standing, Verdict, Voucher, admit};
-pub use dossier::Dossier;
 pub use grant::{Granted, Group, Leaf, Proven, seal};
 pub use key::{Digest, Owner, Role, Signature, SigningKey, VerifyingKey, VerifyingKeyError};
 pub use merkle::{leaf_hash, paths, verify_path};
@@ -34,6 +33,7 @@ pub use pem::PemError;
 pub use proofs::{ProofFormat, Proofs, ProvenGrant};
 pub use rotation::{Chain, ChainError, Rotation};
 pub use seen::{Mark, Object, Seen, Stale};
+pub use shown::Shown;
 pub use signed::{OpenError, Signed, Statement, decode, encode};
 pub use statement::{
     Confirm, Delegation, DeviceOf, DeviceStatement, Leaving, NetworkStatement, NodeStatement, Owned, Reclaim,

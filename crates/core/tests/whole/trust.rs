@@ -1,6 +1,7 @@
 //! Keys, statements and the check of what a registry sends.
 
 mod admit;
+mod dossier;
 mod going_on;
 mod keys;
 mod lies;

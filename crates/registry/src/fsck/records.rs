@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::Connection;
 use sixfold_core::id::{NetworkId, Revision};
 use sixfold_core::model::{ResourceKey, Seat};
+use sixfold_core::trust::{Chain, Signed};
 
 use super::{Findings, Records, lost, place};
 use crate::service::Done;
@@ -153,12 +154,35 @@ fn documents(found: &Records, findings: &mut Findings) {
         if !fits {
             findings.add(id, "means what no document of its kind does");
         }
+        if id.kind == Kind::Rotation
+            && let Some(what) = unchained(id, document)
+        {
+            findings.add(id, what);
+        }
         if let Model::Device { resource, generation, .. } = &document.model {
             let now = found.grants.get(resource).map(|(grant, _, _)| grant);
             if let Some(what) = lost(*generation, now) {
                 findings.add(id, format!("{} {what}", place(*resource)));
             }
         }
+    }
+}
+
+/// What is wrong with rotations.
+fn unchained(id: &DocumentId, document: &Document) -> Option<String> {
+    let rotations: Vec<Signed> = match serde_json::from_slice(&document.body) {
+        Ok(rotations) => rotations,
+        Err(error) => return Some(format!("cannot be read: {error}")),
+    };
+    match Chain::read(&rotations) {
+        Err(error) => Some(format!("is no chain of keys: {error}")),
+        Ok(chain) if DocumentId::rotation(chain.owner()) != *id => {
+            Some(format!("is about {}", chain.owner()))
+        }
+        Ok(chain) if chain.length() as u64 != document.version => {
+            Some(format!("has {} rotations, and is of version {}", chain.length(), document.version))
+        }
+        Ok(_) => None,
     }
 }
 

@@ -58,6 +58,8 @@ pub enum Thing {
     Network,
     /// What happened.
     Events,
+    /// The keys that an owner had.
+    Key,
 }
 
 /// Whose it is, as seen by the role that asks.
@@ -88,6 +90,9 @@ pub const fn allows(role: Role, verb: Verb, object: Object) -> bool {
         (Role::Tenant, Verb::Read, Thing::Tenant, Whose::Own) => true,
         (Role::Tenant, Verb::Read | Verb::Put, Thing::Network, Whose::Own) => true,
         (Role::Tenant | Role::Farmer | Role::Node, Verb::Read, Thing::Events, Whose::Own) => true,
+        // Whoever is shown what somebody signed may see by which keys.
+        (Role::Tenant | Role::Farmer | Role::Node | Role::Admin, Verb::Read, Thing::Key, _) => true,
+        (Role::Tenant | Role::Farmer | Role::Node, Verb::Put, Thing::Key, Whose::Own) => true,
         (Role::Farmer, Verb::Put, Thing::Farm, Whose::Own) => true,
         (Role::Farmer | Role::Node, Verb::Delete, Thing::Node, Whose::Own) => true,
         (Role::Farmer, Verb::Read, Thing::Node | Thing::Status | Thing::Network, Whose::Own) => true,
@@ -130,4 +135,5 @@ words!(Thing {
     Tenant => "tenant",
     Network => "network",
     Events => "events",
+    Key => "key",
 });

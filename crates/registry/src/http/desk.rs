@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sixfold_api::event::{EventKind, Happened};
 use sixfold_api::tls::RawKey;
 use sixfold_core::id::{NodeId, Timestamp};
-use sixfold_core::trust::VerifyingKey;
+use sixfold_core::trust::{Owner, VerifyingKey};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::sleep;
 
@@ -74,7 +74,13 @@ impl Desk {
     /// Who a key is. A key that nobody can have proven is nobody's.
     pub(super) fn caller(&self, key: Option<RawKey>) -> Caller {
         let key = key.and_then(|key| VerifyingKey::from_bytes(key).ok());
-        key.map_or(Caller::Nobody, |key| Caller::Key(Box::new(Ids::of(&key, self.admin.as_ref()))))
+        let ids = |key| self.service.read(|state| Ids::of(&key, self.admin.as_ref(), state));
+        key.map_or(Caller::Nobody, |key| Caller::Key(Box::new(ids(key))))
+    }
+
+    /// Whether a key is an owner's, and the newest.
+    pub(super) fn is_of(&self, owner: &Owner, key: &VerifyingKey) -> bool {
+        self.service.read(|state| state.owner_of(owner.role, key).as_ref() == Some(owner))
     }
 
     /// The operator's key.

@@ -3,6 +3,8 @@
 //! Owns: the verification. A statement counts here only if it is signed by the key of the one whose object the path names;
 //! nodes verify it again, because they need not trust this.
 
+pub(super) mod keys;
+
 use std::sync::Arc;
 
 use serde_json::to_vec;
@@ -26,7 +28,7 @@ pub(super) async fn farm(desk: Arc<Desk>, mut call: Call) -> Result<Answer, Prob
     let Subject::Farm(id) = &call.subject else { return Err(read::absent()) };
     let owner = Owner::farmer(id);
     let put: Put = call.document().await?;
-    let delegation: Delegation = open(&put.statement, &owner)?;
+    let delegation: Delegation = open(&desk, &put.statement, &owner)?;
     let said = said(&put.statement, delegation.version())?;
     let op = Op::PutFarm { said, farm: delegation.with_nodes(Vec::new()) };
     ask(&desk, call.idempotency_key()?, (owner, op, put.confirmation)).await
@@ -37,7 +39,7 @@ pub(super) async fn node(desk: Arc<Desk>, mut call: Call) -> Result<Answer, Prob
     let Subject::Node(id) = &call.subject else { return Err(read::absent()) };
     let owner = Owner::node(id);
     let put: Put = call.document().await?;
-    let statement: NodeStatement = open(&put.statement, &owner)?;
+    let statement: NodeStatement = open(&desk, &put.statement, &owner)?;
     let token = put.token.as_deref().map(|text| token(&desk, &statement.farm, text)).transpose()?;
     let said = said(&put.statement, statement.version)?;
     let op = Op::PutNode { said, farm: statement.farm, node: statement.node.into(), token };
@@ -49,7 +51,7 @@ pub(super) async fn network(desk: Arc<Desk>, mut call: Call) -> Result<Answer, P
     let Subject::Network(id) = call.subject.clone() else { return Err(read::absent()) };
     let owner = Owner::tenant(&id.tenant);
     let put: Put = call.document().await?;
-    let statement: NetworkStatement = open(&put.statement, &owner)?;
+    let statement: NetworkStatement = open(&desk, &put.statement, &owner)?;
     if *statement.id() != id {
         return Err(refused(format!("the statement is about {}, and the path about {id}", statement.id())));
     }
@@ -78,7 +80,7 @@ pub(super) async fn leaving(desk: Arc<Desk>, mut call: Call) -> Result<Answer, P
         return Err(refused(words));
     }
     let said = said(&put.statement, leaving.version)?;
-    let owner = leaving.owners().into_iter().find(|owner| put.statement.key.owner(owner.role) == *owner);
+    let owner = leaving.owners().into_iter().find(|owner| desk.is_of(owner, &put.statement.key));
     let owner = owner
         .ok_or_else(|| refused(format!("the statement is signed neither by node {id} nor by farm {farm}")))?;
     ask(&desk, call.idempotency_key()?, (owner, Op::RemoveNode { said, node: id }, put.confirmation)).await
@@ -111,7 +113,7 @@ pub(super) async fn device(desk: Arc<Desk>, mut call: Call) -> Result<Answer, Pr
     let Subject::Node(id) = call.subject.clone() else { return Err(read::absent()) };
     let owner = Owner::node(&id);
     let put: Put = call.document().await?;
-    let statement: DeviceStatement = open(&put.statement, &owner)?;
+    let statement: DeviceStatement = open(&desk, &put.statement, &owner)?;
     let said = said(&put.statement, statement.version())?;
     let (resource, generation) = (statement.key(), statement.generation());
     let op = Op::PutDevice { said, node: id, resource, generation, report: statement.report().clone() };
@@ -123,8 +125,8 @@ fn refused(words: impl Into<String>) -> Problem {
 }
 
 /// What a statement says, if it is its owner's, and the owner is the one of the path.
-fn open<T: Owned>(signed: &Signed, owner: &Owner) -> Result<T, Problem> {
-    let statement = verified::<T>(signed, owner)?;
+fn open<T: Owned>(desk: &Desk, signed: &Signed, owner: &Owner) -> Result<T, Problem> {
+    let statement = verified::<T>(desk, signed, owner)?;
     if statement.owner() == *owner {
         Ok(statement)
     } else {
@@ -132,12 +134,12 @@ fn open<T: Owned>(signed: &Signed, owner: &Owner) -> Result<T, Problem> {
     }
 }
 
-fn verified<T: Statement>(signed: &Signed, owner: &Owner) -> Result<T, Problem> {
+fn verified<T: Statement>(desk: &Desk, signed: &Signed, owner: &Owner) -> Result<T, Problem> {
     let statement = signed.open().map_err(unopened)?;
-    if signed.key.owner(owner.role) == *owner {
+    if desk.is_of(owner, &signed.key) {
         Ok(statement)
     } else {
-        Err(refused(format!("the statement is not signed by the key of {owner}")))
+        Err(refused(format!("the statement is not signed by the key of {owner}, or not by its newest")))
     }
 }
 
@@ -174,7 +176,7 @@ async fn ask(
     key: Option<IdempotencyKey>,
     (owner, op, confirmation): (Owner, Op, Option<Signed>),
 ) -> Result<Answer, Problem> {
-    let confirmed = confirmation.map(|signed| confirmed(&signed, &owner)).transpose()?;
+    let confirmed = confirmation.map(|signed| confirmed(desk, &signed, &owner)).transpose()?;
     let who: Label = owner.id;
     let request = Request { who, key, op, confirmed };
     let submitted = desk.service.submit(request).map_err(|failed| refuse::problem(&failed))?;
@@ -183,8 +185,8 @@ async fn ask(
     Answer::of(&told(done))
 }
 
-fn confirmed(signed: &Signed, owner: &Owner) -> Result<Confirmation, Problem> {
-    let confirm: Confirm = verified(signed, owner)?;
+fn confirmed(desk: &Desk, signed: &Signed, owner: &Owner) -> Result<Confirmation, Problem> {
+    let confirm: Confirm = verified(desk, signed, owner)?;
     if confirm.owner != *owner {
         return Err(refused(format!("the confirmation is by {}, and not by {owner}", confirm.owner)));
     }

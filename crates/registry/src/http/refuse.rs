@@ -40,6 +40,8 @@ fn kind_of_refusal(refusal: &Refusal) -> Kind {
         | Refusal::OtherFarm { .. }
         | Refusal::Generation { .. }
         | Refusal::OtherRequest { .. }
+        | Refusal::OldKey { .. }
+        | Refusal::NotAgain { .. }
         | Refusal::TokenUsed => Kind::Conflict,
         Refusal::Unknown(_) | Refusal::NotSeated { .. } => Kind::NotFound,
         Refusal::NoToken { .. } => Kind::Forbidden,

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use sixfold_api::event::{Event, EventKind, Events, Happened};
-use sixfold_core::id::Timestamp;
+use sixfold_core::id::{FarmId, Timestamp};
 use tokio::sync::watch;
 
 use super::limit;
@@ -107,6 +107,18 @@ fn of(before: &State, id: &DocumentId, document: &Document) -> Option<Happened> 
             let network: sixfold_core::id::NetworkId = id.name.parse().ok()?;
             let farm = before.world.network(&network).map(|network| network.exit().farm.clone());
             Some(Happened::new(EventKind::NetworkDeleted).farm(farm).network(network).text(version))
+        }
+        Model::Bytes if id.kind == Kind::Rotation => {
+            let (role, owner) = id.name.split_once('-')?;
+            let replaced = Happened::new(EventKind::KeyReplaced).text(format!("of {role} {owner}"));
+            match role {
+                "farmer" => Some(replaced.farm(owner.parse::<FarmId>().ok()?)),
+                "node" => {
+                    let node = owner.parse().ok()?;
+                    Some(replaced.farm(before.world.home(&node).cloned()).node(node))
+                }
+                _ => Some(replaced),
+            }
         }
         _ => None,
     }

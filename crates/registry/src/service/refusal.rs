@@ -107,6 +107,18 @@ pub enum Refusal {
         /// What a confirmation has to name.
         change: [u8; 32],
     },
+    /// With a replaced key something is missing that the old one signed.
+    #[error("{id} is still signed by the key that is replaced")]
+    OldKey {
+        /// What.
+        id: DocumentId,
+    },
+    /// With a replaced key something is said that is not in force as it is said.
+    #[error("{id} is not what is known, in a later version")]
+    NotAgain {
+        /// What.
+        id: DocumentId,
+    },
     /// More bytes than a document has.
     #[error("a document of {bytes} bytes is longer than {}", limit::DOCUMENT_BYTES_MAX)]
     TooLong {
@@ -159,6 +171,13 @@ impl Refusal {
             Self::TokenUsed => "a token joins one node: ask for another".to_owned(),
             Self::OtherRequest { .. } => "give each request a key of its own".to_owned(),
             Self::Breaker { .. } => "if it is meant, confirm exactly this change and sign that".to_owned(),
+            Self::OldKey { .. } => {
+                "sign it again by the new key, one version later, and send all of it together".to_owned()
+            }
+            Self::NotAgain { .. } => {
+                "replace the key first, with all that is known as it is; say what is new after that"
+                    .to_owned()
+            }
             Self::TooLong { .. } => "say less in one document".to_owned(),
         }
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use sixfold_core::id::{FarmId, Generation, Label, NetworkId, NodeId, Revision};
 use sixfold_core::model::{DeviceReport, FarmDraft, Grant, NetworkDraft, NodeDraft, ResourceKey, Seat};
+use sixfold_core::trust::Owner;
 
 use super::limit;
 
@@ -122,6 +123,15 @@ pub enum Op {
         /// The device.
         report: DeviceReport,
     },
+    /// An owner's key is replaced.
+    Rotate {
+        /// All rotations; their version is how many there are.
+        said: Said,
+        /// Whose.
+        owner: Owner,
+        /// All that is in force of the owner's words, by the new key: nothing in it changes but its version.
+        again: Vec<Op>,
+    },
     /// A node is in sync at a revision of its snapshot: what was released by then is no longer on it.
     InSync {
         /// The node.
@@ -157,6 +167,10 @@ impl Op {
             Self::PutDevice { said, node, resource, generation, report } => {
                 ("put device", Some(said), vec![json(node), json(resource), json(generation), json(report)])
             }
+            Self::Rotate { said, owner, again } => {
+                let again: Vec<[u8; 32]> = again.iter().map(Self::digest).collect();
+                ("rotate", Some(said), vec![json(owner), json(&again)])
+            }
             Self::InSync { node, revision } => ("in sync", None, vec![json(node), json(revision)]),
         };
         let mut hash = Sha256::new();
@@ -179,7 +193,8 @@ impl Op {
             | Self::RemoveNode { said, .. }
             | Self::PutNetwork { said, .. }
             | Self::RemoveNetwork { said, .. }
-            | Self::PutDevice { said, .. } => Some(said),
+            | Self::PutDevice { said, .. }
+            | Self::Rotate { said, .. } => Some(said),
             Self::InSync { .. } => None,
         }
     }

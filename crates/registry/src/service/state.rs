@@ -15,6 +15,7 @@ use sixfold_core::model::{
     ExitRef, Farm, FarmDraft, Ledger, LedgerChange, Network, NetworkDraft, NodeDraft, Reports, ResourceKey,
     Slot, Snapshot, World, WorldDraft,
 };
+use sixfold_core::trust::{Chain, Owner, Role, Signed, VerifyingKey};
 
 use super::request::Held;
 use crate::store::{Document, DocumentId, Kind, Model, Proof, Record, Store, StoreError};
@@ -64,6 +65,10 @@ pub struct State {
     numbers: BTreeMap<Ipv6Net, Proof>,
     proofs: BTreeMap<ResourceKey, Proof>,
     seals: BTreeMap<Revision, Arc<[u8]>>,
+    /// The newest key of each owner who replaced one.
+    owners: BTreeMap<Owner, VerifyingKey>,
+    /// The same the other way round, by role: the same key may be two owners' in two roles.
+    keys: BTreeMap<(Role, VerifyingKey), Owner>,
     /// When each node's snapshot changed last, where that was since the start; all others' is the start's.
     changed: BTreeMap<NodeId, Revision>,
     started: Revision,
@@ -127,12 +132,25 @@ impl State {
                     self.nodes.remove::<NodeId>(&node);
                 }
             }
+            Model::Bytes if id.kind == Kind::Rotation => self.keep_chain(&document.body),
             Model::Bytes if id.kind == Kind::Secret => self.secret = document.body.to_vec(),
             _ => {}
         }
         let Document { version, body, .. } = document;
         let kept = Kept { version: *version, body: Arc::clone(body), revision: at, gone };
         self.documents.insert(id.clone(), kept);
+    }
+
+    /// What is no chain is `fsck`'s to tell.
+    fn keep_chain(&mut self, body: &[u8]) {
+        let rotations: Vec<Signed> = serde_json::from_slice(body).unwrap_or_default();
+        if let Ok(chain) = Chain::read(&rotations) {
+            let (owner, newest) = (chain.owner().clone(), chain.newest());
+            if let Some(before) = self.owners.insert(owner.clone(), newest) {
+                self.keys.remove(&(owner.role, before));
+            }
+            self.keys.insert((owner.role, newest), owner);
+        }
     }
 
     /// Takes in what one request changed, at its commit's revision.
@@ -203,6 +221,15 @@ impl State {
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.ledger.revision()
+    }
+
+    /// Who a key is in a role: the owner whose newest key it is. A key that was replaced is nobody's any more.
+    #[must_use]
+    pub fn owner_of(&self, role: Role, key: &VerifyingKey) -> Option<Owner> {
+        match self.keys.get(&(role, *key)) {
+            Some(owner) => Some(owner.clone()),
+            None => Some(key.owner(role)).filter(|owner| !self.owners.contains_key(owner)),
+        }
     }
 
     /// Farms and networks.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sixfold_core::id::{FarmId, Generation, NetworkId, NodeId};
 use sixfold_core::model::{DeviceReport, FarmDraft, NetworkDraft, NodeDraft, ResourceKey};
+use sixfold_core::trust::Owner;
 
 /// What a document is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -85,6 +86,12 @@ impl DocumentId {
     #[must_use]
     pub fn node(id: &NodeId) -> Self {
         Self { kind: Kind::Node, name: id.to_string() }
+    }
+
+    /// Of the rotations of an owner.
+    #[must_use]
+    pub fn rotation(owner: &Owner) -> Self {
+        Self { kind: Kind::Rotation, name: format!("{}-{}", owner.role, owner.id) }
     }
 
     /// Of the device of a resource.

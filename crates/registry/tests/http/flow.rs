@@ -149,7 +149,7 @@ pub(super) async fn joined(running: &Running) -> [Client; 3] {
     [farmer, one, two]
 }
 
-async fn news(client: &mut Client, seed: u8, tag: Option<&str>, wait: u64) -> News<Proofs> {
+pub(super) async fn news(client: &mut Client, seed: u8, tag: Option<&str>, wait: u64) -> News<Proofs> {
     let path = format!("/v1/nodes/{}/snapshot", node(seed));
     client.news(&path, tag, Duration::from_secs(wait)).await.unwrap()
 }

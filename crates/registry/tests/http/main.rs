@@ -9,6 +9,7 @@ mod flow;
 mod keys;
 mod leave;
 mod ready;
+mod rotate;
 mod slow;
 mod stop;
 mod table;

@@ -1,48 +1,68 @@
-//! The service as a process of its own, which a test may end at any moment.
+//! A registry as a process of its own, which a test may end at any moment, and tenants who ask it over TLS.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use sixfold_api::client::{Client, ClientError};
+use sixfold_api::problem::Problem;
+use sixfold_api::resource::{Done, Put};
+use sixfold_api::tls::Identity;
+use sixfold_core::id::{NetworkId, TenantId};
+use sixfold_core::model::{ExitDraft, NetworkDraft};
+use sixfold_core::trust::{NetworkStatement, Role, Signed, SigningKey, Subject};
 use sixfold_registry::fsck::{Proven, fsck};
-use sixfold_registry::service::Done;
 use sixfold_registry::store::Sqlite;
+use tokio::runtime::Runtime;
 
 use crate::ground::{Hands, Registry};
 
 /// How long a process has to begin to listen, on a machine with much else to do.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(3);
 
-/// A running service.
+/// An address of this process's own, at which nobody else listens or is spoken from.
+pub(crate) fn address() -> SocketAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    (Ipv4Addr::new(127, NEXT.fetch_add(1, Ordering::Relaxed), high, low.max(1)), 7443).into()
+}
+
+/// A running registry.
 pub(crate) struct Process {
     child: Child,
-    socket: PathBuf,
+    address: SocketAddr,
 }
 
 impl Process {
-    /// Starts it on a store; `cut` ends it at that step of its commits.
-    pub(crate) fn start(store: &Path, cut: Option<usize>, told: Option<&Path>) -> Self {
-        let socket = store.with_extension("socket");
-        drop(std::fs::remove_file(&socket));
+    /// Starts it on the store in a folder; `cut` ends it at that step of its commits.
+    pub(crate) fn start(dir: &Path, address: SocketAddr, cut: Option<(usize, &Path)>) -> Self {
         let folder = std::env::current_exe().unwrap();
-        let program = folder.parent().unwrap().parent().unwrap().join("examples/registry-on-a-socket");
+        let program = folder.parent().unwrap().parent().unwrap().join("examples/registry-process");
         assert!(program.exists(), "{} is built with the tests", program.display());
         let mut command = Command::new(program);
-        command.arg(store).arg(&socket).env_remove("SIXFOLD_CUT").env_remove("SIXFOLD_EFFECTS");
-        if let Some(step) = cut {
-            command.env("SIXFOLD_CUT", step.to_string());
+        command.arg(dir).arg(address.to_string()).stderr(Stdio::null());
+        command.env_remove("SIXFOLD_CUT").env_remove("SIXFOLD_EFFECTS");
+        if let Some((step, told)) = cut {
+            command.env("SIXFOLD_CUT", step.to_string()).env("SIXFOLD_EFFECTS", told);
         }
-        if let Some(file) = told {
-            command.env("SIXFOLD_EFFECTS", file);
-        }
-        Self { child: command.spawn().unwrap(), socket }
+        Self { child: command.spawn().unwrap(), address }
     }
 
-    pub(crate) fn socket(&self) -> &Path {
-        &self.socket
+    /// Waits until it listens; whether it does.
+    pub(crate) fn listens(&mut self) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE && self.ended().is_none() {
+            if TcpStream::connect(self.address).is_ok() {
+                return true;
+            }
+            sleep(PAUSE);
+        }
+        false
     }
 
     /// Ends it at once.
@@ -64,30 +84,82 @@ impl Drop for Process {
     }
 }
 
-/// Connects, once somebody listens; `None` if that does not come to be.
-pub(crate) fn connect(socket: &Path, gives_up: impl Fn() -> bool) -> Option<UnixStream> {
-    let begun = Instant::now();
-    while begun.elapsed() < PATIENCE && !gives_up() {
-        match UnixStream::connect(socket) {
-            Ok(stream) => return Some(stream),
-            Err(_) => sleep(Duration::from_millis(2)),
-        }
-    }
-    None
+/// What is asked of a network.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// The idempotency key.
+    pub(crate) key: String,
+    pub(crate) name: String,
+    pub(crate) version: u64,
+    /// None: it shall be no more.
+    pub(crate) nodes: Option<Vec<String>>,
 }
 
-/// Sends a request and waits for its answer; `None` if the other side went away.
-pub(crate) fn ask(stream: &mut BufReader<UnixStream>, request: &str) -> Option<Result<Done, String>> {
-    writeln!(stream.get_mut(), "{request}").ok()?;
-    let mut answer = String::new();
-    if stream.read_line(&mut answer).ok()? == 0 || !answer.ends_with('\n') {
-        return None;
+/// Somebody with a key.
+pub(crate) struct Tenant {
+    key: SigningKey,
+    client: Client,
+    runtime: Runtime,
+}
+
+impl Tenant {
+    pub(crate) fn new(seed: u8, registry: SocketAddr) -> Self {
+        let key = SigningKey::from_seed(&[seed; 32]);
+        let pinned = *SigningKey::from_seed(&[0xf0; 32]).verifying().as_bytes();
+        let identity = Identity::of(&key).unwrap();
+        let client = Client::new(registry.to_string(), pinned, Some(&identity)).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self { key, client, runtime }
     }
-    let answer = answer.trim_end();
-    Some(match answer.strip_prefix("failed: ") {
-        Some(why) => Err(why.to_owned()),
-        None => Ok(serde_json::from_str(answer).unwrap()),
-    })
+
+    pub(crate) fn network(&self, name: &str) -> NetworkId {
+        let tenant: TenantId = self.key.verifying().id(Role::Tenant).into();
+        NetworkId { tenant, name: name.parse().unwrap() }
+    }
+
+    fn put(&self, asked: &Asked) -> Put {
+        let id = self.network(&asked.name);
+        let subject = match &asked.nodes {
+            None => Subject::Deleted(id),
+            Some(nodes) => {
+                let exit = ExitDraft {
+                    farm: "alpha".parse().unwrap(),
+                    prefix: Some("2001:db8:a::/48".parse().unwrap()),
+                    slot: 1_u8.try_into().unwrap(),
+                };
+                let nodes = nodes.iter().map(|node| node.parse().unwrap()).collect();
+                let draft = NetworkDraft { id, nodes, exit, workloads: Vec::new(), exposures: Vec::new() };
+                Subject::Live(draft.try_into().unwrap())
+            }
+        };
+        let statement = NetworkStatement { version: asked.version, subject };
+        Put { statement: Signed::new(&statement, &self.key), confirmation: None, token: None }
+    }
+
+    /// Asks once.
+    pub(crate) fn ask(&mut self, asked: &Asked) -> Result<Done, ClientError> {
+        let path = format!("/v1/networks/{}", self.network(&asked.name));
+        let put = self.put(asked);
+        let sending = self.client.send(axum::http::Method::PUT, &path, &put, Some(&asked.key));
+        self.runtime.block_on(sending)
+    }
+
+    /// Asks until there is an answer, again and again with the same key. Also tells how often it was asked.
+    pub(crate) fn insist(&mut self, asked: &Asked) -> (Result<Done, Box<Problem>>, usize) {
+        let begun = Instant::now();
+        for count in 1.. {
+            match self.ask(asked) {
+                Ok(done) => return (Ok(done), count),
+                Err(error) if error.is_passing() => {
+                    assert!(begun.elapsed() < PATIENCE, "the registry does not come back: {error}");
+                    sleep(error.retry_after().unwrap_or(PAUSE));
+                }
+                Err(ClientError::Refused(problem)) => return (Err(problem), count),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        unreachable!("the count has no end")
+    }
 }
 
 /// A store with farm alpha and so many nodes, closed.

@@ -1,81 +1,70 @@
-//! Eight callers fill one slot while the service is killed again and again: no prefix twice, none lost that was
+//! Eight clients fill one slot over TLS while the registry is killed again and again: no prefix twice, none lost that was
 //! answered, none leaked. `SIXFOLD_ROUNDS` says how often; in CI a few.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::BufReader;
+use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{scope, sleep};
 use std::time::Duration;
 
+use sixfold_api::problem::Kind;
+use sixfold_api::resource::Held;
 use sixfold_core::id::Revision;
 use sixfold_core::model::ResourceKey;
-use sixfold_registry::service::Held;
 use sixfold_registry::store::{Record, Sqlite, Store as _};
 
-use crate::process::{Process, ask, connect, furnished, proven};
+use crate::process::{Asked, Process, Tenant, address, furnished, proven};
 
-const CALLERS: usize = 8;
+const CALLERS: u8 = 8;
 
 /// Nodes of each network: with its exit point it takes 64 prefixes, and 64 of them fill a slot.
 const NODES: usize = 63;
 
-/// What was answered: each network's prefixes.
-type Answered = BTreeMap<String, Vec<Held>>;
+/// What was answered: each network's prefixes, and how often it was asked for.
+#[derive(Default)]
+struct Answered {
+    networks: BTreeMap<String, Vec<Held>>,
+    asked: usize,
+}
 
 /// Asks for networks until the slot is full. What gets no answer is asked for again, with the same key.
-fn call(caller: usize, socket: &Path, ended: &AtomicUsize) -> Answered {
+fn call(seed: u8, registry: SocketAddr) -> Answered {
     let nodes: Vec<String> = (0..NODES).map(|at| format!("n{at}")).collect();
-    let mut answered = Answered::new();
-    let mut stream = None;
+    let (mut tenant, mut answered) = (Tenant::new(seed, registry), Answered::default());
     for count in 0.. {
-        let network = format!("t{caller}/w{count}");
-        let request = format!("put k{count} {network} 1 1 {}", nodes.join(","));
-        let outcome = (0..10_000).find_map(|_| {
-            if stream.is_none() {
-                stream = connect(socket, || false).map(BufReader::new);
+        let (key, name) = (format!("k{count}"), format!("w{count}"));
+        let asked = Asked { key, name, version: 1, nodes: Some(nodes.clone()) };
+        let (outcome, times) = tenant.insist(&asked);
+        answered.asked += times;
+        match outcome {
+            Ok(done) => {
+                answered.networks.insert(tenant.network(&asked.name).to_string(), done.grants);
             }
-            let outcome = ask(stream.as_mut()?, &request);
-            if outcome.is_none() {
-                stream = None;
-            }
-            outcome
-        });
-        match outcome.expect("a service comes back") {
-            Ok(done) => drop(answered.insert(network, done.grants)),
             Err(why) => {
-                assert!(why.starts_with("exit slot 1 of 2001:db8:a::/48 is full"), "{why}");
+                assert_eq!(why.kind, Kind::Quota, "{why}");
+                assert!(why.detail.starts_with("exit slot 1 of 2001:db8:a::/48 is full"), "{why}");
                 break;
             }
         }
     }
-    ended.fetch_add(1, Ordering::SeqCst);
     answered
 }
 
-/// One slot filled. Returns how often the service was killed.
-fn round(seed: u64, template: &Path) -> usize {
+/// One slot filled. Returns how often the registry was killed, and how often it was asked.
+fn round(seed: u64, template: &Path) -> (usize, usize) {
     let dir = tempfile::tempdir().unwrap();
-    let store = dir.path().join("registry.db");
+    let store = sixfold_registry::run::store_in(dir.path());
     fs::copy(template, &store).unwrap();
-    let socket = store.with_extension("socket");
-    let ended = AtomicUsize::new(0);
+    let registry = address();
     let (answered, kills) = scope(|scope| {
-        let callers: Vec<_> = (0..CALLERS)
-            .map(|caller| {
-                scope.spawn({
-                    let (socket, ended) = (&socket, &ended);
-                    move || call(caller, socket, ended)
-                })
-            })
-            .collect();
+        let callers: Vec<_> = (1..=CALLERS).map(|seed| scope.spawn(move || call(seed, registry))).collect();
         let (mut kills, mut draw) = (0, seed);
-        while ended.load(Ordering::SeqCst) < CALLERS {
-            let process = Process::start(&store, None, None);
+        while !callers.iter().all(|caller| caller.is_finished()) {
+            let process = Process::start(dir.path(), registry, None);
             // Drawn anew each time: from before it listens to long after.
             draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            sleep(Duration::from_millis(10 + (draw >> 33) % 150));
+            sleep(Duration::from_millis(10 + (draw >> 33) % 400));
             process.kill();
             kills += 1;
             assert!(kills < 10_000, "it never gets anywhere");
@@ -94,7 +83,7 @@ fn round(seed: u64, template: &Path) -> usize {
             }
         })
         .unwrap();
-    for (network, held) in answered.iter().flatten() {
+    for (network, held) in answered.iter().flat_map(|answered| &answered.networks) {
         assert_eq!(held.len(), NODES + 1);
         for held in held {
             assert!(seen.insert(held.resource), "{network} and another have {}", held.resource.index);
@@ -109,19 +98,23 @@ fn round(seed: u64, template: &Path) -> usize {
     }
     assert_eq!(proven.live, 4096, "the slot is full");
     assert_eq!(seen.len(), proven.live, "a grant that nobody was told of has leaked");
-    kills
+    (kills, answered.iter().map(|answered| answered.asked).sum())
 }
 
 #[test]
-fn eight_callers_fill_a_slot_while_the_service_is_killed() {
+fn eight_clients_fill_a_slot_while_the_registry_is_killed() {
     let rounds =
         std::env::var("SIXFOLD_ROUNDS").map_or(3, |text| text.parse().expect("SIXFOLD_ROUNDS is a number"));
     let dir = tempfile::tempdir().unwrap();
     let template = dir.path().join("template.db");
     furnished(&template, NODES);
-    let kills: usize = (0..rounds).map(|round_number| round(round_number, &template)).sum();
+    let (mut kills, mut asked) = (0, 0);
+    for number in 0..rounds {
+        let round = round(number, &template);
+        (kills, asked) = (kills + round.0, asked + round.1);
+    }
     println!(
-        "{rounds} rounds, {CALLERS} callers, 4096 prefixes each, {kills} kills: none twice, none lost, none leaked"
+        "{rounds} rounds, {CALLERS} clients, 4096 prefixes each, {kills} kills, asked {asked} times: none twice, none lost, none leaked"
     );
     assert!(rounds == 0 || kills > 0);
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::dossier::Dossier;
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 use sixfold_core::id::{FarmId, Label, NetworkId, NodeId};
 use sixfold_core::model::{FarmDraft, Grant, Ledger, NetworkDraft, Reports, ResourceKey, World, WorldDraft};
 use sixfold_core::trust::{
-    Delegation, DeviceOf, DeviceStatement, Dossier, Granted, Leaf, NetworkStatement, NodeStatement, Owner,
-    Pins, Proofs, Role, Signed, SigningKey, Subject, seal,
+    Delegation, DeviceOf, DeviceStatement, Granted, Leaf, NetworkStatement, NodeStatement, Owner, Pins,
+    Proofs, Role, Signed, SigningKey, Subject, seal,
 };
 
 use crate::any::any_farm;

@@ -4,7 +4,7 @@
 
 use sixfold_api::event::Happened;
 use sixfold_core::id::{FarmId, NetworkId, NodeId, TenantId};
-use sixfold_core::trust::{self, VerifyingKey};
+use sixfold_core::trust::{self, Owner, VerifyingKey};
 
 use crate::http::allow::{Object, Role, Thing, Whose};
 use crate::http::read;
@@ -19,6 +19,7 @@ pub(in crate::http) enum Subject {
     Node(NodeId),
     Tenant(TenantId),
     Network(NetworkId),
+    Owner(Owner),
 }
 
 /// Whoever asks.
@@ -31,18 +32,19 @@ pub(in crate::http) enum Caller {
 /// What a key is, in each capacity it can ask in.
 #[derive(Debug, Clone)]
 pub(in crate::http) struct Ids {
-    pub(in crate::http) tenant: TenantId,
-    pub(in crate::http) farm: FarmId,
-    pub(in crate::http) node: NodeId,
+    pub(in crate::http) tenant: Option<TenantId>,
+    pub(in crate::http) farm: Option<FarmId>,
+    pub(in crate::http) node: Option<NodeId>,
     admin: bool,
 }
 
 impl Ids {
-    pub(in crate::http) fn of(key: &VerifyingKey, admin: Option<&VerifyingKey>) -> Self {
+    pub(in crate::http) fn of(key: &VerifyingKey, admin: Option<&VerifyingKey>, state: &State) -> Self {
+        let id = |role| state.owner_of(role, key).map(|owner| owner.id);
         Self {
-            tenant: key.id(trust::Role::Tenant).into(),
-            farm: key.id(trust::Role::Farmer).into(),
-            node: key.id(trust::Role::Node).into(),
+            tenant: id(trust::Role::Tenant).map(TenantId::from),
+            farm: id(trust::Role::Farmer).map(FarmId::from),
+            node: id(trust::Role::Node).map(NodeId::from),
             admin: admin == Some(key),
         }
     }
@@ -51,30 +53,33 @@ impl Ids {
     pub(in crate::http) fn is_known(&self, state: &State) -> bool {
         let said = |id: &DocumentId| state.document(id).is_some_and(|kept| !kept.gone);
         self.admin
-            || said(&DocumentId::node(&self.node))
-            || said(&DocumentId::farm(&self.farm))
-            || state.ledger().count_of(&self.tenant) > 0
+            || self.node.as_ref().map(DocumentId::node).as_ref().is_some_and(said)
+            || self.farm.as_ref().map(DocumentId::farm).as_ref().is_some_and(said)
+            || self.tenant.as_ref().is_some_and(|tenant| state.ledger().count_of(tenant) > 0)
     }
 
     /// Whether it concerns it: its own networks, its own farm, itself; the operator, everything.
     pub(in crate::http) fn hears_of(&self, what: &Happened) -> bool {
         self.admin
-            || what.farm.as_ref() == Some(&self.farm)
-            || what.node.as_ref() == Some(&self.node)
-            || what.network.as_ref().is_some_and(|network| network.tenant == self.tenant)
+            || what.farm.is_some() && what.farm == self.farm
+            || what.node.is_some() && what.node == self.node
+            || what.network.as_ref().is_some_and(|network| self.is_tenant(&network.tenant))
     }
 
     fn whose(&self, role: Role, subject: &Subject, state: &State) -> Whose {
         let own = match (role, subject) {
-            (Role::Farmer, Subject::Farm(farm)) => *farm == self.farm,
+            (Role::Farmer, Subject::Farm(farm)) => Some(farm) == self.farm.as_ref(),
             (Role::Farmer, Subject::Node(node)) => self.is_home_of(node, state),
             (Role::Farmer, Subject::Network(network)) => {
                 nodes_of(network, state).iter().any(|node| self.is_home_of(node, state))
             }
-            (Role::Node, Subject::Node(node)) => *node == self.node,
-            (Role::Node, Subject::Network(network)) => nodes_of(network, state).contains(&self.node),
-            (Role::Tenant, Subject::Tenant(tenant)) => *tenant == self.tenant,
-            (Role::Tenant, Subject::Network(network)) => network.tenant == self.tenant,
+            (Role::Node, Subject::Node(node)) => Some(node) == self.node.as_ref(),
+            (Role::Node, Subject::Network(network)) => {
+                self.node.as_ref().is_some_and(|node| nodes_of(network, state).contains(node))
+            }
+            (Role::Tenant, Subject::Tenant(tenant)) => self.is_tenant(tenant),
+            (Role::Tenant, Subject::Network(network)) => self.is_tenant(&network.tenant),
+            (role, Subject::Owner(owner)) => self.is_owner(role, owner),
             // What it hears of is what concerns it.
             (_, Subject::Nothing) => true,
             _ => false,
@@ -82,8 +87,22 @@ impl Ids {
         if own { Whose::Own } else { Whose::Others }
     }
 
+    fn is_tenant(&self, tenant: &TenantId) -> bool {
+        self.tenant.as_ref() == Some(tenant)
+    }
+
+    fn is_owner(&self, role: Role, owner: &Owner) -> bool {
+        let is = |own: Option<&str>| own == Some(owner.id.as_str());
+        match (role, owner.role) {
+            (Role::Tenant, trust::Role::Tenant) => is(self.tenant.as_ref().map(TenantId::as_str)),
+            (Role::Farmer, trust::Role::Farmer) => is(self.farm.as_ref().map(FarmId::as_str)),
+            (Role::Node, trust::Role::Node) => is(self.node.as_ref().map(NodeId::as_str)),
+            _ => false,
+        }
+    }
+
     fn is_home_of(&self, node: &NodeId, state: &State) -> bool {
-        read::farm_of(state, node).as_ref() == Some(&self.farm)
+        self.farm.is_some() && read::farm_of(state, node) == self.farm
     }
 }
 

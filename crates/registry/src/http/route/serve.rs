@@ -14,6 +14,7 @@ use sixfold_api::client::SESSION;
 use sixfold_api::event::{EventKind, Session};
 use sixfold_api::problem::{Kind, Problem};
 use sixfold_core::id::NetworkId;
+use sixfold_core::trust::{Owner, Role};
 
 use super::{Param, Route, table};
 use crate::http::allow::allows;
@@ -118,10 +119,12 @@ fn forbidden(caller: &Caller, route: &Route) -> Problem {
     let problem = Problem::new(Kind::Forbidden, format!("may not {} this {}", route.verb, route.thing));
     problem.hint(match caller {
         Caller::Nobody => "give a key: no client certificate was sent".to_owned(),
-        Caller::Key(ids) => format!(
-            "this key is tenant {}, farmer {} and node {}, and the object is none of theirs",
-            ids.tenant, ids.farm, ids.node
-        ),
+        Caller::Key(ids) => match (&ids.tenant, &ids.farm, &ids.node) {
+            (Some(tenant), Some(farm), Some(node)) => {
+                format!("this key is tenant {tenant}, farmer {farm} and node {node}, and the object is none of theirs")
+            }
+            _ => "this key was replaced: ask with the one that came after it".to_owned(),
+        },
     })
 }
 
@@ -134,6 +137,12 @@ fn subject(params: &BTreeMap<&str, &str>) -> Result<Subject, Problem> {
     }
     if let Some(node) = part("node") {
         return node.parse().map(Subject::Node).map_err(wrong);
+    }
+    if let Some((word, id)) = part("role").zip(part("id")) {
+        let roles = [Role::Tenant, Role::Farmer, Role::Node];
+        let role = roles.into_iter().find(|role| role.word() == word);
+        let words = || Problem::new(Kind::Malformed, format!("{word:?} is not tenant, farmer or node"));
+        return Ok(Subject::Owner(Owner { role: role.ok_or_else(words)?, id: id.parse().map_err(wrong)? }));
     }
     let Some(tenant) = part("tenant") else { return Ok(Subject::Nothing) };
     let tenant = tenant.parse().map_err(wrong)?;

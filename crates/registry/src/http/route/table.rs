@@ -4,7 +4,7 @@ use axum::http::Method;
 use sixfold_api::event::Events;
 use sixfold_api::problem::Kind;
 use sixfold_api::resource::{
-    Done, DoneOrPreview, Farm, Farms, Heard, Network, Networks, Node, Proven, Put, StatusShape,
+    Done, DoneOrPreview, Farm, Farms, Heard, Keys, Network, Networks, Node, Proven, Put, Rotated, StatusShape,
 };
 use sixfold_api::version::Version;
 
@@ -81,7 +81,7 @@ fn service() -> [Route; 3] {
     ]
 }
 
-fn owners() -> [Route; 8] {
+fn owners() -> [Route; 10] {
     let put = || Some(Shape::of::<Put>());
     let events = row!(GET "/v1/events", Read Events, None => Events, &[Kind::Malformed], events,
         "What happened lately to whom asks: a tenant's networks, a farmer's farm, a node; to the operator, to all");
@@ -101,6 +101,10 @@ fn owners() -> [Route; 8] {
         Route { params: &[Param::DryRun], ..network },
         row!(DELETE "/v1/networks/{tenant}/{network}", Delete Network, put() => Done, PUT, put::reclaim,
             "Takes a network's prefixes back, by the operator's statement (kind reclaim): its tenant is gone"),
+        row!(GET "/v1/keys/{role}/{id}", Read Key, None => Keys, READ, put::keys::read,
+            "The rotations of a tenant, farmer or node who replaced a key"),
+        row!(PUT "/v1/keys/{role}/{id}", Put Key, Some(Shape::of::<Rotated>()) => Done, PUT, put::keys::put,
+            "Replaces an owner's key (kind rotation), together with all that the old one had signed"),
         Route { params: &[Param::After, Param::Wait], ..events },
     ]
 }

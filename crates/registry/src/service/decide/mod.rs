@@ -7,6 +7,7 @@ mod breaker;
 mod device;
 mod farm;
 mod network;
+mod rotate;
 
 use std::collections::BTreeSet;
 
@@ -55,6 +56,7 @@ pub(super) fn decide(
         Op::PutDevice { said, node, resource, generation, report } => {
             device::put(state, said, node, (*resource, *generation), report)
         }
+        Op::Rotate { said, owner, again } => rotate::put(state, said, owner, again),
         Op::InSync { node, revision } => Ok(device::in_sync(state, node, *revision)),
     }?;
     if let Some(confirmation) = breaker::check(state, &decided.change, op, confirmed)? {

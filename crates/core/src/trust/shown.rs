@@ -1,0 +1,56 @@
+//! What a node is shown so that it can make its snapshot by itself: the objects whose statements and grants that takes.
+//!
+//! Owns: the choice, which is the snapshot's own: what the node takes part in, and no more. Must not find or judge any
+//! statement: whoever keeps them does the one, and the node the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::key::Owner;
+use crate::addr::Allocation;
+use crate::id::{AllocationNumber, FarmId, NetworkId, NodeId};
+use crate::model::{ResourceKey, Snapshot, World};
+
+/// Everything that a snapshot is made of, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// The node's own farm, and those of its networks' exits.
+    pub farms: BTreeSet<FarmId>,
+    /// The networks with a resource on it.
+    pub networks: BTreeSet<NetworkId>,
+    /// Itself, and every node of these networks.
+    pub nodes: BTreeSet<NodeId>,
+    /// Every resource of these networks.
+    pub resources: BTreeSet<ResourceKey>,
+    /// The allocations of these networks and of the slots that it holds.
+    pub allocations: BTreeMap<AllocationNumber, Allocation>,
+}
+
+impl Shown {
+    /// What a snapshot of this world is made of.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot, world: &World) -> Self {
+        let mut shown = Self::default();
+        shown.farms.insert(snapshot.farm.clone());
+        shown.nodes.insert(snapshot.node.id().clone());
+        let held = snapshot.gateways.iter().map(|gateway| gateway.allocation);
+        let used = snapshot.networks.iter().map(|view| view.allocation);
+        shown.allocations = held.chain(used).map(|allocation| (allocation.number(), allocation)).collect();
+        for view in &snapshot.networks {
+            shown.networks.insert(view.id.clone());
+            let number = view.allocation.number();
+            let keys = view.resources.iter().map(|resource| ResourceKey { number, index: resource.index });
+            shown.resources.extend(keys);
+            shown.nodes.extend(view.resources.iter().map(|resource| resource.node.clone()));
+            shown.farms.extend(world.network(&view.id).map(|network| network.exit().farm.clone()));
+        }
+        shown
+    }
+
+    /// Whose words these are: the chains of their keys belong to it.
+    #[must_use]
+    pub fn owners(&self) -> BTreeSet<Owner> {
+        let tenants = self.networks.iter().map(|id| Owner::tenant(&id.tenant));
+        let farmers = self.farms.iter().map(Owner::farmer);
+        tenants.chain(farmers).chain(self.nodes.iter().map(Owner::node)).collect()
+    }
+}
