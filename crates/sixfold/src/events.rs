@@ -1,6 +1,7 @@
 //! `sixfold events`: what happened lately, to whom it concerns.
 
 use sixfold_api::event::{Event, Events};
+use sixfold_core::shown::plain;
 use sixfold_core::trust::Role;
 
 use crate::caller::RegistryArgs;
@@ -67,7 +68,7 @@ fn line(event: &Event, json: bool) -> Result<String, Failed> {
         what.farm.as_ref().map(|id| format!("farm {id}")),
     ];
     let about: Vec<String> = about.into_iter().flatten().collect();
-    let text = if what.text.is_empty() { String::new() } else { format!(": {}", what.text) };
+    let text = if what.text.is_empty() { String::new() } else { format!(": {}", plain(&what.text)) };
     Ok(format!(
         "{:>6}  {}  {:<17} {}{text}\n",
         event.number,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sixfold_api::resource::Held;
 use sixfold_core::id::NetworkId;
+use sixfold_core::shown::plain;
 use sixfold_core::spec::{Tenant, parse_network};
 use sixfold_core::trust::{Role, Subject};
 
@@ -182,7 +183,7 @@ fn confirmed(change: &Change, removal: &RemovalArgs) -> Result<(), Failed> {
 fn warning(change: &Change) -> String {
     let needed = change.preview.confirmation_needed.as_ref();
     needed.map_or_else(String::new, |needed| {
-        format!("\nto apply it takes --confirm-removal {}: {}\n", needed.limit, needed.why)
+        format!("\nto apply it takes --confirm-removal {}: {}\n", needed.limit, plain(&needed.why))
     })
 }
 

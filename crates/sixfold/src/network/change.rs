@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sixfold_api::client::Method;
 use sixfold_api::resource::{NodeSteps, Preview, Put, ReachChange, Way};
 use sixfold_core::id::NetworkId;
+use sixfold_core::shown::plain;
 use sixfold_core::trust::{NetworkStatement, Subject};
 
 use super::{KnownNetwork, known, path};
@@ -63,7 +64,8 @@ impl Change {
             }
             for (stage, commands) in stages {
                 text += &if steps {
-                    let commands: String = commands.iter().map(|command| format!("  {command}\n")).collect();
+                    let commands: String =
+                        commands.iter().map(|command| format!("  {}\n", plain(command))).collect();
                     format!("  # {}\n{commands}", stage.reason())
                 } else {
                     format!("  {:>5}  {}\n", commands.len(), stage.reason())
@@ -82,7 +84,8 @@ fn ways(ReachChange { gained, lost }: &ReachChange, id: &NetworkId) -> String {
         return "\nwho reaches whom stays as it is\n".to_owned();
     }
     let of = |title: &str, mark: char, ways: &[Way]| -> String {
-        let lines: String = lines(ways, id).iter().map(|line| format!("  {mark} {line}\n")).collect();
+        let lines: String =
+            lines(ways, id).iter().map(|line| format!("  {mark} {}\n", plain(line))).collect();
         if lines.is_empty() { lines } else { format!("\n{title}\n{lines}") }
     };
     of("reachability lost", '-', lost) + &of("reachability gained", '+', gained)

@@ -3,6 +3,7 @@
 use serde_json::json;
 use sixfold_core::id::Label;
 use sixfold_core::model::Status;
+use sixfold_core::shown::plain;
 use sixfold_core::trust::NodeStatement;
 
 use super::list::{NodeSeen, farm, reach};
@@ -75,7 +76,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     output::print(&text)
 }
 
-/// What a node says of its state, below its name.
+/// What a node says of its state, below its name: somebody else's words, of which only letters reach a terminal.
 pub(crate) fn told(status: &Status) -> String {
     let Status {
         revision,
@@ -92,13 +93,13 @@ pub(crate) fn told(status: &Status) -> String {
     } = status;
     let sync = if *in_sync { "in sync" } else { "not in sync" };
     let mut text =
-        format!("revision  {revision}, {sync}\nwireguard {wireguard}, {} devices\n", devices.len());
+        format!("revision  {revision}, {sync}\nwireguard {}, {} devices\n", plain(wireguard), devices.len());
     text += &format!("agent     {passes} passes, {operations} operations\n");
     if let Some(registry) = &status.registry {
         let connected = if registry.connected { "answers" } else { "does not answer" };
         text += &format!("registry  {connected}\n");
         for fault in [&registry.fault, &registry.held].into_iter().flatten() {
-            text += &format!("          {fault}\n");
+            text += &format!("          {}\n", plain(fault));
         }
     }
     let peers = &status.peers;
@@ -113,7 +114,7 @@ pub(crate) fn told(status: &Status) -> String {
         ("somebody else's, left alone", foreign),
     ] {
         if !lines.is_empty() {
-            let lines: String = lines.iter().map(|line| format!("  {line}\n")).collect();
+            let lines: String = lines.iter().map(|line| format!("  {}\n", plain(line))).collect();
             text += &format!("\n{title}\n{lines}");
         }
     }

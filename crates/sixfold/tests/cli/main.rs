@@ -5,6 +5,7 @@ mod codes;
 mod generated;
 mod keys;
 mod registry;
+mod status;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

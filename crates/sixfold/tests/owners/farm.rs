@@ -66,3 +66,48 @@ fn a_farm_is_made_then_joined_then_given_its_slots() {
     ids.push((&farm, "farm"));
     insta::assert_snapshot!(ground.plain(&said.join("\n"), &ids));
 }
+
+#[test]
+fn what_takes_much_away_needs_a_word_that_names_how_much() {
+    let ground = Ground::new();
+    first_farm(&ground);
+    ground.key(Role::Tenant, "acme");
+    for name in ["one", "two", "three", "four", "five"] {
+        let exit = "exit = { farm = \"alpha\", slot = 1 }";
+        let text = format!("tenant = \"acme\"\nnetwork = \"{name}\"\nnodes = [\"cat\"]\n{exit}\n");
+        let file = ground.file(&format!("{name}.toml"), &text);
+        ground.prints("acme", &["network", "apply", &file, "--yes"], 0);
+    }
+    let moved = |word: &[&str], code| {
+        ground.prints("alpha", &[&["farm", "exit", "set", "1", "bee", "ant"], word].concat(), code)
+    };
+    let refused = moved(&[], 1);
+    assert!(refused.contains("would lose 5 resources at once"), "{refused}");
+    assert!(refused.contains("hint: ") && refused.contains("--confirm-removal N"), "{refused}");
+    assert!(moved(&["--confirm-removal", "4"], 1).contains("would lose 5 resources at once"));
+    assert_eq!(ground.json("alpha", &["farm", "show", "--json"])["version"], 2, "nothing was written");
+    let done = moved(&["--confirm-removal", "5"], 0);
+    assert!(done.ends_with("farm alpha: now version 3\n"), "{done}");
+}
+
+#[test]
+fn a_token_lets_one_machine_in_and_the_next_is_told_so_at_once() {
+    let ground = Ground::new();
+    ground.key(Role::Farmer, "alpha");
+    ground.prints("alpha", &["farm", "create", FARM], 0);
+    let token = ground.prints("alpha", &["farm", "token"], 0);
+    let joined = |name: &str| {
+        ground.key(Role::Node, name);
+        let (key, state) = (ground.path(&format!("{name}.pem")), ground.path(name));
+        let args =
+            ["node", "join", token.trim(), "--name", name, "--nic", "eth0", "--mtu", "1500", "--hidden"];
+        let places = ["--family", "ipv4", "--key", key.to_str().unwrap(), "--state", state.to_str().unwrap()];
+        ground.says(name, &[&args[..], &places[..]].concat())
+    };
+    assert_eq!(joined("ant").code, Some(0));
+    let second = joined("bee");
+    assert_eq!(second.code, Some(1), "{second:?}");
+    assert!(second.err.contains("this token was used already"), "{}", second.err);
+    assert!(second.err.contains("hint: a token joins one node: ask for another"), "{}", second.err);
+    assert!(!second.err.contains("trying again"), "{}", second.err);
+}

@@ -38,7 +38,11 @@ fn say(ground: &Ground, name: &str, in_sync: bool) {
         in_sync,
         wireguard: "kernel".to_owned(),
         devices: Vec::new(),
-        drift: if in_sync { Vec::new() } else { vec!["ip netns add gw-1-1".to_owned()] },
+        drift: if in_sync {
+            Vec::new()
+        } else {
+            vec!["ip netns add gw-1-1\u{1b}]0;owned\u{7}\nheard     never".to_owned()]
+        },
         failures: Vec::new(),
         unknown_fields: Vec::new(),
         foreign: Vec::new(),
@@ -75,6 +79,8 @@ fn a_farmer_sees_the_nodes_and_removes_one() {
         (&document["state"], &document["heard"]["status"]["passes"]),
         (&"out-of-sync".into(), &3.into())
     );
+    let is_quiet = |text: &str| text.chars().all(|letter| letter == '\n' || !letter.is_control());
+    assert!(is_quiet(&shown) && shown.contains("gw-1-1\\u{1b}]0;owned\\u{7}\\nheard"), "{shown:?}");
     let status = alpha(&["status", "--registry", &ground.url], 3);
     let holder = alpha(&["node", "remove", "bee", "--yes"], 1);
     let unasked = alpha(&["node", "remove", "cat"], 2);
