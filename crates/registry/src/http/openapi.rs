@@ -19,6 +19,8 @@ use super::route::{Param, Route, Shape, table};
 
 /// What a request may be refused for, whatever it is.
 const ANYWHERE: [Kind; 3] = [Kind::Forbidden, Kind::Busy, Kind::Internal];
+/// The roles in which somebody replaces a key.
+const ROLE: &str = "^(tenant|farmer|node)$";
 /// A session, as `sixfold_api::event` has it.
 const SESSION_PATTERN: &str = "^[0-9]{1,19}-[0-9a-f]{16}$";
 /// A label, as `sixfold_core::id` has it.
@@ -76,7 +78,8 @@ fn operation(route: &Route) -> OperationBuilder {
     let parameters = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     for name in parameters {
         let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path);
-        operation = operation.parameter(parameter.required(Required::True).schema(Some(text(LABEL))));
+        let pattern = if name == "role" { ROLE } else { LABEL };
+        operation = operation.parameter(parameter.required(Required::True).schema(Some(text(pattern))));
     }
     for param in route.params {
         operation = operation.parameter(parameter(*param));
