@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Beside the path stands [`reach`]: who may reach whom, told from the model alone, so that packets can be checked
-//! against it; and [`trust`]: who signs what, and how a node makes its snapshot of that. This crate knows no clock, file,
+//! against it; [`trial`]: the path up to the ledger, for files without a registry; and [`trust`]: who signs what, and how a node makes its snapshot of that. This crate knows no clock, file,
 //! socket, process or randomness, and its output has one order.
 
 pub mod addr;
@@ -37,4 +37,5 @@ pub mod reach;
 pub mod shown;
 pub mod spec;
 pub mod state;
+pub mod trial;
 pub mod trust;

@@ -28,6 +28,7 @@ const ROWS: [Row; 13] = [
     Row { module: "zone", may_use: &["addr", "model", "state"] },
     Row { module: "mesh", may_use: &["addr", "model", "state", "place"] },
     Row { module: "check", may_use: &["addr", "model", "state", "place", "allocate", "mesh", "zone"] },
+    Row { module: "trial", may_use: &["addr", "model", "state", "place", "allocate", "check"] },
     Row { module: "reach", may_use: &["addr", "model", "state", "place", "mesh"] },
     Row { module: "desire", may_use: &["addr", "model", "state", "place", "mesh", "zone"] },
     Row { module: "plan", may_use: &["state"] },

@@ -17,7 +17,7 @@ use machine::{Machine, descriptors, resident, slab, user};
 use sixfold_core::id::NodeId;
 use sixfold_core::model::{DeviceReport, Reports, Seat, Snapshot, World};
 use sixfold_core::spec;
-use sixfold_lab::registry::Registry;
+use sixfold_core::trial::Trial;
 
 /// Of no private key: 32 bytes of 7.
 const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
@@ -32,15 +32,15 @@ fn alone() -> MutexGuard<'static, ()> {
 
 /// A node's snapshot, with a device reported for each resource of another node.
 fn snapshot(world: World, node: &str) -> Snapshot {
-    let registry = Registry::new(world).unwrap();
-    let ledger = registry.ledger();
+    let trial = Trial::new(world).unwrap();
+    let ledger = trial.ledger();
     let report =
         || DeviceReport { public_key: KEY.parse().unwrap(), listen_port: 6844, endpoints: Vec::new() };
     let elsewhere =
         ledger.grants().iter().filter(|(_, grant)| grant.seat == Seat::Node("cat".parse().unwrap()));
     let reports: Reports = elsewhere.map(|(key, _)| (*key, report())).collect();
     let node: NodeId = node.parse().unwrap();
-    Snapshot::for_node(registry.world(), ledger, &reports, &node).unwrap()
+    Snapshot::for_node(trial.world(), ledger, &reports, &node).unwrap()
 }
 
 /// Node ant of the first farm without a network, and with acme's: an exit point, a resource, a workload, a peer.

@@ -10,7 +10,7 @@ use sixfold_core::id::Revision;
 use sixfold_core::model::{DeviceStatus, Ledger, Reports, ResourceKey, Snapshot, Status, World};
 use sixfold_core::reach::{Cell, Party, Reach, Traffic, Verdict};
 use sixfold_core::spec;
-use sixfold_lab::registry::Registry;
+use sixfold_core::trial::Trial;
 
 /// Ports that are probed besides echoes: one that a network exposes in each shape, and one that nobody does.
 pub(crate) const TRAFFIC: [Traffic; 4] =
@@ -180,6 +180,6 @@ fn world(texts: &[&str]) -> World {
 
 /// With its grants.
 fn granted(world: World) -> (World, Ledger) {
-    let registry = Registry::new(world).unwrap();
-    (registry.world().clone(), registry.ledger().clone())
+    let trial = Trial::new(world).unwrap();
+    (trial.world().clone(), trial.ledger().clone())
 }

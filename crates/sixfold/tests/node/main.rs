@@ -13,13 +13,13 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use sixfold_lab::registry::Registry;
+use sixfold_core::trial::Trial;
 
 /// A node's snapshot of the first example, as a registry would hand it out before any device is reported.
 fn snapshot(node: &str) -> String {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/first-farm");
-    let registry = Registry::new(sixfold_lab::files::load(&dir).unwrap()).unwrap();
-    let snapshot = registry.snapshot(&node.parse().unwrap()).unwrap();
+    let trial = Trial::new(sixfold_lab::files::load(&dir).unwrap()).unwrap();
+    let snapshot = trial.snapshot(&node.parse().unwrap()).unwrap();
     serde_json::to_string_pretty(&snapshot).unwrap()
 }
 

@@ -13,7 +13,7 @@ use sixfold_core::id::{NodeId, Revision};
 use sixfold_core::key::PrivateKey;
 use sixfold_core::model::{DeviceReport, DeviceStatus, Reports, ResourceKey, Snapshot, Status};
 use sixfold_core::state::{Backend, Netns, NodeState, SysctlName};
-use sixfold_lab::registry;
+use sixfold_core::trial::Trial;
 
 use super::PATIENCE;
 use super::seen::{Facts, Key, look, namespaces, run};
@@ -284,7 +284,7 @@ fn others_with(shared: &str) -> String {
 }
 
 /// The registry's part: a farm with more networks than the example, and reports of devices that nobody has.
-struct Registry(registry::Registry);
+struct Registry(Trial);
 
 impl Registry {
     fn new() -> Self {
@@ -308,7 +308,7 @@ impl Registry {
             }
             fs::write(dir.join(format!("t{network}.toml")), text).unwrap();
         }
-        Self(registry::Registry::new(sixfold_lab::files::load(&dir).unwrap()).unwrap())
+        Self(Trial::new(sixfold_lab::files::load(&dir).unwrap()).unwrap())
     }
 
     fn snapshot(&self, revision: u64, reports: &Reports) -> Snapshot {
