@@ -26,7 +26,6 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
-use sixfold_core::model::World;
 
 use crate::enclosure::SELF;
 use crate::node::Door;
@@ -113,8 +112,8 @@ pub enum Ask {
         /// As one document, not as a text.
         json: bool,
     },
-    /// Another world for the same nodes.
-    Apply(Box<World>),
+    /// Another folder's files, as (path, text), for the same nodes.
+    Apply(Vec<(String, String)>),
 }
 
 /// What the lab answers; `Progress` may come several times first.

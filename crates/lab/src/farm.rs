@@ -1,50 +1,53 @@
-//! A farm that runs: nodes with their processes, and the registry that hands them snapshots until all are in sync.
+//! A farm that runs: a registry, nodes with their processes, and the owners who tell the registry what shall be.
 //!
 //! ```text
-//! registry ── snapshot.json ──▶ agent ── status.json ──▶ registry   (files in each node's /run)
+//! owners ── commands ──▶ registry ◀══ TLS ══▶ agent of each node ── status.json, kernel ──▶ lab
 //! ```
 //!
-//! Owns: starting a node, carrying snapshots and statuses, and knowing when there is nothing left to do. Must be used
-//! from the main thread of the inner process.
+//! Owns: starting all of it, and knowing when nothing is left to do: it holds nodes against the declared world, and takes
+//! from the registry only which prefixes it granted. Must be used from the main thread of the inner process.
 
+mod declared;
 mod disturb;
+mod enrol;
 mod error;
-pub mod registry;
+mod granted;
+mod named;
+mod people;
 mod service;
 mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sixfold_core::id::{FarmId, NodeId, Revision};
-use sixfold_core::model::{Node, Status, World};
+use sixfold_core::id::{FarmId, NodeId};
+use sixfold_core::model::{Ledger, Node, Snapshot, Status, World};
 
+pub use self::declared::{Declared, Text};
+pub(crate) use self::enrol::LOG as REGISTRY_LOG;
 pub use self::error::FarmError;
-use self::registry::Registry;
-pub use self::service::Service;
+pub use self::granted::GrantedError;
 use self::service::Services;
-use self::standing::Rank;
+pub use self::service::{Process, Service};
 pub use self::standing::Standing;
 use crate::ground;
 use crate::node::{self, Door};
 use crate::process::Processes;
 use crate::scenario::Cable;
+use crate::showing::lacks::{self, Asked};
 use crate::world::{self, Outside, Surroundings};
 
 /// Between two looks at the statuses.
 const LOOK: Duration = Duration::from_millis(10);
-/// How long a snapshot waits for more news to go with it.
-const GATHER: Duration = Duration::from_millis(300);
+/// What of a node outlives a reboot, as the node sees it.
+const STATE: &str = "/run/sixfold/state";
 
 /// A node that runs.
 #[derive(Debug)]
 struct Seat {
     keeper: u32,
-    handed: Option<Revision>,
     text: String,
     status: Option<Status>,
 }
@@ -52,13 +55,22 @@ struct Seat {
 /// A farm that runs.
 #[derive(Debug)]
 pub struct Running {
-    registry: Registry,
+    declared: Declared,
+    /// What the registry granted, under the names of the files.
+    ledger: Ledger,
+    /// The same as nodes see it: each under its id.
+    by_id: (World, Ledger),
+    /// The id of each node.
+    ids: BTreeMap<NodeId, NodeId>,
+    /// By which URL the registry is reached.
+    url: String,
     drawn: Surroundings,
     processes: Processes,
     services: Services,
     seats: BTreeMap<NodeId, Seat>,
     wireguard: Carriers,
-    handed: Instant,
+    /// Processes that were killed on purpose.
+    killed: BTreeSet<Process>,
     /// Cables that nothing passes.
     cut: BTreeSet<Cable>,
 }
@@ -67,74 +79,92 @@ pub struct Running {
 pub type Carriers = BTreeMap<NodeId, String>;
 
 impl Running {
-    /// Makes the world, the nodes and their processes. Must be called once, in a furnished enclosure.
+    /// Makes the world, the registry, the nodes and their processes, and has the owners declare what there is. Must be
+    /// called once, in a furnished enclosure.
     ///
     /// # Errors
-    /// What the machine lacks, or what it refuses.
+    /// What the machine lacks, or what it or the registry refuses.
     pub fn start(
-        world: World,
+        declared: Declared,
         wireguard: Carriers,
         progress: &mut dyn FnMut(&str),
     ) -> Result<Self, FarmError> {
-        let registry = Registry::new(world)?;
         progress("probing the ground");
         let lacks = ground::probe()?;
         if !lacks.is_empty() {
             return Err(FarmError::Ground { lacks });
         }
         progress("making the world around the nodes");
-        let drawn = world::draw(registry.world(), registry.ledger());
+        let ledger = Ledger::default();
+        let drawn = world::draw(&declared.world, &ledger);
         world::build::build(&drawn)?;
-        let (processes, services, seats) = (Processes::default(), Services::default(), BTreeMap::new());
-        let handed = Instant::now();
-        let cut = BTreeSet::new();
-        let mut farm = Self { registry, drawn, processes, services, seats, wireguard, handed, cut };
-        progress("starting the nodes");
-        let nodes: Vec<NodeId> = farm.registry.world().nodes().map(|(_, node)| node.id().clone()).collect();
-        for node in &nodes {
-            farm.start_node(node)?;
-        }
-        farm.hand_out(&nodes)?;
+        enrol::prepare(&drawn.outside)?;
+        let mut farm = Self {
+            declared,
+            ledger,
+            by_id: Default::default(),
+            ids: BTreeMap::new(),
+            url: String::new(),
+            drawn,
+            processes: Processes::default(),
+            services: Services::default(),
+            seats: BTreeMap::new(),
+            wireguard,
+            killed: BTreeSet::new(),
+            cut: BTreeSet::new(),
+        };
+        let nodes: Vec<NodeId> = farm.declared.world.nodes().map(|(_, node)| node.id().clone()).collect();
+        nodes.iter().try_for_each(|node| farm.start_node(node, progress))?;
+        farm.start_registry(progress)?;
+        farm.enrol(progress)?;
         Ok(farm)
     }
 
-    fn start_node(&mut self, node: &NodeId) -> Result<(), FarmError> {
+    /// Starts a node and all on it but the agent, which has to join first.
+    fn start_node(&mut self, node: &NodeId, tell: &mut dyn FnMut(&str)) -> Result<(), FarmError> {
         node::prepare(node)?;
-        let netns = world::node(self.registry.world(), node);
+        let netns = world::node(&self.declared.world, node);
         let keeper = self.processes.start_keeper(node.as_str(), netns.as_str())?;
-        self.seats.insert(node.clone(), Seat { keeper, handed: None, text: String::new(), status: None });
-        Service::ALL.into_iter().try_for_each(|service| self.start_service(node, service))
+        self.seats.insert(node.clone(), Seat { keeper, text: String::new(), status: None });
+        self.start_service(&Process::Of { service: Service::Tunnel, node: node.clone() }, tell)
     }
 
-    fn start_service(&mut self, node: &NodeId, service: Service) -> Result<(), FarmError> {
-        self.services.started(node, service, Instant::now());
-        let name = service.name();
+    fn start_service(&mut self, process: &Process, tell: &mut dyn FnMut(&str)) -> Result<(), FarmError> {
+        self.killed.remove(process);
+        let Process::Of { service, node } = process else { return self.start_registry(tell) };
+        self.services.started(process, Instant::now());
         let door = Door { keeper: self.seats.get(node).map(|seat| seat.keeper), netns: None };
-        let log = node::run_dir(node).join("log").join(name);
+        let log = node::run_dir(node).join("log").join(service.name());
         let arguments = service.arguments(self.wireguard.get(node).map(String::as_str));
-        self.processes.start(&format!("{node}: {name}"), &door, (&arguments, &log))?;
+        tell(&format!("{node}$ sixfold {}", arguments.join(" ")));
+        self.processes.start(&process.name(), &door, (&arguments, &log))?;
         Ok(())
     }
 
-    /// Takes another world for the same nodes: what is around them follows at once, they follow by their next snapshots.
+    /// Has the owners declare another world for the same nodes.
     ///
     /// # Errors
-    /// If the world has other nodes, or asks for what cannot be had; nothing is changed then.
-    pub fn change(&mut self, world: World) -> Result<(), FarmError> {
-        let registry = self.registry.changed(world)?;
-        let drawn = world::draw(registry.world(), registry.ledger());
-        let same = nodes(registry.world()).eq(nodes(self.registry.world()))
+    /// If the world has other nodes, or the registry refuses something: what was said before that holds then.
+    pub fn change(&mut self, declared: Declared, tell: &mut dyn FnMut(&str)) -> Result<(), FarmError> {
+        let drawn = world::draw(&declared.world, &self.ledger);
+        let same = nodes(&declared.world).eq(nodes(&self.declared.world))
             && (&drawn.segments, drawn.outside) == (&self.drawn.segments, self.drawn.outside);
         if !same {
             return Err(FarmError::OtherNodes);
         }
+        for say in declared::between(&self.declared, &declared) {
+            self.say(&say, tell)?;
+        }
         let before = self.there();
-        (self.registry, self.drawn) = (registry, drawn);
-        Ok(world::build::rebuild(&self.there(), &before)?)
+        self.declared = declared;
+        // By the new world's slots, and then by what was granted for it.
+        self.drawn = drawn;
+        world::build::rebuild(&self.there(), &before)?;
+        self.learn()
     }
 
-    /// Waits for processes that ended, and starts agents and tunnels again, each once a second at most. What happened, a
-    /// line each.
+    /// Waits for processes that ended, and starts those that should run again, each once a second at most. What happened,
+    /// a line each.
     ///
     /// # Errors
     /// If one cannot be started.
@@ -144,17 +174,29 @@ impl Running {
             self.services.ended(&ended.name);
             said.push(format!("{} ended: {}", ended.name, ended.how));
         }
-        for (node, service) in self.services.due(Instant::now()) {
-            self.start_service(&node, service)?;
-            said.push(format!("{node}: {} started again", service.name()));
+        for process in self.services.due(Instant::now()) {
+            self.start_service(&process, &mut |_| {})?;
+            said.push(format!("{process}: started again"));
         }
         Ok(said)
     }
 
-    /// The registry.
+    /// What is declared.
     #[must_use]
-    pub fn registry(&self) -> &Registry {
-        &self.registry
+    pub fn world(&self) -> &World {
+        &self.declared.world
+    }
+
+    /// All of it, with its files.
+    #[must_use]
+    pub fn declared(&self) -> &Declared {
+        &self.declared
+    }
+
+    /// What the registry granted, under the names of the declared world.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// The processes.
@@ -174,138 +216,83 @@ impl Running {
         self.seats.iter().map(|(node, seat)| (node.clone(), seat.keeper)).collect()
     }
 
-    /// How each node stands.
-    #[must_use]
-    pub fn standings(&self) -> Vec<Standing> {
-        let newest = self.registry.revision();
-        let standing = |(node, seat): (&NodeId, &Seat)| Standing {
-            node: node.clone(),
-            newest,
-            status: seat.status.clone(),
+    /// How each node stands, by its agent's word.
+    pub fn standings(&mut self) -> Vec<Standing> {
+        self.seats.iter_mut().for_each(|(node, seat)| seat.look(node));
+        let registry = !self.killed.contains(&Process::Registry) && !self.cut.contains(&Cable::Registry);
+        let standing = |(node, seat): (&NodeId, &Seat)| {
+            let mut standing = Standing::new(node, seat.status.as_ref(), registry);
+            if let (Some(status), Some(snapshot)) = (&seat.status, self.snapshot(node)) {
+                standing.amiss.extend(standing::stray(&snapshot, status));
+            }
+            standing
         };
         self.seats.iter().map(standing).collect()
     }
 
-    /// Carries statuses and snapshots until every node is in sync with nothing left to tell.
+    /// What a node may see of the declared world, with the devices that all nodes say they have.
+    fn snapshot(&self, node: &NodeId) -> Option<Snapshot> {
+        let reports = standing::reports(self.seats.values().filter_map(|seat| seat.status.as_ref()));
+        let (world, ledger) = &self.by_id;
+        Snapshot::for_node(world, ledger, &reports, self.ids.get(node)?)
+    }
+
+    /// How each node stands, by its agent's word and by its kernel.
+    fn looked_at(&mut self) -> Result<Vec<Standing>, FarmError> {
+        let mut standings = self.standings();
+        // An agent that says itself that something is amiss is right.
+        if !standings.iter().all(Standing::is_done) {
+            return Ok(standings);
+        }
+        for standing in &mut standings {
+            let (Some(status), Some(snapshot)) = (&standing.status, self.snapshot(&standing.node)) else {
+                continue;
+            };
+            let (devices, wireguard) = (status.devices.clone(), status.wireguard.clone());
+            let keeper = self.seats[&standing.node].keeper;
+            standing.amiss = lacks::ask(keeper, &Asked { snapshot, devices, wireguard })?;
+        }
+        Ok(standings)
+    }
+
+    /// Waits until every agent says that it is in sync with its registry, and every node's kernel is what the declared world
+    /// asks for.
     ///
     /// # Errors
     /// If that takes too long, or a process ends.
     pub fn settle(&mut self, patience: Duration, progress: &mut dyn FnMut(&str)) -> Result<(), FarmError> {
         let began = Instant::now();
         let mut said = String::new();
-        while !self.turn()? {
-            if let Some(ended) = self.processes.reap().into_iter().next() {
-                let log = tail(&ended.name);
-                self.services.ended(&ended.name);
-                return Err(FarmError::Ended { ended, log });
-            }
-            if began.elapsed() > patience {
-                return Err(FarmError::Late { seconds: patience.as_secs(), standings: self.standings() });
-            }
-            let standings = self.standings();
+        loop {
+            self.all_run()?;
+            let standings = self.looked_at()?;
             let done = standings.iter().filter(|standing| standing.is_done()).count();
-            let now = format!(
-                "{done} of {} nodes in sync at revision {}",
-                standings.len(),
-                self.registry.revision()
-            );
+            let now = format!("{done} of {} nodes in sync", standings.len());
             if now != said {
                 progress(&now);
                 said = now;
             }
-            thread::sleep(LOOK);
-        }
-        progress(&format!(
-            "{0} of {0} nodes in sync at revision {1}",
-            self.seats.len(),
-            self.registry.revision()
-        ));
-        Ok(())
-    }
-
-    /// Plays the registry for so long.
-    ///
-    /// # Errors
-    /// If a snapshot cannot be written.
-    pub fn carry(&mut self, time: Duration) -> Result<(), FarmError> {
-        let began = Instant::now();
-        while began.elapsed() < time {
-            self.turn()?;
-            thread::sleep(LOOK);
-        }
-        Ok(())
-    }
-
-    /// One round of the registry: reads what agents say, hands out what is new. Whether all is done.
-    ///
-    /// # Errors
-    /// If a snapshot cannot be written.
-    pub fn turn(&mut self) -> Result<bool, FarmError> {
-        for (node, seat) in &mut self.seats {
-            if seat.look(node)
-                && let Some(status) = &seat.status
-            {
-                self.registry.hear(status);
-            }
-        }
-        let newest = Some(self.registry.revision());
-        if self.seats.values().any(|seat| seat.handed != newest) {
-            let all_known = self.seats.keys().all(|node| self.registry.knows_all_devices_of(node));
-            if all_known || self.handed.elapsed() >= GATHER {
-                self.hand_out_in_turn()?;
-            }
-            return Ok(false);
-        }
-        Ok(self.standings().iter().all(Standing::is_done))
-    }
-
-    /// Those who are called first, and the others once these are ready: a device that calls one which does not know it
-    /// yet is not answered, and calls again only after five seconds (REKEY-TIMEOUT).
-    fn hand_out_in_turn(&mut self) -> Result<(), FarmError> {
-        let newest = self.registry.revision();
-        for rank in Rank::ALL {
-            let world = self.registry.world();
-            let of_rank = |node: &&NodeId| Rank::of(world, node) == rank;
-            let nodes: Vec<NodeId> = self.seats.keys().filter(of_rank).cloned().collect();
-            let behind: Vec<_> =
-                nodes.iter().filter(|node| self.seats[*node].handed != Some(newest)).cloned().collect();
-            if !behind.is_empty() {
-                return self.hand_out(&behind);
-            }
-            let mut done = self.standings().into_iter().filter(|standing| nodes.contains(&standing.node));
-            if !done.all(|standing| standing.is_done()) && self.handed.elapsed() < GATHER {
+            if done == standings.len() {
                 return Ok(());
             }
+            if began.elapsed() > patience {
+                return Err(FarmError::Late { seconds: patience.as_secs(), standings });
+            }
+            thread::sleep(LOOK);
         }
-        Ok(())
-    }
-
-    fn hand_out(&mut self, nodes: &[NodeId]) -> Result<(), FarmError> {
-        for (node, seat) in self.seats.iter_mut().filter(|(node, _)| nodes.contains(node)) {
-            let Some(snapshot) = self.registry.snapshot(node) else { continue };
-            let path = node::run_dir(node).join("sixfold/snapshot.json");
-            let write = serde_json::to_vec(&snapshot)
-                .map_err(io::Error::from)
-                .and_then(|bytes| replace(&path, &bytes));
-            write.map_err(|source| FarmError::Hand { path, source })?;
-            seat.handed = Some(snapshot.revision);
-        }
-        self.handed = Instant::now();
-        Ok(())
     }
 }
 
 impl Seat {
     /// Reads the status, if it is another than before.
-    fn look(&mut self, node: &NodeId) -> bool {
+    fn look(&mut self, node: &NodeId) {
         let path = node::run_dir(node).join("sixfold/status.json");
-        let Ok(text) = fs::read_to_string(path) else { return false };
+        let Ok(text) = fs::read_to_string(path) else { return };
         if text == self.text {
-            return false;
+            return;
         }
-        let Ok(status) = serde_json::from_str(&text) else { return false };
+        let Ok(status) = serde_json::from_str(&text) else { return };
         (self.text, self.status) = (text, Some(status));
-        true
     }
 }
 
@@ -314,19 +301,10 @@ fn nodes(world: &World) -> impl Iterator<Item = (&FarmId, &Node)> {
     world.nodes().map(|(farm, node)| (farm.id(), node))
 }
 
-/// In one step: a reader sees the old or the new.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let fresh = path.with_extension("new");
-    fs::write(&fresh, bytes)?;
-    fs::rename(fresh, path)
-}
-
-/// The last lines of the log of a process called `node: name`.
+/// The last lines of the log of a process.
 fn tail(name: &str) -> String {
     const LINES: usize = 8;
-    let Some((node, log)) = name.split_once(": ") else { return String::new() };
-    let Ok(node) = NodeId::try_from(node) else { return String::new() };
-    let text = fs::read_to_string(node::run_dir(&node).join("log").join(log)).unwrap_or_default();
+    let text = service::log_of(name).and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LINES)..].join("\n")
 }

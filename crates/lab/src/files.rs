@@ -13,6 +13,7 @@ use sixfold_core::limit;
 use sixfold_core::model::World;
 use sixfold_core::spec::{self, Problems, SpecError};
 
+use crate::farm::Declared;
 use crate::scenario;
 
 /// Why a folder gives no world.
@@ -93,11 +94,19 @@ pub fn load(dir: &Path) -> Result<World, LoadError> {
     spec::parse_all(&texts(dir)?).map_err(|problems| LoadError::Invalid { path: dir.to_owned(), problems })
 }
 
-/// The same files as (name, text).
+/// The same, with what each file is about.
+///
+/// # Errors
+/// As of [`load`].
+pub fn declared(dir: &Path) -> Result<Declared, LoadError> {
+    Declared::of(&texts(dir)?).map_err(|problems| LoadError::Invalid { path: dir.to_owned(), problems })
+}
+
+/// The same files as (path, text).
 ///
 /// # Errors
 /// The first file that cannot be read, or all that are no text.
-pub(crate) fn texts(dir: &Path) -> Result<Vec<(String, String)>, LoadError> {
+pub fn texts(dir: &Path) -> Result<Vec<(String, String)>, LoadError> {
     let paths = list(dir).map_err(|source| LoadError::List { path: dir.to_owned(), source })?;
     if paths.is_empty() {
         return Err(LoadError::Empty { path: dir.to_owned() });

@@ -19,11 +19,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sixfold_core::id::NodeId;
-use sixfold_core::model::World;
 
 use crate::control::{self, Answer, Ask, ControlError, Conversation};
 use crate::enclosure::{self, EnclosureError};
-use crate::farm::{Carriers, FarmError, Running};
+use crate::farm::{Carriers, Declared, FarmError, REGISTRY_LOG, Running};
 use crate::files::{self, LoadError};
 use crate::node::{self, Door};
 use crate::report::Report;
@@ -92,7 +91,8 @@ impl JobError {
             Self::NoNode { .. } => true,
             Self::Load(error) => error.is_refusal(),
             Self::Farm(error) => {
-                matches!(error, FarmError::Registry(_) | FarmError::OtherNodes | FarmError::Late { .. })
+                let refused = matches!(error, FarmError::Said { refused: true, .. });
+                refused || matches!(error, FarmError::OtherNodes | FarmError::Late { .. })
             }
             _ => false,
         }
@@ -151,7 +151,7 @@ pub fn inner(
 ) -> Result<bool, JobError> {
     let began = Instant::now();
     // Before /run is another.
-    let declared = (files::load(&job.dir)?, scenario::load(&job.dir)?);
+    let declared = (files::declared(&job.dir)?, scenario::load(&job.dir)?);
     enclosure::furnish()?;
     let done = live(job, declared, (began, print), progress);
     match &job.keep_logs {
@@ -165,14 +165,14 @@ pub fn inner(
 
 fn live(
     job: &Job,
-    (world, script): (World, Option<Script>),
+    (declared, script): (Declared, Option<Script>),
     (began, print): (Instant, &mut dyn FnMut(&str)),
     progress: &mut dyn FnMut(&str),
 ) -> Result<bool, JobError> {
     let listener = job.up.as_deref().map(control::listen).transpose()?;
     let mut showing = Showing::default();
-    let mut farm = Running::start(world, job.wireguard.clone(), progress)?;
-    showing.step("world and nodes", began.elapsed());
+    let mut farm = Running::start(declared, job.wireguard.clone(), progress)?;
+    showing.step("declared", began.elapsed());
     farm.settle(PATIENCE, progress)?;
     showing.step("all in sync", began.elapsed());
     if let Some(listener) = listener {
@@ -184,7 +184,7 @@ fn live(
         serve(&mut farm, &mut showing, (&listener, progress))?;
     }
     let report = match script {
-        _ if !job.probe => showing.nodes_alone(&farm, began),
+        _ if !job.probe => showing.nodes_alone(&mut farm, began),
         Some(script) => scenario::play(&script, (&mut farm, &mut showing), (began, progress))?,
         None => showing.probe(&mut farm, (began, progress))?,
     };
@@ -199,14 +199,13 @@ fn shown(report: &Report, json: bool) -> String {
     }
 }
 
-/// Plays the registry and the service manager of each node, and answers callers, for ever.
+/// Plays the service manager of the registry and of each node, and answers callers, for ever.
 fn serve(
     farm: &mut Running,
     showing: &mut Showing,
     (listener, progress): (&UnixListener, &mut dyn FnMut(&str)),
 ) -> Result<(), JobError> {
     loop {
-        farm.turn()?;
         for line in farm.tend()? {
             progress(&line);
         }
@@ -216,7 +215,7 @@ fn serve(
                     find(farm, &name).map_or_else(|| Answer::Unknown(places(farm)), Answer::Door)
                 }
                 Ask::Probe { json } => probe(farm, showing, (json, &mut conversation)),
-                Ask::Apply(world) => apply(farm, showing, (*world, &mut conversation)),
+                Ask::Apply(files) => apply(farm, showing, (&files, &mut conversation)),
             };
             conversation.say(&answer);
         }
@@ -233,10 +232,18 @@ fn probe(farm: &mut Running, showing: &mut Showing, (json, to): (bool, &mut Conv
 }
 
 /// Gives the farm another world and waits until every node follows.
-fn apply(farm: &mut Running, showing: &mut Showing, (world, to): (World, &mut Conversation)) -> Answer {
+fn apply(
+    farm: &mut Running,
+    showing: &mut Showing,
+    (files, to): (&[(String, String)], &mut Conversation),
+) -> Answer {
     let mut tell = |text: &str| to.say(&Answer::Progress(text.to_owned()));
     let began = Instant::now();
-    let changed = farm.change(world).and_then(|()| {
+    let declared = match Declared::of(files) {
+        Ok(declared) => declared,
+        Err(problems) => return failed(&LoadError::Invalid { path: "the folder".into(), problems }.into()),
+    };
+    let changed = farm.change(declared, &mut tell).and_then(|()| {
         showing.end_probes(farm);
         farm.settle(PATIENCE, &mut tell)
     });
@@ -281,6 +288,12 @@ fn around() -> Vec<String> {
 }
 
 fn keep_logs(to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    match fs::copy(REGISTRY_LOG, to.join("registry")) {
+        // It was not started yet.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        copied => drop(copied?),
+    }
     for node in fs::read_dir(node::NODES)? {
         let node = node?;
         let folder = to.join(node.file_name());

@@ -5,13 +5,14 @@
 //!                               ├─ ground    is all there that is needed?
 //!                               ├─ world     Internet, routers, segments, homes
 //!                               ├─ node      a mount, network and UTS namespace each, kept by a process
-//!                               ├─ farm      registry ⇄ agents, until every second plan is empty
+//!                               ├─ farm      registry ⇄ agents, and owners who type, until every second plan is empty
 //!                               ├─ showing   probes everywhere ──▶ matrix ──▶ report
 //!                               ├─ scenario  what happens to it, step by step
 //!                               └─ control   a socket, by which other terminals join
 //! ```
 //!
-//! Owns: all of that. Must not import the registry's service, nor start a program that is not this one.
+//! Owns: all of that. Must not import the registry's service, which is a process as all else is, nor start a program that
+//! is not this one.
 
 pub mod control;
 pub mod enclosure;
@@ -28,5 +29,3 @@ pub mod report;
 pub mod scenario;
 pub mod showing;
 pub mod world;
-
-pub use farm::registry;

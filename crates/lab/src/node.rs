@@ -7,20 +7,23 @@
 //! Owns: what is the same in every node, and the order of entering. [`keep`] and [`enter`] run in processes of their own,
 //! which must have one thread only. Must not know what runs in a node.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::unistd::{chdir, execvp, sethostname};
+use nix::unistd::{chdir, execvpe, sethostname};
 use serde::{Deserialize, Serialize};
 use sixfold_core::id::NodeId;
 
 /// Where the lab sees each node's `/run`.
 pub(crate) const NODES: &str = "/run/lab/nodes";
+/// A node's own key, as the node sees it: whatever runs there is told, as its `/etc` is the host's.
+const KEY: &str = "/run/sixfold/etc/node.pem";
 /// Named network namespaces, as `ip netns` has them.
 const NETNS: &str = "/run/netns";
 
@@ -54,7 +57,7 @@ pub fn run_dir(node: &NodeId) -> PathBuf {
 /// # Errors
 /// If they cannot be made.
 pub fn prepare(node: &NodeId) -> Result<(), NodeError> {
-    for folder in ["sixfold/state", "log", "probe"] {
+    for folder in ["sixfold/state", "sixfold/etc", "log", "probe"] {
         let path = run_dir(node).join(folder);
         fs::create_dir_all(&path).map_err(errno).map_err(failed("make", &path))?;
     }
@@ -126,11 +129,15 @@ impl Door {
     /// If the door is closed or the command is not there.
     pub fn enter(&self, command: &[String]) -> Result<(), NodeError> {
         self.pass()?;
-        let command: Vec<CString> =
-            command.iter().map(|word| CString::new(word.as_str()).unwrap_or_default()).collect();
+        let text = |bytes: Vec<u8>| CString::new(bytes).unwrap_or_default();
+        let command: Vec<CString> = command.iter().map(|word| text(word.clone().into_bytes())).collect();
         let program = command.first().cloned().unwrap_or_default();
         let name = program.to_string_lossy().into_owned();
-        execvp(&program, &command).map(drop).map_err(failed("run", name))
+        let joined =
+            |(name, value): (OsString, OsString)| text([name.as_bytes(), b"=", value.as_bytes()].concat());
+        let own = self.keeper.map(|_| (OsString::from("SIXFOLD_KEY"), OsString::from(KEY)));
+        let environment: Vec<CString> = std::env::vars_os().chain(own).map(joined).collect();
+        execvpe(&program, &command, &environment).map(drop).map_err(failed("run", name))
     }
 
     /// The words that have this program do it.

@@ -102,9 +102,9 @@ pub struct StepTime {
 impl NodeReport {
     /// From what its agent says.
     #[must_use]
-    pub fn new(farm: &FarmId, status: &Status) -> Self {
+    pub fn new((farm, node): (&FarmId, &NodeId), status: &Status) -> Self {
         Self {
-            node: status.node.clone(),
+            node: node.clone(),
             farm: farm.clone(),
             in_sync: status.in_sync && status.failures.is_empty(),
             revision: status.revision,

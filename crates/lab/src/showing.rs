@@ -3,6 +3,7 @@
 //! Owns: starting probes and putting the parts together. Must not judge: `matrix` and the agents do.
 
 pub mod counters;
+pub mod lacks;
 pub mod observed;
 pub mod places;
 
@@ -106,7 +107,7 @@ impl Showing {
         farm: &mut Running,
         progress: &mut dyn FnMut(&str),
     ) -> Result<MatrixReport, ShowingError> {
-        let (world, ledger) = (farm.registry().world().clone(), farm.registry().ledger().clone());
+        let (world, ledger) = (farm.world().clone(), farm.ledger().clone());
         let (reach, traffic) = (Reach::new(&world, &ledger), traffic(&world));
         self.bring_up(farm, (&reach.parties(), &traffic), progress)?;
         let cells = reach.matrix(&traffic);
@@ -131,7 +132,7 @@ impl Showing {
         farm: &mut Running,
         expectation: &Expectation,
     ) -> Result<Vec<String>, ShowingError> {
-        let (world, ledger) = (farm.registry().world().clone(), farm.registry().ledger().clone());
+        let (world, ledger) = (farm.world().clone(), farm.ledger().clone());
         let (reach, mut traffic) = (Reach::new(&world, &ledger), traffic(&world));
         let Expectation { from, to, pass, traffic: sent } = expectation;
         let mut cells = reach.matrix(&[*sent]);
@@ -175,7 +176,7 @@ impl Showing {
     }
 
     /// Reports how the nodes stand, and no packet.
-    pub fn nodes_alone(&mut self, farm: &Running, began: Instant) -> Report {
+    pub fn nodes_alone(&mut self, farm: &mut Running, began: Instant) -> Report {
         let report = self.report(farm, MatrixReport::default(), began);
         let held = !report.nodes.is_empty() && report.nodes.iter().all(|node| node.in_sync);
         Report { held, ..report }
@@ -184,7 +185,7 @@ impl Showing {
     /// Reports what came of a scenario: whether its steps held, and nothing else, as only they say how the farm should be.
     pub fn scenario(
         &mut self,
-        farm: &Running,
+        farm: &mut Running,
         (matrix, scenario): (MatrixReport, Vec<StepReport>),
         began: Instant,
     ) -> Report {
@@ -192,9 +193,9 @@ impl Showing {
         Report { held: scenario.iter().all(|step| step.held), scenario, ..report }
     }
 
-    fn report(&mut self, farm: &Running, matrix: MatrixReport, began: Instant) -> Report {
-        let world = farm.registry().world();
+    fn report(&mut self, farm: &mut Running, matrix: MatrixReport, began: Instant) -> Report {
         let standings = farm.standings();
+        let world = farm.world();
         let nodes = standings.iter().filter_map(|standing| node(world, standing)).collect();
         let mut report = Report::new(nodes, matrix, (std::mem::take(&mut self.steps), began.elapsed()));
         // An agent that has said nothing is no line of the report; it is a reason why not all held.
@@ -206,7 +207,7 @@ impl Showing {
 /// At the newest revision and in sync, or not in sync.
 fn node(world: &World, standing: &Standing) -> Option<NodeReport> {
     let (farm, _) = world.node(&standing.node)?;
-    let report = NodeReport::new(farm.id(), standing.status.as_ref()?);
+    let report = NodeReport::new((farm.id(), &standing.node), standing.status.as_ref()?);
     Some(NodeReport { in_sync: report.in_sync && standing.is_done(), ..report })
 }
 
@@ -230,7 +231,7 @@ fn start_probes(
     let mut places = Vec::new();
     for party in parties {
         let nowhere = || ShowingError::Nowhere { party: party.clone() };
-        let (world, ledger) = (farm.registry().world(), farm.registry().ledger());
+        let (world, ledger) = (farm.world(), farm.ledger());
         let place = places::of_party(world, ledger, party).ok_or_else(nowhere)?;
         let door = place.door(&keepers).ok_or_else(nowhere)?;
         let (socket, log) = (place.socket_inside(), log_of(&place));

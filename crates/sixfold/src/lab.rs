@@ -17,7 +17,7 @@ use sixfold_lab::graph;
 use sixfold_lab::job::{self, Job, JobError};
 use sixfold_lab::node::{self, Door};
 use sixfold_lab::probe;
-use sixfold_lab::showing::{counters, observed};
+use sixfold_lab::showing::{counters, lacks, observed};
 
 use crate::Done;
 use crate::failed::{Failed, Kind};
@@ -43,10 +43,12 @@ enum Verb {
         apply FILE                      a network comes, or becomes another\n  \
         delete TENANT/NETWORK           a network goes\n  \
         kill agent|tunnel NODE          a process ends, and stays away until it is restarted\n  \
-        restart agent|tunnel NODE\n  \
+        kill registry\n  \
+        restart agent|tunnel NODE | restart registry\n  \
         reboot NODE                     its namespaces go, and come again from what its disk holds\n  \
         cut node NODE | cut farm FARM   nothing passes that cable, until it is healed\n  \
-        heal node NODE | heal farm FARM\n  \
+        cut registry\n  \
+        heal node NODE | heal farm FARM | heal registry\n  \
         wait-in-sync [within SECONDSs]  as long as nodes need, 60s at most where nothing is said\n  \
         expect FROM TO pass|stop [echo|tcp/PORT|udp/PORT]\n  \
         expect matrix\n\n\
@@ -64,7 +66,7 @@ enum Verb {
         /// Print the report as one JSON document
         #[arg(long)]
         json: bool,
-        /// Keep logs, snapshots and statuses of every node in this folder
+        /// Keep logs and statuses of every node, and the registry's log, in this folder
         #[arg(long, value_name = "DIR")]
         keep_logs: Option<PathBuf>,
         /// Only build it and wait until every node is in sync: no scenario, no packet
@@ -168,6 +170,9 @@ enum Verb {
     /// Reads counters of namespaces of this node.
     #[command(hide = true)]
     Counters,
+    /// Says what this node's kernel lacks of what it is asked for.
+    #[command(hide = true)]
+    Lacks,
     /// Prints what this node's kernel holds of ours.
     #[command(hide = true)]
     Observed,
@@ -208,7 +213,7 @@ fn verb(verb: Verb, environment: BTreeMap<String, String>) -> Result<ExitCode, F
             Ok(ExitCode::from(control::exit_code(status)))
         }
         Verb::Probe { at, json } => report_of(&folder(at), &Ask::Probe { json }),
-        Verb::Apply { at, dir } => report_of(&folder(at), &Ask::Apply(Box::new(files::load(&dir)?))),
+        Verb::Apply { at, dir } => report_of(&folder(at), &Ask::Apply(read(&dir)?)),
         Verb::Graph { dir, svg, mermaid: _ } => graph(&dir, svg.as_deref()),
         Verb::Inner { job } => {
             let job = serde_json::from_str(&job).map_err(|error| Failed::new(Kind::Usage, error))?;
@@ -221,6 +226,7 @@ fn verb(verb: Verb, environment: BTreeMap<String, String>) -> Result<ExitCode, F
         Verb::Enter { keeper, netns, command } => done(Door { keeper, netns }.enter(&command)),
         Verb::ProbeServe { socket } => done(probe::serve(&socket).map(drop)),
         Verb::Counters => done(counters::serve()),
+        Verb::Lacks => done(lacks::serve()),
         Verb::Observed => {
             output::print(&format!("{:#?}\n", observed::observed().map_err(Failed::environment)?))?;
             Ok(ExitCode::SUCCESS)
@@ -236,6 +242,12 @@ fn carrier(text: &str) -> Result<(NodeId, String), String> {
         "kernel" | "tunnel" => Ok((node, who.to_owned())),
         _ => Err(format!("'{who}' is neither kernel nor tunnel")),
     }
+}
+
+/// A folder's files, which are sound by themselves.
+fn read(dir: &Path) -> Result<Vec<(String, String)>, Failed> {
+    files::load(dir)?;
+    Ok(files::texts(dir)?)
 }
 
 fn done<E: std::error::Error + 'static>(outcome: Result<(), E>) -> Result<ExitCode, Failed> {

@@ -8,8 +8,7 @@ use sixfold_lab::files;
 use crate::failed::Failed;
 
 /// Says so wherever these grants are shown.
-pub(crate) const NOTE: &str =
-    "the prefixes are examples: the registry of a farm grants its own";
+pub(crate) const NOTE: &str = "the prefixes are examples: the registry of a farm grants its own";
 
 /// Reads a folder and grants every network its prefixes.
 pub(crate) fn of_folder(dir: &Path) -> Result<Trial, Failed> {

@@ -9,59 +9,56 @@ use std::path::Path;
 use sixfold_core::id::NodeId;
 use sixfold_core::state::NodeState;
 
-use super::{FarmError, Running, Service};
+use super::{FarmError, Process, Running, Service};
 use crate::node;
-use crate::scenario::{Cable, Process};
+use crate::scenario::Cable;
 use crate::world::{build, cables};
 
 /// What of a node's `/run` stands for its disk.
-const DISK: [&str; 2] = ["sixfold/state", "log"];
+const DISK: [&str; 3] = ["sixfold/state", "sixfold/etc", "log"];
 
 impl Running {
-    /// Kills a node's process. It is not started again by itself.
+    /// Kills a process. It is not started again by itself.
     pub fn kill(&mut self, process: &Process) {
-        self.processes.kill(&name(process));
-        if process.service == Service::Agent {
+        self.processes.kill(&process.name());
+        self.killed.insert(process.clone());
+        if let Process::Of { service: Service::Agent, node } = process {
             // What it said last is true no more.
-            drop(fs::remove_file(node::run_dir(&process.node).join("sixfold/status.json")));
-            if let Some(seat) = self.seats.get_mut(&process.node) {
+            drop(fs::remove_file(node::run_dir(node).join("sixfold/status.json")));
+            if let Some(seat) = self.seats.get_mut(node) {
                 (seat.text, seat.status) = (String::new(), None);
             }
         }
     }
 
-    /// Kills a node's process, if it runs, and starts it.
+    /// Kills a process, if it runs, and starts it.
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn restart(&mut self, process: &Process) -> Result<(), FarmError> {
+    pub fn restart(&mut self, process: &Process, tell: &mut dyn FnMut(&str)) -> Result<(), FarmError> {
         self.kill(process);
-        self.start_service(&process.node, process.service)
+        self.start_service(process, tell)
     }
 
     /// Kills all of a node, takes its namespaces and what no disk holds, and starts it again.
     ///
     /// # Errors
     /// If the kernel or the file system refuses.
-    pub fn reboot(&mut self, node: &NodeId) -> Result<(), FarmError> {
+    pub fn reboot(&mut self, node: &NodeId, tell: &mut dyn FnMut(&str)) -> Result<(), FarmError> {
         let Some(keeper) = self.seats.get(node).map(|seat| seat.keeper) else { return Ok(()) };
         self.processes.kill_all(&within(keeper));
         // The cable first: an end that goes with its namespace goes at some time, and the new one has its name.
         let before = self.there();
         let (mut unplugged, mut gone) = (before.clone(), before.clone());
-        cables::unplug(&mut unplugged, self.registry.world(), node);
-        cables::remove(&mut gone, self.registry.world(), node);
+        cables::unplug(&mut unplugged, &self.declared.world, node);
+        cables::remove(&mut gone, &self.declared.world, node);
         build::rebuild(&unplugged, &before)?;
         build::rebuild(&gone, &unplugged)?;
         forget(node)?;
         build::rebuild(&before, &gone)?;
         self.drawn.segments.iter().try_for_each(build::plug)?;
-        let handed = self.seats.get(node).and_then(|seat| seat.handed);
-        self.start_node(node)?;
-        if let Some(seat) = self.seats.get_mut(node) {
-            seat.handed = handed;
-        }
-        Ok(())
+        self.start_node(node, tell)?;
+        self.start_service(&Process::Of { service: Service::Agent, node: node.clone() }, tell)
     }
 
     /// Lets nothing pass a cable.
@@ -88,7 +85,7 @@ impl Running {
     pub(super) fn there(&self) -> NodeState {
         let mut state = self.drawn.state.clone();
         for cable in &self.cut {
-            if let Some(end) = cables::end(self.registry.world(), cable) {
+            if let Some(end) = cables::end(&self.declared.world, cable) {
                 cables::cut(&mut state, end);
             }
         }
@@ -108,10 +105,6 @@ impl Running {
             None => Ok(()),
         }
     }
-}
-
-fn name(process: &Process) -> String {
-    format!("{}: {}", process.node, process.service.name())
 }
 
 /// Every process in the mounts of a node's keeper, it among them, which is the last.

@@ -3,13 +3,15 @@
 use std::io;
 use std::path::PathBuf;
 
+use sixfold_core::model::Fault;
 use sixfold_kernel::netns::NetnsError;
 
+use super::GrantedError;
 use super::Standing;
-use super::registry::RegistryError;
 use crate::ground::Lack;
 use crate::node::NodeError;
 use crate::process::{Ended, ProcessError};
+use crate::showing::lacks::LacksError;
 use crate::world::build::BuildError;
 
 /// Why a farm does not run.
@@ -24,9 +26,40 @@ pub enum FarmError {
     /// Not even namespaces.
     #[error(transparent)]
     Netns(#[from] NetnsError),
-    /// The networks cannot have what they ask for.
+    /// What an owner typed was not done.
+    #[error("`{typed}` fails")]
+    Said {
+        /// What was typed.
+        typed: String,
+        /// What was said, a line each.
+        said: Vec<String>,
+        /// What was given is wrong, and not the machine.
+        refused: bool,
+    },
+    /// What an owner types cannot be run.
+    #[error("cannot run `{typed}`")]
+    Type {
+        /// What was typed.
+        typed: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The registry does not say by which URL it is reached.
+    #[error("the registry does not come up")]
+    Silent {
+        /// What it says instead.
+        said: String,
+    },
+    /// The registry's word on what it granted is of no use.
+    #[error("what the registry granted cannot be told")]
+    Granted(#[from] GrantedError),
+    /// The declared world is none under its nodes' ids.
     #[error(transparent)]
-    Registry(#[from] RegistryError),
+    Fault(#[from] Fault),
+    /// What a node's kernel lacks cannot be told.
+    #[error(transparent)]
+    Lacks(#[from] LacksError),
     /// The world around the nodes cannot be made.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -44,9 +77,9 @@ pub enum FarmError {
         /// The end of its log.
         log: String,
     },
-    /// A snapshot cannot be handed out.
+    /// A file for the owners or nodes.
     #[error("cannot write {}", path.display())]
-    Hand {
+    Write {
         /// The file.
         path: PathBuf,
         /// Why not.
@@ -83,7 +116,8 @@ impl FarmError {
             Self::Ground { lacks } => {
                 lacks.iter().map(|lack| format!("{} ({}): {}", lack.what, lack.reason, lack.cure)).collect()
             }
-            Self::Registry(error) => error.hint().into_iter().collect(),
+            Self::Said { said, .. } => said.clone(),
+            Self::Silent { said } => said.lines().map(|line| format!("it says: {line}")).collect(),
             Self::Build(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::Ended { log, .. } => log.lines().map(|line| format!("its log: {line}")).collect(),
             Self::OtherNodes => vec![

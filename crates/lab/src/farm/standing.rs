@@ -1,83 +1,85 @@
-//! How nodes stand, and in which order they are told of news.
+//! How nodes stand: what an agent says, and what the declared world has it hold.
+//!
+//! Owns: the words for what is amiss. Must not look itself.
 
-use sixfold_core::id::{NodeId, Revision};
-use sixfold_core::model::{Status, World};
+use sixfold_core::id::NodeId;
+use sixfold_core::model::{Reports, Snapshot, Status};
 
 /// How a node stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// The node.
     pub node: NodeId,
-    /// The newest revision there is.
-    pub newest: Revision,
     /// What its agent last said; `None`: nothing yet.
     pub status: Option<Status>,
+    /// What is amiss, a line each: nothing where it is done.
+    pub amiss: Vec<String>,
 }
+
+/// Lines of one kind that are told of a node.
+const TOLD_MAX: usize = 5;
 
 impl Standing {
-    /// Whether its second plan was empty, at the newest revision.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.status.as_ref().is_some_and(|status| status.in_sync && status.revision == self.newest)
-    }
-
-    pub(super) fn complaints(&self) -> Vec<String> {
-        match &self.status {
-            _ if self.is_done() => Vec::new(),
-            None => vec![format!("{}: its agent has said nothing; see its log", self.node)],
+    /// By what its agent says. `registry`: whether there is one that could answer.
+    pub(super) fn new(node: &NodeId, status: Option<&Status>, registry: bool) -> Self {
+        let mut amiss = Vec::new();
+        match status {
+            None => amiss.push("its agent has said nothing; see its log".to_owned()),
             Some(status) => {
-                let at = format!("{}: at revision {} of {}", self.node, status.revision, self.newest);
-                let more = status.failures.iter().chain(&status.drift).take(5);
-                [at].into_iter().chain(more.map(|line| format!("{}: {line}", self.node))).collect()
+                if !status.in_sync {
+                    amiss.push(format!("not in sync at revision {}", status.revision));
+                }
+                let link = status.registry.as_ref().filter(|link| registry && !link.connected);
+                amiss.extend(link.map(|link| {
+                    format!("the registry does not answer it: {}", link.fault.as_deref().unwrap_or("not yet"))
+                }));
+                let more = [&status.failures, &status.refusals, &status.drift];
+                amiss.extend(more.into_iter().flat_map(|lines| lines.iter().take(TOLD_MAX).cloned()));
             }
         }
+        Self { node: node.clone(), status: status.cloned(), amiss }
+    }
+
+    /// Whether nothing is amiss.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.amiss.is_empty()
+    }
+
+    /// What is amiss, with the node's name.
+    pub(super) fn complaints(&self) -> impl Iterator<Item = String> + '_ {
+        self.amiss.iter().map(|line| format!("{}: {line}", self.node))
     }
 }
 
-/// Who is called by whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rank {
-    /// Holds a slot that a network leaves by: everyone calls it.
-    Exit,
-    /// Can be called.
-    Public,
-    /// Only calls.
-    Hidden,
+/// What nodes say of their devices, all together.
+pub(super) fn reports<'a>(statuses: impl Iterator<Item = &'a Status>) -> Reports {
+    let devices = statuses.flat_map(|status| &status.devices);
+    devices.map(|device| (device.resource, device.report.clone())).collect()
 }
 
-impl Rank {
-    pub(super) const ALL: [Self; 3] = [Self::Exit, Self::Public, Self::Hidden];
-
-    pub(super) fn of(world: &World, node: &NodeId) -> Self {
-        let exits = world.networks().values().map(|network| network.exit());
-        let mut slots = exits.filter_map(|exit| world.farm(&exit.farm)?.slot(exit.key()));
-        if slots.any(|slot| slot.holder() == node) {
-            return Self::Exit;
-        }
-        let hidden = world.node(node).is_some_and(|(_, node)| node.is_hidden());
-        if hidden { Self::Hidden } else { Self::Public }
-    }
+/// The resources of a node that it says no device of, or says one of that is not its own.
+pub(super) fn stray(snapshot: &Snapshot, status: &Status) -> Vec<String> {
+    let mut own: Vec<_> = sixfold_core::desire::own_resources(snapshot).collect();
+    own.sort();
+    let mut said: Vec<_> = status.devices.iter().map(|device| device.resource).collect();
+    said.sort();
+    let lacks = own.iter().filter(|key| !said.contains(key)).map(|key| ("lacks", key));
+    let keeps = said.iter().filter(|key| !own.contains(key)).map(|key| ("keeps", key));
+    let lines =
+        lacks.chain(keeps).map(|(what, key)| format!("{what} the device of {}-{}", key.index, key.number));
+    lines.collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     #[test]
-    fn exits_are_told_first_and_hidden_nodes_last() {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/first-farm");
-        let world = crate::files::load(&dir).unwrap();
-        let rank = |node| Rank::of(&world, &NodeId::try_from(node).unwrap());
-        assert_eq!([rank("ant"), rank("bee"), rank("cat")], Rank::ALL);
-    }
-
-    #[test]
     fn a_node_that_has_said_nothing_is_not_done() {
-        let node = NodeId::try_from("ant").unwrap();
-        let standing = Standing { node, newest: Revision(3), status: None };
+        let standing = Standing::new(&NodeId::try_from("ant").unwrap(), None, true);
         assert!(!standing.is_done());
-        assert_eq!(standing.complaints(), ["ant: its agent has said nothing; see its log"]);
+        let told: Vec<String> = standing.complaints().collect();
+        assert_eq!(told, ["ant: its agent has said nothing; see its log"]);
     }
 }

@@ -155,7 +155,7 @@ fn a_node_that_failed_at_something_is_not_in_sync() {
         "failures": [], "passes": 2, "operations": 40}"#;
     let mut status: Status = serde_json::from_str(text).unwrap();
     let farm = "alpha".parse().unwrap();
-    assert!(NodeReport::new(&farm, &status).in_sync);
+    assert!(NodeReport::new((&farm, &status.node), &status).in_sync);
     status.failures.push("no room".to_owned());
-    assert!(!NodeReport::new(&farm, &status).in_sync);
+    assert!(!NodeReport::new((&farm, &status.node), &status).in_sync);
 }

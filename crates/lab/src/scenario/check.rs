@@ -5,35 +5,36 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sixfold_core::id::{FarmId, NodeId};
-use sixfold_core::model::World;
 use sixfold_core::reach::Party;
 use sixfold_core::spec::{self, FarmSpec};
 
 use super::problem::{Problem, ProblemKind, Problems};
-use super::{Act, Cable, Expectation, Process, Said, Scenario, Script, Step};
+use super::{Act, Cable, Expectation, Said, Scenario, Script, Step};
+use crate::farm::{Declared, Process, Text};
 
 /// What a step says of something that is not as it should be.
 const DOWN: &str = "is down";
 const CUT: &str = "is cut";
 
-/// Plays the steps over the model: `files` are the folder's, `applied` the texts of the files that steps name, where they
+/// Plays the steps over the model, from what is declared: `applied` has the texts of the files that steps name, where they
 /// are there.
 ///
 /// # Errors
 /// Everything wrong with the steps.
 pub fn check(
     scenario: Scenario,
-    (world, files): (World, &[(String, String)]),
+    declared: Declared,
     applied: &BTreeMap<String, String>,
 ) -> Result<Script, Problems> {
-    let farms = files.iter().filter_map(|(name, text)| spec::parse_farm(text, name).ok()).collect();
-    let mut stage = Stage { world, farms, applied, down: BTreeSet::new(), cut: BTreeSet::new() };
+    let farms = declared.farms.values().filter_map(|file| spec::parse_farm(&file.text, &file.name).ok());
+    let farms = farms.collect();
+    let mut stage = Stage { declared, farms, applied, down: BTreeSet::new(), cut: BTreeSet::new() };
     let (mut acts, mut problems) = (Vec::new(), Vec::new());
     for said in scenario.steps {
         match stage.act(&said) {
             Ok(changes) => {
-                let world = changes.then(|| stage.world.clone());
-                acts.push(Act { said, world });
+                let declared = changes.then(|| stage.declared.clone());
+                acts.push(Act { said, declared });
             }
             Err(what) => problems.push(Problem { file: scenario.file.clone(), line: said.line, what }),
         }
@@ -43,7 +44,7 @@ pub fn check(
 
 /// The farm by then.
 struct Stage<'a> {
-    world: World,
+    declared: Declared,
     farms: Vec<FarmSpec>,
     applied: &'a BTreeMap<String, String>,
     down: BTreeSet<Process>,
@@ -56,26 +57,27 @@ impl Stage<'_> {
         match &said.step {
             Step::Apply { file } => return self.apply(file).map(|()| true),
             Step::Delete(network) => {
-                let known = || self.world.networks().keys().map(ToString::to_string).collect();
-                if self.world.network(network).is_none() {
+                self.can_be_told()?;
+                let known = || self.declared.networks.keys().map(ToString::to_string).collect();
+                if self.declared.world.remove_network(network).is_none() {
                     return Err(nobody("network", network, known()));
                 }
-                self.world.remove_network(network);
+                self.declared.networks.remove(network);
                 return Ok(true);
             }
             Step::Kill(process) => {
-                self.node(&process.node)?;
+                self.process(process)?;
                 if !self.down.insert(process.clone()) {
                     return Err(ProblemKind::Already { what: process.to_string(), is: DOWN });
                 }
             }
             Step::Restart(process) => {
-                self.node(&process.node)?;
+                self.process(process)?;
                 self.down.remove(process);
             }
             Step::Reboot(node) => {
                 self.node(node)?;
-                self.down.retain(|process| process.node != *node);
+                self.down.retain(|process| !matches!(process, Process::Of { node: of, .. } if of == node));
             }
             Step::Cut(cable) => {
                 self.cable(cable)?;
@@ -103,6 +105,7 @@ impl Stage<'_> {
     }
 
     fn apply(&mut self, file: &str) -> Result<(), ProblemKind> {
+        self.can_be_told()?;
         let text = self.applied.get(file).ok_or_else(|| ProblemKind::NoFile { file: file.to_owned() })?;
         let wrong = |source| ProblemKind::File { file: file.to_owned(), source };
         let spec = spec::parse_network(text, file);
@@ -110,44 +113,73 @@ impl Stage<'_> {
         let spec = spec.map_err(|error| wrong(shape(error)))?;
         let alone = spec::validate(self.farms.clone(), vec![spec]).map_err(wrong)?;
         for network in alone.networks().values() {
-            self.world.insert_network(network.clone());
+            self.declared.world.insert_network(network.clone());
+            let text = Text { name: file.to_owned(), text: text.clone() };
+            self.declared.networks.insert(network.id().clone(), text);
         }
         Ok(())
     }
 
+    fn process(&self, process: &Process) -> Result<(), ProblemKind> {
+        match process {
+            Process::Registry => Ok(()),
+            Process::Of { node, .. } => self.node(node),
+        }
+    }
+
     fn node(&self, node: &NodeId) -> Result<(), ProblemKind> {
-        let known = || self.world.nodes().map(|(_, node)| node.id().to_string()).collect();
-        self.world.node(node).map(drop).ok_or_else(|| nobody("node", node, known()))
+        let known = || self.declared.world.nodes().map(|(_, node)| node.id().to_string()).collect();
+        self.declared.world.node(node).map(drop).ok_or_else(|| nobody("node", node, known()))
     }
 
     fn farm(&self, farm: &FarmId) -> Result<(), ProblemKind> {
-        let known = || self.world.farms().keys().map(ToString::to_string).collect();
-        self.world.farm(farm).map(drop).ok_or_else(|| nobody("farm", farm, known()))
+        let known = || self.declared.world.farms().keys().map(ToString::to_string).collect();
+        self.declared.world.farm(farm).map(drop).ok_or_else(|| nobody("farm", farm, known()))
     }
 
     fn cable(&self, cable: &Cable) -> Result<(), ProblemKind> {
         match cable {
             Cable::Node(node) => self.node(node),
             Cable::Farm(farm) => self.farm(farm),
+            Cable::Registry => Ok(()),
         }
     }
 
     fn party(&self, party: &Party) -> Result<(), ProblemKind> {
         let Party::Workload { network, name } = party else { return Ok(()) };
-        if self.world.network(network).and_then(|network| network.workload(name)).is_some() {
+        if self.declared.world.network(network).and_then(|network| network.workload(name)).is_some() {
             return Ok(());
         }
-        let all = self.world.networks().values().flat_map(|network| {
+        let all = self.declared.world.networks().values().flat_map(|network| {
             network.workloads().iter().map(|workload| format!("{}:{}", network.id(), workload.name))
         });
         Err(nobody("workload", party, all.collect()))
     }
 
     fn can_be_in_sync(&self) -> Result<(), ProblemKind> {
-        let down = self.down.iter().map(|process| (process.to_string(), DOWN));
-        let cut = self.cut.iter().map(|cable| (cable.to_string(), CUT));
-        match down.chain(cut).next() {
-            Some((what, is)) => Err(ProblemKind::NeverInSync { what, is }),
+        // Without the registry a node is in sync with what it knew last, and nobody can have said anything since.
+        let of_nodes = |process: &Process| *process != Process::Registry;
+        self.whole("not every node can be in sync", of_nodes, |cable| *cable != Cable::Registry)
+    }
+
+    /// Owners are somewhere on the Internet.
+    fn can_be_told(&self) -> Result<(), ProblemKind> {
+        let registry = |process: &Process| *process == Process::Registry;
+        self.whole("nobody can tell the registry", registry, |cable| *cable == Cable::Registry)
+    }
+
+    /// Whether none of these processes is down and none of these cables cut.
+    fn whole(
+        &self,
+        wish: &'static str,
+        processes: impl Fn(&Process) -> bool,
+        cables: impl Fn(&Cable) -> bool,
+    ) -> Result<(), ProblemKind> {
+        let down = self.down.iter().filter(|process| processes(process));
+        let cut = self.cut.iter().filter(|cable| cables(cable));
+        let down = down.map(|process| (process.to_string(), DOWN));
+        match down.chain(cut.map(|cable| (cable.to_string(), CUT))).next() {
+            Some((what, is)) => Err(ProblemKind::Hindered { wish, what, is }),
             None => Ok(()),
         }
     }
@@ -157,17 +189,12 @@ fn nobody(what: &'static str, name: &impl ToString, known: Vec<String>) -> Probl
     ProblemKind::Nobody { what, name: name.to_string(), known }
 }
 
-impl std::fmt::Display for Process {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the {} of {}", self.service.name(), self.node)
-    }
-}
-
 impl std::fmt::Display for Cable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Node(node) => write!(f, "the cable of node {node}"),
             Self::Farm(farm) => write!(f, "the cable of farm {farm}"),
+            Self::Registry => f.write_str("the cable of the registry"),
         }
     }
 }

@@ -26,8 +26,7 @@ pub fn load(dir: &Path) -> Result<Option<Script>, LoadError> {
             applied.insert(file.clone(), text);
         }
     }
-    let world = (files::load(dir)?, files::texts(dir)?);
-    check(scenario, (world.0, &world.1), &applied).map(Some).map_err(invalid)
+    check(scenario, files::declared(dir)?, &applied).map(Some).map_err(invalid)
 }
 
 /// The text of a file, if it is there.

@@ -19,7 +19,6 @@ mod tests;
 use std::time::Duration;
 
 use sixfold_core::id::{FarmId, NetworkId, NodeId};
-use sixfold_core::model::World;
 use sixfold_core::reach::{Party, Traffic};
 
 pub use check::check;
@@ -28,7 +27,7 @@ pub use parse::parse;
 pub use play::play;
 pub use problem::{Problem, ProblemKind, Problems};
 
-use crate::farm::Service;
+use crate::farm::{Declared, Process};
 
 /// The file's name in its folder: it is none of the farm's or its networks' files.
 pub const FILE: &str = "scenario.toml";
@@ -84,15 +83,6 @@ pub enum Step {
     Expect(Expectation),
 }
 
-/// A process of the farm.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Process {
-    /// Which of the node's.
-    pub service: Service,
-    /// The node.
-    pub node: NodeId,
-}
-
 /// A cable of the world around the nodes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cable {
@@ -100,6 +90,8 @@ pub enum Cable {
     Node(NodeId),
     /// A farm's, to the Internet.
     Farm(FarmId),
+    /// The registry's.
+    Registry,
 }
 
 /// What somebody expects of packets, whatever the model says.
@@ -122,11 +114,11 @@ pub struct Script {
     pub acts: Vec<Act>,
 }
 
-/// A step, and the world after it.
+/// A step, and what is declared after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Act {
     /// As it was written.
     pub said: Said,
     /// What is declared from then on, where the step changes it.
-    pub world: Option<World>,
+    pub declared: Option<Declared>,
 }

@@ -14,18 +14,18 @@ use sixfold_core::shown::cut;
 use sixfold_core::spec;
 
 use super::problem::{Problem, ProblemKind, Problems};
-use super::{Cable, Expectation, Process, Said, Scenario, Step};
-use crate::farm::Service;
+use super::{Cable, Expectation, Said, Scenario, Step};
+use crate::farm::{Process, Service};
 
 /// Each step, and how one is written.
 pub(super) const STEPS: [(&str, &str); 9] = [
     ("apply", "apply later/web.toml"),
     ("delete", "delete acme/web"),
-    ("kill", "kill agent ant"),
-    ("restart", "restart agent ant"),
+    ("kill", "kill agent ant, or kill registry"),
+    ("restart", "restart agent ant, or restart registry"),
     ("reboot", "reboot ant"),
-    ("cut", "cut node ant, or cut farm alpha"),
-    ("heal", "heal node ant, or heal farm alpha"),
+    ("cut", "cut node ant, or cut farm alpha, or cut registry"),
+    ("heal", "heal node ant, or heal farm alpha, or heal registry"),
     ("wait-in-sync", "wait-in-sync, or wait-in-sync within 30s"),
     (
         "expect",
@@ -126,14 +126,19 @@ impl<'a> Words<'a> {
     }
 
     fn process(&mut self) -> Result<Process, ProblemKind> {
-        const KNOWN: [&str; 2] = ["agent", "tunnel"];
-        let service = [Service::Agent, Service::Tunnel][self.one_of("a process", &KNOWN)?];
-        Ok(Process { service, node: self.name("the name of a node")?.into() })
+        const KNOWN: [&str; 3] = ["agent", "tunnel", "registry"];
+        let service = match self.one_of("a process", &KNOWN)? {
+            0 => Service::Agent,
+            1 => Service::Tunnel,
+            _ => return Ok(Process::Registry),
+        };
+        Ok(Process::Of { service, node: self.name("the name of a node")?.into() })
     }
 
     fn cable(&mut self) -> Result<Cable, ProblemKind> {
-        match self.one_of("whose cable", &["node", "farm"])? {
+        match self.one_of("whose cable", &["node", "farm", "registry"])? {
             0 => self.name("the name of a node").map(|name| Cable::Node(name.into())),
+            2 => Ok(Cable::Registry),
             _ => self.name("the name of a farm").map(|name| Cable::Farm(name.into())),
         }
     }

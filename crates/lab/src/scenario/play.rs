@@ -11,9 +11,6 @@ use crate::matrix::MatrixReport;
 use crate::report::{Report, StepReport};
 use crate::showing::{Showing, ShowingError};
 
-/// How long nodes may take to see that something is amiss: until then they say that they are in sync.
-const NOTICE: Duration = Duration::from_secs(2);
-
 /// What a step came to.
 struct Came {
     /// What was seen, where it is not as it should be.
@@ -37,8 +34,6 @@ struct Stage<'a> {
     farm: &'a mut Running,
     showing: &'a mut Showing,
     matrix: MatrixReport,
-    /// When something was last done to it that its nodes do not know of yet.
-    disturbed: Option<Instant>,
 }
 
 /// Plays it all, or up to the first step that fails.
@@ -50,7 +45,7 @@ pub fn play(
     (farm, showing): (&mut Running, &mut Showing),
     (began, progress): (Instant, &mut dyn FnMut(&str)),
 ) -> Result<Report, JobError> {
-    let mut stage = Stage { farm, showing, matrix: MatrixReport::default(), disturbed: None };
+    let mut stage = Stage { farm, showing, matrix: MatrixReport::default() };
     let mut steps: Vec<StepReport> = Vec::new();
     for (at, act) in script.acts.iter().enumerate() {
         let heading = format!("step {} of {}: {}", at + 1, script.acts.len(), act.said.text);
@@ -75,21 +70,20 @@ impl Stage<'_> {
         let came = match &act.said.step {
             Step::Apply { .. } | Step::Delete(_) => {
                 self.showing.end_probes(self.farm);
-                act.world.iter().try_for_each(|world| self.farm.change(world.clone()))?;
-                Came::well("declared")
+                self.declare(act, progress)?
             }
             Step::Kill(process) => {
                 self.farm.kill(process);
                 Came::well("killed")
             }
             Step::Restart(process) => {
-                self.farm.restart(process)?;
-                self.disturbed("started")
+                self.farm.restart(process, progress)?;
+                Came::well("started")
             }
             Step::Reboot(node) => {
                 self.showing.end_probes(self.farm);
-                self.farm.reboot(node)?;
-                self.disturbed("started")
+                self.farm.reboot(node, progress)?;
+                Came::well("started")
             }
             Step::Cut(cable) => {
                 self.farm.cut(cable)?;
@@ -97,7 +91,7 @@ impl Stage<'_> {
             }
             Step::Heal(cable) => {
                 self.farm.heal(cable)?;
-                self.disturbed("healed")
+                Came::well("healed")
             }
             Step::WaitInSync { within } => self.wait(within.unwrap_or(PATIENCE), progress)?,
             Step::ExpectMatrix => self.matrix(progress)?,
@@ -112,17 +106,17 @@ impl Stage<'_> {
         }
     }
 
-    fn disturbed(&mut self, said: &str) -> Came {
-        self.disturbed = Some(Instant::now());
-        Came::well(said)
+    fn declare(&mut self, act: &Act, progress: &mut dyn FnMut(&str)) -> Result<Came, JobError> {
+        let Some(declared) = act.declared.clone() else { return Ok(Came::well("declared")) };
+        match self.farm.change(declared, progress) {
+            Ok(()) => Ok(Came::well("declared")),
+            Err(error @ FarmError::Said { .. }) => Ok(Came::amiss(told(&error))),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn wait(&mut self, patience: Duration, progress: &mut dyn FnMut(&str)) -> Result<Came, JobError> {
-        let began = Instant::now();
-        if let Some(rest) = self.disturbed.take().and_then(|at| NOTICE.checked_sub(at.elapsed())) {
-            self.farm.carry(rest.min(patience))?;
-        }
-        match self.farm.settle(patience.saturating_sub(began.elapsed()), progress) {
+        match self.farm.settle(patience, progress) {
             Ok(()) => Ok(Came::well("in sync")),
             Err(error @ (FarmError::Late { .. } | FarmError::Ended { .. })) => Ok(Came::amiss(told(&error))),
             Err(error) => Err(error.into()),

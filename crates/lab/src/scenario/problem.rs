@@ -135,8 +135,10 @@ pub enum ProblemKind {
         is: &'static str,
     },
     /// It cannot come about.
-    #[error("not every node can be in sync: {what} {is} then")]
-    NeverInSync {
+    #[error("{wish}: {what} {is} then")]
+    Hindered {
+        /// What cannot.
+        wish: &'static str,
         /// What is in the way.
         what: String,
         /// How it is.
@@ -172,7 +174,7 @@ impl ProblemKind {
             Self::Nobody { name, known, .. } => near(name, known, "there are"),
             Self::Itself { .. } => "name another".into(),
             Self::Already { .. } => "leave this step out, or put another before it".into(),
-            Self::NeverInSync { .. } => "restart or heal it before".into(),
+            Self::Hindered { .. } => "restart or heal it before".into(),
         }
     }
 }

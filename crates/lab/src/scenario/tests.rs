@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use sixfold_core::model::World;
-
 use super::*;
 
 const FARM: &str = include_str!("../../../../examples/first-farm/farm.toml");
@@ -18,10 +16,6 @@ fn files() -> Vec<(String, String)> {
         .into()
 }
 
-fn world() -> World {
-    sixfold_core::spec::parse_all(&files()).unwrap()
-}
-
 /// A file of these steps, each on a line of its own from the second on.
 fn text(steps: &[&str]) -> String {
     let lines: String = steps.iter().map(|step| format!("  \"{step}\",\n")).collect();
@@ -31,7 +25,7 @@ fn text(steps: &[&str]) -> String {
 fn script(steps: &[&str], applied: &[(&str, &str)]) -> Result<Script, Problems> {
     let applied: BTreeMap<String, String> =
         applied.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-    check(parse(&text(steps), "scenario.toml")?, (world(), &files()), &applied)
+    check(parse(&text(steps), "scenario.toml")?, Declared::of(&files()).unwrap(), &applied)
 }
 
 /// What is said of each of these, or that nothing is wrong.
@@ -71,6 +65,8 @@ fn words_about_steps() {
         "kill agent ANT",
         "kill agent ant now",
         "restart tunnel",
+        "kill registry ant",
+        "cut registry now",
         "reboot",
         "reboot ../ant",
         "cut ant",
@@ -108,6 +104,10 @@ fn words_about_what_steps_name() {
         "kill agent ant; kill agent ant",
         "kill tunnel ant; wait-in-sync",
         "kill tunnel ant; reboot ant; wait-in-sync",
+        "kill registry; wait-in-sync",
+        "kill registry; delete acme/web",
+        "cut registry; apply globex.toml",
+        "kill registry; reboot ant; restart registry; wait-in-sync; delete acme/web",
         "cut node dog",
         "cut farm ant",
         "cut node cat; cut node cat",
@@ -147,8 +147,9 @@ fn steps_change_what_is_declared_from_then_on() {
         .acts
         .iter()
         .map(|act| {
-            let world = act.world.as_ref()?;
-            Some(world.networks().keys().map(ToString::to_string).collect())
+            let declared = act.declared.as_ref()?;
+            assert!(declared.world.networks().keys().eq(declared.networks.keys()));
+            Some(declared.networks.keys().map(ToString::to_string).collect())
         })
         .collect();
     let networks = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
@@ -161,13 +162,12 @@ fn steps_change_what_is_declared_from_then_on() {
             networks(&["acme/more", "acme/web", "globex/lab"]),
         ]
     );
-    assert_eq!(script.acts[3].world, Some(script.acts[3].world.clone().unwrap()));
 }
 
 #[test]
 fn words_may_stand_apart() {
     let steps = parse(&text(&["  kill   agent\\tant "]), "scenario.toml").unwrap().steps;
-    let process = Process { service: Service::Agent, node: "ant".parse().unwrap() };
+    let process = Process::Of { service: crate::farm::Service::Agent, node: "ant".parse().unwrap() };
     assert_eq!(steps, [Said { line: 2, text: "kill agent ant".to_owned(), step: Step::Kill(process) }]);
 }
 

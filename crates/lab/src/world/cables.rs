@@ -14,6 +14,7 @@ use crate::scenario::Cable;
 #[must_use]
 pub fn end(world: &World, cable: &Cable) -> Option<(NetnsName, IfName)> {
     match cable {
+        Cable::Registry => Some((names::internet(), names::fixed(names::REGISTRY))),
         Cable::Farm(id) => {
             let at = world.farms().keys().position(|farm| farm == id)?;
             Some((names::internet(), names::core(at, world.farm(id)?)))

@@ -35,6 +35,7 @@ impl Drawing<'_> {
         destinations.extend(sources.map(|net| IpNet::from(std::net::IpAddr::V4(net.addr()))));
         destinations.extend(farm.upstream().next_hop_v4.map(|hop| IpNet::from(std::net::IpAddr::V4(hop))));
         destinations.extend(self.private_of(farm));
+        destinations.push(self.outside.machines(at).into());
         let namespace = pieces::place(&mut self.state, names::internet());
         for destination in destinations {
             pieces::route(namespace, destination, (down, link));

@@ -1,7 +1,7 @@
 //! The world around a farm's nodes, as the same kind of state that nodes have: namespaces, links, addresses, routes.
 //!
 //! ```text
-//!                      internet (the host is itself on its lo)
+//!                      internet (the host is itself on its lo) ── registry
 //!           core-FARM │                  │ isp-NODE
 //!                core │                  │ wan
 //!             router-FARM             home-NODE (NAT)
@@ -20,6 +20,7 @@ mod internet;
 mod names;
 mod outside;
 mod pieces;
+mod registry;
 mod router;
 #[cfg(test)]
 mod tests;
@@ -29,7 +30,7 @@ use sixfold_core::model::{Ledger, World};
 use sixfold_core::name::{IfName, NetnsName};
 use sixfold_core::state::NodeState;
 
-pub use names::{INTERNET, node};
+pub use names::{INTERNET, REGISTRY, node};
 pub use outside::Outside;
 
 /// A segment: the bridge that a farm's nodes and its router share.
@@ -66,6 +67,7 @@ pub fn draw(world: &World, ledger: &Ledger) -> Surroundings {
     let mut drawing =
         Drawing { world, ledger, outside: &outside, state: NodeState::default(), segments: Vec::new() };
     drawing.internet();
+    drawing.registry();
     for (at, farm) in world.farms().values().enumerate() {
         drawing.router(at, farm);
     }

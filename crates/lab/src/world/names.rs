@@ -11,6 +11,9 @@ use sixfold_core::name::{IfName, NetnsName};
 /// The Internet's namespace.
 pub const INTERNET: &str = "internet";
 
+/// The registry's namespace.
+pub const REGISTRY: &str = "registry";
+
 /// `KIND-LABEL`, or `KIND.POSITION` where the label is too long: a label has no dot, so no two collide.
 fn fitting(kind: &str, label: &str, (position, limit): (usize, usize)) -> String {
     let name = format!("{kind}-{label}");
@@ -34,6 +37,10 @@ pub(super) fn fixed(name: &str) -> IfName {
 
 pub(super) fn internet() -> NetnsName {
     NetnsName::try_from(INTERNET).expect("short and plain")
+}
+
+pub(super) fn registry() -> NetnsName {
+    NetnsName::try_from(REGISTRY).expect("short and plain")
 }
 
 pub(super) fn router(at: usize, farm: &Farm) -> NetnsName {

@@ -21,6 +21,9 @@ const HOMES_PER_24: usize = 200;
 /// The first home's address in a range.
 const HOMES_BEGIN: u32 = 16;
 
+/// The first farm's subnet of machines, after those of all homes.
+const MACHINES_BEGIN: u16 = 0xf000;
+
 /// Where the Internet is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outside {
@@ -28,6 +31,10 @@ pub struct Outside {
     pub host: Ipv6Addr,
     /// Its IPv4 address.
     pub host_v4: Ipv4Addr,
+    /// The registry's address.
+    pub registry: Ipv6Addr,
+    /// Its IPv4 address.
+    pub registry_v4: Ipv4Addr,
     prefix: Ipv6Net,
     prefix_v4: Ipv4Net,
 }
@@ -47,12 +54,31 @@ impl Outside {
         let prefix_v4 = RANGES_V4.iter().filter(roomy).find(|range| free((**range).into()));
         // Farms that cover all of them leave nothing that could be right: take the last, which is for tests anyway.
         let prefix_v4 = *prefix_v4.unwrap_or(&RANGES_V4[3]);
-        Self { host: within(prefix, 0, 1), host_v4: within_v4(prefix_v4, 1), prefix, prefix_v4 }
+        Self {
+            host: within(prefix, 0, 1),
+            host_v4: within_v4(prefix_v4, 1),
+            registry: within(prefix, 0, 2),
+            registry_v4: within_v4(prefix_v4, 2),
+            prefix,
+            prefix_v4,
+        }
     }
 
     /// The address a home's router has on the Internet.
     pub(super) fn home_v4(&self, at: usize) -> Ipv4Addr {
         within_v4(self.prefix_v4, HOMES_BEGIN + u32::try_from(at).unwrap_or(u32::MAX - HOMES_BEGIN))
+    }
+
+    /// The /64 that a farm's machines have their own addresses in, those that no tenant's packet has.
+    pub(super) fn machines(&self, at: usize) -> Ipv6Net {
+        let subnet = u16::try_from(at).unwrap_or(u16::MAX).saturating_add(MACHINES_BEGIN);
+        Ipv6Net::new_assert(within(self.prefix, subnet, 0), 64)
+    }
+
+    /// The address of one of them.
+    pub(super) fn machine(&self, farm: usize, at: usize) -> Ipv6Net {
+        let host = u128::from(self.machines(farm).network()) + 0x10 + at as u128;
+        Ipv6Net::new_assert(Ipv6Addr::from(host), 64)
     }
 
     /// The /64 that a home's provider gives it.

@@ -28,6 +28,8 @@ impl Drawing<'_> {
             pieces::route(namespace, everywhere, (UP.addr().into(), core));
         }
         addresses(namespace, farm, segment.bridge);
+        let machines = self.outside.machines(at);
+        pieces::address(namespace, segment.bridge, first(machines));
         slots(namespace, farm, segment.bridge);
         // Or what nobody has told it about would go back to where it came from.
         farm.allocations().iter().for_each(|prefix| pieces::unreachable(namespace, *prefix));
@@ -43,6 +45,10 @@ impl Drawing<'_> {
             let port = names::port(position, node);
             let there = names::node(self.world, node.id());
             pieces::cable(&mut self.state, (netns, port), (there, node.nic()), node.mtu());
+            // What the machine itself speaks by, as to its registry: a node's addresses are of the namespace `public`.
+            let machine = pieces::place(&mut self.state, there);
+            pieces::address(machine, node.nic(), self.outside.machine(at, position));
+            pieces::route(machine, EVERYWHERE[0], (UPSTREAM.into(), node.nic()));
             ports.push(port);
         }
         let [high, low] = u16::try_from(at).unwrap_or(u16::MAX).to_be_bytes();
@@ -54,6 +60,11 @@ impl Drawing<'_> {
             ports,
         }
     }
+}
+
+/// The router's address in a subnet.
+fn first(subnet: Ipv6Net) -> Ipv6Net {
+    Ipv6Net::new_assert(Ipv6Addr::from(u128::from(subnet.network()) + 1), subnet.prefix_len())
 }
 
 /// The router's own addresses on the segment, and the subnets there.

@@ -197,8 +197,11 @@ fn known(lab: &Up) -> BTreeSet<IpAddr> {
     let internet = ["198.51.100.1", "2001:db8:ffff::1", "fe80::1"];
     let routers = ["fe80::c:1", "fe80::c:2", "2001:db8:a::1", "2001:db8:a::a1", "2001:db8:a::a2"];
     let gateways = ["fe80::1000:0:0:1", "2001:db8:a:0:1000::1", "fe80::2000:0:0:1", "2001:db8:a:0:2000::1"];
+    // By which machines speak with their registry, and the router with them.
+    let registry = ["2001:db8:ffff::2", "198.51.100.2"];
+    let machines = ["2001:db8:ffff:f000::1", "2001:db8:ffff:f000::10", "2001:db8:ffff:f000::11"];
     let others = ["10.1.0.1", NOBODY];
-    let fixed = [&nodes[..], &home, &internet, &routers, &gateways, &others].concat();
+    let fixed = [&nodes[..], &home, &internet, &routers, &gateways, &registry, &machines, &others].concat();
     let mut known: BTreeSet<IpAddr> = fixed.iter().map(|text| text.parse().unwrap()).collect();
     for name in ["ant", "bee", "cat"].into_iter().flat_map(|node| namespaces(lab, node)) {
         let mut parts = name.split('-').skip(1);

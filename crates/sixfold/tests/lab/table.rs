@@ -2,10 +2,11 @@
 //! see it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::ground::{Up, words};
+use crate::ground::{Up, soon_within, words};
 
 /// A workload: its namespace and addresses, as they derive from index and number.
 #[derive(Debug, Clone)]
@@ -56,6 +57,8 @@ fn every_hop_answers_with_the_address_that_the_table_gives_it() {
         line.split_whitespace().nth(1).unwrap().trim_end_matches(':').to_owned()
     };
     let (far, far_v4) = ("2001:db8:ffff::1", "198.51.100.1");
+    // A tunnel that called before the other end knew it calls again after five seconds.
+    soon_within(Duration::from_secs(12), "the Internet is reached", || ping(far, "5").status.success());
     let mine = index(front);
     assert_eq!(hop(far, "1"), format!("2001:db8:a:{mine:x}::1"));
     assert_eq!(hop(far_v4, "1"), format!("10.{}.{}.1", mine >> 8, mine & 0xff));

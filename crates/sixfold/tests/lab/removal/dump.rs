@@ -58,7 +58,6 @@ impl Dump {
     fn add(&mut self, section: String, text: &str) {
         let mut lines = match section.as_str() {
             "" => return,
-            "snapshot" => vec![plain(text).to_string()],
             json if text.starts_with(['[', '{']) => elements(json, &plain(text)),
             sockets if sockets.ends_with(" sockets") => text.lines().filter_map(socket).collect(),
             _ => text.lines().map(without_number).collect(),
