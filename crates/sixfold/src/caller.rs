@@ -15,12 +15,12 @@ use serde::de::DeserializeOwned;
 use sixfold_agent::disk;
 use sixfold_api::client::{Client, ClientError, Method};
 use sixfold_api::problem::{Kind as Told, Problem};
-use sixfold_api::resource::{Done, Put};
+use sixfold_api::resource::{Done, Keys, Put};
 use sixfold_api::retry;
 use sixfold_api::tls::Identity;
 use sixfold_api::url::RegistryUrl;
 use sixfold_core::id::{FarmId, TenantId};
-use sixfold_core::trust::{Confirm, Owner, Role, Signed, Statement};
+use sixfold_core::trust::{Chain, Confirm, Owner, Role, Signed, Statement, VerifyingKey};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::failed::{Failed, Kind};
@@ -170,6 +170,17 @@ impl Caller {
             }
             found => Ok(Some(found?)),
         }
+    }
+
+    /// Whether a key speaks for an owner: the first one, from which the id follows, or the last of those that replaced it.
+    pub(crate) fn is_of(&mut self, owner: &Owner, key: VerifyingKey) -> Result<bool, Failed> {
+        if key.id(owner.role) == owner.id {
+            return Ok(true);
+        }
+        let Owner { role, id } = owner;
+        let keys: Option<Keys> = self.find_if_allowed(&format!("/v1/keys/{role}/{id}"))?;
+        let chain = keys.and_then(|keys| Chain::read(&keys.rotations).ok());
+        Ok(chain.is_some_and(|chain| chain.owner() == owner && chain.newest() == key))
     }
 
     /// Reads something that may not be there.

@@ -16,7 +16,7 @@ use sixfold_api::resource::{self, Held};
 use sixfold_core::addr::Allocation;
 use sixfold_core::id::{Label, NetworkId, NodeId, Revision, TenantId};
 use sixfold_core::model::Seat;
-use sixfold_core::trust::{NetworkStatement, Role, Subject, VerifyingKey};
+use sixfold_core::trust::{NetworkStatement, Owner, Role, Subject, VerifyingKey};
 
 use crate::Done;
 use crate::caller::{Caller, Known, RegistryArgs};
@@ -83,7 +83,7 @@ pub(crate) fn known(caller: &mut Caller, id: &NetworkId) -> Result<Option<KnownN
     };
     let statement: NetworkStatement =
         network.statement.open().map_err(|error| lie(format!("its statement cannot be used: {error}")))?;
-    if statement.id() != id || TenantId::from(network.statement.key.id(Role::Tenant)) != id.tenant {
+    if statement.id() != id || !caller.is_of(&Owner::tenant(&id.tenant), network.statement.key)? {
         return Err(lie("its tenant did not sign it".to_owned()));
     }
     let NetworkStatement { version, subject } = statement;

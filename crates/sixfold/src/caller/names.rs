@@ -4,7 +4,7 @@ use sixfold_api::resource::{self, Farms};
 use sixfold_core::addr::Allocation;
 use sixfold_core::id::{FarmId, Label, NodeId, Revision};
 use sixfold_core::spec::Names;
-use sixfold_core::trust::{Delegation, Role, VerifyingKey};
+use sixfold_core::trust::{Delegation, Owner, VerifyingKey};
 
 use super::Caller;
 use crate::failed::Failed;
@@ -38,7 +38,7 @@ impl Caller {
         };
         let delegation: Delegation =
             farm.statement.open().map_err(|error| lie(format!("its statement cannot be used: {error}")))?;
-        if delegation.id() != id || FarmId::from(farm.statement.key.id(Role::Farmer)) != *id {
+        if delegation.id() != id || !self.is_of(&Owner::farmer(id), farm.statement.key)? {
             return Err(lie("its farmer did not sign it".to_owned()));
         }
         let mut nodes: Vec<(NodeId, Label)> =

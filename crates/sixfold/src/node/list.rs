@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sixfold_api::resource::{self, Heard};
 use sixfold_core::id::{Label, NodeId};
 use sixfold_core::model::{Family, Reach};
-use sixfold_core::trust::{NodeStatement, Role};
+use sixfold_core::trust::{NodeStatement, Owner, Role};
 
 use crate::caller::{Caller, KnownFarm, RegistryArgs};
 use crate::failed::Failed;
@@ -45,7 +45,7 @@ impl NodeSeen {
     /// Asks for all that may be seen of a node.
     pub(crate) fn ask(caller: &mut Caller, id: NodeId, name: Label) -> Result<Self, Failed> {
         let node: Option<resource::Node> = caller.find(&format!("/v1/nodes/{id}"))?;
-        let statement = node.map(|node| verified(&node, &id)).transpose()?;
+        let statement = node.map(|node| verified(caller, &node, &id)).transpose()?;
         let heard = caller.find(&format!("/v1/nodes/{id}/status"))?;
         Ok(Self { id, name, statement, heard })
     }
@@ -83,12 +83,17 @@ impl NodeSeen {
 }
 
 /// A node's statement, if it is its own.
-pub(crate) fn verified(node: &resource::Node, id: &NodeId) -> Result<NodeStatement, Failed> {
-    let statement: Result<NodeStatement, _> = node.statement.open();
-    let own = statement.ok().filter(|statement| {
-        statement.node.id() == id && NodeId::from(node.statement.key.id(Role::Node)) == *id
-    });
-    own.ok_or_else(|| Failed::refused(format!("the registry shows node {id}, and it did not sign that")))
+pub(crate) fn verified(
+    caller: &mut Caller,
+    node: &resource::Node,
+    id: &NodeId,
+) -> Result<NodeStatement, Failed> {
+    let statement: Option<NodeStatement> = node.statement.open().ok();
+    let own = statement.filter(|statement| statement.node.id() == id);
+    match own {
+        Some(own) if caller.is_of(&Owner::node(id), node.statement.key)? => Ok(own),
+        _ => Err(Failed::refused(format!("the registry shows node {id}, and it did not sign that"))),
+    }
 }
 
 /// How a node is reached, in words.

@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let id = farm.names().node_of(farm.id(), &args.node).cloned()?;
     let path = format!("/v1/nodes/{id}");
     let node: resource::Node = caller.get(&path)?;
-    let version = verified(&node, &id)?.version + 1;
+    let version = verified(&mut caller, &node, &id)?.version + 1;
     output::agree(
         &format!("have {} ({id}) be in farm {} no more?", args.node, farm.delegation.name()),
         args.yes,

@@ -1,7 +1,8 @@
 //! What can be verified of a network by what the registry shows to whoever asks.
 
 use sixfold_api::resource::{self, Held};
-use sixfold_core::model::Seat;
+use sixfold_core::id::NodeId;
+use sixfold_core::model::{Network, Seat};
 use sixfold_core::trust::{Object, Owner, Subject};
 
 use super::{Resource, Said, Told};
@@ -44,22 +45,25 @@ pub(super) fn told(word: &Word, registry: &RegistryArgs) -> Result<Told, Failed>
         if let Some(node) = node
             && let Some(shown) = caller.find_if_allowed::<resource::Node>(&format!("/v1/nodes/{node}"))?
         {
-            let version = verified(&shown, node)?.version;
+            let version = verified(&mut caller, &shown, node)?.version;
             let (owner, object) = (Owner::node(node), Object::Node(node.clone()).to_string());
             statements.push(Said { owner, key: shown.statement.key, object, version });
         }
-        let verdict = match (&held.seat, holder) {
-            (Seat::Exit, None) => "its farmer delegates no such slot: not made",
-            (Seat::Node(node), _) if !live.nodes().contains(node) => {
-                "its tenant did not choose this node: not made"
-            }
-            _ if statements.is_empty() => {
-                "granted, says the registry; what its node says is not shown to you"
-            }
-            _ => "granted, says the registry; the proof of it, and of its device, goes to nodes",
-        };
+        let verdict = verdict(held, (live, holder), statements.is_empty());
         let what = format!("{seat}, prefix {prefix}");
         resources.push(Resource { what, statements, verdict: verdict.to_owned(), hint: None });
     }
     Ok(Told { network: id.to_string(), from: "registry", statements, resources })
+}
+
+/// What can be said of a grant whose proof is not shown.
+fn verdict(held: &Held, (network, holder): (&Network, Option<&NodeId>), is_unseen: bool) -> &'static str {
+    match (&held.seat, holder) {
+        (Seat::Exit, None) => "its farmer delegates no such slot: not made",
+        (Seat::Node(node), _) if !network.nodes().contains(node) => {
+            "its tenant did not choose this node: not made"
+        }
+        _ if is_unseen => "granted, says the registry; what its node says is not shown to you",
+        _ => "granted, says the registry; the proof of it, and of its device, goes to nodes",
+    }
 }

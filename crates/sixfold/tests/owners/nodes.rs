@@ -6,12 +6,12 @@ use sixfold_agent::remote::joined::Joined;
 use sixfold_agent::remote::kept::{Kept, Shown};
 use sixfold_agent::store::Store;
 use sixfold_api::client::{Client, Method, News};
-use sixfold_api::resource::Done;
+use sixfold_api::resource::{Done, Farm, Rotated};
 use sixfold_api::tls::Identity;
 use sixfold_api::url::RegistryUrl;
 use sixfold_core::id::Revision;
 use sixfold_core::model::Status;
-use sixfold_core::trust::{Role, Seen, SigningKey, admit};
+use sixfold_core::trust::{Delegation, Role, Seen, Signed, SigningKey, admit};
 use tokio::runtime::Builder;
 
 use super::farm::first_farm;
@@ -21,13 +21,18 @@ const ACME: &str = "examples/first-farm/acme.toml";
 
 /// A node's own word to its registry, as its agent has it.
 fn as_node<T>(ground: &Ground, name: &str, ask: impl AsyncFnOnce(&mut Client, String) -> T) -> T {
+    let path = format!("/v1/nodes/{}", ground.key(Role::Node, name));
+    with_key_of(ground, name, async |client| ask(client, path).await)
+}
+
+/// Somebody's word to the registry, with the key in their file.
+fn with_key_of<T>(ground: &Ground, name: &str, ask: impl AsyncFnOnce(&mut Client) -> T) -> T {
     let pem = std::fs::read_to_string(ground.path(&format!("{name}.pem"))).unwrap();
     let identity = Identity::of(&SigningKey::from_pem(&pem).unwrap()).unwrap();
     let url: RegistryUrl = ground.url.parse().unwrap();
     let client = Client::new(url.address(), *url.key().as_bytes(), Some(&identity)).unwrap();
     let mut client = client.in_session("1-00000000000000ab");
-    let path = format!("/v1/nodes/{}", ground.key(Role::Node, name));
-    Builder::new_current_thread().enable_all().build().unwrap().block_on(ask(&mut client, path))
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(ask(&mut client))
 }
 
 /// Has a node say how it is.
@@ -154,4 +159,35 @@ fn who_vouches_for_a_network_is_told_from_the_registry_and_from_a_nodes_proofs()
     ids.extend([(id, "registry"), (key, "key of the registry")]);
     let ids: Vec<(&str, &str)> = ids.iter().map(|(id, name)| (id.as_str(), *name)).collect();
     insta::assert_snapshot!(ground.plain(&said, &ids));
+}
+
+#[test]
+fn a_farmer_who_replaced_the_key_goes_on_and_is_believed() {
+    let ground = Ground::new();
+    first_farm(&ground);
+    let id = ground.key(Role::Farmer, "alpha");
+    let old = ground.path("old.pem");
+    std::fs::copy(ground.path("alpha.pem"), &old).unwrap();
+    let file = ground.path("alpha.pem");
+    ground.prints("alpha", &["key", "rotate", "farmer", "--file", file.to_str().unwrap()], 0);
+    // What the old key said, said by the new one, all at once and by the old one's leave.
+    let pem = std::fs::read_to_string(&file).unwrap();
+    let new = SigningKey::from_pem(&pem).unwrap();
+    let rotations = std::fs::read(ground.path("alpha.rotations.json")).unwrap();
+    let rotations: Vec<Signed> = serde_json::from_slice(&rotations).unwrap();
+    let path = format!("/v1/farms/{id}");
+    with_key_of(&ground, "old", async |client| {
+        let farm: Farm = client.get(&path).await.unwrap();
+        let known: Delegation = farm.statement.open().unwrap();
+        let draft = known.with_nodes(Vec::new());
+        let next = Delegation::new(draft, known.name().clone(), farm.version + 1).unwrap();
+        let body = Rotated { rotations, statements: vec![Signed::new(&next, &new)] };
+        client.send::<Done>(Method::PUT, &format!("/v1/keys/farmer/{id}"), &body, None).await.unwrap();
+    });
+    assert_eq!(ground.json("alpha", &["farm", "show", "--json"])["id"], id.as_str());
+    ground.prints("alpha", &["farm", "exit", "set", "2", "ant", "bee"], 0);
+    ground.key(Role::Tenant, "acme");
+    ground.prints("acme", &["network", "apply", ACME, "--yes"], 0);
+    let refused = ground.prints("old", &["farm", "exit", "set", "2", "bee"], 1);
+    assert!(refused.contains("error: "), "{refused}");
 }
