@@ -90,7 +90,15 @@ fn ruled(connection: &Connection) {
     all.iter().for_each(|sql| connection.execute_batch(sql).unwrap());
 }
 
-const BREAKS: [(&str, &str); 28] = [
+const BREAKS: [(&str, &str); 30] = [
+    (
+        "rotations that cannot be read",
+        "INSERT INTO documents VALUES ('rotation', 'tenant-acme', 1, CAST('x' AS BLOB), '\"bytes\"', 3)",
+    ),
+    (
+        "rotations that are no chain",
+        "INSERT INTO documents VALUES ('rotation', 'tenant-acme', 1, CAST('[]' AS BLOB), '\"bytes\"', 3)",
+    ),
     (
         "a seat with two prefixes",
         "DROP INDEX grants_one_in_force; INSERT INTO grants SELECT number, slot, 0x1777, network, seat, generation, released_at, released_revision, holders, late, seal, path, revision FROM grants WHERE prefix = 0x1000; UPDATE slots SET revision = 99",
