@@ -9,12 +9,17 @@ use std::time::SystemTime;
 use sixfold_core::addr::Resource;
 use sixfold_core::desire::{self, Own, OwnDevice};
 use sixfold_core::key::PublicKey;
-use sixfold_core::model::{DeviceReport, DeviceStatus, Reach, ResourceKey, Snapshot};
+use sixfold_core::model::{
+    DeviceReport, DeviceStatus, PeerPath, PeerStatus, Reach, ResourceKey, ResourceView, Seat, Snapshot,
+};
 use sixfold_core::name::{self, IfName};
-use sixfold_core::state::{Device, Netns, NodeState};
+use sixfold_core::state::{Device, Endpoint, Netns, NodeState, Peer, PeerKey};
 
 use crate::keys::{KeyStore, KeyStoreError};
 use crate::pass::Ground;
+
+/// Peers that a status tells of: with all else it stays under what a registry takes.
+const PEERS_MAX: usize = 1000;
 
 /// Resources whose key cannot be used, each with the reason.
 pub(crate) type KeyFailures = Vec<(ResourceKey, KeyStoreError)>;
@@ -76,6 +81,34 @@ impl Devices {
         there.collect()
     }
 
+    /// How each other resource of a network is reached from each device here: as a peer, or by way of the exit point. Of
+    /// more than [`PEERS_MAX`] the first are told of.
+    pub(crate) fn peers(&self, snapshot: &Snapshot, observed: &NodeState) -> Vec<PeerStatus> {
+        let mut all = Vec::new();
+        for network in &snapshot.networks {
+            let resources = || network.resources.iter();
+            let key_of = |resource: &ResourceView| resource.device.as_ref().map(|device| device.public_key);
+            let exit = resources().find(|resource| resource.seat == Seat::Exit).and_then(key_of);
+            for own in resources().filter(|resource| resource.node == *snapshot.node.id()) {
+                let resource = ResourceKey { number: network.allocation.number(), index: own.index };
+                let Some(site) = self.sites.get(&resource) else { continue };
+                let peer = |key| site.peer(observed, key);
+                for other in resources().filter(|other| other.index != own.index) {
+                    let direct = key_of(other).and_then(peer).map(|peer| (PeerPath::Direct, peer));
+                    let by_exit = || Some((PeerPath::Exit, exit.and_then(peer)?));
+                    let Some((path, peer)) = direct.or_else(by_exit) else { continue };
+                    if all.len() == PEERS_MAX {
+                        return all;
+                    }
+                    let alive = matches!(peer.endpoint, Endpoint::Live(_));
+                    let (peer, node) = (other.index, other.node.clone());
+                    all.push(PeerStatus { resource, peer, node, path, alive });
+                }
+            }
+        }
+        all
+    }
+
     /// Puts aside the keys of resources that are neither asked for nor there any more: in this order, so that a device is
     /// never without its key. Deletes those put aside long ago.
     pub(crate) fn retire(&self, keys: &mut KeyStore, observed: &NodeState) -> KeyFailures {
@@ -96,6 +129,11 @@ impl Devices {
 }
 
 impl Site {
+    fn peer<'a>(&self, observed: &'a NodeState, public_key: PublicKey) -> Option<&'a Peer> {
+        let key = PeerKey { link: self.link, public_key };
+        observed.namespaces.get(&self.netns)?.peers.get(&key)
+    }
+
     fn there<'a>(&self, observed: &'a NodeState) -> Option<&'a Device> {
         observed.namespaces.get(&self.netns)?.devices.get(&self.link)
     }

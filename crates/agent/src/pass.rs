@@ -22,7 +22,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use sixfold_core::desire::{self, Own};
-use sixfold_core::model::{DeviceStatus, ResourceKey, Snapshot};
+use sixfold_core::model::{DeviceStatus, PeerStatus, ResourceKey, Snapshot};
 use sixfold_core::plan::{self, Plan, Step};
 use sixfold_core::state::{Backend, LinkKind, Namespace, Netns, NodeState};
 use sixfold_kernel::{Failure, Kernel, ObserveError, Report, Scope};
@@ -68,6 +68,8 @@ pub struct Outcome {
     pub keys: Vec<(ResourceKey, KeyStoreError)>,
     /// The devices that are there, by resource.
     pub devices: Vec<DeviceStatus>,
+    /// How other resources are reached.
+    pub peers: Vec<PeerStatus>,
     /// What there is of others where all should be ours.
     pub foreign: Vec<String>,
     /// Steps that were done.
@@ -168,6 +170,7 @@ impl Picture {
         outcome.failures = self.failures.clone();
         outcome.foreign = foreign(kernel);
         outcome.devices = devices.report(&self.seen);
+        outcome.peers = devices.peers(asked.snapshot, &self.seen);
         outcome.keys.extend(devices.retire(keys, &self.seen));
         Ok(outcome)
     }

@@ -465,6 +465,14 @@ pub fn raise_open_files() {
     }
 }
 
+/// Refuses where an agent runs already.
+///
+/// # Errors
+/// [`RunError::Running`], or if the lock's folder cannot be used.
+pub fn refuse_second(places: &Places) -> Result<(), RunError> {
+    lock(places).map(drop)
+}
+
 /// Takes the lock of this node's one agent; it goes with the process.
 pub(crate) fn lock(places: &Places) -> Result<Flock<File>, RunError> {
     disk::make_dir(&places.run)?;

@@ -38,6 +38,7 @@ pub fn of_outcome(
     Status {
         in_sync: outcome.in_sync(),
         devices: outcome.devices.clone(),
+        peers: outcome.peers.clone(),
         drift: short(outcome.left.steps.iter().map(|step| one_line(&step.to_string()))),
         failures: short(failures),
         foreign: short(outcome.foreign.iter().cloned()),

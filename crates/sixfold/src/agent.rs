@@ -237,12 +237,12 @@ fn once<F: Feed>(agent: &Agent<Linux, F>, json: bool) -> Result<(), Failed> {
     output::print(&format!("{others}in sync at revision {revision}: {operations} operations\n"))
 }
 
-fn agent_failed(error: RunError) -> Failed {
+pub(crate) fn agent_failed(error: RunError) -> Failed {
     let hint = error.hint();
     Failed::environment(error).hint(hint)
 }
 
-fn remove_failed(error: RemoveError) -> Failed {
+pub(crate) fn remove_failed(error: RemoveError) -> Failed {
     let (details, hint) = (error.details(), error.hint());
     Failed::new(Kind::Environment, error).details(details).hint(hint)
 }

@@ -33,8 +33,6 @@ const PACE: Duration = Duration::from_secs(1);
 pub const FILE: &str = "devices.json";
 /// Bytes of the file of versions that are read: a line for each of the resources that a node can have.
 const FILE_BYTES_MAX: usize = 16 << 20;
-/// Peers that are told of: with all else a status stays under what a registry takes.
-const PEERS_MAX: usize = 1000;
 
 /// What was last said of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,9 +133,7 @@ impl Reports {
         let revision = shown.map(|shown| shown.revision);
         self.taken.retain(|_, (_, from)| revision.is_none_or(|revision| revision < *from));
         self.refused.retain(|resource, _| self.wanted.contains_key(resource));
-        let mut status = status.clone();
-        status.peers.truncate(PEERS_MAX);
-        self.status = Some(Box::new(status));
+        self.status = Some(Box::new(status.clone()));
     }
 
     /// What the registry refused, a line each.

@@ -1,8 +1,11 @@
 //! The agent over a kernel in memory.
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
+mod couriers;
 mod files;
 mod hostile;
 mod parts;
 mod passes;
+mod realm;
+mod remote;
 mod support;

@@ -74,14 +74,8 @@ pub struct PeerStatus {
     pub node: NodeId,
     /// The way to it.
     pub path: PeerPath,
-    /// Seconds since the last handshake with it, or with the exit point where the way leads by that; none if there
-    /// has been none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub handshake_age_secs: Option<u64>,
-    /// Bytes received from that peer.
-    pub rx_bytes: u64,
-    /// Bytes sent to it.
-    pub tx_bytes: u64,
+    /// Whether a session lives with it, or with the exit point where the way leads by that: a handshake not long ago.
+    pub alive: bool,
 }
 
 /// The way to another resource.

@@ -51,9 +51,10 @@ pub(super) async fn snapshot(desk: Arc<Desk>, call: Call) -> Result<Answer, Prob
     built.await.map_err(|error| Problem::from_error(Kind::Internal, &error))?
 }
 
-/// Once a node's snapshot is of a later revision than `known`; never if the service has ended.
+/// Once a node's snapshot is of another revision than `known`; never if the service has ended. An earlier one is news
+/// too: whoever asks has to hear that this registry was set back.
 async fn newer(changed: &mut watch::Receiver<Revision>, known: Revision) -> bool {
-    changed.wait_for(|revision| *revision > known).await.is_ok()
+    changed.wait_for(|revision| *revision != known).await.is_ok()
 }
 
 /// What a node says of itself.

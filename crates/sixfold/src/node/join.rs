@@ -8,7 +8,6 @@
 //! Owns: the order. Each step may be the last one: the same command again goes on from there, also when the registry took
 //! the token and its answer was lost.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,7 +18,6 @@ use sixfold_agent::run::Places;
 use sixfold_api::client::{Client, ClientError, Method};
 use sixfold_api::problem::Kind as Told;
 use sixfold_api::resource::{self, Done as Answered, Put};
-use sixfold_api::retry;
 use sixfold_api::tls::Identity;
 use sixfold_api::url::RegistryUrl;
 use sixfold_core::id::{Label, NodeId};
@@ -27,12 +25,10 @@ use sixfold_core::model::{Family, NodeDraft, Reach};
 use sixfold_core::name::IfName;
 use sixfold_core::trust::{NodeStatement, Role, Signed, SigningKey, Token};
 
+use super::again;
 use super::detect::{self, WayOut};
 use crate::failed::{Failed, Kind};
 use crate::{Done, key, output};
-
-/// Tries until the registry answers: with the waits between them about a minute.
-const TRIES: u32 = 6;
 
 /// Let this machine join a farm
 #[derive(Debug, clap::Args)]
@@ -205,28 +201,7 @@ async fn register(
 ) -> Result<NodeStatement, Failed> {
     let identity = Identity::of(key).map_err(Failed::environment)?;
     let mut client = Client::new(&token.registry, *token.registry_key.as_bytes(), Some(&identity))?;
-    let mut attempt = 0;
-    loop {
-        match try_register(&mut client, text, key, &wanted).await {
-            Err(error) if attempt + 1 < TRIES && may_pass(&error) => {
-                tracing::warn!(%error, "trying again");
-                let mut random = [0; 8];
-                getrandom::fill(&mut random).map_err(Failed::environment)?;
-                tokio::time::sleep(retry::wait(attempt, u64::from_le_bytes(random))).await;
-                attempt += 1;
-            }
-            tried => return Ok(tried?),
-        }
-    }
-}
-
-/// Whether the same may succeed in a moment: not if the registry is another one, or took the token from another machine.
-fn may_pass(error: &ClientError) -> bool {
-    match error {
-        ClientError::Refused(problem) => problem.kind != Told::Conflict && error.is_passing(),
-        ClientError::Connect { source, .. } => source.kind() != io::ErrorKind::InvalidData,
-        _ => error.is_passing(),
-    }
+    again(async || try_register(&mut client, text, key, &wanted).await).await
 }
 
 /// Asks first: the answer to an earlier try may have been lost, and its token is used up.

@@ -104,7 +104,7 @@ pub(crate) fn told(status: &Status) -> String {
     }
     let peers = &status.peers;
     if !peers.is_empty() {
-        let spoken = peers.iter().filter(|peer| peer.handshake_age_secs.is_some()).count();
+        let spoken = peers.iter().filter(|peer| peer.alive).count();
         text += &format!("peers     {}, {spoken} of them heard of\n", peers.len());
     }
     for (title, lines) in [

@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use super::{command, sixfold};
 
 /// Every command that does something by itself, with arguments that are enough for it.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "lab run D/farm",
     "lab up D/farm",
     "lab apply D/farm",
@@ -24,6 +24,7 @@ const COMMANDS: [&str; 20] = [
     "tunnel run",
     "tunnel show",
     "node join nothing",
+    "node leave",
     "registry backup D/saved.db",
     "registry restore D/saved.db",
     "registry fsck D/saved.db",
@@ -77,7 +78,7 @@ const USAGE: [&str; 17] = [
 ];
 
 /// What is needed is not there, or is something else.
-const MISSING: [&str; 24] = [
+const MISSING: [&str; 25] = [
     "lab run D/nowhere",
     "lab up D/nowhere --at D/at",
     "lab apply D/nowhere",
@@ -97,6 +98,7 @@ const MISSING: [&str; 24] = [
     "agent --feed D/farm --once --state D/state --run D/run",
     "agent --feed D/half.json --once --state D/half.json/state --run D/run",
     "agent --remove --state D/state --run D/half.json/run",
+    "node leave --state D/state --run D/run",
     "tunnel run --control D/half.json/control",
     "tunnel show --control D/nowhere",
     "bug-report -o D/half.json",

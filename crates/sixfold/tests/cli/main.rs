@@ -83,7 +83,7 @@ fn help_of_every_command() {
     for verb in ["backup", "restore", "fsck", "dump"] {
         insta::assert_snapshot!(format!("help-registry-{verb}"), printed(&["registry", verb, "--help"], 0));
     }
-    for verb in ["join"] {
+    for verb in ["join", "leave"] {
         insta::assert_snapshot!(format!("help-node-{verb}"), printed(&["node", verb, "--help"], 0));
     }
     insta::assert_snapshot!("help", printed(&["--help"], 0));

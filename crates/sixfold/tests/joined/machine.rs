@@ -98,6 +98,15 @@ impl Machine {
         String::from_utf8(self.command(program, args).output().unwrap().stdout).unwrap()
     }
 
+    /// The names of its namespaces.
+    pub(crate) fn netns(&self) -> Vec<String> {
+        let text = self.prints("ip", &["netns"]);
+        let names = text.lines().filter_map(|line| line.split_whitespace().next().map(str::to_owned));
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
     /// This program on the machine, beside the test.
     pub(crate) fn begin(&self, name: &str, args: &[&str]) -> Process {
         let log =

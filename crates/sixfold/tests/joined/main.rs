@@ -11,7 +11,7 @@ use std::fs;
 use machine::{Machine, Process};
 use realm::{ADDRESS, Realm, farmer};
 use serde_json::Value;
-use sixfold_api::resource::Heard;
+use sixfold_api::resource::{Heard, Node};
 use sixfold_core::id::NodeId;
 use sixfold_core::trust::VerifyingKey;
 
@@ -84,28 +84,23 @@ fn a_node_joins_follows_its_owners_and_goes_on_without_the_registry() {
     });
     assert_eq!(status["registry"]["connected"], true, "{status:#}");
     assert_eq!(status["refusals"], Value::Array(vec![]), "{status:#}");
-    let namespaces = machine.prints("ip", &["netns"]);
-    assert!(namespaces.contains("gw-1-1") && namespaces.contains("net-"), "{namespaces}");
+    let namespaces = machine.netns();
+    let has = |start: &str| namespaces.iter().any(|name| name.starts_with(start));
+    assert!(has("gw-1-1") && has("net-"), "{namespaces:?}");
     // Its devices came back by way of the registry: each is the other's peer.
     machine.await_status("in sync with its own devices", |status| is_in_sync(status, done.revision.0 + 1));
 
     process.kill();
     machine.await_status("told that the registry is away", |status| status["registry"]["connected"] == false);
     running.end();
-    for namespace in namespaces.lines().filter_map(|line| line.split_whitespace().next()) {
+    for namespace in &namespaces {
         machine.prints("ip", &["netns", "delete", namespace]);
     }
     machine.forget_status();
     let running = agent(&machine);
     let status = machine.await_status("in sync from disk", |status| is_in_sync(status, done.revision.0));
     assert_eq!(status["registry"]["connected"], false, "{status:#}");
-    let sorted = |text: &str| {
-        let mut names: Vec<String> =
-            text.lines().filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect();
-        names.sort();
-        names
-    };
-    assert_eq!(sorted(&machine.prints("ip", &["netns"])), sorted(&namespaces));
+    assert_eq!(machine.netns(), namespaces);
 
     let (_process, again) = registry(&machine);
     assert_eq!(again, key);
@@ -187,4 +182,87 @@ fn whoever_may_not_join_is_told_why() {
     assert!(renamed.contains("name      bee\n") && renamed.contains("public, 2001:db8:f::a/64"), "{renamed}");
     let moved = realm.token_of(&realm::tenant());
     fails(&moved, &[], 1, &["this node is in farm", "hint: to move it, first: sixfold node leave"]);
+}
+
+#[test]
+fn a_node_that_leaves_is_known_no_more_and_can_come_back() {
+    let machine = Machine::start();
+    let (process, key) = registry(&machine);
+    let realm = Realm { machine: &machine, registry: key };
+    realm.put_farm(1, None);
+    let node = joined(&machine, &realm.token(1, LATER));
+    let (file, state) = (machine.at("node.pem"), machine.at("state"));
+    let leave = ["node", "leave", "--key", file.to_str().unwrap(), "--state", state.to_str().unwrap()];
+    let err = machine.fails(&leave, 1);
+    assert!(err.contains("would be left empty") && err.contains("--confirm-removal 0"), "{err}");
+    let said = machine.succeeds(&[&leave[..], &["--confirm-removal", "0"]].concat());
+    assert!(said.contains("has left farm") && !said.contains("not told"), "{said}");
+    assert!(!state.exists(), "{state:?} is left");
+    let path = format!("/v1/nodes/{node}");
+    let known = realm.ask(&farmer(), async |client| client.get::<Node>(&path).await.is_ok());
+    assert!(!known, "the registry still knows it");
+
+    assert_eq!(joined(&machine, &realm.token(2, LATER)), node, "by its key it is the same");
+    realm.put_farm(2, Some(&node));
+    let before = machine.prints("ip", &["-br", "link"]);
+    let _tunnel = machine.begin("tunnel", &["tunnel", "run"]);
+    let running = agent(&machine);
+    machine.await_status("in sync", |status| is_in_sync(status, 1));
+    let err = machine.fails(&leave, 3);
+    assert!(err.contains("another agent is running"), "{err}");
+    running.end();
+    let err = machine.fails(&leave, 1);
+    assert!(err.contains("slot"), "the slot needs its holder: {err}");
+    assert!(state.join("joined.json").exists());
+    process.kill();
+    let err = machine.fails(&leave, 3);
+    assert!(err.contains("cannot connect to the registry"), "{err}");
+    let said = machine.succeeds(&[&leave[..], &["--offline"]].concat());
+    assert!(said.contains("the registry was not told"), "{said}");
+    assert!(!state.exists(), "{state:?} is left");
+    assert_eq!(machine.prints("ip", &["-br", "link"]), before);
+    assert_eq!(machine.netns(), Vec::<String>::new());
+}
+
+#[test]
+fn a_registry_that_was_set_back_is_not_followed() {
+    let machine = Machine::start();
+    let (process, key) = registry(&machine);
+    let realm = Realm { machine: &machine, registry: key };
+    realm.put_farm(1, None);
+    let node = joined(&machine, &realm.token(1, LATER));
+    realm.put_farm(2, Some(&node));
+    process.end();
+    let store = machine.at("registry/registry.db");
+    fs::copy(&store, machine.at("old.db")).unwrap();
+    let (process, _) = registry(&machine);
+    let _tunnel = machine.begin("tunnel", &["tunnel", "run"]);
+    let _running = agent(&machine);
+    let done = realm.put_network(1, &node);
+    machine.await_status("in sync with a network", |status| is_in_sync(status, done.revision.0));
+    let namespaces = machine.netns();
+    process.end();
+    fs::copy(machine.at("old.db"), &store).unwrap();
+    let (_process, _) = registry(&machine);
+    let status = machine.await_status("told that the registry was set back", |status| {
+        status["registry"]["held"].as_str().is_some_and(|held| held.contains("the registry was set back"))
+    });
+    assert_eq!(status["in_sync"], true, "{status:#}");
+    assert_eq!(machine.netns(), namespaces);
+    // To the registry it is not: what it was set back behind is not gone from the node.
+    let mut heard = None;
+    for _ in 0..600 {
+        let path = format!("/v1/nodes/{node}/status");
+        heard = realm.ask(&farmer(), async |client| client.get::<Heard>(&path).await.ok());
+        if heard.as_ref().is_some_and(|heard| !heard.status.in_sync) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert!(heard.is_some_and(|heard| !heard.status.in_sync));
+    // Whoever signed it says it again.
+    let done = realm.put_network(1, &node);
+    println!("said again at revision {}", done.revision.0);
+    machine.await_status("following again", |status| status["registry"]["held"].is_null());
+    assert_eq!(machine.netns(), namespaces);
 }
