@@ -112,7 +112,7 @@ fn an_agent_cut_anywhere_leaks_nothing_and_the_next_makes_up_for_it() {
 
 /// Takes long: a lab for each node, side by side. `SIXFOLD_CRASH_STEP=5` takes each fifth case.
 #[test]
-#[ignore = "takes an hour: every place at which an agent can be cut"]
+#[ignore = "takes most of an hour: every place at which an agent can be cut"]
 fn an_agent_cut_after_every_effect_leaks_nothing_and_the_next_makes_up_for_it() {
     let step = usize::try_from(asked("SIXFOLD_CRASH_STEP").unwrap_or(1)).unwrap();
     let one = |node: &'static str| {
