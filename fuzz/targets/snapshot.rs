@@ -29,7 +29,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((kind, change)) = data.split_first() else { return };
     match kind % 8 {
         0 => {
-            let _ = decode(Path::new("snapshot.a"), &bytes_of(&SLOTS, change));
+            let _ = decode::<Received>(Path::new("snapshot.a"), &bytes_of(&SLOTS, change));
         }
         1 => {
             let _ = serde_json::from_slice::<Status>(&bytes_of(&[], change));
