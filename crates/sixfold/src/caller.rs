@@ -61,22 +61,7 @@ impl RegistryArgs {
 
     /// Which registry.
     pub(crate) fn url(&self) -> Result<RegistryUrl, Failed> {
-        if let Some(url) = &self.registry {
-            return Ok(url.clone());
-        }
-        let (text, place) = match of_environment("SIXFOLD_REGISTRY") {
-            Some(text) => (text.to_string_lossy().into_owned(), "SIXFOLD_REGISTRY"),
-            None => {
-                let path = Path::new(REGISTRY_FILE);
-                let read = disk::read(path, REGISTRY_FILE_MAX).map_err(Failed::environment)?;
-                let bytes = read.ok_or_else(no_registry)?;
-                (String::from_utf8_lossy(&bytes).trim().to_owned(), REGISTRY_FILE)
-            }
-        };
-        text.parse().map_err(|error: sixfold_api::url::UrlError| {
-            let hint = error.hint();
-            Failed::new(Kind::Usage, format!("{place}: {error}")).hint(Some(hint))
-        })
+        registry(self.registry.as_ref())?.ok_or_else(no_registry)
     }
 
     /// The file of the key that was told, if one was.
@@ -104,7 +89,27 @@ impl RegistryArgs {
     }
 }
 
-fn no_registry() -> Failed {
+/// The registry that was typed, else that of the environment or this machine, if there is one.
+pub(crate) fn registry(typed: Option<&RegistryUrl>) -> Result<Option<RegistryUrl>, Failed> {
+    if let Some(url) = typed {
+        return Ok(Some(url.clone()));
+    }
+    let (text, place) = match of_environment("SIXFOLD_REGISTRY") {
+        Some(text) => (text.to_string_lossy().into_owned(), "SIXFOLD_REGISTRY"),
+        None => {
+            let path = Path::new(REGISTRY_FILE);
+            let read = disk::read(path, REGISTRY_FILE_MAX).map_err(Failed::environment)?;
+            let Some(bytes) = read else { return Ok(None) };
+            (String::from_utf8_lossy(&bytes).trim().to_owned(), REGISTRY_FILE)
+        }
+    };
+    text.parse().map(Some).map_err(|error: sixfold_api::url::UrlError| {
+        let hint = error.hint();
+        Failed::new(Kind::Usage, format!("{place}: {error}")).hint(Some(hint))
+    })
+}
+
+pub(crate) fn no_registry() -> Failed {
     let hint = format!("give --registry URL, set SIXFOLD_REGISTRY, or write the URL in {REGISTRY_FILE}");
     Failed::new(Kind::Usage, "no registry is named").hint(Some(hint))
 }
@@ -123,7 +128,8 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    fn new(url: RegistryUrl, role: Role, held: Held) -> Result<Self, Failed> {
+    /// Ready to ask as the holder of a key.
+    pub(crate) fn new(url: RegistryUrl, role: Role, held: Held) -> Result<Self, Failed> {
         let identity = Identity::of(held.key()).map_err(Failed::environment)?;
         let client = Client::new(url.address(), *url.key().as_bytes(), Some(&identity))?;
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Failed::environment)?;

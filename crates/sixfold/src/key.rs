@@ -4,17 +4,19 @@
 //! never printed. What is a key and what follows from it is core's `trust`; files are `key/file.rs`.
 
 mod file;
+mod tell;
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use sixfold_api::url::RegistryUrl;
 use sixfold_core::trust::{Role, Rotation, Signed, SigningKey};
 use zeroize::Zeroizing;
 
 pub(crate) use self::file::Held;
 use self::file::Place;
 use crate::failed::Failed;
-use crate::{Done, output};
+use crate::{Done, caller, output};
 
 /// Make, show and replace the keys by which tenants, farmers, nodes and registries are known
 #[derive(Debug, clap::Args)]
@@ -58,11 +60,24 @@ enum Verb {
     /// Replace a key; the id stays
     #[command(
         long_about = "Replace a key; the id stays.\n\n\
-        The old key signs the new one. Whoever sees that believes only the new key from then on, so what the old one \
-        signed has to be signed again. The old key's file is kept, with its number in its name.",
-        after_long_help = "Examples:\n  sixfold key rotate tenant"
+        The old key signs the new one. The registry is told, with all that the old key had signed, signed again, and \
+        takes all of it at once; from then on everybody believes only the new key. The old key's file is kept, with its \
+        number in its name. Cut short, the same command goes on. A tenant's and a farmer's registry is told; a node leaves its farm \
+        first, and joins again.",
+        after_long_help = "Examples:\n  sixfold key rotate tenant\n  sixfold key rotate farmer --file ./alpha.pem\n  \
+            sixfold key rotate tenant --tell"
     )]
-    Rotate(Whose),
+    Rotate {
+        #[command(flatten)]
+        whose: Whose,
+        /// The registry, as `sixfold registry run` prints it: sixfold://KEY@HOST:PORT [default: SIXFOLD_REGISTRY, else the
+        /// line in /etc/sixfold/registry]
+        #[arg(long, value_name = "URL")]
+        registry: Option<RegistryUrl>,
+        /// Replace nothing: tell the registry of keys that were replaced when none was named
+        #[arg(long)]
+        tell: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -106,7 +121,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failed> {
     match &args.verb {
         Verb::New(whose) => new(whose),
         Verb::Show { role, file, json } => show(role.map(Role::from), file.as_deref(), *json),
-        Verb::Rotate(whose) => rotate(whose),
+        Verb::Rotate { whose, registry, tell } => rotate(whose, registry.as_ref(), *tell),
     }?;
     Ok(Done::Yes)
 }
@@ -179,20 +194,58 @@ fn every_place() -> Result<Vec<Shown>, Failed> {
     Ok(shown)
 }
 
-fn rotate(whose: &Whose) -> Result<(), Failed> {
+fn rotate(whose: &Whose, registry: Option<&RegistryUrl>, only_tell: bool) -> Result<(), Failed> {
     let place = Place::of(whose.role.into(), whose.file.as_deref())?;
+    let url = match place.role() {
+        Role::Tenant | Role::Farmer => caller::registry(registry)?,
+        Role::Node | Role::Registry | Role::Admin => registry.cloned(),
+    };
     let held = place.read()?;
-    // One that a crash left behind, that nobody heard of yet.
+    if only_tell {
+        let url = url.ok_or_else(caller::no_registry)?;
+        let before = held.rotations().len().checked_sub(1).ok_or_else(|| {
+            Failed::refused(format!("the key in {} was never replaced", place.path().display()))
+        })?;
+        return output::print(&told(tell::tell(&place, &url, place.before(&held, before)?, &held)?));
+    }
+    // One that a crash left behind, that the registry may know already.
     let next = match place.unfinished()? {
         Some(next) => next,
         None => place.make_next(&random_key()?)?,
     };
     let sequence = u32::try_from(held.rotations().len() + 1).map_err(Failed::refused)?;
     let owner = held.owner(place.role());
-    let rotation = Rotation { owner, sequence, next };
-    let rotation = Signed::new(&rotation, held.key());
+    let rotation = Signed::new(&Rotation { owner, sequence, next }, held.key());
+    let said = match &url {
+        Some(url) => {
+            let new = place.replaced_by_next(place.read()?, rotation.clone())?;
+            told(tell::tell(&place, url, place.read()?, &new)?)
+        }
+        None => untold(place.role()),
+    };
     place.replace(&held, rotation)?;
-    output::print(&Shown::of(&place, &place.read()?).text())
+    output::print(&format!("{}{said}", Shown::of(&place, &place.read()?).text()))
+}
+
+/// What the registry did.
+fn told(again: Option<usize>) -> String {
+    match again {
+        None => "registry    knew it\n".to_owned(),
+        Some(1) => "registry    told, with 1 statement signed again\n".to_owned(),
+        Some(count) => format!("registry    told, with {count} statements signed again\n"),
+    }
+}
+
+/// What is left to do where no registry was told.
+fn untold(role: Role) -> String {
+    match role {
+        Role::Tenant | Role::Farmer => {
+            format!(
+                "registry    not told, as none is named; tell it: sixfold key rotate {role} --tell --registry URL\n"
+            )
+        }
+        Role::Node | Role::Registry | Role::Admin => String::new(),
+    }
 }
 
 /// The key in a file, made if there is none yet.

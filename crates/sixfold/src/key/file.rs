@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use sixfold_agent::disk;
 use sixfold_core::limit;
 use sixfold_core::shown::plain;
-use sixfold_core::trust::{Chain, Owner, PemError, Role, Signed, SigningKey, VerifyingKey};
+use sixfold_core::trust::{Chain, ChainError, Owner, PemError, Role, Signed, SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
 use crate::failed::{Failed, Kind};
@@ -56,6 +56,13 @@ impl Held {
 
     pub(super) fn rotations(&self) -> &[Signed] {
         &self.rotations
+    }
+
+    /// Replaced by the key that was put aside.
+    fn then(mut self, rotation: Signed, key: SigningKey) -> Result<Self, ChainError> {
+        self.rotations.push(rotation);
+        let chain = Some(Chain::read(&self.rotations)?);
+        Ok(Self { key, chain, ..self })
     }
 
     pub(crate) fn owner(&self, role: Role) -> Owner {
@@ -137,6 +144,29 @@ impl Place {
         Ok(read_key(&self.next())?.map(|key| key.verifying()))
     }
 
+    /// What the key will be once it is replaced by the one that was put aside.
+    pub(super) fn replaced_by_next(&self, held: Held, rotation: Signed) -> Result<Held, Failed> {
+        let key = read_key(&self.next())?.ok_or_else(|| self.missing())?;
+        held.then(rotation, key).map_err(out_of_rotations)
+    }
+
+    /// What the key was after so many replacements, fewer than there were.
+    pub(super) fn before(&self, held: &Held, replacements: usize) -> Result<Held, Failed> {
+        let path = self.beside(&format!(".{}.pem", replacements + 1));
+        let missing = || {
+            let what = format!("the key that was replaced is not in {}", path.display());
+            Failed::environment(what).hint(Some("put it back: only it can say by which key it was replaced"))
+        };
+        let key = read_key(&path)?.ok_or_else(missing)?;
+        let rotations = held.rotations[..replacements].to_vec();
+        let chain = if rotations.is_empty() {
+            None
+        } else {
+            Some(Chain::read(&rotations).map_err(out_of_rotations)?)
+        };
+        Ok(Held { path, key, rotations, chain })
+    }
+
     /// The key, and what proves whose it is. A replacement that was cut short is finished first.
     pub(super) fn read(&self) -> Result<Held, Failed> {
         let rotations = self.read_rotations()?;
@@ -204,12 +234,15 @@ impl Place {
     /// Replaces the key by the one that was put aside and that `rotation` names.
     pub(super) fn replace(&self, held: &Held, rotation: Signed) -> Result<(), Failed> {
         let rotations: Vec<Signed> = held.rotations.iter().cloned().chain([rotation]).collect();
-        let chain = Chain::read(&rotations)
-            .map_err(|error| Failed::refused(error).hint(Some("make a new key, and with it another id")))?;
+        let chain = Chain::read(&rotations).map_err(out_of_rotations)?;
         let text = serde_json::to_vec_pretty(&rotations).map_err(Failed::environment)?;
         disk::replace(&self.rotations(), &text, 0o644).map_err(Failed::environment)?;
         self.finish(&chain)
     }
+}
+
+fn out_of_rotations(error: ChainError) -> Failed {
+    Failed::refused(error).hint(Some("make a new key, and with it another id"))
 }
 
 fn taken(path: &Path) -> Failed {

@@ -1,17 +1,18 @@
 //! What is seen of nodes: by their farmer, by the registry's events, and by whoever asks who vouches for what.
 
+use std::process::Command;
 use std::time::Duration;
 
 use sixfold_agent::remote::joined::Joined;
 use sixfold_agent::remote::kept::{Kept, Shown};
 use sixfold_agent::store::Store;
 use sixfold_api::client::{Client, Method, News};
-use sixfold_api::resource::{Done, Farm, Rotated};
+use sixfold_api::resource::Done;
 use sixfold_api::tls::Identity;
 use sixfold_api::url::RegistryUrl;
 use sixfold_core::id::Revision;
 use sixfold_core::model::Status;
-use sixfold_core::trust::{Delegation, Role, Seen, Signed, SigningKey, admit};
+use sixfold_core::trust::{Role, Seen, SigningKey, admit};
 use tokio::runtime::Builder;
 
 use super::farm::first_farm;
@@ -162,31 +163,37 @@ fn who_vouches_for_a_network_is_told_from_the_registry_and_from_a_nodes_proofs()
 }
 
 #[test]
-fn a_farmer_who_replaced_the_key_goes_on_and_is_believed() {
+fn who_replaces_a_key_goes_on_and_is_believed() {
     let ground = Ground::new();
     first_farm(&ground);
-    let id = ground.key(Role::Farmer, "alpha");
-    let old = ground.path("old.pem");
-    std::fs::copy(ground.path("alpha.pem"), &old).unwrap();
-    let file = ground.path("alpha.pem");
-    ground.prints("alpha", &["key", "rotate", "farmer", "--file", file.to_str().unwrap()], 0);
-    // What the old key said, said by the new one, all at once and by the old one's leave.
-    let pem = std::fs::read_to_string(&file).unwrap();
-    let new = SigningKey::from_pem(&pem).unwrap();
-    let rotations = std::fs::read(ground.path("alpha.rotations.json")).unwrap();
-    let rotations: Vec<Signed> = serde_json::from_slice(&rotations).unwrap();
-    let path = format!("/v1/farms/{id}");
-    with_key_of(&ground, "old", async |client| {
-        let farm: Farm = client.get(&path).await.unwrap();
-        let known: Delegation = farm.statement.open().unwrap();
-        let draft = known.with_nodes(Vec::new());
-        let next = Delegation::new(draft, known.name().clone(), farm.version + 1).unwrap();
-        let body = Rotated { rotations, statements: vec![Signed::new(&next, &new)] };
-        client.send::<Done>(Method::PUT, &format!("/v1/keys/farmer/{id}"), &body, None).await.unwrap();
-    });
-    assert_eq!(ground.json("alpha", &["farm", "show", "--json"])["id"], id.as_str());
+    let file = |name: &str| ground.path(name).to_str().unwrap().to_owned();
+    for name in ["alpha", "acme"] {
+        ground.key(if name == "alpha" { Role::Farmer } else { Role::Tenant }, name);
+    }
+    ground.prints("acme", &["network", "apply", ACME, "--yes"], 0);
+    std::fs::copy(ground.path("alpha.pem"), ground.path("old.pem")).unwrap();
+    let rotate = |role: &str, name: &str, more: &[&str]| {
+        let file = file(name);
+        ground.prints("alpha", &[&["key", "rotate", role, "--file", &file][..], more].concat(), 0)
+    };
+    let said = rotate("farmer", "alpha.pem", &[]);
+    assert!(
+        said.contains("replaced    once\n") && said.contains("told, with 1 statement signed again"),
+        "{said}"
+    );
+    // Twice where nobody listens, and then told of both at once.
+    for _ in 0..2 {
+        let mut alone = Command::new(env!("CARGO_BIN_EXE_sixfold"));
+        alone.args(["key", "rotate", "tenant", "--file", &file("acme.pem")]).env_remove("SIXFOLD_REGISTRY");
+        let said = String::from_utf8(alone.output().unwrap().stdout).unwrap();
+        assert!(said.contains("tell it: sixfold key rotate tenant --tell"), "{said}");
+    }
+    let said = rotate("tenant", "acme.pem", &["--tell"]);
+    assert!(said.contains("told, with 1 statement signed again"), "{said}");
+    let said = rotate("tenant", "acme.pem", &["--tell", "--registry", &ground.url]);
+    assert!(said.contains("knew it"), "{said}");
     ground.prints("alpha", &["farm", "exit", "set", "2", "ant", "bee"], 0);
-    ground.key(Role::Tenant, "acme");
+    ground.prints("acme", &["network", "delete", "web", "--yes"], 0);
     ground.prints("acme", &["network", "apply", ACME, "--yes"], 0);
     let refused = ground.prints("old", &["farm", "exit", "set", "2", "bee"], 1);
     assert!(refused.contains("error: "), "{refused}");
