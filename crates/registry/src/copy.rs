@@ -2,8 +2,9 @@
 //!
 //! Owns: that a copy is whole, proven and durable before it has its name, and that nothing is ever overwritten.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -100,7 +101,19 @@ pub fn copy(from: &Path, to: &Path) -> Result<Proven, CopyError> {
     Ok(proven)
 }
 
+/// Makes an empty file that only its owner reads: whoever owns the folder, for root may copy for a registry that is not.
+fn private(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (folder, own) = (fs::metadata(folder)?, file.metadata()?);
+    if own.uid() == 0 && (folder.uid(), folder.gid()) != (own.uid(), own.gid()) {
+        fchown(&file, Some(folder.uid()), Some(folder.gid()))?;
+    }
+    Ok(())
+}
+
 fn whole(source: &Sqlite, to: &Path, from: &Path) -> Result<Proven, CopyError> {
+    private(to).map_err(|source| CopyError::Write { path: to.to_owned(), source })?;
     let mut target = Connection::open(to).map_err(StoreError::from)?;
     let backup = Backup::new(source.connection(), &mut target).map_err(StoreError::from)?;
     backup.run_to_completion(PAGES, PAUSE, None).map_err(StoreError::from)?;

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::http::{Desk, Listener, Metrics, Setup, router};
 use crate::seal::Signing;
-use crate::service::{Service, SystemClock};
+use crate::service::{Life, Service, SystemClock};
 use crate::store::{Sqlite, StoreError};
 
 /// Between two signs of life.
@@ -103,6 +103,7 @@ pub struct Running {
     listener: Listener,
     metrics: Option<Metrics>,
     writer: JoinHandle<()>,
+    life: Life,
     stop: watch::Sender<bool>,
     /// SIGTERM and SIGINT: heard from before anybody is told where it listens, or they would end it at once.
     ends: [Signal; 2],
@@ -128,6 +129,7 @@ pub fn start(config: Config) -> Result<Running, RunError> {
     let sealer = Box::new(Signing(config.key));
     let (service, writer) =
         Service::start(Box::new(store), Some(sealer), Box::new(SystemClock), config.quota).map_err(failed)?;
+    let life = service.life();
     let (stop, stopped) = watch::channel(false);
     let clock = Box::new(SystemClock);
     let desk = Desk::new(Setup { service, clock, admin: config.admin, stop: stopped });
@@ -144,7 +146,7 @@ pub fn start(config: Config) -> Result<Running, RunError> {
     let metrics = metrics.transpose()?;
     runtime.spawn(Desk::notice_silence(desk));
     drop(entered);
-    Ok(Running { runtime, listener, metrics, writer, stop, ends })
+    Ok(Running { runtime, listener, metrics, writer, life, stop, ends })
 }
 
 impl Running {
@@ -165,12 +167,13 @@ impl Running {
     }
 
     /// Serves until SIGTERM or SIGINT, answers what was asked, and ends. Calls `pulse` each [`PULSE`] as long as it serves
-    /// and writes: a writer that does not know what became of a commit ends, and a process of its own has to read it.
+    /// and writes: a writer that does not know what became of a commit stops, and a process of its own has to read it.
     ///
     /// # Errors
     /// [`RunError::System`] if serving ended by a bug.
     pub fn serve(self, mut pulse: impl FnMut() + Send + 'static) -> Result<(), RunError> {
-        let Self { runtime, listener, metrics, writer, stop, ends: [mut terminate, mut interrupt] } = self;
+        let Self { runtime, listener, metrics, writer, life, stop, ends: [mut terminate, mut interrupt] } =
+            self;
         let ended = runtime.block_on(async {
             if let Some(metrics) = metrics {
                 tokio::spawn(metrics.serve());
@@ -181,7 +184,7 @@ impl Running {
                 tokio::select! {
                     _ = terminate.recv() => break,
                     _ = interrupt.recv() => break,
-                    _ = beat.tick() => if !writer.is_finished() { pulse() },
+                    _ = beat.tick() => if life.is_writing() && !writer.is_finished() { pulse() },
                 }
             }
             tracing::info!("stopping");

@@ -178,15 +178,25 @@ impl Caller {
         }
     }
 
-    /// Whether a key speaks for an owner: the first one, from which the id follows, or the last of those that replaced it.
+    /// Whether a key speaks for an owner: the last of those that replaced the first one, from which the id follows.
     pub(crate) fn is_of(&mut self, owner: &Owner, key: VerifyingKey) -> Result<bool, Failed> {
-        if key.id(owner.role) == owner.id {
-            return Ok(true);
-        }
+        let chain = self.chain(owner)?;
+        Ok(chain.map_or_else(|| key.id(owner.role) == owner.id, |chain| chain.newest() == key))
+    }
+
+    /// Whether a key spoke for an owner at any time.
+    pub(crate) fn was_of(&mut self, owner: &Owner, key: VerifyingKey) -> Result<bool, Failed> {
+        let chain = self.chain(owner)?;
+        let is_in = |chain: Chain| (0..=chain.length()).any(|length| chain.key(length) == Some(key));
+        Ok(chain.map_or_else(|| key.id(owner.role) == owner.id, is_in))
+    }
+
+    /// The keys of an owner who replaced one.
+    fn chain(&mut self, owner: &Owner) -> Result<Option<Chain>, Failed> {
         let Owner { role, id } = owner;
         let keys: Option<Keys> = self.find_if_allowed(&format!("/v1/keys/{role}/{id}"))?;
         let chain = keys.and_then(|keys| Chain::read(&keys.rotations).ok());
-        Ok(chain.is_some_and(|chain| chain.owner() == owner && chain.newest() == key))
+        Ok(chain.filter(|chain| chain.owner() == owner))
     }
 
     /// Reads something that may not be there.
@@ -224,9 +234,20 @@ impl Caller {
         statement: &T,
         removal: &RemovalArgs,
     ) -> Result<Done, Failed> {
+        self.say(&Method::PUT, path, statement, removal)
+    }
+
+    /// The same, by another method.
+    pub(crate) fn say<T: Statement>(
+        &mut self,
+        method: &Method,
+        path: &str,
+        statement: &T,
+        removal: &RemovalArgs,
+    ) -> Result<Done, Failed> {
         let statement = self.sign(statement);
         let put = Put { statement, confirmation: None, token: None };
-        let problem = match self.send(&Method::PUT, path, &put) {
+        let problem = match self.send(method, path, &put) {
             Err(ClientError::Refused(problem)) if problem.kind == Told::Unconfirmed => problem,
             answered => return Ok(answered?),
         };
@@ -235,7 +256,7 @@ impl Caller {
             return Err(Failed::from(ClientError::Refused(problem)).hint(Some(hint)));
         };
         let confirmation = Some(self.confirmation(&problem, limit)?);
-        Ok(self.send(&Method::PUT, path, &Put { confirmation, ..put })?)
+        Ok(self.send(method, path, &Put { confirmation, ..put })?)
     }
 
     /// The word that exactly the change is meant that a problem is about.

@@ -9,6 +9,7 @@
 
 mod apply;
 mod change;
+mod reclaim;
 mod show;
 
 use clap::Subcommand;
@@ -16,11 +17,11 @@ use sixfold_api::resource::{self, Held};
 use sixfold_core::addr::Allocation;
 use sixfold_core::id::{Label, NetworkId, NodeId, Revision, TenantId};
 use sixfold_core::model::Seat;
-use sixfold_core::trust::{NetworkStatement, Owner, Role, Subject, VerifyingKey};
+use sixfold_core::trust::{NetworkStatement, Owner, Reclaim, Role, Subject, VerifyingKey};
 
 use crate::Done;
 use crate::caller::{Caller, Known, RegistryArgs};
-use crate::failed::Failed;
+use crate::failed::{Failed, Kind};
 
 /// Say what your networks are
 #[derive(Debug, clap::Args)]
@@ -50,6 +51,7 @@ enum Verb {
     Show(show::Args),
     List(show::ListArgs),
     Delete(apply::DeleteArgs),
+    Reclaim(reclaim::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<Done, Failed> {
@@ -59,6 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failed> {
         Verb::Show(args) => show::run(args).map(|()| Done::Yes),
         Verb::List(args) => show::list(args).map(|()| Done::Yes),
         Verb::Delete(args) => apply::delete(args).map(|()| Done::Yes),
+        Verb::Reclaim(args) => reclaim::run(args).map(|()| Done::Yes),
     }
 }
 
@@ -81,13 +84,24 @@ pub(crate) fn known(caller: &mut Caller, id: &NetworkId) -> Result<Option<KnownN
         let hint = "ask its operator; nodes believe no more of it than this does";
         Failed::refused(format!("the registry shows network {id}, and {what}")).hint(Some(hint))
     };
+    let (key, revision, grants) = (network.statement.key, network.revision, network.grants);
+    // The operator's word, where the tenant gave none.
+    if let Some(reclaim) = network.statement.open::<Reclaim>().ok().filter(|reclaim| reclaim.network == *id) {
+        let (subject, version) = (Subject::Deleted(id.clone()), reclaim.version);
+        return Ok(Some(KnownNetwork { id: id.clone(), subject, version, key, revision, grants }));
+    }
     let statement: NetworkStatement =
         network.statement.open().map_err(|error| lie(format!("its statement cannot be used: {error}")))?;
-    if statement.id() != id || !caller.is_of(&Owner::tenant(&id.tenant), network.statement.key)? {
+    let tenant = Owner::tenant(&id.tenant);
+    // What is gone is not signed again when a key is replaced.
+    let is_its = match &statement.subject {
+        Subject::Live(_) => caller.is_of(&tenant, key)?,
+        Subject::Deleted(_) => caller.was_of(&tenant, key)?,
+    };
+    if statement.id() != id || !is_its {
         return Err(lie("its tenant did not sign it".to_owned()));
     }
     let NetworkStatement { version, subject } = statement;
-    let (key, revision, grants) = (network.statement.key, network.revision, network.grants);
     Ok(Some(KnownNetwork { id: id.clone(), subject, version, key, revision, grants }))
 }
 
@@ -131,6 +145,15 @@ impl Word {
     /// Whether a network may be meant.
     pub(crate) fn fits(&self, id: &NetworkId) -> bool {
         self.name == id.name && self.tenant.as_ref().is_none_or(|tenant| *tenant == id.tenant)
+    }
+
+    /// The network that is meant by somebody who has none of that name.
+    fn whole(&self) -> Result<NetworkId, Failed> {
+        let tenant = self.tenant.clone().ok_or_else(|| {
+            let what = format!("{self} may be any tenant's");
+            Failed::new(Kind::Usage, what).hint(Some(format!("name it whole: TENANT-ID/{}", self.name)))
+        })?;
+        Ok(NetworkId { tenant, name: self.name.clone() })
     }
 
     /// Ready to ask about it: as its tenant if it is one's own, else as anybody who may see it.

@@ -65,12 +65,15 @@ pub(super) async fn put_status(desk: Arc<Desk>, mut call: Call) -> Result<Answer
         let words = format!("the status is of node {}, and the path is about {node}", status.node);
         return Err(Problem::new(Kind::Refused, words));
     }
-    let (revision, known) =
-        desk.service.read(|state| (state.revision_of(&node), state.world().node(&node).is_some()));
+    let (revision, newest, known) = desk
+        .service
+        .read(|state| (state.revision_of(&node), state.revision(), state.world().node(&node).is_some()));
     if !known {
         return Err(read::absent());
     }
-    let at = status.revision;
+    // What it is shown is the same ever since: whoever is in sync with that is so with the newest. A release may wait for
+    // a node whose snapshot it does not change.
+    let at = if status.revision == revision { newest } else { status.revision };
     let gone = status.in_sync && desk.service.is_waited_for(&node);
     if let Some(kind) = desk.nodes.hear(status, desk.now()) {
         desk.tell_of(&node, kind, format!("at revision {at}"));

@@ -2,8 +2,6 @@
 //!
 //! Owns: numbers only.
 
-use std::time::Duration;
-
 /// Requests that wait for the writer: at 80,000 a second in groups, 12 ms of work; more are told to come again.
 pub const WAITING_MAX: usize = 1024;
 
@@ -42,7 +40,3 @@ pub const FAULTS_TOLD: usize = 16;
 
 /// Times that a group is computed anew because somebody else wrote to the store: there is nobody else, unless by mistake.
 pub const CONFLICTS_MAX: usize = 3;
-
-/// How long a caller waits for the writer's answer in [`super::Service::ask`] before it is told that the outcome is unknown:
-/// longer than a disk that is merely slow takes for a group.
-pub const ANSWER_WAIT: Duration = Duration::from_secs(30);

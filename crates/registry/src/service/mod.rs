@@ -23,6 +23,7 @@ mod seal;
 mod state;
 mod writer;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -51,6 +52,19 @@ struct Known {
     state: RwLock<State>,
     feed: Feed,
     events: Ring,
+    /// The writer does not know what the store holds, and writes no more.
+    has_stopped: AtomicBool,
+}
+
+/// Whether a service still writes, for whoever has no hand on it.
+pub struct Life(Arc<Known>);
+
+impl Life {
+    /// Whether it does. One that has stopped never begins again: a process of its own reads what was written.
+    #[must_use]
+    pub fn is_writing(&self) -> bool {
+        !self.0.has_stopped.load(Ordering::Relaxed)
+    }
 }
 
 /// A handle on the running service. The last one to go ends it, once what waits is done.
@@ -78,7 +92,12 @@ impl Service {
             state = State::read(&*store, quota)?;
         }
         let (feed, events) = (Feed::default(), Ring::new(clock.now()));
-        let known = Arc::new(Known { state: RwLock::new(state.clone()), feed, events });
+        let known = Arc::new(Known {
+            state: RwLock::new(state.clone()),
+            feed,
+            events,
+            has_stopped: AtomicBool::new(false),
+        });
         let (asks, inbox) = sync_channel(limit::WAITING_MAX);
         let writer = Writer::new(store, sealer, clock, (state, Arc::clone(&known)));
         let thread = std::thread::Builder::new().name("writer".to_owned());
@@ -113,6 +132,12 @@ impl Service {
             TrySendError::Full(_) => Failed::Busy,
             TrySendError::Disconnected(_) => Failed::Stopped,
         })
+    }
+
+    /// Tells whether it writes, also once this handle is gone.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        Life(Arc::clone(&self.known))
     }
 
     /// What happened lately.

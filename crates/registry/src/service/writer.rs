@@ -4,6 +4,7 @@
 //! durable, refusals of a group neither: they may hang on what was never written.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, PoisonError};
 
@@ -137,6 +138,7 @@ impl Writer {
                 "the registry writes no more until it is restarted"
             );
             self.stopped = true;
+            self.known.has_stopped.store(true, Ordering::Relaxed);
         }
         let one = |error: &StoreError| match error {
             StoreError::Full => Failed::DiskFull,

@@ -103,8 +103,18 @@ fn round(seed: u64, template: &Path) -> (usize, usize) {
 
 #[test]
 fn eight_clients_fill_a_slot_while_the_registry_is_killed() {
-    let rounds =
-        std::env::var("SIXFOLD_ROUNDS").map_or(3, |text| text.parse().expect("SIXFOLD_ROUNDS is a number"));
+    run_rounds(
+        std::env::var("SIXFOLD_ROUNDS").map_or(3, |text| text.parse().expect("SIXFOLD_ROUNDS is a number")),
+    );
+}
+
+#[test]
+#[ignore = "takes ten minutes: a hundred rounds"]
+fn eight_clients_fill_a_slot_a_hundred_times_while_the_registry_is_killed() {
+    run_rounds(100);
+}
+
+fn run_rounds(rounds: u64) {
     let dir = tempfile::tempdir().unwrap();
     let template = dir.path().join("template.db");
     furnished(&template, NODES);

@@ -5,7 +5,9 @@ use sixfold_core::id::{Generation, NodeId, Revision};
 use sixfold_core::limit;
 use sixfold_core::model::{Reach, ResourceKey, Seat};
 use sixfold_registry::service::{Confirmation, Done, Failed, Newly, Op, Refusal, Sealed};
-use sixfold_registry::store::{DocumentId, Memory, Sqlite};
+use sixfold_registry::store::{
+    Answer, AnswerKey, DocumentId, Group, Memory, Record, Sqlite, Store, StoreError,
+};
 
 use crate::ground::{
     Hands, Registry, farm, network, node, put_farm, put_network, put_node, remove_network, report, request,
@@ -430,4 +432,42 @@ fn what_the_registry_signs_its_public_key_opens() {
         );
         assert_eq!(granted.network.to_string(), "acme/web");
     }
+}
+
+/// A store whose disk breaks at the third commit: nobody knows what of it was written.
+#[derive(Default)]
+struct Breaks(Memory, usize);
+
+impl Store for Breaks {
+    fn read(&self, since: Revision, each: &mut dyn FnMut(Record, Revision)) -> Result<Revision, StoreError> {
+        self.0.read(since, each)
+    }
+
+    fn answer(&self, key: &AnswerKey) -> Result<Option<Answer>, StoreError> {
+        self.0.answer(key)
+    }
+
+    fn commit(&mut self, group: &Group) -> Result<Revision, StoreError> {
+        self.1 += 1;
+        match self.1 {
+            3 => Err(StoreError::Io { source: Box::new(std::io::Error::other("the disk is gone")) }),
+            _ => self.0.commit(group),
+        }
+    }
+
+    fn probe(&mut self) -> Result<(), StoreError> {
+        self.0.probe()
+    }
+}
+
+/// Whoever watches the process has it started anew.
+#[test]
+fn a_registry_that_does_not_know_what_it_wrote_is_seen_to_write_no_more() {
+    let registry = Registry::start(Breaks::default(), &Hands::at(1));
+    let life = registry.service.life();
+    registry.ask("farmer", "one", put_farm(1, farm(&[]))).unwrap();
+    assert!(life.is_writing());
+    assert!(matches!(registry.ask("farmer", "two", put_farm(2, farm(&[]))), Err(Failed::Unknown)));
+    assert!(!life.is_writing());
+    assert!(matches!(registry.ask("farmer", "two", put_farm(2, farm(&[]))), Err(Failed::Stopped)));
 }

@@ -1,12 +1,12 @@
 //! `sixfold node remove`: a machine is in the farm no more, by its farmer's word.
 
 use sixfold_api::client::Method;
-use sixfold_api::resource::{self, Done, Put};
+use sixfold_api::resource;
 use sixfold_core::id::Label;
 use sixfold_core::trust::Leaving;
 
 use super::list::{farm, verified};
-use crate::caller::RegistryArgs;
+use crate::caller::{RegistryArgs, RemovalArgs};
 use crate::failed::Failed;
 use crate::output;
 
@@ -28,6 +28,9 @@ pub(super) struct Args {
     yes: bool,
 
     #[command(flatten)]
+    removal: RemovalArgs,
+
+    #[command(flatten)]
     registry: RegistryArgs,
 }
 
@@ -42,7 +45,6 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
         args.yes,
     )?;
     let leaving = Leaving { node: id.clone(), farm: farm.id().clone(), version };
-    let put = Put { statement: caller.sign(&leaving), confirmation: None, token: None };
-    let done: Done = caller.send(&Method::DELETE, &path, &put)?;
+    let done = caller.say(&Method::DELETE, &path, &leaving, &args.removal)?;
     output::print(&format!("node {} ({id}) is in the farm no more, revision {}\n", args.node, done.revision))
 }

@@ -1,6 +1,7 @@
 //! A registry's store by hand: copied, proven, told; and what is said of one that is not sound, not there or not ours.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use sixfold_core::limit::PREFIXES_PER_TENANT;
@@ -37,6 +38,8 @@ fn a_store_is_copied_proven_and_told() {
     );
     assert_eq!(printed(&["registry", "backup", &saved, "--store", &live], 0), format!("{saved}: {what}"));
     drop(open);
+    let mode = fs::metadata(&saved).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "it has the secret that prefixes are drawn with");
     assert_eq!(
         printed(&["registry", "restore", &saved, "--store", &restored], 0),
         format!("{restored}: {what}")

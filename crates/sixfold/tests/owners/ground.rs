@@ -28,6 +28,7 @@ impl Ground {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_sixfold"));
         command.args(["registry", "run", "--listen", "[::1]:0", "--dir"]).arg(dir.path().join("registry"));
+        command.args(["--admin", &key_of("operator").verifying().to_string()]);
         command.env_remove("SIXFOLD_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut registry = command.spawn().unwrap();
         let lines = BufReader::new(registry.stdout.take().unwrap()).lines();
@@ -51,9 +52,7 @@ impl Ground {
     pub(crate) fn key(&self, role: Role, name: &str) -> String {
         let file = self.path(&format!("{name}.pem"));
         if !file.exists() {
-            let mut seed = [0; 32];
-            seed[..name.len()].copy_from_slice(name.as_bytes());
-            let pem = SigningKey::from_seed(&seed).to_pem();
+            let pem = key_of(name).to_pem();
             let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file);
             made.unwrap().write_all(pem.as_bytes()).unwrap();
         }
@@ -93,6 +92,13 @@ impl Ground {
 }
 
 /// One word of many, without time or lot.
+/// A key that is made of a name.
+fn key_of(name: &str) -> SigningKey {
+    let mut seed = [0; 32];
+    seed[..name.len()].copy_from_slice(name.as_bytes());
+    SigningKey::from_seed(&seed)
+}
+
 fn word(words: &[&str], at: usize) -> String {
     let word = words[at];
     let next = |step: usize, wanted: &str| words.get(at + step).is_some_and(|next| next.starts_with(wanted));

@@ -100,3 +100,24 @@ fn names_that_stand_for_nothing_or_several_and_files_of_others_are_refused() {
     let ids: Vec<(&str, &str)> = ids.iter().map(|(id, name)| (id.as_str(), *name)).collect();
     insta::assert_snapshot!(ground.plain(&said.join("\n"), &ids));
 }
+
+#[test]
+fn an_operator_takes_a_network_back_and_its_tenant_can_have_it_again() {
+    let ground = Ground::new();
+    first_farm(&ground);
+    let tenant = ground.key(Role::Tenant, "acme");
+    ground.key(Role::Admin, "operator");
+    ground.prints("acme", &["network", "apply", ACME, "--yes"], 0);
+    let whole = format!("{tenant}/web");
+    let says = |args: &[&str], code| ground.prints("operator", args, code);
+    let vague = says(&["network", "reclaim", "web", "--yes"], 2);
+    assert!(vague.contains("name it whole: TENANT-ID/web"), "{vague}");
+    assert!(!ground.prints("acme", &["network", "reclaim", &whole, "--yes"], 1).contains("is no more"));
+    let taken = says(&["network", "reclaim", &whole, "--yes"], 0);
+    assert!(taken.contains("is no more, revision "), "{taken}");
+    assert!(says(&["network", "reclaim", &whole], 0).contains("nothing to do"));
+    assert_eq!(ground.prints("acme", &["network", "list"], 0), "no networks\n");
+    assert_eq!(ground.json("acme", &["network", "show", "web", "--json"])["deleted"], true);
+    let again = ground.prints("acme", &["network", "apply", ACME, "--yes"], 0);
+    assert!(again.contains("now version 3"), "{again}");
+}
