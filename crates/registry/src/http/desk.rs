@@ -120,6 +120,17 @@ impl Desk {
         }
     }
 
+    /// Whether somebody waits for a node's news.
+    pub(super) fn is_polling(&self, node: &NodeId) -> bool {
+        let polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+        polls.get(node).is_some_and(|poll| !poll.is_closed())
+    }
+
+    /// Has whoever waits for a node's news ask anew.
+    pub(super) fn end_poll(&self, node: &NodeId) {
+        self.polls.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
+    }
+
     /// Begins to wait for a node's news. A node waits once: what waited before is over, and its receiver says so.
     pub(super) fn poll(&self, node: &NodeId) -> oneshot::Receiver<()> {
         let (sender, over) = oneshot::channel();

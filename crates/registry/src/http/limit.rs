@@ -45,6 +45,10 @@ pub const SHORTAGE: Duration = Duration::from_millis(50);
 /// Previews that are planned at the same time: each takes a core, and others want to be answered meanwhile.
 pub const PREVIEWS: usize = 2;
 
+/// Seconds in which a node's agent that is asked whether it is still there speaks again: its poll is ended, and it polls
+/// anew at once.
+pub const CHALLENGE_SECS: u64 = 3;
+
 /// Seconds without a word after which a node is silent: it speaks every 30, and one word may be lost.
 pub const SILENT_SECS: u64 = 90;
 

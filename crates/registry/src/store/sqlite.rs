@@ -30,7 +30,7 @@ const STATEMENTS: usize = 32;
 pub struct Sqlite {
     connection: Connection,
     /// Held for as long as this may write.
-    _lock: Option<File>,
+    _lock: Option<Lock>,
 }
 
 impl Sqlite {
@@ -218,13 +218,24 @@ impl Sqlite {
     }
 }
 
+/// Keeps a second writer away, until it is dropped.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone leaves it with a child process that has begun and is not yet another program.
+        drop(self.0.unlock());
+    }
+}
+
 /// Keeps a second writer away from the store at a path.
-fn lock(path: &Path) -> Result<File, StoreError> {
+fn lock(path: &Path) -> Result<Lock, StoreError> {
     let mut beside = PathBuf::from(path).into_os_string();
     beside.push(".lock");
     let file = File::options().create(true).truncate(false).write(true).open(beside).map_err(io)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.display().to_string() }),
         Err(TryLockError::Error(error)) => Err(io(error)),
     }

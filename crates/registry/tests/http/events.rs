@@ -92,6 +92,41 @@ async fn of_two_machines_with_one_key_the_second_is_refused_and_both_are_told_of
     assert_eq!(refused(nonsense), Kind::Malformed);
 }
 
+/// A copy of a machine's disk starts later than the machine.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_machine_that_started_later_waits_until_the_first_is_gone() {
+    let running = Running::registry();
+    let [mut farmer, _holder, _other] = joined(&running).await;
+    let client = |session: &str| running.client_in(Some(NODES[1]), session);
+    let mut first = client("7-00000000000000aa");
+    let News::Changed { tag, .. } = snapshot(&mut first).await.unwrap() else { panic!("it knew nothing") };
+    let path = format!("/v1/nodes/{}/snapshot", node(NODES[1]));
+    let polling = tokio::spawn(async move {
+        loop {
+            first.news::<Proofs>(&path, tag.as_deref(), Duration::from_secs(20)).await.unwrap();
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut second = client("8-00000000000000bb");
+    assert_eq!(refused(snapshot(&mut second).await), Kind::Busy, "nobody knows yet");
+    let mut answers = Vec::new();
+    for _ in 0..50 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        answers.push(refused(snapshot(&mut second).await));
+    }
+    assert!(answers.contains(&Kind::Duplicate), "{answers:?}");
+    assert!(!polling.is_finished(), "the first goes on");
+    let heard = events(&mut farmer, 0, 0).await.events;
+    assert_eq!(heard.iter().filter(|event| event.what.kind == EventKind::DuplicateKey).count(), 1);
+    polling.abort();
+    let mut tries = 0;
+    while snapshot(&mut second).await.is_err() {
+        tries += 1;
+        assert!(tries < 200, "the first is gone");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_takes_prefixes_back_where_a_tenant_is_gone_and_nobody_else_does() {
     let running = Running::registry();

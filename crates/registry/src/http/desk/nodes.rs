@@ -22,13 +22,18 @@ struct Last {
     status: Option<Status>,
     silent: bool,
     session: Option<Session>,
+    /// A later start that asked while the session that holds waited for news, and when: if nothing is heard of the one
+    /// that holds, it was the same machine's.
+    challenge: Option<(Timestamp, Session)>,
+    /// Whether the session that holds spoke since.
+    spoke: bool,
     /// The session that was refused last, and when.
     refused: Option<(Timestamp, Session)>,
 }
 
 impl Last {
     const fn new(at: Timestamp) -> Self {
-        Self { at, status: None, silent: false, session: None, refused: None }
+        Self { at, status: None, silent: false, session: None, challenge: None, spoke: false, refused: None }
     }
 }
 
@@ -39,6 +44,15 @@ pub(in crate::http) struct Second {
     pub(in crate::http) first: Session,
     /// Whether this one was not refused before.
     pub(in crate::http) is_news: bool,
+}
+
+/// Why a session is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) enum Unadmitted {
+    /// Another machine holds the key.
+    Second(Second),
+    /// It may be the same machine's, or another's: that is known in [`limit::CHALLENGE_SECS`].
+    Unsure,
 }
 
 /// All nodes that were heard or looked for.
@@ -90,26 +104,48 @@ impl Nodes {
         silent
     }
 
-    /// Lets a session of a node in: the first, one of a later start, or the one that holds.
+    /// Lets a session of a node in: the first, the one that holds, or one of a later start, unless the one that holds still
+    /// speaks. `is_polling`: a request of the one that holds waits for news, perhaps of a machine that is no more.
     pub(in crate::http) fn admit(
         &self,
         node: &NodeId,
         session: Session,
+        is_polling: bool,
         now: Timestamp,
-    ) -> Result<(), Second> {
+    ) -> Result<(), Unadmitted> {
         let mut all = self.all();
         let last = all.entry(node.clone()).or_insert(Last::new(now));
-        match last.session {
-            Some(first) if first != session && session.boot <= first.boot => {
-                let is_news = last.refused.is_none_or(|(_, refused)| refused != session);
-                last.refused = Some((now, session));
-                Err(Second { first, is_news })
-            }
+        let Some(first) = last.session else {
+            last.session = Some(session);
+            return Ok(());
+        };
+        if first == session {
+            last.spoke = true;
+            return Ok(());
+        }
+        let challenged = last.challenge.filter(|(_, by)| *by == session).map(|(at, _)| at);
+        let is_second = session.boot <= first.boot || (challenged.is_some() && last.spoke && is_polling);
+        if is_second {
+            let is_news = last.refused.is_none_or(|(_, refused)| refused != session);
+            last.refused = Some((now, session));
+            return Err(Unadmitted::Second(Second { first, is_news }));
+        }
+        match challenged {
+            Some(at) if !last.spoke && now.secs_since(at) < limit::CHALLENGE_SECS => Err(Unadmitted::Unsure),
+            None if is_polling => Err(last.challenged(session, now)),
+            Some(_) if last.spoke => Err(last.challenged(session, now)),
             _ => {
-                last.session = Some(session);
+                (last.session, last.challenge) = (Some(session), None);
                 Ok(())
             }
         }
+    }
+}
+
+impl Last {
+    fn challenged(&mut self, session: Session, now: Timestamp) -> Unadmitted {
+        (self.challenge, self.spoke) = (Some((now, session)), false);
+        Unadmitted::Unsure
     }
 }
 
@@ -161,20 +197,45 @@ mod tests {
     }
 
     #[test]
-    fn of_two_machines_with_one_key_the_second_is_refused_until_it_starts_later() {
+    fn of_two_machines_with_one_key_the_second_is_refused() {
         let nodes = Nodes::default();
-        let admit = |boot, nonce| nodes.admit(&node(), Session { boot, nonce }, Timestamp(boot));
-        let first = Session { boot: 7, nonce: 1 };
+        let admit = |boot, nonce| nodes.admit(&node(), Session { boot, nonce }, false, Timestamp(boot));
+        let second = |boot, nonce, is_news| {
+            Err(Unadmitted::Second(Second { first: Session { boot, nonce }, is_news }))
+        };
         assert_eq!(admit(7, 1), Ok(()));
         assert_eq!(admit(7, 1), Ok(()));
-        assert_eq!(admit(7, 2), Err(Second { first, is_news: true }));
-        assert_eq!(admit(7, 2), Err(Second { first, is_news: false }));
-        assert_eq!(admit(6, 1), Err(Second { first, is_news: true }));
-        assert_eq!(admit(8, 3), Ok(()), "a restart");
-        let first = Session { boot: 8, nonce: 3 };
-        assert_eq!(admit(7, 1), Err(Second { first, is_news: true }), "the first one, from then on");
+        assert_eq!(admit(7, 2), second(7, 1, true));
+        assert_eq!(admit(7, 2), second(7, 1, false));
+        assert_eq!(admit(6, 1), second(7, 1, true));
+        assert_eq!(admit(8, 3), Ok(()), "a restart: nothing waits for the one before");
+        assert_eq!(admit(7, 1), second(8, 3, true), "the first one, from then on");
         nodes.hear(status(true), Timestamp(20));
         let heard = nodes.heard(&node(), Timestamp(30)).expect("it was heard");
         assert_eq!(heard.duplicate.map(|duplicate| duplicate.age_secs), Some(23));
+    }
+
+    #[test]
+    fn a_later_start_waits_until_it_is_known_whether_the_one_before_still_speaks() {
+        let nodes = Nodes::default();
+        let admit = |boot, is_polling, at| {
+            nodes.admit(&node(), Session { boot, nonce: boot }, is_polling, Timestamp(at))
+        };
+        let second =
+            |is_news| Err(Unadmitted::Second(Second { first: Session { boot: 7, nonce: 7 }, is_news }));
+        let unsure = Err(Unadmitted::Unsure);
+        assert_eq!(admit(7, false, 100), Ok(()));
+        // Another machine: the first one asks anew, and goes on.
+        assert_eq!(admit(8, true, 101), unsure);
+        assert_eq!(admit(8, false, 101), unsure);
+        assert_eq!(admit(7, false, 101), Ok(()));
+        assert_eq!(admit(8, true, 102), second(true));
+        assert_eq!(admit(8, true, 200), second(false));
+        // The first one is stopped: then the other is let in.
+        assert_eq!(admit(8, false, 300), unsure);
+        assert_eq!(admit(8, false, 300 + limit::CHALLENGE_SECS), Ok(()));
+        // A machine whose power failed: what waits for it is of nobody.
+        assert_eq!(admit(9, true, 400), unsure);
+        assert_eq!(admit(9, false, 400 + limit::CHALLENGE_SECS), Ok(()));
     }
 }

@@ -21,6 +21,7 @@ use crate::http::allow::allows;
 use crate::http::answer::{Answer, Call, refusal};
 use crate::http::desk::Desk;
 use crate::http::desk::caller::{Caller, Subject};
+use crate::http::desk::nodes::Unadmitted;
 use crate::http::limit;
 use crate::http::listen::Peer;
 
@@ -100,7 +101,17 @@ fn in_session(desk: &Desk, route: &Route, subject: &Subject, parts: &Parts) -> R
     };
     let session = given.to_str().unwrap_or_default().parse::<Session>();
     let session = session.map_err(|error| Problem::from_error(Kind::Malformed, &error))?;
-    desk.nodes.admit(node, session, desk.now()).map_err(|second| {
+    let is_polling = desk.is_polling(node);
+    desk.nodes.admit(node, session, is_polling, desk.now()).map_err(|unadmitted| {
+        let second = match unadmitted {
+            Unadmitted::Second(second) => second,
+            Unadmitted::Unsure => {
+                desk.end_poll(node);
+                let words =
+                    format!("another agent of node {node} may still be there: that is being found out");
+                return Problem::new(Kind::Busy, words);
+            }
+        };
         let (first, own) = (second.first.boot, session.boot);
         if second.is_news {
             let words = format!("start {own} was refused: start {first} of another agent holds the key");
