@@ -154,16 +154,15 @@ impl Reports {
         if now < self.not_before || self.under_way.len() >= ERRANDS_MAX {
             return Ok(Vec::new());
         }
-        let room = ERRANDS_MAX - self.under_way.len();
+        // One is left for the status: devices that are refused must not make the node look silent.
+        let room = ERRANDS_MAX.saturating_sub(self.under_way.len() + 1);
         let unsaid: Vec<(ResourceKey, Wanted)> = self.unsaid().take(room).collect();
         if let Err(error) = self.number(&unsaid, seen) {
             self.not_before = now + PACE;
             return Err(error);
         }
         let mut errands: Vec<Errand> = unsaid.iter().map(|(key, wanted)| self.device(*key, wanted)).collect();
-        if errands.is_empty()
-            && let Some(status) = self.status_due(now)
-        {
+        if let Some(status) = self.status_due(now) {
             let body = serde_json::to_string(&*status).expect("a status's keys are all strings");
             errands.push(self.errand(Place::Status, body, Carried::Status(status)));
         }
