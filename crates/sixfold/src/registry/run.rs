@@ -51,7 +51,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics: Option<SocketAddr>,
 
-    /// Public key of the operator, who may read everything: 44 characters of base64
+    /// Public key of the operator, who may read everything and take networks back: 44 characters of base64
     #[arg(long, value_name = "KEY")]
     admin: Option<VerifyingKey>,
 

@@ -96,6 +96,7 @@ fn an_agent_cut_anywhere_leaks_nothing_and_the_next_makes_up_for_it() {
         say(node, &walk);
         all.extend(all_of(&walk, node, 1));
     }
+    walk.meet();
     let mut state = seed;
     let places = u64::try_from(all.len()).unwrap();
     let draw = |_| all[usize::try_from(next(&mut state) % places).unwrap()];
@@ -119,6 +120,7 @@ fn an_agent_cut_after_every_effect_leaks_nothing_and_the_next_makes_up_for_it() 
         let began = Instant::now();
         let mut walk = Walk::start();
         walk.learn(node);
+        walk.meet();
         say(node, &walk);
         let cases = all_of(&walk, node, step);
         let count = cases.len();

@@ -26,6 +26,8 @@ use crate::traffic::{Captures, Nonces, Probes, Volley};
 
 /// How long the kernel may take to end what was deleted.
 const SETTLING: Duration = Duration::from_secs(5);
+/// How long all may take to shake hands anew: 36 s were seen.
+const MEETING: Duration = Duration::from_secs(120);
 /// How long the nodes that nobody touches may take to answer each other.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -164,6 +166,32 @@ impl Walk {
         }
         NODES.into_iter().for_each(|node| self.probes.end(node));
         self.spread_news();
+    }
+
+    /// Waits until everybody reaches whom they should: who was built anew has to shake hands again, and the first try may
+    /// have come before the other knew its key.
+    pub(crate) fn meet(&mut self) {
+        self.spread_news();
+        self.probes.bring_up(&self.place, &self.workloads);
+        let within = Rc::clone(&self.within);
+        let mut waits: Vec<&Cell> = within.iter().collect();
+        waits.retain(|cell| [&cell.from, &cell.to].iter().all(|party| self.probes.has(party)));
+        let began = Instant::now();
+        while !waits.is_empty() {
+            let first = waits[0];
+            assert!(
+                began.elapsed() < MEETING,
+                "{} cells do not hold before anything is cut, the first is {} to {}",
+                waits.len(),
+                first.from,
+                first.to
+            );
+            let answered = self.volley(&waits).answered();
+            let mut at = 0;
+            waits.retain(|_| (!answered.contains(&at), at += 1).0);
+        }
+        println!("all reach each other after {:.1} s", began.elapsed().as_secs_f64());
+        NODES.into_iter().for_each(|node| self.probes.end(node));
     }
 
     /// Walks a node through its life undisturbed, and notes how it is after each stretch and how many effects that had.
