@@ -6,6 +6,7 @@
 //! What libFuzzer learns stays under `target/fuzz`, so that the next run begins where this one ended.
 
 use crate::test::packages::{self, Ground, tools};
+use crate::tool;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,9 +47,9 @@ pub(crate) fn run(root: &Path, request: &Request) -> io::Result<bool> {
         return Err(io::Error::other(format!("no target {unknown}; there are: {}", all.join(", "))));
     }
     let targets = if request.targets.is_empty() { all } else { request.targets.clone() };
-    succeed(Command::new("cargo").args(["fmt", "--manifest-path"]).arg(&manifest).args(["--", "--check"]))?;
+    tool::run(Command::new("cargo").args(["fmt", "--manifest-path"]).arg(&manifest).args(["--", "--check"]))?;
     let work = Work { dir: root.join("target/fuzz") };
-    succeed(&mut work.build(root))?;
+    tool::run(&mut work.build(root))?;
     if let Some(input) = &request.input {
         let tried = targets.iter().map(|target| work.command(target).arg(input).status());
         return Ok(tried.collect::<io::Result<Vec<_>>>()?.iter().all(|status| status.success()));
@@ -70,12 +71,6 @@ fn names(manifest: &str) -> io::Result<Vec<String>> {
     let bins = table.get("bin").and_then(toml::Value::as_array);
     let names = bins.into_iter().flatten().filter_map(|bin| bin.get("name")?.as_str());
     Ok(names.map(str::to_owned).collect())
-}
-
-fn succeed(command: &mut Command) -> io::Result<()> {
-    let status = command.stdin(Stdio::null()).status()?;
-    let words = || format!("`{}` failed: {status}", command.get_program().to_string_lossy());
-    if status.success() { Ok(()) } else { Err(io::Error::other(words())) }
 }
 
 /// Where everything about fuzzing lies.

@@ -7,6 +7,7 @@ mod mutants;
 mod package;
 mod test;
 mod tidy;
+mod tool;
 mod vm;
 
 use clap::{Parser, Subcommand};

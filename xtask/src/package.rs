@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::test::packages;
+use crate::tool::{self, output};
 
 /// Files that are copied as they are, from the project's folder to where Debian has such files.
 const FILES: [(&str, &str); 10] = [
@@ -75,11 +76,11 @@ impl<'a> Layout<'a> {
         let built = project.join(if debug { "target/debug/sixfold" } else { "target/release/sixfold" });
         let mut cargo = Command::new("cargo");
         cargo.args(["build", "--locked", "--package", "sixfold"]).args((!debug).then_some("--release"));
-        succeed(packages::settle(project, cargo.current_dir(project)))?;
+        tool::run(packages::settle(project, cargo.current_dir(project)))?;
         let program = layout.place("usr/bin/sixfold")?;
         fs::copy(&built, &program)?;
         // The names of functions stay, for what a person may have to report; the lines of the source are left out.
-        succeed(Command::new("strip").arg("--strip-debug").arg(&program))?;
+        tool::run(Command::new("strip").arg("--strip-debug").arg(&program))?;
         fs::set_permissions(&program, Permissions::from_mode(0o755))?;
         for (from, to) in FILES {
             layout.write(to, &fs::read(project.join(from))?, 0o644)?;
@@ -105,14 +106,14 @@ impl<'a> Layout<'a> {
     /// Its manual and completions.
     fn write_what_the_program_says(&self, program: &Path) -> io::Result<()> {
         let manual = self.place("usr/share/man/man1/x")?.with_file_name("");
-        succeed(Command::new(program).arg("man").arg(&manual).stdout(Stdio::null()))?;
+        tool::run(Command::new(program).arg("man").arg(&manual).stdout(Stdio::null()))?;
         for entry in fs::read_dir(&manual)? {
             // Without names and times, so that the same pages are the same bytes.
-            succeed(Command::new("gzip").arg("-9n").arg(entry?.path()))?;
+            tool::run(Command::new("gzip").arg("-9n").arg(entry?.path()))?;
         }
         for (shell, path) in COMPLETIONS {
             let text = output(Command::new(program).args(["completions", shell]))?;
-            self.write(path, &text, 0o644)?;
+            self.write(path, text.as_bytes(), 0o644)?;
         }
         Ok(())
     }
@@ -124,7 +125,7 @@ impl<'a> Layout<'a> {
         let glibc = glibc.ok_or_else(|| io::Error::other("the program names no version of glibc"))?;
         let values = [
             ("@VERSION@", env!("CARGO_PKG_VERSION").to_owned()),
-            ("@ARCHITECTURE@", String::from_utf8_lossy(&architecture).trim().to_owned()),
+            ("@ARCHITECTURE@", architecture.trim().to_owned()),
             ("@GLIBC@", format!("{}.{}", glibc.0, glibc.1)),
             ("@SIZE@", size),
         ];
@@ -144,7 +145,7 @@ impl<'a> Layout<'a> {
         let folder = self.project.join("target/package");
         let mut pack = Command::new("dpkg-deb");
         pack.args(["--build", "--root-owner-group"]).arg(&self.tree).arg(&folder);
-        let said = String::from_utf8_lossy(&output(&mut pack)?).into_owned();
+        let said = output(&mut pack)?;
         // dpkg-deb: building package 'sixfold' in '/.../sixfold_0.1.0_amd64.deb'.
         let path = said.rsplit('\'').nth(1).map(PathBuf::from);
         path.ok_or_else(|| io::Error::other(format!("dpkg-deb does not say what it made: {said}")))
@@ -194,32 +195,6 @@ fn newest_glibc(program: &[u8]) -> Option<(u32, u32)> {
     marks.filter_map(|(at, _)| version(at)).max()
 }
 
-fn succeed(command: &mut Command) -> io::Result<()> {
-    let status = command.stdin(Stdio::null()).status().map_err(|error| named(command, &error))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(io::Error::other(format!("{}: {status}", program_of(command))))
-    }
-}
-
-fn output(command: &mut Command) -> io::Result<Vec<u8>> {
-    let output = command.stdin(Stdio::null()).output().map_err(|error| named(command, &error))?;
-    if output.status.success() {
-        return Ok(output.stdout);
-    }
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(io::Error::other(format!("{}: {}\n{said}", program_of(command), output.status)))
-}
-
-fn named(command: &Command, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", program_of(command)))
-}
-
-fn program_of(command: &Command) -> String {
-    command.get_program().to_string_lossy().into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,9 +221,8 @@ mod tests {
             fs::remove_dir_all(&root).unwrap();
         }
         let at = format!("--root={}", root.display());
-        succeed(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&root)).unwrap();
+        tool::run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&root)).unwrap();
         let listed = output(Command::new("dpkg-deb").arg("--contents").arg(&package)).unwrap();
-        let listed = String::from_utf8(listed).unwrap();
         assert!(listed.lines().all(|line| line.contains(" root/root ")), "{listed}");
         assert!(listed.contains("./usr/share/man/man1/sixfold-agent.1.gz"), "{listed}");
         fs::create_dir_all(root.join("etc")).unwrap();
@@ -257,9 +231,9 @@ mod tests {
         for unit in ["sysinit.target", "network-online.target", "multi-user.target", "basic.target"] {
             fs::copy(Path::new("/").join(systemd).join(unit), root.join(systemd).join(unit)).unwrap();
         }
-        succeed(Command::new("systemd-sysusers").args([&at, "sixfold.conf"])).unwrap();
+        tool::run(Command::new("systemd-sysusers").args([&at, "sixfold.conf"])).unwrap();
         let users = fs::read_to_string(root.join("etc/passwd")).unwrap();
-        succeed(Command::new("systemd-tmpfiles").args([&at, "--create", "sixfold.conf"])).unwrap();
+        tool::run(Command::new("systemd-tmpfiles").args([&at, "--create", "sixfold.conf"])).unwrap();
         let mode = fs::metadata(root.join("var/lib/sixfold")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o711);
         for (unit, bar) in EXPOSED {
@@ -280,7 +254,7 @@ mod tests {
             println!("{}", words.lines().last().unwrap_or_default());
         }
         for script in SCRIPTS {
-            succeed(Command::new("sh").arg("-n").arg(project.join("package/debian").join(script))).unwrap();
+            tool::run(Command::new("sh").arg("-n").arg(project.join("package/debian").join(script))).unwrap();
         }
     }
 }

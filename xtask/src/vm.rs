@@ -8,10 +8,10 @@
 mod initrd;
 mod kernel;
 mod newc;
-mod tool;
 
 pub(crate) use kernel::Kernel;
 
+use crate::tool;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};

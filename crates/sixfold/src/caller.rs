@@ -8,6 +8,7 @@ mod names;
 
 use std::env;
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -209,7 +210,7 @@ impl Caller {
 
     /// Reads something, and again while that may help.
     pub(crate) fn get_again<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, Failed> {
-        Ok(again(&self.runtime, &mut self.client, async |client| client.get(path).await)?)
+        Ok(self.runtime.block_on(again(&mut self.client, async |client| client.get(path).await))?)
     }
 
     /// Sends something, and again while that may help.
@@ -221,9 +222,8 @@ impl Caller {
     ) -> Result<T, ClientError> {
         self.sent += 1;
         let key = format!("{}-{}", self.run, self.sent);
-        again(&self.runtime, &mut self.client, async |client| {
-            client.send(method.clone(), path, body, Some(&key)).await
-        })
+        let ask = async |client: &mut Client| client.send(method.clone(), path, body, Some(&key)).await;
+        self.runtime.block_on(again(&mut self.client, ask))
     }
 
     /// Has an object be as a statement says. What takes much away is confirmed if `removal` allows one node to lose so many
@@ -245,18 +245,32 @@ impl Caller {
         statement: &T,
         removal: &RemovalArgs,
     ) -> Result<Done, Failed> {
-        let statement = self.sign(statement);
-        let put = Put { statement, confirmation: None, token: None };
-        let problem = match self.send(method, path, &put) {
-            Err(ClientError::Refused(problem)) if problem.kind == Told::Unconfirmed => problem,
-            answered => return Ok(answered?),
-        };
-        let Some(limit) = removal.confirm_removal else {
+        let limit = removal.confirm_removal;
+        let answered = self.say_within(method, path, statement, limit)?;
+        answered.map_err(|error| {
             let hint = "if it is meant, say how many resources one node may lose: --confirm-removal N";
-            return Err(Failed::from(ClientError::Refused(problem)).hint(Some(hint)));
-        };
-        let confirmation = Some(self.confirmation(&problem, limit)?);
-        Ok(self.send(method, path, &Put { confirmation, ..put })?)
+            let is_unsaid = limit.is_none() && is_unconfirmed(&error);
+            Failed::from(error).hint(is_unsaid.then_some(hint))
+        })
+    }
+
+    /// Sends a statement, and if the registry wants it, the word that it is meant, where a limit is given. What the registry
+    /// answers is for whoever asks to judge.
+    pub(crate) fn say_within<T: Statement>(
+        &mut self,
+        method: &Method,
+        path: &str,
+        statement: &T,
+        limit: Option<u32>,
+    ) -> Result<Result<Done, ClientError>, Failed> {
+        let put = Put { statement: self.sign(statement), confirmation: None, token: None };
+        match (self.send(method, path, &put), limit) {
+            (Err(ClientError::Refused(problem)), Some(limit)) if problem.kind == Told::Unconfirmed => {
+                let confirmation = Some(self.confirmation(&problem, limit)?);
+                Ok(self.send(method, path, &Put { confirmation, ..put }))
+            }
+            (answered, _) => Ok(answered),
+        }
     }
 
     /// The word that exactly the change is meant that a problem is about.
@@ -269,27 +283,36 @@ impl Caller {
     }
 }
 
-/// Asks until there is an answer that stays, so many times.
-fn again<T>(
-    runtime: &Runtime,
+/// Whether the registry wants the word that a change is meant.
+pub(crate) fn is_unconfirmed(error: &ClientError) -> bool {
+    matches!(error, ClientError::Refused(problem) if problem.kind == Told::Unconfirmed)
+}
+
+/// Asks until there is an answer that stays, so many times. What is asked must be right however often it arrives.
+pub(crate) async fn again<T>(
     client: &mut Client,
     ask: impl AsyncFn(&mut Client) -> Result<T, ClientError>,
 ) -> Result<T, ClientError> {
-    runtime.block_on(async {
-        let mut attempt = 0;
-        loop {
-            match ask(client).await {
-                Err(error) if error.is_passing() && attempt + 1 < TRIES => {
-                    tracing::warn!(%error, "trying again");
-                    // Without randomness the longest wait.
-                    let random = getrandom::u64().unwrap_or(u64::MAX);
-                    tokio::time::sleep(retry::wait(attempt, random)).await;
-                    attempt += 1;
-                }
-                answered => return answered,
+    let mut attempt = 0;
+    loop {
+        match ask(client).await {
+            Err(error) if may_pass(&error) && attempt + 1 < TRIES => {
+                tracing::warn!(%error, "trying again");
+                // Without randomness the longest wait.
+                let random = getrandom::u64().unwrap_or(u64::MAX);
+                tokio::time::sleep(retry::wait(attempt, random)).await;
+                attempt += 1;
             }
+            answered => return answered,
         }
-    })
+    }
+}
+
+/// Whether the same may succeed while a person waits: not if the registry is another one.
+fn may_pass(error: &ClientError) -> bool {
+    let is_another =
+        matches!(error, ClientError::Connect { source, .. } if source.kind() == io::ErrorKind::InvalidData);
+    error.is_passing() && !is_another
 }
 
 /// What a person has to say who takes much away at once.

@@ -9,19 +9,11 @@ pub(crate) mod list;
 mod remove;
 pub(crate) mod show;
 
-use std::io;
-
 use clap::Subcommand;
 use sixfold_agent::remote::joined::JoinedError;
-use sixfold_api::client::ClientError;
-use sixfold_api::problem::Kind as Told;
-use sixfold_api::retry;
 
 use crate::Done;
 use crate::failed::{Failed, Kind};
-
-/// Tries until the registry answers: with the waits between them a quarter of a minute.
-const TRIES: u32 = 6;
 
 /// Let this machine join a farm or leave it, and look at a farm's nodes
 #[derive(Debug, clap::Args)]
@@ -58,29 +50,4 @@ pub(crate) fn joined_failed(error: JoinedError) -> Failed {
     let kind = if matches!(error, JoinedError::Disk(_)) { Kind::Environment } else { Kind::Refused };
     let hint = error.hint();
     Failed::new(kind, error).hint(hint)
-}
-
-/// Asks a registry until it answers. What is asked must be right however often it arrives.
-async fn again<T>(mut ask: impl AsyncFnMut() -> Result<T, ClientError>) -> Result<T, Failed> {
-    for attempt in 0..TRIES {
-        match ask().await {
-            Err(error) if attempt + 1 < TRIES && may_pass(&error) => {
-                tracing::warn!(%error, "trying again");
-                let mut random = [0; 8];
-                getrandom::fill(&mut random).map_err(Failed::environment)?;
-                tokio::time::sleep(retry::wait(attempt, u64::from_le_bytes(random))).await;
-            }
-            asked => return Ok(asked?),
-        }
-    }
-    unreachable!("the last try's answer is given, whatever it is")
-}
-
-/// Whether the same may succeed in a moment: not if the registry is another one, or took the token from another machine.
-fn may_pass(error: &ClientError) -> bool {
-    match error {
-        ClientError::Refused(problem) => problem.kind != Told::Conflict && error.is_passing(),
-        ClientError::Connect { source, .. } => source.kind() != io::ErrorKind::InvalidData,
-        _ => error.is_passing(),
-    }
 }

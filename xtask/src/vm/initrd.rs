@@ -2,7 +2,7 @@
 
 use super::kernel::Kernel;
 use super::newc::Archive;
-use super::tool::output;
+use crate::tool::output;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};

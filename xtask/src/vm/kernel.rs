@@ -2,7 +2,7 @@
 //!
 //! Once unpacked no network is needed. Installs nothing: the package is only read, so no root is needed either.
 
-use super::tool::{output, run};
+use crate::tool::{output, run};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};

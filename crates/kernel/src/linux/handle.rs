@@ -238,9 +238,9 @@ impl Handles {
         if self.open.len() + GUESTS < self.most {
             return false;
         }
-        let guests = self.open.iter().filter(|(_, handle)| handle.guest);
-        let oldest = guests.min_by_key(|(_, handle)| handle.used).map(|(netns, _)| netns.clone());
         if self.open.len() >= self.most {
+            let guests = self.open.iter().filter(|(_, handle)| handle.guest);
+            let oldest = guests.min_by_key(|(_, handle)| handle.used).map(|(netns, _)| netns.clone());
             oldest.map(|oldest| self.open.remove(&oldest));
         }
         true

@@ -35,8 +35,6 @@ pub(super) struct Writer {
     /// What is known, and what the group in the making adds.
     working: State,
     known: Arc<Known>,
-    /// The store failed in a way that only another process can tell the end of.
-    stopped: bool,
 }
 
 /// A group in the making.
@@ -54,7 +52,7 @@ impl Writer {
         clock: Box<dyn Clock>,
         (working, known): (State, Arc<Known>),
     ) -> Self {
-        Self { store, sealer, clock, working, known, stopped: false }
+        Self { store, sealer, clock, working, known }
     }
 
     /// Serves until nobody can ask any more.
@@ -88,15 +86,19 @@ impl Writer {
 
     /// Whether it can write. Nothing that is asked for hangs on it, so a failure ends nothing.
     fn probe(&mut self) -> Result<(), Failed> {
-        if self.stopped {
+        if self.has_stopped() {
             return Err(Failed::Stopped);
         }
         self.store.probe().map_err(Failed::from)
     }
 
+    fn has_stopped(&self) -> bool {
+        self.known.has_stopped.load(Ordering::Relaxed)
+    }
+
     /// Does as many of these requests as go into one group. Returns what each came to.
     fn group(&mut self, asks: &[Request]) -> Vec<Outcome> {
-        if self.stopped {
+        if self.has_stopped() {
             return asks.iter().map(|_| Err(Failed::Stopped)).collect();
         }
         for _ in 0..limit::CONFLICTS_MAX {
@@ -137,7 +139,6 @@ impl Writer {
                 error = &error as &dyn std::error::Error,
                 "the registry writes no more until it is restarted"
             );
-            self.stopped = true;
             self.known.has_stopped.store(true, Ordering::Relaxed);
         }
         let one = |error: &StoreError| match error {

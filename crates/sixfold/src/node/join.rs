@@ -25,10 +25,10 @@ use sixfold_core::model::{Family, NodeDraft, Reach};
 use sixfold_core::name::IfName;
 use sixfold_core::trust::{NodeStatement, Role, Signed, SigningKey, Token};
 
-use super::again;
 use super::detect::{self, WayOut};
+use super::list;
 use crate::failed::{Failed, Kind};
-use crate::{Done, key, output};
+use crate::{Done, caller, key, output};
 
 /// Let this machine join a farm
 #[derive(Debug, clap::Args)]
@@ -201,7 +201,8 @@ async fn register(
 ) -> Result<NodeStatement, Failed> {
     let identity = Identity::of(key).map_err(Failed::environment)?;
     let mut client = Client::new(&token.registry, *token.registry_key.as_bytes(), Some(&identity))?;
-    again(async || try_register(&mut client, text, key, &wanted).await).await
+    let register = async |client: &mut Client| try_register(client, text, key, &wanted).await;
+    Ok(caller::again(&mut client, register).await?)
 }
 
 /// Asks first: the answer to an earlier try may have been lost, and its token is used up.
@@ -234,16 +235,7 @@ async fn try_register(
 fn told(joined: &Joined, state: &Path) -> String {
     let Joined { registry, farm, name, node, .. } = joined;
     let registry = registry.address();
-    let reach = match node.reach() {
-        Reach::Public { address, address_v4 } => {
-            let all = [address.map(|it| it.to_string()), address_v4.map(|it| it.to_string())];
-            format!("public, {}", all.into_iter().flatten().collect::<Vec<_>>().join(" and "))
-        }
-        Reach::Hidden { families } => {
-            let all: Vec<String> = families.iter().map(ToString::to_string).collect();
-            format!("hidden, sends by {}", all.join(" and "))
-        }
-    };
+    let reach = list::reach(node.reach());
     let (id, nic, mtu) = (node.id(), node.nic(), node.mtu());
     let state = match state == Path::new("/var/lib/sixfold") {
         true => String::new(),

@@ -12,17 +12,15 @@ use sixfold_agent::disk;
 use sixfold_agent::remote::joined::Joined;
 use sixfold_agent::remove::remove;
 use sixfold_agent::run::refuse_second;
-use sixfold_api::client::{Client, ClientError, Method};
-use sixfold_api::problem::{Kind as Told, Problem};
-use sixfold_api::resource::{Done as Answered, Put};
-use sixfold_api::tls::Identity;
-use sixfold_core::id::NodeId;
-use sixfold_core::trust::{Confirm, Digest, Leaving, Owner, Role, Signed, SigningKey};
+use sixfold_api::client::{ClientError, Method};
+use sixfold_api::problem::Kind as Told;
+use sixfold_core::trust::{Leaving, Role};
 
-use super::{again, join, joined_failed};
+use super::{join, joined_failed};
 use crate::agent::{NodeArgs, agent_failed, remove_failed};
-use crate::caller::RemovalArgs;
+use crate::caller::{Caller, RemovalArgs, is_unconfirmed};
 use crate::failed::Failed;
+use crate::key::Held;
 use crate::{Done, key, output};
 
 /// Take this machine out of its farm, with everything of ours on it
@@ -67,9 +65,7 @@ pub(super) fn run(args: &Args) -> Result<Done, Failed> {
     refuse_second(&places).map_err(agent_failed)?;
     let file = key::node_file(args.key.as_deref());
     if !args.offline {
-        let key = key::read(Role::Node, &file)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.map_err(Failed::environment)?.block_on(tell(&joined, &key, &args.removal))?;
+        tell(&joined, key::held(Role::Node, Some(&file))?, &args.removal)?;
     }
     let operations = remove(&mut args.node.kernel()?, &places).map_err(remove_failed)?;
     disk::delete(&places.joined()).map_err(Failed::environment)?;
@@ -89,53 +85,18 @@ pub(super) fn run(args: &Args) -> Result<Done, Failed> {
 }
 
 /// Has the registry know that the node leaves; one that knows no such node was told before.
-async fn tell(joined: &Joined, key: &SigningKey, removal: &RemovalArgs) -> Result<(), Failed> {
+fn tell(joined: &Joined, key: Held, removal: &RemovalArgs) -> Result<(), Failed> {
     let id = joined.node.id();
-    let identity = Identity::of(key).map_err(Failed::environment)?;
-    let registry = &joined.registry;
-    let mut client = Client::new(registry.address(), *registry.key().as_bytes(), Some(&identity))?;
+    let mut caller = Caller::new(joined.registry.clone(), Role::Node, key)?;
     let version = join::now_millis().max(joined.version + 1);
     let leaving = Leaving { node: id.clone(), farm: joined.farm.clone(), version };
-    let mut put = Put { statement: Signed::new(&leaving, key), confirmation: None, token: None };
-    let change = match ask(&mut client, id, &put).await? {
-        Answer::Told => return Ok(()),
-        Answer::Unconfirmed(problem) => match removal.confirm_removal {
-            Some(limit) => Confirm { owner: Owner::node(id), change: changed(&problem)?, limit },
-            None => {
-                let hint = "if it is meant: --confirm-removal 0";
-                return Err(Failed::from(ClientError::Refused(problem)).hint(Some(hint)));
-            }
-        },
-    };
-    put.confirmation = Some(Signed::new(&change, key));
-    match ask(&mut client, id, &put).await? {
-        Answer::Told => Ok(()),
-        Answer::Unconfirmed(problem) => Err(ClientError::Refused(problem).into()),
-    }
-}
-
-/// What a registry says to a node that leaves, where it does not refuse.
-enum Answer {
-    Told,
-    Unconfirmed(Box<Problem>),
-}
-
-async fn ask(client: &mut Client, id: &NodeId, put: &Put) -> Result<Answer, Failed> {
-    let path = format!("/v1/nodes/{id}");
-    again(async || match client.send::<Answered>(Method::DELETE, &path, put, None).await {
-        Err(ClientError::Refused(problem)) if problem.kind == Told::NotFound => Ok(Answer::Told),
-        Err(ClientError::Refused(problem)) if problem.kind == Told::Unconfirmed => {
-            Ok(Answer::Unconfirmed(problem))
+    let limit = removal.confirm_removal;
+    match caller.say_within(&Method::DELETE, &format!("/v1/nodes/{id}"), &leaving, limit)? {
+        Err(ClientError::Refused(problem)) if problem.kind == Told::NotFound => Ok(()),
+        Err(error) => {
+            let is_unsaid = limit.is_none() && is_unconfirmed(&error);
+            Err(Failed::from(error).hint(is_unsaid.then_some("if it is meant: --confirm-removal 0")))
         }
-        answered => answered.map(|_| Answer::Told),
-    })
-    .await
-}
-
-/// What is to be confirmed.
-fn changed(problem: &Problem) -> Result<Digest, Failed> {
-    let change = problem.change.as_deref().unwrap_or_default().parse();
-    change.map_err(|error| {
-        Failed::environment(format!("the registry does not say what is to be confirmed: {error}"))
-    })
+        Ok(_) => Ok(()),
+    }
 }

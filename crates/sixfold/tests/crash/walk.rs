@@ -177,19 +177,9 @@ impl Walk {
         let mut waits: Vec<&Cell> = within.iter().collect();
         waits.retain(|cell| [&cell.from, &cell.to].iter().all(|party| self.probes.has(party)));
         let began = Instant::now();
-        while !waits.is_empty() {
-            let first = waits[0];
-            assert!(
-                began.elapsed() < MEETING,
-                "{} cells do not hold before anything is cut, the first is {} to {}",
-                waits.len(),
-                first.from,
-                first.to
-            );
-            let answered = self.volley(&waits).answered();
-            let mut at = 0;
-            waits.retain(|_| (!answered.contains(&at), at += 1).0);
-        }
+        let left = self.wait_for(waits, MEETING);
+        let first = left.first().map(|cell| format!("{} to {}", cell.from, cell.to));
+        assert!(left.is_empty(), "{} cells do not hold before anything is cut: {first:?}", left.len());
         println!("all reach each other after {:.1} s", began.elapsed().as_secs_f64());
         NODES.into_iter().for_each(|node| self.probes.end(node));
     }
@@ -289,19 +279,23 @@ impl Walk {
         // Those apart from it go on: so the probes are known to work.
         let answered: Vec<&Cell> = volley.answered().into_iter().map(|at| all[at]).collect();
         waits.retain(|cell| !answered.contains(cell));
-        let began = Instant::now();
-        while !waits.is_empty() && began.elapsed() < PATIENCE {
-            let answered = self.volley(&waits).answered();
-            let mut at = 0;
-            waits.retain(|_| (!answered.contains(&at), at += 1).0);
-        }
-        why.extend(
-            waits.iter().map(|cell| format!("half done: {} no longer reaches {}", cell.from, cell.to)),
-        );
+        let left = self.wait_for(waits, PATIENCE);
+        why.extend(left.iter().map(|cell| format!("half done: {} no longer reaches {}", cell.from, cell.to)));
         for (place, nonce) in self.captures.seen(&mut self.nonces) {
             let tunnelled = self.tunnelled.get(&nonce);
             why.extend(tunnelled.map(|what| format!("half done: {what} is seen in the clear at {place}")));
         }
+    }
+
+    /// Sends to cells until each has answered, or for so long. Gives those that have not.
+    fn wait_for<'a>(&mut self, mut cells: Vec<&'a Cell>, longest: Duration) -> Vec<&'a Cell> {
+        let began = Instant::now();
+        while !cells.is_empty() && began.elapsed() < longest {
+            let answered = self.volley(&cells).answered();
+            let mut at = 0;
+            cells.retain(|_| (!answered.contains(&at), at += 1).0);
+        }
+        cells
     }
 
     /// One packet for each cell.
