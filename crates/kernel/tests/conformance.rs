@@ -381,6 +381,9 @@ fn table() -> Vec<Step> {
         ("b", SetKind::Prefixes),
         ("a_v4", SetKind::PrefixesV4),
         ("a_v4", SetKind::PrefixesV4),
+        ("counts", SetKind::LinkCounts),
+        ("counts", SetKind::LinkShares { connections: 9 }),
+        ("map", SetKind::LinkPorts),
     ];
     for (name, kind) in sets {
         ops.push(Op::AddSet { name: set(name), set: Set { kind } });
@@ -397,11 +400,19 @@ fn table() -> Vec<Step> {
         ops.push(Op::AddElement(element("a_v4", found.clone())));
         ops.push(Op::DelElement(element("a_v4", found)));
     }
+    let link = "to-1000-1".parse().unwrap();
+    let ports = |first| Element::LinkPorts(link, [192, 0, 2, 1].into(), (first, 2047));
+    for (set, found) in [("counts", Element::Link(link)), ("map", ports(1024)), ("map", ports(1025))] {
+        ops.push(Op::AddElement(element(set, found.clone())));
+        ops.push(Op::DelElement(element(set, found)));
+    }
     let name = |name: &str| ChainName(name.to_owned().into());
     let refers = |to: &str| vec![Match::SourceIn(set(to), Family::Ipv6)];
     let refers_v4 = vec![Match::DestinationIn(set("a_v4"), Family::Ipv4)];
     let chains =
         [base(0, vec![]), base(0, refers("a")), base(0, refers("b")), base(0, refers_v4), base(5, vec![])];
+    let by_link = base(0, vec![Match::InputLinkIn(set("counts"))]);
+    ops.push(Op::SetChain { name: name("forward"), chain: by_link });
     for chain in chains {
         ops.push(Op::SetChain { name: name("forward"), chain: chain.clone() });
         ops.push(Op::SetChain { name: name("other"), chain });

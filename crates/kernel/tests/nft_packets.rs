@@ -142,6 +142,116 @@ fn sources_are_hidden_behind_one_address_and_a_range_of_ports() {
     assert_eq!((row.packets("source", "udp"), row.packets("source", "tcp")), (10, 1));
 }
 
+/// What comes from each of two links, and what does not come from any.
+fn hide_by_input() -> Firewall {
+    let mut firewall = Firewall::default();
+    let host = MIDDLE_V4.parse().unwrap();
+    let ports = [("ml", (20_000, 20_003)), ("m2", (20_004, 20_099))];
+    let ports = ports.map(|(link, ports)| Element::LinkPorts(link.parse().unwrap(), host, ports));
+    fill(&mut firewall, "blocks", SetKind::LinkPorts, ports.into());
+    let out = Match::OutputLink(LinkPattern::Is("mr".parse().unwrap()));
+    let mut nat = chain(
+        HookPoint::Postrouting,
+        100,
+        vec![rule(vec![out], Action::SnatByInput(set("blocks")), "by input")],
+    );
+    nat.hook.nat = true;
+    put(&mut firewall, "source", nat);
+    firewall
+}
+
+/// The smaller block is asked for more connections to one host than it has ports: what does not fit is lost, and never
+/// takes a port of the other's.
+#[test]
+fn each_link_is_hidden_in_its_own_ports_and_never_in_anothers() {
+    let mut row = Row::new();
+    row.second_way("m2");
+    bring(&mut row.socket, &hide_by_input());
+    let server = row.right(|| udp(RIGHT_V4, 7000));
+    let (mut by_first, mut by_second) = (Vec::new(), std::collections::BTreeSet::new());
+    for _ in 0..12 {
+        let client = row.left(|| udp_by("eth0", "192.0.2.2"));
+        send(&client, (RIGHT_V4, 7000), 1);
+        by_first.push(client);
+    }
+    let ports: Vec<u16> = receive(&server, 12).iter().map(|from| from.port()).collect();
+    let distinct: std::collections::BTreeSet<u16> = ports.iter().copied().collect();
+    assert!(distinct.iter().all(|port| (20_000..=20_003).contains(port)), "{ports:?}");
+    assert_eq!(distinct.len(), 4, "the whole block is used: {ports:?}");
+    assert_eq!(ports.len(), 4, "what does not fit is lost");
+    for _ in 0..12 {
+        let client = row.left(|| udp_by("eth1", "192.0.3.2"));
+        send(&client, (RIGHT_V4, 7000), 1);
+        let from = receive(&server, 1)[0];
+        assert!((20_004..=20_099).contains(&from.port()), "{from}");
+        server.send_to(b"back", from).unwrap();
+        assert_eq!(receive(&client, 1).len(), 1, "the answer finds its way");
+        by_second.insert(from.port());
+    }
+    assert_eq!(by_second.len(), 12);
+}
+
+#[test]
+fn a_link_has_so_many_connections_and_another_is_not_kept_from_its_own() {
+    let mut row = Row::new();
+    row.second_way("m2");
+    let mut firewall = hide_by_input();
+    let links = ["ml", "m2"].map(|link| Element::Link(link.parse().unwrap()));
+    fill(&mut firewall, "shares", SetKind::LinkShares { connections: 3 }, links.to_vec());
+    fill(&mut firewall, "out", SetKind::LinkCounts, links.to_vec());
+    const NEW: u32 = 0b1000;
+    let over = vec![Match::CtState(NEW), Match::InputLinkIn(set("shares"))];
+    let rules = vec![
+        rule(over, Action::Drop, "over its share"),
+        rule(vec![Match::InputLinkIn(set("out"))], Action::Accept, "out"),
+    ];
+    put(&mut firewall, "forward", chain(HookPoint::Forward, 0, rules));
+    bring(&mut row.socket, &firewall);
+    let server = row.right(|| udp(RIGHT_V4, 7000));
+    let first: Vec<_> = (0..8).map(|_| row.left(|| udp_by("eth0", "192.0.2.2"))).collect();
+    first.iter().for_each(|client| send(client, (RIGHT_V4, 7000), 1));
+    let there = receive(&server, 8);
+    assert_eq!((there.len(), row.packets("forward", "over its share")), (3, 5));
+    for from in &there {
+        server.send_to(b"back", from).unwrap();
+    }
+    first[..3].iter().for_each(|client| assert_eq!(receive(client, 1).len(), 1));
+    first[..3].iter().for_each(|client| send(client, (RIGHT_V4, 7000), 2));
+    assert_eq!(receive(&server, 6).len(), 6, "those that are there go on");
+    let second: Vec<_> = (0..3).map(|_| row.left(|| udp_by("eth1", "192.0.3.2"))).collect();
+    second.iter().for_each(|client| send(client, (RIGHT_V4, 7000), 1));
+    assert_eq!(receive(&server, 3).len(), 3, "the other has its own share");
+    row.middle(|| {
+        for name in ["timeout", "timeout_stream"] {
+            std::fs::write(format!("/proc/sys/net/netfilter/nf_conntrack_udp_{name}"), "1").unwrap();
+        }
+    });
+    // What is there keeps the time it was given; the next packet gives it the new one.
+    first[..3].iter().for_each(|client| send(client, (RIGHT_V4, 7000), 1));
+    assert_eq!(receive(&server, 3).len(), 3);
+    std::thread::sleep(Duration::from_secs(2));
+    first[5..].iter().for_each(|client| send(client, (RIGHT_V4, 7000), 1));
+    assert_eq!(receive(&server, 3).len(), 3, "what is over is given back");
+    let listed = row.middle(|| nft("list set inet sixfold out"));
+    assert!(listed.contains("\"ml\" counter packets 15 "), "{listed}");
+    assert!(listed.contains("\"m2\" counter packets 3 "), "{listed}");
+}
+
+#[test]
+fn who_is_refused_is_told() {
+    let mut row = Row::new();
+    let mut firewall = Firewall::default();
+    let refuse = vec![rule(vec![Match::DestinationPort(Protocol::Tcp, 7000)], Action::Refuse, "refused")];
+    put(&mut firewall, "forward", chain(HookPoint::Forward, 0, refuse));
+    bring(&mut row.socket, &firewall);
+    for to in [RIGHT, RIGHT_V4] {
+        let to = SocketAddr::new(to.parse().unwrap(), 7000);
+        let told = row.left(move || TcpStream::connect_timeout(&to, Duration::from_secs(5))).unwrap_err();
+        assert_eq!(told.kind(), std::io::ErrorKind::NetworkUnreachable, "{told}");
+    }
+    assert!(row.packets("forward", "refused") >= 2);
+}
+
 #[test]
 fn the_identifier_of_a_ping_is_hidden_in_the_range_too() {
     let mut row = Row::new();

@@ -44,6 +44,8 @@ fn condition() -> impl Strategy<Value = Match> {
     prop_oneof![
         link().prop_map(Match::InputLink),
         link().prop_map(Match::OutputLink),
+        set().prop_map(Match::InputLinkIn),
+        set().prop_map(Match::OutputLinkIn),
         family().prop_map(Match::Family),
         protocol().prop_map(Match::Protocol),
         net().prop_map(Match::Source),
@@ -69,6 +71,8 @@ fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         Just(Action::Accept),
         Just(Action::Drop),
+        Just(Action::Refuse),
+        set().prop_map(Action::SnatByInput),
         Just(Action::Count),
         Just(Action::Notrack),
         Just(Action::ClampMss),

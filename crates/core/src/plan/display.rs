@@ -1,5 +1,6 @@
 //! A plan as a commented shell script: `ip`, `wg` and `nft` lines that do the same by hand.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use ipnet::IpNet;
@@ -58,7 +59,8 @@ impl fmt::Display for Step {
             Op::AddTable => write!(f, "{nft} add table inet {TABLE}"),
             Op::DelTable => write!(f, "{nft} delete table inet {TABLE}"),
             Op::AddSet { name, set } => {
-                write!(f, "{nft} 'add set inet {TABLE} {name} {{ {} }}'", set_type(set.kind))
+                let what = if set.kind == SetKind::LinkPorts { "map" } else { "set" };
+                write!(f, "{nft} 'add {what} inet {TABLE} {name} {{ {} }}'", set_type(set.kind))
             }
             Op::DelSet { name } => write!(f, "{nft} delete set inet {TABLE} {name}"),
             Op::AddElement(key) => write!(f, "{nft} 'add element {}'", element(key)),
@@ -207,15 +209,20 @@ fn write_chain(f: &mut fmt::Formatter<'_>, nft: &str, name: &str, chain: &Chain)
     f.write_str("EOF")
 }
 
-fn set_type(kind: SetKind) -> &'static str {
-    match kind {
+fn set_type(kind: SetKind) -> Cow<'static, str> {
+    Cow::Borrowed(match kind {
         SetKind::Prefixes => "type ipv6_addr; flags interval;",
         SetKind::PrefixesV4 => "type ipv4_addr; flags interval;",
         SetKind::Ports => "type inet_service;",
         SetKind::Services => "type ipv6_addr . inet_proto . inet_service;",
         SetKind::ServicesV4 => "type ipv4_addr . inet_proto . inet_service;",
+        SetKind::LinkCounts => "type ifname; counter;",
+        SetKind::LinkShares { connections } => {
+            return format!("type ifname; ct count over {connections};").into();
+        }
+        SetKind::LinkPorts => "type ifname : interval ipv4_addr . inet_service;",
         SetKind::Unknown => "# unknown",
-    }
+    })
 }
 
 fn element(key: &ElementKey) -> String {
@@ -224,6 +231,10 @@ fn element(key: &ElementKey) -> String {
         Element::Port(port) => port.to_string(),
         Element::Service(address, protocol, port) => format!("{address} . {protocol} . {port}"),
         Element::ServiceV4(address, protocol, port) => format!("{address} . {protocol} . {port}"),
+        Element::Link(link) => format!("\"{link}\""),
+        Element::LinkPorts(link, address, (first, last)) => {
+            format!("\"{link}\" : {address} . {first}-{last}")
+        }
         Element::Unknown(bytes) => format!("# {} unknown bytes", bytes.len()),
     };
     format!("inet {TABLE} {} {{ {value} }}", key.set)
@@ -279,6 +290,8 @@ impl fmt::Display for Match {
         match self {
             Self::InputLink(link) => write!(f, "iifname {link}"),
             Self::OutputLink(link) => write!(f, "oifname {link}"),
+            Self::InputLinkIn(set) => write!(f, "iifname @{set}"),
+            Self::OutputLinkIn(set) => write!(f, "oifname @{set}"),
             Self::Family(Family::Ipv6) => f.write_str("meta nfproto ipv6"),
             Self::Family(Family::Ipv4) => f.write_str("meta nfproto ipv4"),
             Self::Protocol(protocol) => write!(f, "meta l4proto {protocol}"),
@@ -321,12 +334,14 @@ impl fmt::Display for Action {
         match self {
             Self::Accept => f.write_str("accept"),
             Self::Drop => f.write_str("drop"),
+            Self::Refuse => f.write_str("reject with icmpx no-route"),
             Self::Count => Ok(()),
             Self::Notrack => f.write_str("notrack"),
             Self::ClampMss => f.write_str("tcp option maxseg size set rt mtu"),
             Self::Snat { address, ports: (first, last) } => {
                 write!(f, "snat ip to {address}:{first}-{last} fully-random")
             }
+            Self::SnatByInput(set) => write!(f, "snat ip to iifname map @{set} fully-random"),
             Self::Unknown(bytes) => write!(f, "# {} bytes that we did not write", bytes.len()),
         }
     }

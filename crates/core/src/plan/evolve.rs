@@ -9,8 +9,9 @@ use super::{Op, Step};
 use crate::mac::Mac;
 use crate::name::IfName;
 use crate::state::{
-    AddressKey, Element, ElementKey, Endpoint, Firewall, Link, LinkEnd, LinkKind, Match, Namespace, Netns,
-    NodeState, Peer, PeerKey, RouteKey, RouteTarget, Set, SetKind, SetName, fall, fall_netns, lose_routes,
+    Action, AddressKey, Element, ElementKey, Endpoint, Firewall, Link, LinkEnd, LinkKind, Match, Namespace,
+    Netns, NodeState, Peer, PeerKey, RouteKey, RouteTarget, Rule, Set, SetKind, SetName, fall, fall_netns,
+    lose_routes,
 };
 
 /// Why the kernel does not do an operation.
@@ -307,7 +308,7 @@ fn table(ns: &mut Namespace, op: &Op) -> Result<(), Refusal> {
             if firewall
                 .chains
                 .values()
-                .any(|chain| chain.rules.iter().any(|rule| refers(&rule.matches, name)))
+                .any(|chain| chain.rules.iter().flat_map(sets_of).any(|set| set == name))
             {
                 return Err(Refusal::Busy);
             }
@@ -321,8 +322,7 @@ fn table(ns: &mut Namespace, op: &Op) -> Result<(), Refusal> {
                 return Err(Refusal::Exists);
             }
             let known = |name: &SetName| firewall.sets.contains_key(name);
-            let refers = chain.rules.iter().flat_map(|rule| &rule.matches).filter_map(set_of);
-            if !refers.into_iter().all(known) {
+            if !chain.rules.iter().flat_map(sets_of).all(known) {
                 return Err(Refusal::NotThere);
             }
             firewall.chains.insert(name.clone(), chain.clone());
@@ -349,10 +349,11 @@ fn add_element(firewall: &mut Firewall, key: &ElementKey) -> Result<(), Refusal>
     if !suits(set.kind, &key.element) {
         return Err(Refusal::Unsuited);
     }
-    let overlaps = |there: &Element| match (there, &key.element) {
+    let overlaps = |one: &Element| match (one, &key.element) {
         (Element::Prefix(there), Element::Prefix(new)) => {
             there != new && (there.contains(new) || new.contains(there))
         }
+        (Element::LinkPorts(there, ..), Element::LinkPorts(link, ..)) => there == link && one != &key.element,
         _ => false,
     };
     if firewall.elements.keys().any(|there| there.set == key.set && overlaps(&there.element)) {
@@ -368,19 +369,27 @@ fn suits(kind: SetKind, element: &Element) -> bool {
         (SetKind::PrefixesV4, Element::Prefix(prefix)) => prefix.addr().is_ipv4(),
         (SetKind::Ports, Element::Port(_))
         | (SetKind::Services, Element::Service(..))
-        | (SetKind::ServicesV4, Element::ServiceV4(..)) => true,
+        | (SetKind::ServicesV4, Element::ServiceV4(..))
+        | (SetKind::LinkCounts | SetKind::LinkShares { .. }, Element::Link(_))
+        | (SetKind::LinkPorts, Element::LinkPorts(..)) => true,
         _ => false,
     }
 }
 
-fn refers(matches: &[Match], name: &SetName) -> bool {
-    matches.iter().filter_map(set_of).any(|set| set == name)
+fn sets_of(rule: &Rule) -> impl Iterator<Item = &SetName> {
+    let map = match &rule.action {
+        Action::SnatByInput(map) => Some(map),
+        _ => None,
+    };
+    rule.matches.iter().filter_map(set_of).chain(map)
 }
 
 fn set_of(condition: &Match) -> Option<&SetName> {
     match condition {
         Match::SourceIn(set, _)
         | Match::DestinationIn(set, _)
+        | Match::InputLinkIn(set)
+        | Match::OutputLinkIn(set)
         | Match::DestinationPortIn(_, set)
         | Match::SourcePortIn(_, set)
         | Match::ServiceIn(set, _) => Some(set),

@@ -149,6 +149,10 @@ pub enum Match {
     InputLink(LinkPattern),
     /// `oifname`
     OutputLink(LinkPattern),
+    /// `iifname @set`; what else holds of the link is the set's to say: see [`SetKind`]
+    InputLinkIn(SetName),
+    /// `oifname @set`
+    OutputLinkIn(SetName),
     /// `meta nfproto`
     Family(Family),
     /// `meta l4proto`
@@ -202,6 +206,8 @@ pub enum Action {
     Accept,
     /// Stops it silently.
     Drop,
+    /// Stops it, and tells its sender that nothing leads there.
+    Refuse,
     /// Nothing but counting it, and goes on.
     Count,
     /// Keeps it from connection tracking, and goes on.
@@ -215,6 +221,9 @@ pub enum Action {
         /// First and last port.
         ports: (u16, u16),
     },
+    /// The same, with the address and the ports that a map of [`SetKind::LinkPorts`] has for the link by which the packet
+    /// came in; a packet from another link goes on.
+    SnatByInput(SetName),
     /// What we could not have written.
     Unknown(Vec<u8>),
 }
@@ -232,6 +241,15 @@ pub enum SetKind {
     Services,
     /// `ipv4_addr . inet_proto . inet_service`
     ServicesV4,
+    /// `ifname`, and each element counts the packets and bytes that were found to be of it.
+    LinkCounts,
+    /// `ifname`, and each element holds only of what would be one connection more than so many at once.
+    LinkShares {
+        /// The connections that each link may have.
+        connections: u32,
+    },
+    /// A map, `ifname : interval ipv4_addr . inet_service`.
+    LinkPorts,
     /// Of a shape we could not have made.
     Unknown,
 }
@@ -263,6 +281,10 @@ pub enum Element {
     Service(Ipv6Addr, Protocol, u16),
     /// Of [`SetKind::ServicesV4`].
     ServiceV4(Ipv4Addr, Protocol, u16),
+    /// Of [`SetKind::LinkCounts`] and [`SetKind::LinkShares`].
+    Link(IfName),
+    /// Of [`SetKind::LinkPorts`]: a link, and the address and the first and last port that it has.
+    LinkPorts(IfName, Ipv4Addr, (u16, u16)),
     /// What we could not have put there.
     Unknown(Vec<u8>),
 }

@@ -64,8 +64,10 @@ fn check_rule(rule: &Rule) -> Result<(), NftError> {
     if rule.matches.len() > MATCHES_MAX {
         return Err(NftError::Length { matches: rule.matches.len() });
     }
-    if matches!(rule.action, Action::Unknown(_)) {
-        return Err(NftError::Unwritable);
+    match &rule.action {
+        Action::Unknown(_) => return Err(NftError::Unwritable),
+        Action::SnatByInput(map) => name_fits(&map.0, NAME_BYTES_MAX)?,
+        _ => {}
     }
     rule.matches.iter().try_for_each(check_match)
 }
@@ -77,6 +79,8 @@ fn check_match(condition: &Match) -> Result<(), NftError> {
         }
         Match::SourceIn(set, _)
         | Match::DestinationIn(set, _)
+        | Match::InputLinkIn(set)
+        | Match::OutputLinkIn(set)
         | Match::DestinationPortIn(_, set)
         | Match::SourcePortIn(_, set)
         | Match::ServiceIn(set, _) => name_fits(&set.0, NAME_BYTES_MAX),

@@ -18,7 +18,8 @@ use super::message::{flag, kind};
 use super::rule::{self, expr};
 use super::set;
 
-/// Elements in one message: an attribute holds 65,535 bytes, and an element at most two keys of 24 bytes and headers.
+/// Elements in one message: an attribute holds 65,535 bytes, and an element at most two keys of 24 bytes, or a key and a
+/// value of 16, and headers.
 const ELEMENTS_PER_MESSAGE: usize = 500;
 
 /// What is there, and the generation that it is of.
@@ -96,6 +97,16 @@ impl Compiler<'_> {
             named(out, 2, &name.0);
             for (kind, value) in [(3, shape.flags), (4, shape.key_type), (5, shape.key_len), (10, id)] {
                 put_u32(out, kind, value);
+            }
+            if let Some((data_type, data_len)) = shape.data {
+                put_u32(out, 6, data_type);
+                put_u32(out, 7, data_len);
+            }
+            if let Some(userdata) = set::userdata(what.kind) {
+                put(out, 13, &userdata);
+            }
+            if shape.each != set::Each::Nothing {
+                nest(out, 17, |out| shape.each.fill(out));
             }
         });
     }
@@ -237,6 +248,9 @@ fn put_element(out: &mut Vec<u8>, key: &ElementKey) {
     for key in set::keys(&key.element) {
         nest(out, 1, |out| {
             nest(out, 1, |out| put(out, 1, &key.bytes));
+            if !key.value.is_empty() {
+                nest(out, 2, |out| put(out, 1, &key.value));
+            }
             if key.end {
                 put_u32(out, 3, 1);
             }

@@ -17,7 +17,7 @@ use sixfold_core::state::{
 use super::attr::{Attrs, find, find_str, find_u32, put_str};
 use super::message::{flag, kind};
 use super::rule::expr::ACCEPT;
-use super::set::{self, Key, Shape};
+use super::set::{self, Each, Key, Shape};
 use super::{NftError, NftSocket, compile, rule};
 
 /// `NFT_TABLE_F_DORMANT`: the table is there, and hooked in nowhere.
@@ -117,8 +117,7 @@ impl<'a> Dump<'a> {
     fn sets(&mut self) -> Result<BTreeMap<SetName, Set>, NftError> {
         let mut sets = BTreeMap::new();
         self.ask(kind::GET_SET, flag::DUMP, |attrs| {
-            let number = |kind| find_u32(attrs, kind).unwrap_or(0);
-            let shape = Shape { flags: number(3), key_type: number(4), key_len: number(5) };
+            let shape = shape(attrs);
             // A set of ours is as large as it must be.
             let bounded = find(attrs, 9).is_some_and(|desc| find_u32(desc, 1).is_some());
             let kind = if bounded { SetKind::Unknown } else { set::kind(shape) };
@@ -156,14 +155,11 @@ impl<'a> Dump<'a> {
 
 /// Reads the attributes of one object as each kind there is: see `raw`.
 pub(crate) fn read_any(attrs: &[u8]) {
-    let number = |kind| find_u32(attrs, kind).unwrap_or(0);
     let _ = hook(attrs);
     let part = |kind| find(attrs, kind).unwrap_or(attrs);
     let _ = (rule::decode(part(4), part(7)), rule::counted(part(4)));
-    let kind = set::kind(Shape { flags: number(3), key_type: number(4), key_len: number(5) });
-    let known =
-        [SetKind::Prefixes, SetKind::PrefixesV4, SetKind::Ports, SetKind::Services, SetKind::ServicesV4];
-    for kind in known.into_iter().chain((kind != SetKind::Unknown).then_some(kind)) {
+    let kind = set::kind(shape(attrs));
+    for kind in set::kinds(1).into_iter().chain((kind != SetKind::Unknown).then_some(kind)) {
         let _ = set::elements(kind, Attrs(part(3)).map(|element| key(element.value)).collect());
     }
 }
@@ -176,7 +172,20 @@ fn table_attr() -> Vec<u8> {
 
 fn key(attrs: &[u8]) -> Key {
     let bytes = find(attrs, 1).and_then(|key| find(key, 1)).unwrap_or(&[]).to_vec();
-    Key { bytes, end: find_u32(attrs, 3).unwrap_or(0) & INTERVAL_END != 0 }
+    let value = find(attrs, 2).and_then(|value| find(value, 1)).unwrap_or(&[]).to_vec();
+    let over = match Each::read(find(attrs, 7)) {
+        Each::Over(connections) => Some(connections),
+        _ => None,
+    };
+    Key { bytes, end: find_u32(attrs, 3).unwrap_or(0) & INTERVAL_END != 0, value, over }
+}
+
+fn shape(attrs: &[u8]) -> Shape {
+    let number = |kind| find_u32(attrs, kind).unwrap_or(0);
+    let data = find_u32(attrs, 6).zip(find_u32(attrs, 7));
+    // Several expressions are a list of another kind, and no set of ours has one.
+    let each = if find(attrs, 18).is_some() { Each::Other } else { Each::read(find(attrs, 17)) };
+    Shape { flags: number(3), key_type: number(4), key_len: number(5), data, each }
 }
 
 fn hook(attrs: &[u8]) -> Hook {

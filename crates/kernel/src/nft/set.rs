@@ -4,6 +4,8 @@
 //! Prefixes    2001:db8::/32            start 2001:db8::, end 2001:db9:: (exclusive; none after the last address)
 //! Ports       53                       2 bytes, big-endian
 //! Services    2001:db8::1 . tcp . 80   16 + 4 + 4 bytes: each part padded to a register
+//! Link        to-1abc-1                16 bytes, padded with zeroes
+//! LinkPorts   ... : 192.0.2.1 . 1-9    the same; first address, first port, last address, last port, each padded
 //! ```
 //!
 //! Owns: kinds, keys and intervals. Neighbouring prefixes keep an end and a start at the same key. nft also puts an end
@@ -13,63 +15,158 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use sixfold_core::name::IfName;
 use sixfold_core::state::{Element, Protocol, SetKind};
+
+use super::attr::{find, find_str, find_u32, nest, put_str, put_u32, text};
 
 /// `NFT_SET_INTERVAL`
 const INTERVAL: u32 = 0x4;
+/// `NFT_SET_MAP`
+const MAP: u32 = 0x8;
 
 /// nft's numbers of types, six bits each in a concatenation.
 const IPV4_ADDR: u32 = 7;
 const IPV6_ADDR: u32 = 8;
 const INET_PROTO: u32 = 12;
 const INET_SERVICE: u32 = 13;
+const IFNAME: u32 = 41;
+
+/// `IFNAMSIZ`
+const NAME_BYTES: usize = 16;
+
+/// `NFT_CONNLIMIT_F_INV`: over, instead of up to.
+const OVER: u32 = 1;
 
 /// A set as the kernel keeps it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Shape {
     pub(super) flags: u32,
     pub(super) key_type: u32,
     pub(super) key_len: u32,
+    /// Type and length of a map's values.
+    pub(super) data: Option<(u32, u32)>,
+    pub(super) each: Each,
 }
 
-/// Every kind that can be made.
-const KINDS: [SetKind; 5] =
-    [SetKind::Prefixes, SetKind::PrefixesV4, SetKind::Ports, SetKind::Services, SetKind::ServicesV4];
+/// What is evaluated with each element that is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Each {
+    #[default]
+    Nothing,
+    Counter,
+    /// A connection more than so many.
+    Over(u32),
+    /// Something that no set of ours has.
+    Other,
+}
+
+impl Each {
+    /// Appends the expression; the kernel counts from nothing.
+    pub(super) fn fill(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Nothing | Self::Other => {}
+            Self::Counter => {
+                put_str(out, 1, "counter");
+                nest(out, 2, |_| {});
+            }
+            Self::Over(connections) => {
+                put_str(out, 1, "connlimit");
+                nest(out, 2, |out| {
+                    put_u32(out, 1, connections);
+                    put_u32(out, 2, OVER);
+                });
+            }
+        }
+    }
+
+    /// Reads an expression, if there is one.
+    pub(super) fn read(expression: Option<&[u8]>) -> Self {
+        let Some(expression) = expression else { return Self::Nothing };
+        let data = find(expression, 2).unwrap_or(&[]);
+        match find_str(expression, 1).as_deref() {
+            Some("counter") => Self::Counter,
+            Some("connlimit") if find_u32(data, 2) == Some(OVER) => {
+                find_u32(data, 1).map_or(Self::Other, Self::Over)
+            }
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Every kind that can be made, of those with a number one with that.
+pub(super) const fn kinds(connections: u32) -> [SetKind; 8] {
+    [
+        SetKind::Prefixes,
+        SetKind::PrefixesV4,
+        SetKind::Ports,
+        SetKind::Services,
+        SetKind::ServicesV4,
+        SetKind::LinkCounts,
+        SetKind::LinkShares { connections },
+        SetKind::LinkPorts,
+    ]
+}
 
 /// How a kind is made; `None` for what cannot be.
 pub(super) fn shape(kind: SetKind) -> Option<Shape> {
     let service = |address: u32| (address << 6 | INET_PROTO) << 6 | INET_SERVICE;
+    let plain = |key_type, key_len| Shape { key_type, key_len, ..Shape::default() };
+    let link = plain(IFNAME, 16);
     Some(match kind {
-        SetKind::Prefixes => Shape { flags: INTERVAL, key_type: IPV6_ADDR, key_len: 16 },
-        SetKind::PrefixesV4 => Shape { flags: INTERVAL, key_type: IPV4_ADDR, key_len: 4 },
-        SetKind::Ports => Shape { flags: 0, key_type: INET_SERVICE, key_len: 2 },
-        SetKind::Services => Shape { flags: 0, key_type: service(IPV6_ADDR), key_len: 24 },
-        SetKind::ServicesV4 => Shape { flags: 0, key_type: service(IPV4_ADDR), key_len: 12 },
+        SetKind::Prefixes => Shape { flags: INTERVAL, ..plain(IPV6_ADDR, 16) },
+        SetKind::PrefixesV4 => Shape { flags: INTERVAL, ..plain(IPV4_ADDR, 4) },
+        SetKind::Ports => plain(INET_SERVICE, 2),
+        SetKind::Services => plain(service(IPV6_ADDR), 24),
+        SetKind::ServicesV4 => plain(service(IPV4_ADDR), 12),
+        SetKind::LinkCounts => Shape { each: Each::Counter, ..link },
+        SetKind::LinkShares { connections } => Shape { each: Each::Over(connections), ..link },
+        SetKind::LinkPorts => Shape { flags: MAP, data: Some((IPV4_ADDR << 6 | INET_SERVICE, 16)), ..link },
         SetKind::Unknown => return None,
     })
 }
 
+/// What nft keeps beside a set of such keys to show it: their byte order, the values', and that those are intervals.
+pub(super) fn userdata(kind: SetKind) -> Option<Vec<u8>> {
+    let word = |kind: u8, value: u32| [[kind, 4].as_slice(), &value.to_ne_bytes()].concat();
+    match kind {
+        SetKind::LinkCounts | SetKind::LinkShares { .. } => Some(word(0, 1)),
+        SetKind::LinkPorts => Some([word(0, 1), word(1, 0), word(6, 1)].concat()),
+        _ => None,
+    }
+}
+
 /// The kind of that shape.
 pub(super) fn kind(found: Shape) -> SetKind {
-    KINDS.into_iter().find(|kind| shape(*kind) == Some(found)).unwrap_or(SetKind::Unknown)
+    let connections = if let Each::Over(connections) = found.each { connections } else { 0 };
+    kinds(connections).into_iter().find(|kind| shape(*kind) == Some(found)).unwrap_or(SetKind::Unknown)
 }
 
 /// A key in a set: an interval has one at its start and one after its end.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct Key {
     pub(super) bytes: Vec<u8>,
     /// Whether an interval ends before this key.
     pub(super) end: bool,
+    /// In a map.
+    pub(super) value: Vec<u8>,
+    /// The connections that its own expression allows, in a set that has one for each element.
+    pub(super) over: Option<u32>,
 }
 
 /// The keys of an element.
 pub(super) fn keys(element: &Element) -> Vec<Key> {
-    let one = |bytes| vec![Key { bytes, end: false }];
+    let one = |bytes| vec![Key { bytes, ..Key::default() }];
     match element {
         Element::Prefix(net) => interval(octets(net.network()), octets(net.broadcast())),
         Element::Port(port) => one(port.to_be_bytes().into()),
         Element::Service(address, protocol, port) => one(service(&address.octets(), *protocol, *port)),
         Element::ServiceV4(address, protocol, port) => one(service(&address.octets(), *protocol, *port)),
+        Element::Link(link) => one(link_bytes(*link)),
+        Element::LinkPorts(link, address, (first, last)) => {
+            let value = [first, last].map(|port| [address.octets(), padded(*port)].concat()).concat();
+            vec![Key { bytes: link_bytes(*link), value, ..Key::default() }]
+        }
         // An interval that is no prefix is kept as its first and its last address.
         Element::Unknown(raw) if raw.len() == 32 || raw.len() == 8 => {
             let (first, last) = raw.split_at(raw.len() / 2);
@@ -85,6 +182,9 @@ pub(super) fn elements(kind: SetKind, keys: BTreeSet<Key>) -> Vec<Element> {
         SetKind::Prefixes | SetKind::PrefixesV4 => intervals(&keys),
         SetKind::Ports | SetKind::Services | SetKind::ServicesV4 => {
             keys.into_iter().map(|key| single(kind, key.bytes)).collect()
+        }
+        SetKind::LinkCounts | SetKind::LinkShares { .. } | SetKind::LinkPorts => {
+            keys.into_iter().map(|key| of_link(kind, key)).collect()
         }
         SetKind::Unknown => Vec::new(),
     }
@@ -104,9 +204,42 @@ fn single(kind: SetKind, bytes: Vec<u8>) -> Element {
     known.unwrap_or(Element::Unknown(bytes))
 }
 
+fn of_link(kind: SetKind, key: Key) -> Element {
+    let link = IfName::try_from(text(&key.bytes)).ok().filter(|link| link_bytes(*link) == key.bytes);
+    let known = link.and_then(|link| match kind {
+        SetKind::LinkShares { connections } if key.over != Some(connections) => None,
+        SetKind::LinkPorts => {
+            let (first, last) = key.value.split_at_checked(8)?;
+            let ((address, first), (same, last)) = (port_of(first)?, port_of(last)?);
+            (address == same).then_some(Element::LinkPorts(link, address, (first, last)))
+        }
+        _ => Some(Element::Link(link)),
+    });
+    known.unwrap_or(Element::Unknown(key.bytes))
+}
+
+fn link_bytes(link: IfName) -> Vec<u8> {
+    let mut bytes = link.as_str().as_bytes().to_vec();
+    bytes.resize(NAME_BYTES, 0);
+    bytes
+}
+
+fn padded(port: u16) -> [u8; 4] {
+    let [high, low] = port.to_be_bytes();
+    [high, low, 0, 0]
+}
+
+/// An address and a port, each in a register.
+fn port_of(value: &[u8]) -> Option<(Ipv4Addr, u16)> {
+    match *value {
+        [a, b, c, d, high, low, 0, 0] => Some((Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([high, low]))),
+        _ => None,
+    }
+}
+
 fn interval(first: Vec<u8>, last: Vec<u8>) -> Vec<Key> {
-    let end = after(&last).map(|bytes| Key { bytes, end: true });
-    [Key { bytes: first, end: false }].into_iter().chain(end).collect()
+    let end = after(&last).map(|bytes| Key { bytes, end: true, ..Key::default() });
+    [Key { bytes: first, ..Key::default() }].into_iter().chain(end).collect()
 }
 
 /// Pairs starts with ends. A start that follows a start ends it; the last one may be open.
@@ -163,8 +296,7 @@ pub(super) fn protocol(number: u8) -> Option<Protocol> {
 }
 
 fn service(address: &[u8], protocol: Protocol, port: u16) -> Vec<u8> {
-    let [high, low] = port.to_be_bytes();
-    [address, &[protocol.number(), 0, 0, 0, high, low, 0, 0]].concat()
+    [address, &[protocol.number(), 0, 0, 0], &padded(port)].concat()
 }
 
 fn service_of<const N: usize>(key: &[u8]) -> Option<([u8; N], Protocol, u16)> {

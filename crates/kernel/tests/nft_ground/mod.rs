@@ -113,13 +113,23 @@ pub fn everything() -> Firewall {
     fill(&mut all, "services", SetKind::Services, services);
     let host = "192.0.2.1".parse().unwrap();
     fill(&mut all, "services_v4", SetKind::ServicesV4, vec![Element::ServiceV4(host, Protocol::Tcp, 80)]);
+    let link = "to-1000-1".parse().unwrap();
+    fill(&mut all, "counts", SetKind::LinkCounts, vec![Element::Link(link)]);
+    fill(&mut all, "shares", SetKind::LinkShares { connections: 4096 }, vec![Element::Link(link)]);
+    let ports = [("to-1000-1", (1024, 2047)), ("to-1001-1", (64_512, 65_535))];
+    let ports = ports.map(|(link, ports)| Element::LinkPorts(link.parse().unwrap(), host, ports));
+    fill(&mut all, "blocks", SetKind::LinkPorts, ports.into());
     put(&mut all, "forward", chain(HookPoint::Forward, 0, every_match()));
     let notrack = vec![rule(vec![Match::DestinationPort(Protocol::Udp, 51820)], Action::Notrack, "no state")];
     put(&mut all, "raw", chain(HookPoint::Prerouting, -300, notrack));
     put(&mut all, "input", chain(HookPoint::Input, 0, vec![rule(vec![], Action::Drop, "closed")]));
     put(&mut all, "output", chain(HookPoint::Output, 0, vec![]));
     let snat = Action::Snat { address: "192.0.2.1".parse().unwrap(), ports: (20000, 29999) };
-    let snat = vec![rule(vec![Match::Protocol(Protocol::Udp)], snat, "hide")];
+    let by_input = Action::SnatByInput(set("blocks"));
+    let snat = vec![
+        rule(vec![Match::Protocol(Protocol::Udp)], snat, "hide"),
+        rule(vec![Match::Protocol(Protocol::Tcp)], by_input, "hide each link in its own ports"),
+    ];
     let mut nat = chain(HookPoint::Postrouting, 100, snat);
     nat.hook.nat = true;
     put(&mut all, "source", nat);
@@ -166,6 +176,8 @@ fn every_match() -> Vec<Rule> {
         Match::SourcePortIn(Protocol::Tcp, set("ports")),
         Match::ServiceIn(set("services"), Family::Ipv6),
         Match::ServiceIn(set("services_v4"), Family::Ipv4),
+        Match::InputLinkIn(set("counts")),
+        Match::OutputLinkIn(set("shares")),
         Match::Limit { per_second: 100, burst: 20 },
     ];
     let mut rules: Vec<Rule> = every
@@ -176,6 +188,7 @@ fn every_match() -> Vec<Rule> {
     let several = vec![Match::Family(Family::Ipv6), Match::TcpSyn];
     rules.push(rule(several, Action::ClampMss, "clamp"));
     rules.push(rule(vec![Match::NoWay(Family::Ipv4)], Action::Count, "counted"));
+    rules.push(rule(vec![Match::Family(Family::Ipv4)], Action::Refuse, "refused"));
     rules.push(rule(vec![], Action::Drop, "closed"));
     rules
 }

@@ -91,6 +91,17 @@ impl Row {
         ip(&format!("-n {} {args}", self.names[at]));
     }
 
+    /// A second way from the left into the middle, by a link of this name: from 192.0.3.2.
+    pub fn second_way(&self, name: &str) {
+        let [left, middle, _] = &self.names;
+        ip(&format!("-n {middle} link add {name} type veth peer name eth1 netns {left}"));
+        for (netns, link, host) in [(middle, name, 1), (left, "eth1", 2)] {
+            ip(&format!("-n {netns} address add 192.0.3.{host}/24 dev {link}"));
+            ip(&format!("-n {netns} link set {link} up"));
+        }
+        ip(&format!("-n {left} route add default via 192.0.3.1 metric 9"));
+    }
+
     pub fn counter(&mut self, chain: &str, comment: &str) -> Counter {
         nft::counters(&mut self.socket).unwrap()[&(ChainName(chain.to_owned().into()), comment.to_owned())]
     }
@@ -125,6 +136,13 @@ pub fn at<T: Send + 'static>(netns: &str, body: impl FnOnce() -> T + Send + 'sta
 pub fn udp(address: &str, port: u16) -> UdpSocket {
     let socket = UdpSocket::bind((address.parse::<IpAddr>().unwrap(), port)).unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    socket
+}
+
+/// One that speaks by a link only.
+pub fn udp_by(link: &str, address: &str) -> UdpSocket {
+    let socket = udp(address, 0);
+    socket2::SockRef::from(&socket).bind_device(Some(link.as_bytes())).unwrap();
     socket
 }
 

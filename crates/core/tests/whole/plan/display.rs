@@ -122,8 +122,16 @@ fn devices_and_peers() {
 
 #[test]
 fn sets_and_elements() {
-    let kinds =
-        [SetKind::Prefixes, SetKind::PrefixesV4, SetKind::Ports, SetKind::Services, SetKind::ServicesV4];
+    let kinds = [
+        SetKind::Prefixes,
+        SetKind::PrefixesV4,
+        SetKind::Ports,
+        SetKind::Services,
+        SetKind::ServicesV4,
+        SetKind::LinkCounts,
+        SetKind::LinkShares { connections: 4096 },
+        SetKind::LinkPorts,
+    ];
     let mut ops: Vec<Op> = kinds.map(|kind| Op::AddSet { name: set("it"), set: Set { kind } }).into();
     ops.extend([
         Op::AddTable,
@@ -132,6 +140,12 @@ fn sets_and_elements() {
         element(Element::Port(6844)),
         element(Element::Service("2001:db8:a:1abc::2".parse().unwrap(), Protocol::Tcp, 443)),
         element(Element::ServiceV4("10.26.188.2".parse().unwrap(), Protocol::Udp, 53)),
+        element(Element::Link("to-1abc-1".parse().unwrap())),
+        element(Element::LinkPorts(
+            "to-1abc-1".parse().unwrap(),
+            "203.0.113.5".parse().unwrap(),
+            (1024, 2047),
+        )),
         Op::DelElement(ElementKey { set: set("it"), element: Element::Port(6844) }),
         Op::DelSet { name: set("it") },
         Op::DelChain { name: ChainName("forward".into()) },
@@ -169,6 +183,8 @@ pub(super) fn every_rule() -> Vec<Rule> {
         Match::SourcePortIn(Protocol::Udp, set("ports")),
         Match::ServiceIn(set("services"), Family::Ipv6),
         Match::ServiceIn(set("services_v4"), Family::Ipv4),
+        Match::InputLinkIn(set("counts")),
+        Match::OutputLinkIn(set("shares")),
         Match::TcpSyn,
         Match::Limit { per_second: 100, burst: 100 },
     ];
@@ -180,6 +196,7 @@ pub(super) fn every_rule() -> Vec<Rule> {
         .map(|condition| Rule { matches: vec![condition], action: Action::Accept, comment: "it".to_owned() })
         .collect();
     rules.push(Rule { matches: vec![], action: Action::Drop, comment: "nothing is left".to_owned() });
+    rules.push(Rule { matches: vec![Match::TcpSyn], action: Action::Refuse, comment: "it".to_owned() });
     rules.push(Rule { matches: vec![Match::TcpSyn], action: Action::ClampMss, comment: "it".to_owned() });
     rules
 }
@@ -203,6 +220,7 @@ fn chains() {
         chain("input", (HookPoint::Input, 0, false), Action::Drop),
         chain("output", (HookPoint::Output, 0, false), Action::Accept),
         chain("nat", (HookPoint::Postrouting, 100, true), snat),
+        chain("ports", (HookPoint::Postrouting, 100, true), Action::SnatByInput(set("ports"))),
     ];
     insta::assert_snapshot!(in_one(ops));
 }

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 
 use sixfold_core::plan::{Op, Plan, Stage, Step, plan};
 use sixfold_core::state::{
-    Action, Chain, ChainName, Hook, HookPoint, Link, LinkKind, Match, NodeState, Rule, Set, SetKind, SetName,
+    Action, Chain, ChainName, Element, ElementKey, Hook, HookPoint, Link, LinkKind, Match, NodeState, Rule,
+    Set, SetKind, SetName,
 };
 
 use super::display::every_rule;
@@ -60,6 +61,9 @@ fn every_rule_that_can_be_printed_is_one_that_nft_reads() {
         ("ports", SetKind::Ports),
         ("services", SetKind::Services),
         ("services_v4", SetKind::ServicesV4),
+        ("counts", SetKind::LinkCounts),
+        ("shares", SetKind::LinkShares { connections: 4096 }),
+        ("blocks", SetKind::LinkPorts),
     ];
     let at = |op| Step { stage: Stage::Firewall, netns: netns("it"), op };
     let chain = |name: &'static str, (point, priority, nat), rules: Vec<Rule>| {
@@ -79,7 +83,17 @@ fn every_rule_that_can_be_printed_is_one_that_nft_reads() {
     steps.push(chain("forward", (HookPoint::Forward, 0, false), every_rule()));
     steps.push(chain("source", (HookPoint::Prerouting, -300, false), rule(Action::Notrack)));
     steps.push(chain("nat", (HookPoint::Postrouting, 100, true), rule(snat)));
-    let count = every_rule().len() + 2;
+    let blocks = SetName("blocks".into());
+    let by_input = Action::SnatByInput(blocks.clone());
+    steps.push(chain("nat_by_input", (HookPoint::Postrouting, 101, true), rule(by_input)));
+    let link = "to-1abc-1".parse().unwrap();
+    let ports = Element::LinkPorts(link, "203.0.113.5".parse().unwrap(), (1024, 2047));
+    for (set, element) in
+        [("counts", Element::Link(link)), ("shares", Element::Link(link)), ("blocks", ports)]
+    {
+        steps.push(at(Op::AddElement(ElementKey { set: SetName(set.into()), element })));
+    }
+    let count = every_rule().len() + 3;
     let listed = run(&format!("{}ip netns exec it nft list table inet sixfold\n", script(steps.into_iter())));
     assert_eq!(listed.lines().filter(|line| line.contains("comment \"")).count(), count, "{listed}");
 }

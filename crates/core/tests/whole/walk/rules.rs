@@ -8,7 +8,7 @@ use sixfold_core::name::{self, IfName};
 use sixfold_core::reach::By;
 use sixfold_core::state::{
     Action, CT_ESTABLISHED_RELATED, CT_INVALID, Chain, Element, Family, Firewall, HookPoint, LinkPattern,
-    Match, Namespace, Protocol, RouteTarget, Rule, SetName,
+    Match, Namespace, Protocol, RouteTarget, Rule, SetKind, SetName,
 };
 
 use super::{Load, Packet, Place, Route, route};
@@ -117,6 +117,21 @@ fn dropped(
         match &rule.action {
             Action::Accept => return None,
             Action::Drop => return Some(rule.comment.clone()),
+            Action::Refuse => return Some(rule.comment.clone()),
+            Action::SnatByInput(map) => {
+                let of_link = |element: &&Element| matches!(element, Element::LinkPorts(link, ..) if Some(*link) == links.input);
+                let table = ns.firewall.as_ref().expect("a rule stands in a table");
+                let Some(Element::LinkPorts(_, address, _)) =
+                    table.elements_of(map).into_iter().find(of_link)
+                else {
+                    continue;
+                };
+                if memory.seen(at).tracked && !packet.answer {
+                    memory.seen(at).original = Some(packet.source);
+                    packet.source = (*address).into();
+                }
+                return None;
+            }
             Action::Notrack => memory.seen(at).untracked = true,
             Action::ClampMss => memory.seen(at).clamped = true,
             Action::Count => memory.seen(at).counted = true,
@@ -144,6 +159,8 @@ fn holds(ns: &Namespace, condition: &Match, packet: &Packet, (links, seen): (&Li
     match condition {
         Match::InputLink(pattern) => links.input.is_some_and(|link| matches(pattern, link)),
         Match::OutputLink(pattern) => links.output.is_some_and(|link| matches(pattern, link)),
+        Match::InputLinkIn(set) => links.input.is_some_and(|link| holds_link(table, set, link)),
+        Match::OutputLinkIn(set) => links.output.is_some_and(|link| holds_link(table, set, link)),
         Match::Family(family) => (*family == Family::Ipv6) == v6,
         Match::Protocol(protocol) => packet.protocol() == protocol.number(),
         Match::Source(prefix) => prefix.contains(&packet.source),
@@ -246,6 +263,12 @@ fn holds_prefix(table: &Firewall, set: &SetName, address: IpAddr) -> bool {
     table.elements_of(set).iter().any(holding)
 }
 
+/// One packet alone is never more than a share.
+fn holds_link(table: &Firewall, set: &SetName, link: IfName) -> bool {
+    let shares = matches!(table.sets[set].kind, SetKind::LinkShares { .. });
+    !shares && table.elements_of(set).contains(&Element::Link(link))
+}
+
 fn holds_port(table: &Firewall, set: &SetName, port: Option<u16>) -> bool {
     port.is_some_and(|port| table.elements_of(set).contains(&Element::Port(port)))
 }
@@ -293,6 +316,8 @@ pub(super) fn is_idle(ns: &Namespace, rule: &Rule) -> bool {
         }
         Match::SourceIn(set, _)
         | Match::DestinationIn(set, _)
+        | Match::InputLinkIn(set)
+        | Match::OutputLinkIn(set)
         | Match::DestinationPortIn(_, set)
         | Match::SourcePortIn(_, set)
         | Match::ServiceIn(set, _) => table.elements_of(set).is_empty(),

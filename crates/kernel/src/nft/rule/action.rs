@@ -2,15 +2,16 @@
 
 use std::net::Ipv4Addr;
 
-use sixfold_core::state::Action;
+use sixfold_core::state::{Action, SetName};
 
-use super::expr::{ACCEPT, DROP, Expr, REG_1, REG_2, REG_3};
+use super::expr::{ACCEPT, DROP, Expr, META_IIFNAME, REG_1, REG_2, REG_3};
 
 /// What carries an action out.
 pub(super) fn exprs(action: &Action) -> Vec<Expr> {
     match action {
         Action::Accept => vec![Expr::Verdict(ACCEPT)],
         Action::Drop => vec![Expr::Verdict(DROP)],
+        Action::Refuse => vec![Expr::Reject],
         Action::Count => Vec::new(),
         Action::Notrack => vec![Expr::Notrack],
         Action::ClampMss => vec![Expr::RouteMss, Expr::ByteorderMss, Expr::WriteMss],
@@ -19,6 +20,11 @@ pub(super) fn exprs(action: &Action) -> Vec<Expr> {
             Expr::Immediate { dreg: REG_2, value: ports.0.to_be_bytes().to_vec() },
             Expr::Immediate { dreg: REG_3, value: ports.1.to_be_bytes().to_vec() },
             Expr::SnatV4,
+        ],
+        Action::SnatByInput(map) => vec![
+            Expr::Meta { key: META_IIFNAME, dreg: REG_1 },
+            Expr::MapLookup { map: map.0.clone().into_owned() },
+            Expr::SnatV4Mapped,
         ],
         Action::Unknown(raw) if raw.is_empty() => Vec::new(),
         Action::Unknown(raw) => vec![Expr::Other(raw.clone())],
@@ -30,6 +36,7 @@ pub(super) fn parse(exprs: &[Expr]) -> Option<Action> {
     match exprs {
         [Expr::Verdict(ACCEPT)] => Some(Action::Accept),
         [Expr::Verdict(DROP)] => Some(Action::Drop),
+        [Expr::Reject] => Some(Action::Refuse),
         [] => Some(Action::Count),
         [Expr::Notrack] => Some(Action::Notrack),
         [Expr::RouteMss, Expr::ByteorderMss, Expr::WriteMss] => Some(Action::ClampMss),
@@ -42,6 +49,9 @@ pub(super) fn parse(exprs: &[Expr]) -> Option<Action> {
             address: Ipv4Addr::from(<[u8; 4]>::try_from(address.as_slice()).ok()?),
             ports: (port(first)?, port(last)?),
         }),
+        [Expr::Meta { key: META_IIFNAME, dreg: REG_1 }, Expr::MapLookup { map }, Expr::SnatV4Mapped] => {
+            Some(Action::SnatByInput(SetName(map.clone().into())))
+        }
         _ => None,
     }
 }

@@ -45,6 +45,8 @@ pub(super) fn exprs(condition: &Match) -> Vec<Expr> {
     match condition {
         Match::InputLink(link) => vec![meta(META_IIFNAME), pattern(link)],
         Match::OutputLink(link) => vec![meta(META_OIFNAME), pattern(link)],
+        Match::InputLinkIn(set) => vec![meta(META_IIFNAME), lookup(set)],
+        Match::OutputLinkIn(set) => vec![meta(META_OIFNAME), lookup(set)],
         Match::Family(family) => family_is(*family).into(),
         Match::Protocol(protocol) => protocol_is(*protocol).into(),
         Match::Source(net) => prefix(*net, Side::Source),
@@ -124,6 +126,12 @@ fn guess(found: &[Expr]) -> Option<Match> {
         }
         [Meta { key: META_IIFNAME, .. }, Cmp { value, .. }, ..] => Match::InputLink(pattern_of(value)?),
         [Meta { key: META_OIFNAME, .. }, Cmp { value, .. }, ..] => Match::OutputLink(pattern_of(value)?),
+        [Meta { key: META_IIFNAME, .. }, Lookup { set }, ..] => {
+            Match::InputLinkIn(SetName(set.clone().into()))
+        }
+        [Meta { key: META_OIFNAME, .. }, Lookup { set }, ..] => {
+            Match::OutputLinkIn(SetName(set.clone().into()))
+        }
         [CtState, Bitwise { mask }, ..] => {
             Match::CtState(u32::from_ne_bytes(mask.as_slice().try_into().ok()?))
         }

@@ -17,6 +17,8 @@ pub(super) const REG_3: u32 = 3;
 pub(super) const REG32_1: u32 = 9;
 /// The third 4-byte register.
 pub(super) const REG32_2: u32 = 10;
+/// The fourth 4-byte register.
+const REG32_3: u32 = 11;
 /// The sixth 4-byte register.
 pub(super) const REG32_5: u32 = 13;
 
@@ -67,6 +69,11 @@ const NAT_FLAGS: u32 = 0x13;
 /// `NFPROTO_IPV4`
 const NAT_FAMILY: u32 = 2;
 
+/// `NFT_REJECT_ICMPX_UNREACH`
+const REJECT_ICMPX: u32 = 2;
+/// `NFT_REJECT_ICMPX_NO_ROUTE`
+const NO_ROUTE: u8 = 0;
+
 const LIST_ELEM: u16 = 1;
 const NAME: u16 = 1;
 const DATA: u16 = 2;
@@ -97,6 +104,10 @@ pub(super) enum Expr {
     Lookup {
         set: String,
     },
+    /// Puts the value into the first 16-byte register, where the key was.
+    MapLookup {
+        map: String,
+    },
     CtState,
     Fib {
         result: u32,
@@ -120,6 +131,10 @@ pub(super) enum Expr {
     ByteorderMss,
     WriteMss,
     SnatV4,
+    /// With both from the first 16-byte register: address, port, address, port, the first ones and then the last ones.
+    SnatV4Mapped,
+    /// No route: `NFT_REJECT_ICMPX_UNREACH`, `NFT_REJECT_ICMPX_NO_ROUTE`.
+    Reject,
     /// The list element as it was dumped, header and all.
     Other(Vec<u8>),
 }
@@ -141,7 +156,7 @@ impl Expr {
             Self::Cmp { .. } => "cmp",
             Self::Payload { .. } => "payload",
             Self::Bitwise { .. } => "bitwise",
-            Self::Lookup { .. } => "lookup",
+            Self::Lookup { .. } | Self::MapLookup { .. } => "lookup",
             Self::CtState => "ct",
             Self::Fib { .. } => "fib",
             Self::Limit { .. } => "limit",
@@ -151,7 +166,8 @@ impl Expr {
             Self::RouteMss => "rt",
             Self::ByteorderMss => "byteorder",
             Self::WriteMss => "exthdr",
-            Self::SnatV4 => "nat",
+            Self::SnatV4 | Self::SnatV4Mapped => "nat",
+            Self::Reject => "reject",
             Self::Other(_) => "",
         }
     }
@@ -190,6 +206,10 @@ impl Expr {
                 put_str(out, 1, set);
                 numbers(out, &[(2, REG_1), (5, 0)]);
             }
+            Self::MapLookup { map } => {
+                put_str(out, 1, map);
+                numbers(out, &[(2, REG_1), (3, REG_1), (5, 0)]);
+            }
             Self::CtState => numbers(out, &[(1, REG_1), (2, 0)]),
             Self::Fib { result, flags } => numbers(out, &[(1, REG_1), (2, *result), (3, *flags)]),
             Self::Limit { per_second, burst } => {
@@ -209,10 +229,12 @@ impl Expr {
                 put(out, 2, &[2]);
                 numbers(out, &[(3, 2), (4, 2), (6, 1)]);
             }
-            Self::SnatV4 => numbers(
-                out,
-                &[(1, 0), (2, NAT_FAMILY), (3, REG_1), (4, REG_1), (5, REG_2), (6, REG_3), (7, NAT_FLAGS)],
-            ),
+            Self::SnatV4 => snat(out, [REG_1, REG_1, REG_2, REG_3]),
+            Self::SnatV4Mapped => snat(out, [REG_1, REG32_2, REG32_1, REG32_3]),
+            Self::Reject => {
+                put_u32(out, 1, REJECT_ICMPX);
+                put(out, 2, &[NO_ROUTE]);
+            }
             Self::Notrack | Self::Other(_) => {}
         }
     }
@@ -230,6 +252,12 @@ impl Expr {
             _ => {}
         }
     }
+}
+
+/// First and last address, first and last port, by their registers.
+fn snat(out: &mut Vec<u8>, [address, last_address, port, last_port]: [u32; 4]) {
+    numbers(out, &[(1, 0), (2, NAT_FAMILY), (3, address), (4, last_address)]);
+    numbers(out, &[(5, port), (6, last_port), (7, NAT_FLAGS)]);
 }
 
 fn numbers(out: &mut Vec<u8>, attrs: &[(u16, u32)]) {
@@ -266,7 +294,10 @@ fn guess(name: &str, data: &[u8]) -> Option<Expr> {
             Expr::Payload { dreg: number(1)?, base: number(2)?, offset: number(3)?, len: number(4)? }
         }
         "bitwise" => Expr::Bitwise { mask: value(4)? },
-        "lookup" => Expr::Lookup { set: find_str(data, 1)? },
+        "lookup" => match number(3) {
+            Some(_) => Expr::MapLookup { map: find_str(data, 1)? },
+            None => Expr::Lookup { set: find_str(data, 1)? },
+        },
         "ct" => Expr::CtState,
         "fib" => Expr::Fib { result: number(2)?, flags: number(3)? },
         "limit" => Expr::Limit { per_second: find_u64(data, 1)?, burst: number(3)? },
@@ -279,7 +310,9 @@ fn guess(name: &str, data: &[u8]) -> Option<Expr> {
         "rt" => Expr::RouteMss,
         "byteorder" => Expr::ByteorderMss,
         "exthdr" => Expr::WriteMss,
+        "nat" if number(5) == Some(REG32_1) => Expr::SnatV4Mapped,
         "nat" => Expr::SnatV4,
+        "reject" => Expr::Reject,
         _ => return None,
     })
 }

@@ -37,7 +37,7 @@ fn prefixes_that_touch_stay_apart() {
 #[test]
 fn an_end_that_ends_nothing_is_ignored() {
     let mut found: BTreeSet<Key> = prefixes(&["192.0.2.0/24"]).iter().flat_map(keys).collect();
-    found.insert(Key { bytes: vec![0; 4], end: true });
+    found.insert(Key { bytes: vec![0; 4], end: true, ..Key::default() });
     assert_eq!(elements(SetKind::PrefixesV4, found), prefixes(&["192.0.2.0/24"]));
 }
 
@@ -64,17 +64,47 @@ fn services_and_ports_are_read_as_they_were_written() {
 fn a_service_of_another_protocol_is_unknown_and_keeps_its_key() {
     let mut key = service(&[192, 0, 2, 1], Protocol::Tcp, 80);
     key[4] = 132;
-    let found = elements(SetKind::ServicesV4, BTreeSet::from([Key { bytes: key.clone(), end: false }]));
+    let found = elements(SetKind::ServicesV4, BTreeSet::from([Key { bytes: key.clone(), ..Key::default() }]));
     assert_eq!(found, [Element::Unknown(key.clone())]);
-    assert_eq!(keys(&found[0]), [Key { bytes: key, end: false }]);
+    assert_eq!(keys(&found[0]), [Key { bytes: key, ..Key::default() }]);
 }
 
 #[test]
 fn every_kind_has_a_shape_of_its_own() {
-    for wanted in KINDS {
+    for wanted in kinds(7) {
         let found = shape(wanted).expect("can be made");
         assert_eq!(kind(found), wanted);
-        assert_eq!(kind(Shape { flags: found.flags | 8, ..found }), SetKind::Unknown, "a map");
+        assert_eq!(kind(Shape { flags: found.flags ^ 8, ..found }), SetKind::Unknown, "a map, or none");
     }
     assert_eq!(shape(SetKind::Unknown), None);
+    let counts = shape(SetKind::LinkCounts).unwrap();
+    assert_eq!(kind(Shape { each: Each::Nothing, ..counts }), SetKind::Unknown, "links that are not counted");
+    assert_eq!(kind(Shape { each: Each::Other, ..counts }), SetKind::Unknown);
+}
+
+#[test]
+fn links_and_their_ports_are_read_as_they_were_written() {
+    let link: IfName = "to-1abc-1".parse().unwrap();
+    let links = vec![Element::Link(link)];
+    assert_eq!(through_keys(SetKind::LinkCounts, &links), links);
+    let address = "192.0.2.1".parse().unwrap();
+    let ports = vec![Element::LinkPorts(link, address, (1024, 2047))];
+    assert_eq!(through_keys(SetKind::LinkPorts, &ports), ports);
+    let key = keys(&ports[0]).remove(0);
+    assert_eq!(key.value, [192, 0, 2, 1, 4, 0, 0, 0, 192, 0, 2, 1, 7, 255, 0, 0]);
+    let other = Key { value: [192, 0, 2, 1, 4, 0, 0, 0, 192, 0, 2, 9, 7, 255, 0, 0].into(), ..key.clone() };
+    let unknown = [Element::Unknown(key.bytes.clone())];
+    assert_eq!(elements(SetKind::LinkPorts, BTreeSet::from([other])), unknown, "an interval of addresses");
+    assert_eq!(elements(SetKind::LinkPorts, BTreeSet::from([Key { value: vec![], ..key.clone() }])), unknown);
+    assert_eq!(keys(&unknown[0])[0].bytes, key.bytes, "can be taken out");
+}
+
+#[test]
+fn a_link_with_another_share_than_its_set_says_is_unknown() {
+    let key = keys(&Element::Link("to-1abc-1".parse().unwrap())).remove(0);
+    let kind = SetKind::LinkShares { connections: 9 };
+    let read = |over| elements(kind, BTreeSet::from([Key { over, ..key.clone() }])).remove(0);
+    assert!(matches!(read(Some(9)), Element::Link(_)));
+    assert!(matches!(read(Some(10)), Element::Unknown(_)));
+    assert!(matches!(read(None), Element::Unknown(_)));
 }
