@@ -10,7 +10,8 @@ use sixfold_core::addr::Resource;
 use sixfold_core::desire::{self, Own, OwnDevice};
 use sixfold_core::key::PublicKey;
 use sixfold_core::model::{
-    DeviceReport, DeviceStatus, PeerPath, PeerStatus, Reach, ResourceKey, ResourceView, Seat, Snapshot,
+    DeviceReport, DeviceStatus, PeerPath, PeerStatus, Reach, ResourceKey, ResourceView, Seat, SessionStatus,
+    Snapshot,
 };
 use sixfold_core::name::{self, IfName};
 use sixfold_core::state::{Device, Endpoint, Netns, NodeState, Peer, PeerKey};
@@ -83,7 +84,12 @@ impl Devices {
 
     /// How each other resource of a network is reached from each device here: as a peer, or by way of the exit point. Of
     /// more than [`PEERS_MAX`] the first are told of.
-    pub(crate) fn peers(&self, snapshot: &Snapshot, observed: &NodeState) -> Vec<PeerStatus> {
+    pub(crate) fn peers(
+        &self,
+        snapshot: &Snapshot,
+        observed: &NodeState,
+        counted: impl Fn(&PeerKey) -> (Option<SessionStatus>, bool),
+    ) -> Vec<PeerStatus> {
         let mut all = Vec::new();
         for network in &snapshot.networks {
             let resources = || network.resources.iter();
@@ -94,15 +100,19 @@ impl Devices {
                 let Some(site) = self.sites.get(&resource) else { continue };
                 let peer = |key| site.peer(observed, key);
                 for other in resources().filter(|other| other.index != own.index) {
-                    let direct = key_of(other).and_then(peer).map(|peer| (PeerPath::Direct, peer));
+                    let key = key_of(other);
+                    let direct = key.and_then(peer).map(|peer| (PeerPath::Direct, peer));
                     let by_exit = || Some((PeerPath::Exit, exit.and_then(peer)?));
                     let Some((path, peer)) = direct.or_else(by_exit) else { continue };
                     if all.len() == PEERS_MAX {
                         return all;
                     }
                     let alive = matches!(peer.endpoint, Endpoint::Live(_));
+                    let public_key = key.filter(|_| path == PeerPath::Direct);
+                    let key = public_key.map(|public_key| PeerKey { link: site.link, public_key });
+                    let (session, silent) = key.as_ref().map(&counted).unwrap_or_default();
                     let (peer, node) = (other.index, other.node.clone());
-                    all.push(PeerStatus { resource, peer, node, path, alive });
+                    all.push(PeerStatus { resource, peer, node, path, alive, silent, session });
                 }
             }
         }

@@ -18,6 +18,7 @@ pub mod dry;
 pub mod events;
 pub mod feed;
 pub mod keys;
+pub mod metrics;
 pub mod pass;
 pub mod received;
 pub mod remote;

@@ -15,6 +15,7 @@
 //! got), where links lead and what is left to do elsewhere; never to change anything.
 
 mod near;
+mod sessions;
 mod sweep;
 
 use std::collections::BTreeSet;
@@ -28,6 +29,8 @@ use sixfold_core::state::{Backend, LinkKind, Namespace, Netns, NodeState};
 use sixfold_kernel::{Failure, Kernel, ObserveError, Report, Scope};
 
 use self::near::{Known, near};
+use self::sessions::Sessions;
+pub use self::sessions::Sums;
 pub(crate) use self::sweep::Sweep;
 pub use self::sweep::{PEERS_SECS, PERIOD_SECS, SLICE};
 use crate::devices::Devices;
@@ -97,9 +100,20 @@ pub struct Picture {
     seen: NodeState,
     left: Plan,
     failures: Vec<Rc<Failure>>,
+    sessions: Sessions,
 }
 
 impl Picture {
+    /// Reads what the devices whose turn it is counted of their peers: the next pass tells of it.
+    pub(crate) fn read_sessions<K: Kernel>(&mut self, kernel: &mut K) {
+        self.sessions.read(kernel, &self.seen, Instant::now());
+    }
+
+    /// What all devices carried.
+    pub(crate) const fn sums(&self) -> Sums {
+        self.sessions.sums()
+    }
+
     /// Another snapshot is to be used from now on.
     pub fn renew(&mut self) {
         self.own = None;
@@ -170,7 +184,8 @@ impl Picture {
         outcome.failures = self.failures.clone();
         outcome.foreign = foreign(kernel);
         outcome.devices = devices.report(&self.seen);
-        outcome.peers = devices.peers(asked.snapshot, &self.seen);
+        outcome.peers =
+            devices.peers(asked.snapshot, &self.seen, |key| self.sessions.of(key, Instant::now()));
         outcome.keys.extend(devices.retire(keys, &self.seen));
         Ok(outcome)
     }

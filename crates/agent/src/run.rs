@@ -17,12 +17,14 @@
 //! one namespace may have struck them all.
 
 mod joined;
+mod places;
 mod wait;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -37,12 +39,14 @@ use crate::disk::{self, DiskError};
 use crate::events::{Events, Unheard};
 use crate::feed::Feed;
 use crate::keys::{KeyStore, KeyStoreError};
+use crate::metrics::{Figures, Measured};
 pub use crate::pass::SLICE;
 use crate::pass::{Asked, Ground, PEERS_SECS, PERIOD_SECS, Picture, Sweep};
 use crate::remote::RemoteError;
 use crate::status::{self, Counts, words};
 use crate::store::Store;
 
+pub use self::places::Places;
 pub use self::wait::Stop;
 use self::wait::{Ears, Woken};
 
@@ -51,47 +55,6 @@ pub const SWEEP: Duration = Duration::from_secs(1);
 /// From the end of one pass to the next that an event leads to: a burst is one pass, and what the agent does itself,
 /// which is told too, does not keep it busy.
 pub const PACE: Duration = Duration::from_millis(500);
-
-/// Where an agent's files are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Places {
-    /// What outlives a reboot: keys and snapshots.
-    pub state: PathBuf,
-    /// What does not: the status and the lock.
-    pub run: PathBuf,
-}
-
-impl Default for Places {
-    fn default() -> Self {
-        Self { state: "/var/lib/sixfold".into(), run: "/run/sixfold".into() }
-    }
-}
-
-impl Places {
-    /// The folder of private keys.
-    #[must_use]
-    pub fn keys(&self) -> PathBuf {
-        self.state.join("keys")
-    }
-
-    /// The lock of the node's one agent.
-    #[must_use]
-    pub fn lock(&self) -> PathBuf {
-        self.run.join("agent.lock")
-    }
-
-    /// What the node knows since it joined a farm.
-    #[must_use]
-    pub fn joined(&self) -> PathBuf {
-        self.state.join("joined.json")
-    }
-
-    /// The status file.
-    #[must_use]
-    pub fn status(&self) -> PathBuf {
-        self.run.join("status.json")
-    }
-}
 
 /// Why an agent does not run.
 #[derive(Debug, thiserror::Error)]
@@ -158,6 +121,8 @@ pub struct Agent<K, F> {
     complaint: Option<String>,
     /// What the log has said already.
     said: BTreeSet<String>,
+    /// What is counted, for whoever asks by the way.
+    figures: Arc<Figures>,
     /// Told that the loop goes round.
     pulse: Box<dyn FnMut()>,
     _lock: Flock<File>,
@@ -207,6 +172,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             status: None,
             complaint: None,
             said: BTreeSet::new(),
+            figures: Arc::default(),
             pulse: Box::new(|| ()),
             _lock: lock,
         };
@@ -218,6 +184,13 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
     #[must_use]
     pub fn with_events(mut self, events: impl Events + 'static) -> Self {
         self.events = Box::new(events);
+        self
+    }
+
+    /// Tells what it counts by these, too.
+    #[must_use]
+    pub fn with_figures(mut self, figures: Arc<Figures>) -> Self {
+        self.figures = figures;
         self
     }
 
@@ -240,6 +213,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         let told = if slice == Scope::All { told } else { join(told, self.other_devices()) };
         let was_in_sync = !news && self.status.as_ref().is_some_and(|status| status.in_sync);
         let whole = told == Scope::All || slice == Scope::All;
+        self.picture.read_sessions(&mut self.kernel);
         let touched = self.pass(join(told.clone(), slice));
         let untold = touched.iter().any(|netns| !told.contains(netns));
         self.alarmed = untold && !whole && was_in_sync && self.status.as_ref().is_some_and(|now| now.in_sync);
@@ -274,20 +248,26 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         let ground = (self.ground)();
         let of = (snapshot.node.id(), snapshot.revision, ground.backend);
         self.counts.passes += 1;
+        let began = Instant::now();
         let asked = Asked { snapshot, ground, scope };
         let mut touched = BTreeSet::new();
-        let mut failed = Vec::new();
+        let (mut failed, mut left) = (Vec::new(), 0);
         let status = match self.picture.pass(&mut self.kernel, &mut self.keys, &asked) {
             Ok(mut outcome) => {
                 self.counts.operations += outcome.operations;
                 touched = std::mem::take(&mut outcome.touched);
                 failed.clone_from(&outcome.failures);
+                left = outcome.left.len();
                 status::of_outcome(of, self.counts, &outcome, self.complaint.as_slice())
             }
             Err(error) => status::of_blindness(of, self.counts, &error, self.status.as_ref()),
         };
         let status = Status { unknown_fields: self.current.unknown().to_vec(), ..status };
         self.publish(status, &failed);
+        if let Some(status) = &self.status {
+            let (sums, took) = (self.picture.sums(), began.elapsed());
+            self.figures.measured(Measured { status, left, took, sums });
+        }
         touched
     }
 
@@ -322,6 +302,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         let mut sweep_at = Instant::now();
         loop {
             (self.pulse)();
+            self.figures.lives(Instant::now());
             if Instant::now() >= sweep_at {
                 self.round();
                 sweep_at = Instant::now() + SWEEP;

@@ -19,19 +19,21 @@ pub mod nft;
 #[doc(hidden)]
 pub mod raw;
 mod rtnl;
+mod session;
 mod socket;
 pub mod sys;
 pub mod tunnel;
 mod wire;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sixfold_core::key::{PrivateKey, PublicKey};
 use sixfold_core::plan::Plan;
-use sixfold_core::state::{Endpoint, Namespace, Netns, NodeState, Peer};
+use sixfold_core::state::{Endpoint, Namespace, Netns, NodeState, Peer, PeerKey};
 
 pub use error::{ApplyError, Failure, ObserveError, Report};
 pub use foreign::{Foreign, Foreigners};
+pub use session::{Drops, Session};
 pub use socket::{Refusal, SocketError};
 
 /// A kernel that can be read and changed: Linux, or one in memory that behaves alike.
@@ -63,6 +65,11 @@ pub trait Kernel {
             !same_devices(&at(seen), &at(&now))
         };
         netnss.iter().filter(differs).cloned().collect()
+    }
+
+    /// What the devices that were seen in these namespaces counted of their peers. One that cannot be asked tells of none.
+    fn sessions(&mut self, _seen: &NodeState, _netnss: &BTreeSet<Netns>) -> BTreeMap<PeerKey, Session> {
+        BTreeMap::new()
     }
 }
 

@@ -2,12 +2,15 @@
 
 pub(crate) mod courier;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use sixfold_agent::events;
 use sixfold_agent::feed::{self, Feed, FileFeed};
+use sixfold_agent::metrics::{Figures, Metrics};
 use sixfold_agent::pass::Ground;
 use sixfold_agent::remote::Setup;
 use sixfold_agent::remote::joined::Joined;
@@ -42,6 +45,7 @@ use crate::{Done, alive, key, log, node, output};
         3  environment: the system does not allow it, another agent runs, or the node has not joined; with --once: not in sync\n\n\
         Examples:\n  \
         sixfold agent\n  \
+        sixfold agent --metrics [::1]:7445\n  \
         sixfold agent --feed /etc/sixfold/snapshot.json\n  \
         sixfold agent --feed /etc/sixfold/snapshot.json --once --json\n  \
         sixfold agent --remove"
@@ -58,6 +62,11 @@ pub(crate) struct Args {
     /// Who the process becomes that speaks with the registry [default: nobody, if that is allowed]
     #[arg(long, value_name = "USER[:GROUP]", conflicts_with_all = ["feed", "remove"])]
     feed_user: Option<User>,
+
+    /// Where to tell what is counted, here and by the tunnel process, as Prometheus reads it: /metrics, /healthz and
+    /// /readyz, in the clear, on an address of this machine alone
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with_all = ["once", "remove"])]
+    metrics: Option<SocketAddr>,
 
     /// Do one round and exit: 0 if the node is in sync then, 3 if not
     #[arg(long, conflicts_with = "remove")]
@@ -212,7 +221,28 @@ fn run_joined(args: &Args, log: &log::Args, stop: Option<&Stop>) -> Result<Done,
 
 fn stay<F: Feed>(agent: Agent<Linux, F>, args: &Args, stop: &Stop) -> Result<(), Failed> {
     let told = events::Kernel::listen(args.node.config());
-    agent.with_events(told).with_pulse(alive::pulse()).run(stop).map_err(agent_failed)
+    let figures = figures(args)?;
+    agent.with_figures(figures).with_events(told).with_pulse(alive::pulse()).run(stop).map_err(agent_failed)
+}
+
+/// What is counted, told from now on where that is asked for.
+fn figures(args: &Args) -> Result<Arc<Figures>, Failed> {
+    let figures: Arc<Figures> = Arc::default();
+    if let Some(address) = args.metrics {
+        // Where the kernel carries WireGuard there need be no such process.
+        let tunnel = (args.node.ground()?)().backend == Backend::Tunnel;
+        let control = tunnel.then(|| args.node.tunnel_socket());
+        let told = Metrics::bind(address, Arc::clone(&figures), control).and_then(|metrics| {
+            let address = metrics.address()?;
+            metrics.serve().map(|()| address)
+        });
+        let address = told.map_err(|error| {
+            let what = format!("cannot tell at {address} what is counted: {error}");
+            Failed::environment(what).hint(Some("give [::1]:PORT or 127.0.0.1:PORT, of a port that is free"))
+        })?;
+        tracing::info!(%address, "metrics are told");
+    }
+    Ok(figures)
 }
 
 /// What became of the one round.

@@ -12,14 +12,15 @@ use sixfold_core::model::Status;
 use crate::caller::RegistryArgs;
 use crate::failed::Failed;
 use crate::node::list::{self, NodeSeen};
-use crate::node::show::told;
+use crate::node::show::{sessions, told};
 use crate::{Done, output};
 
 /// Say how this machine's node is, or with --registry how your farm's nodes are
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "Say how this machine's node is, or with --registry how your farm's nodes are.\n\n\
-    A node's agent writes its status after each pass; this reads it. With --registry it is what the registry heard of each \
+    A node's agent writes its status after each pass; this reads it: also how old the handshake with each peer is, what its \
+    device carried and what it dropped, for up to 1,000 of them; read within 30 s, on a small node each second. With --registry it is what the registry heard of each \
     node of your farm.\n\n\
     With --json: the status as the agent wrote it (node, revision, in_sync, wireguard, devices, drift, failures, refusals, \
     registry, peers, unknown_fields, foreign, passes, operations); with --registry as `sixfold node list --json`.",
@@ -72,7 +73,9 @@ fn node(args: &Args) -> Result<(), Failed> {
         let written = fs::metadata(&path).and_then(|meta| meta.modified()).ok();
         let age = written.and_then(|at| SystemTime::now().duration_since(at).ok());
         let age = age.map_or_else(String::new, |age| format!("written   {} s ago\n", age.as_secs()));
-        output::print(&format!("node      {}\n{age}{}", status.node, told(&status)))?;
+        let sessions = Some(sessions(&status)).filter(|table| !table.is_empty());
+        let sessions = sessions.map_or_else(String::new, |table| format!("\n{table}"));
+        output::print(&format!("node      {}\n{age}{}{sessions}", status.node, told(&status)))?;
     }
     match status.in_sync {
         true => Ok(()),

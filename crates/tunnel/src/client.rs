@@ -3,7 +3,7 @@
 
 use crate::control::{Command, DeviceName, REPLY_LEN};
 use crate::socket::connect_to;
-use crate::status::{DeviceStatus, StatusError};
+use crate::status::{DeviceStatus, StatusError, Totals};
 use crate::sys::{receive_with_descriptors, send_with_descriptors};
 use nix::errno::Errno;
 use nix::sys::socket::{SockType, setsockopt, sockopt};
@@ -129,6 +129,14 @@ pub fn status(control: &Path, name: &DeviceName) -> Result<DeviceStatus, ClientE
             return Ok(status);
         }
     }
+}
+
+/// Tells what all devices together counted.
+///
+/// # Errors
+/// See [`ClientError`].
+pub fn totals(control: &Path) -> Result<Totals, ClientError> {
+    Ok(Totals::read(&call(control, &Command::Totals, &[])?)?)
 }
 
 fn call_ok(control: &Path, command: &Command, descriptors: &[BorrowedFd<'_>]) -> Result<(), ClientError> {

@@ -6,6 +6,7 @@
 //! list                                                          NAME PORT CHANGES, a line per device, CHANGES in hex
 //!                                                               as many as its configuration had; an empty line if none
 //! status NAME [PUBLIC-KEY]                                      see `status`
+//! totals                                                        see `status`
 //! ping                                                          ok VERSION PID
 //!                                                               error ERRNO WORDS, to any of them
 //! ```
@@ -71,6 +72,8 @@ pub enum Command {
         /// The last peer of the reply before, if this one is to go on after it.
         after: Option<PublicKey>,
     },
+    /// Tell what all devices together counted, those that are gone included.
+    Totals,
     /// Answer.
     Ping,
 }
@@ -160,6 +163,7 @@ pub fn parse_command(text: &str) -> Result<Command, ControlError> {
             let after = Some(PublicKey::from_base64(key).ok_or(ControlError::WrongKey)?);
             Ok(Command::Status { name: name.parse()?, after })
         }
+        ["totals"] => Ok(Command::Totals),
         ["ping"] => Ok(Command::Ping),
         _ => Err(ControlError::UnknownRequest),
     }
@@ -173,6 +177,7 @@ impl fmt::Display for Command {
             Self::List => f.write_str("list"),
             Self::Status { name, after: None } => write!(f, "status {name}"),
             Self::Status { name, after: Some(key) } => write!(f, "status {name} {key}"),
+            Self::Totals => f.write_str("totals"),
             Self::Ping => f.write_str("ping"),
         }
     }
@@ -196,6 +201,7 @@ mod tests {
             Command::List,
             Command::Status { name: name.clone(), after: None },
             Command::Status { name, after: Some(key) },
+            Command::Totals,
             Command::Ping,
         ];
         for command in commands {

@@ -1,5 +1,6 @@
 //! What a device tells of itself, as values and as the text that carries them: a `device` line, a `peer` line
-//! each, words of the form `key=value`, and a `more` line if the rest is in a further reply. No secret is in it.
+//! each, words of the form `key=value`, and a `more` line if the rest is in a further reply; and a `totals` line of all
+//! devices. No secret is in it.
 
 use crate::device::{Drops, Reason, Traffic};
 use crate::key::PublicKey;
@@ -41,6 +42,50 @@ pub struct PeerStatus {
     pub traffic: Traffic,
     /// Drops of what belongs to this peer.
     pub drops: Drops,
+}
+
+/// What all devices together counted since the process began, those that are gone included.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Devices that are hosted.
+    pub devices: usize,
+    /// Their traffic.
+    pub traffic: Traffic,
+    /// Their drops.
+    pub drops: Drops,
+}
+
+impl Totals {
+    /// Adds what a device counted.
+    pub(crate) fn add(&mut self, (traffic, drops): (&Traffic, &Drops)) {
+        self.traffic.add(traffic);
+        self.drops.add(drops);
+    }
+
+    /// Reads a reply.
+    ///
+    /// # Errors
+    /// Names the line that cannot be read.
+    pub fn read(reply: &str) -> Result<Self, StatusError> {
+        let line = reply.trim_end();
+        let read = || {
+            let mut totals = Self::default();
+            for (key, value) in pairs(line.strip_prefix("totals ")?) {
+                match key {
+                    "devices" => totals.devices = value.parse().ok()?,
+                    _ => read_counter(key, value, &mut totals.traffic, &mut totals.drops)?,
+                }
+            }
+            Some(totals)
+        };
+        read().ok_or_else(|| StatusError { line: line.to_owned() })
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "totals devices={}{}{}", self.devices, Shown(&self.traffic), Shown(&self.drops))
+    }
 }
 
 /// A line of a status cannot be read: the tunnel is of another version.
@@ -184,6 +229,23 @@ fn read<T: FromStr>(text: &str) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn totals_add_up_and_are_read_as_they_are_written() {
+        let (mut one, mut other) = (Drops::default(), Drops::default());
+        one.set(Reason::NoPeer, 2);
+        other.set(Reason::NoPeer, 3);
+        other.set(Reason::Unsent, 1);
+        let traffic = Traffic { rx_bytes: 1, rx_packets: 2, tx_bytes: 3, tx_packets: 4 };
+        let mut totals = Totals { devices: 2, ..Totals::default() };
+        totals.add((&traffic, &one));
+        totals.add((&traffic, &other));
+        let line =
+            "totals devices=2 rx_bytes=2 rx_packets=4 tx_bytes=6 tx_packets=8 drop.no-peer=5 drop.unsent=1";
+        assert_eq!(totals.to_string(), line);
+        assert_eq!(Totals::read(line).unwrap(), totals);
+        assert!(Totals::read("totals devices=x").is_err() && Totals::read("device port=1").is_err());
+    }
 
     #[test]
     fn is_read_as_it_is_written() {

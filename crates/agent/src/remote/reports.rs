@@ -133,7 +133,10 @@ impl Reports {
         let revision = shown.map(|shown| shown.revision);
         self.taken.retain(|_, (_, from)| revision.is_none_or(|revision| revision < *from));
         self.refused.retain(|resource, _| self.wanted.contains_key(resource));
-        self.status = Some(Box::new(status.clone()));
+        let mut status = status.clone();
+        // Numbers that are others each second are for those who look at the node.
+        status.peers.iter_mut().for_each(|peer| peer.session = None);
+        self.status = Some(Box::new(status));
     }
 
     /// What the registry refused, a line each.

@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
 
 use crate::support::{Farm, Registry, Shared, agent, ground, node, places};
 use sixfold_agent::dry::dry;
+use sixfold_agent::metrics::Figures;
 use sixfold_agent::remove::{RemoveError, remove};
 use sixfold_agent::run::RunError;
-use sixfold_core::model::Seat;
+use sixfold_core::model::{PeerPath, Seat};
 use sixfold_core::name;
 use sixfold_core::plan::{Op, Plan};
 use sixfold_core::state::{Element, LinkKind, Netns, NodeState};
-use sixfold_kernel::{ApplyError, Failure, Kernel, Keys, ObserveError, Report, Scope};
+use sixfold_kernel::{ApplyError, Failure, Kernel, Keys, ObserveError, Report, Scope, Session};
 
 #[test]
 fn every_node_of_a_farm_comes_in_sync_and_knows_its_peers() {
@@ -45,6 +47,31 @@ fn a_second_agent_changes_nothing() {
         assert_eq!((status.passes, status.operations), (pass, 0));
     }
     assert_eq!(farm.kernel("ant").state(), before);
+}
+
+#[test]
+fn a_status_tells_what_devices_counted_of_those_who_are_peers() {
+    let farm = Farm::settled();
+    let kernel = farm.kernel("cat");
+    let session = Session { tx_bytes: 148, drops: [("forged".to_owned(), 2)].into(), ..Session::default() };
+    *kernel.2.borrow_mut() = Some(session);
+    let figures: Arc<Figures> = Arc::default();
+    let mut agent = agent(&farm.dir_of("cat"), kernel, []).with_figures(Arc::clone(&figures));
+    agent.round().unwrap();
+    let status = agent.round().unwrap().clone();
+    let told = |path| status.peers.iter().filter(move |peer| peer.path == path);
+    assert!(told(PeerPath::Direct).count() > 0, "{:?}", status.peers);
+    for peer in told(PeerPath::Direct) {
+        let session = peer.session.as_ref().unwrap();
+        assert_eq!((session.handshake_age_secs, session.tx_bytes, session.drops["forged"]), (None, 148, 2));
+        assert!(!peer.silent, "nothing more was sent to it");
+    }
+    assert!(told(PeerPath::Exit).all(|peer| peer.session.is_none()), "those numbers are the exit point's");
+    let text = figures.text();
+    let peers = told(PeerPath::Direct).count();
+    assert!(text.contains(&format!("\nsixfold_agent_peers {peers}\n")), "{text}");
+    let sent = format!("\nsixfold_agent_wireguard_sent_bytes_total {}\n", 148 * peers);
+    assert!(text.contains(&sent), "{text}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A farm of agents over fake kernels, and a registry that is a few lines: reports in, snapshots out.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -11,11 +11,10 @@ use sixfold_core::allocate::{self, IndexSecret, Terms};
 use sixfold_core::id::{NodeId, Revision};
 use sixfold_core::model::{Ledger, Reports, Snapshot, Status, World};
 use sixfold_core::plan::Plan;
-use sixfold_core::state::Backend;
-use sixfold_core::state::NodeState;
+use sixfold_core::state::{Backend, Netns, NodeState, PeerKey};
 use sixfold_core::{place, spec};
 use sixfold_kernel::fake::Fake;
-use sixfold_kernel::{Kernel, Keys, ObserveError, Report, Scope};
+use sixfold_kernel::{Kernel, Keys, ObserveError, Report, Scope, Session};
 
 const FILES: [(&str, &str); 3] = [
     ("farm.toml", include_str!("../../../../examples/first-farm/farm.toml")),
@@ -25,11 +24,16 @@ const FILES: [(&str, &str); 3] = [
 
 /// A kernel that tests keep a hand on while an agent has it.
 #[derive(Debug, Clone)]
-pub(crate) struct Shared(pub(crate) Rc<RefCell<Fake>>, Rc<RefCell<Vec<Scope>>>);
+pub(crate) struct Shared(
+    pub(crate) Rc<RefCell<Fake>>,
+    Rc<RefCell<Vec<Scope>>>,
+    /// What every device counted of each of its peers.
+    pub(crate) Rc<RefCell<Option<Session>>>,
+);
 
 impl Shared {
     pub(crate) fn new() -> Self {
-        Self(Rc::new(RefCell::new(Fake::new())), Rc::default())
+        Self(Rc::new(RefCell::new(Fake::new())), Rc::default(), Rc::default())
     }
 
     /// Where it was looked at since this was last asked.
@@ -50,6 +54,12 @@ impl Kernel for Shared {
 
     fn apply(&mut self, plan: &Plan, keys: &dyn Keys) -> Report {
         self.0.borrow_mut().apply(plan, keys)
+    }
+
+    fn sessions(&mut self, seen: &NodeState, netnss: &BTreeSet<Netns>) -> BTreeMap<PeerKey, Session> {
+        let Some(session) = self.2.borrow().clone() else { return BTreeMap::new() };
+        let within = seen.namespaces.iter().filter(|(netns, _)| netnss.contains(netns));
+        within.flat_map(|(_, there)| there.peers.keys().map(|key| (key.clone(), session.clone()))).collect()
     }
 }
 

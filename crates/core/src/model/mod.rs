@@ -31,6 +31,6 @@ pub use snapshot::{
     DeviceReport, ExposureView, Format, FormatError, GatewayView, NetworkView, Reports, ResourceView,
     Snapshot, SnapshotError, SnapshotFault, SnapshotFaultKind, WorkloadView,
 };
-pub use status::{DeviceStatus, PeerPath, PeerStatus, RegistryStatus, Status};
+pub use status::{DeviceStatus, PeerPath, PeerStatus, RegistryStatus, SessionStatus, Status};
 pub(crate) use world::resolve_exit;
 pub use world::{Document, World, WorldDraft};

@@ -1,5 +1,8 @@
 //! What an agent says of its node: written after each pass, read by whoever carries it to the registry.
 
+use std::collections::BTreeMap;
+use std::ops::Not;
+
 use serde::{Deserialize, Serialize};
 
 use super::ledger::ResourceKey;
@@ -76,6 +79,26 @@ pub struct PeerStatus {
     pub path: PeerPath,
     /// Whether a session lives with it, or with the exit point where the way leads by that: a handshake not long ago.
     pub alive: bool,
+    /// Whether packets for it were sent for minutes, and no session with it came about.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub silent: bool,
+    /// What the device here counted of it; kept on the node: the registry is not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionStatus>,
+}
+
+/// What a device counted of a peer since it has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionStatus {
+    /// Seconds since the last handshake; `None`: there was none.
+    pub handshake_age_secs: Option<u64>,
+    /// Bytes of datagrams received from it.
+    pub rx_bytes: u64,
+    /// Bytes of datagrams sent to it.
+    pub tx_bytes: u64,
+    /// What went no further, by reason; the kernel's WireGuard tells of none.
+    #[serde(default)]
+    pub drops: BTreeMap<String, u64>,
 }
 
 /// The way to another resource.

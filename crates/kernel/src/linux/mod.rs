@@ -20,13 +20,13 @@ use std::path::PathBuf;
 
 use sixfold_core::name::IfName;
 use sixfold_core::plan::Plan;
-use sixfold_core::state::{Netns, NodeState};
+use sixfold_core::state::{Netns, NodeState, PeerKey};
 
 pub use self::device::probe_wireguard;
 use self::handle::Handles;
 pub use self::watch::{Watch, WatchError};
 use crate::netns::{Directory, NetnsError, Worker};
-use crate::{Foreigners, Kernel, Keys, ObserveError, Report, Scope};
+use crate::{Foreigners, Kernel, Keys, ObserveError, Report, Scope, Session};
 
 /// Where things are on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,5 +97,9 @@ impl Kernel for Linux {
 
     fn differing_devices(&mut self, seen: &NodeState, netnss: &BTreeSet<Netns>) -> BTreeSet<Netns> {
         self.find_differing_devices(seen, netnss)
+    }
+
+    fn sessions(&mut self, seen: &NodeState, netnss: &BTreeSet<Netns>) -> BTreeMap<PeerKey, Session> {
+        self.read_sessions(seen, netnss)
     }
 }

@@ -1,5 +1,6 @@
 //! The kernel's own WireGuard by generic netlink. No message ever replaces a device's peers: only the one it names.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -17,6 +18,7 @@ use sixfold_core::state::{Device, Endpoint, Peer, PeerKey};
 use zeroize::Zeroizing;
 
 use crate::rtnl::{CHANGE, DUMP};
+use crate::session::{Session, age};
 use crate::socket::{Refusal, Socket, SocketError};
 use crate::tunnel::{Held, endpoint};
 use crate::wire;
@@ -39,32 +41,73 @@ pub(super) fn family(socket: &mut Socket) -> Result<u16, SocketError> {
 
 /// A device with its peers.
 pub(super) fn get(socket: &mut Socket, family: u16, link: &IfName) -> Result<Held, SocketError> {
+    let mut held = Held::default();
+    let (mut public_key, mut listen_port, mut fwmark) = (None, 0, 0);
+    dump(socket, family, link, |attribute| match attribute {
+        WireguardAttribute::PublicKey(key) => public_key = Some(PublicKey::from_bytes(key)),
+        WireguardAttribute::ListenPort(port) => listen_port = port,
+        WireguardAttribute::Fwmark(mark) => fwmark = mark,
+        WireguardAttribute::Peers(peers) => {
+            peers.into_iter().for_each(|peer| read_peer(&mut held, link, peer))
+        }
+        _ => {}
+    })?;
+    held.device = public_key.map(|public_key| Device { public_key, listen_port, fwmark });
+    Ok(held)
+}
+
+/// What a device counted of its peers.
+pub(super) fn sessions(
+    socket: &mut Socket,
+    family: u16,
+    link: &IfName,
+) -> Result<BTreeMap<PublicKey, Session>, SocketError> {
+    let mut sessions = BTreeMap::new();
+    dump(socket, family, link, |attribute| {
+        if let WireguardAttribute::Peers(peers) = attribute {
+            peers.into_iter().for_each(|peer| read_session(&mut sessions, peer));
+        }
+    })?;
+    Ok(sessions)
+}
+
+/// Each attribute that the kernel tells of a device, in as many messages as it takes.
+fn dump(
+    socket: &mut Socket,
+    family: u16,
+    link: &IfName,
+    mut take: impl FnMut(WireguardAttribute),
+) -> Result<(), SocketError> {
     // The kernel tells private keys too.
     let answer =
         Zeroizing::new(socket.dump(request(family, WireguardCmd::GetDevice, vec![named(link)], DUMP))?);
-    let mut held = Held::default();
-    let (mut public_key, mut listen_port, mut fwmark) = (None, 0, 0);
     for message in wire::messages(&answer).filter(|message| message.kind == family) {
         let header = GenlHeader { cmd: 0, version: 1 };
-        let Ok(message) =
-            WireguardMessage::parse_with_param(message.payload.get(4..).unwrap_or_default(), header)
-        else {
-            continue;
-        };
-        for attribute in message.attributes {
-            match attribute {
-                WireguardAttribute::PublicKey(key) => public_key = Some(PublicKey::from_bytes(key)),
-                WireguardAttribute::ListenPort(port) => listen_port = port,
-                WireguardAttribute::Fwmark(mark) => fwmark = mark,
-                WireguardAttribute::Peers(peers) => {
-                    peers.into_iter().for_each(|peer| read_peer(&mut held, link, peer))
-                }
-                _ => {}
-            }
+        let payload = message.payload.get(4..).unwrap_or_default();
+        if let Ok(message) = WireguardMessage::parse_with_param(payload, header) {
+            message.attributes.into_iter().for_each(&mut take);
         }
     }
-    held.device = public_key.map(|public_key| Device { public_key, listen_port, fwmark });
-    Ok(held)
+    Ok(())
+}
+
+/// A peer that comes again, with the rest of its prefixes, has its numbers in the first.
+fn read_session(sessions: &mut BTreeMap<PublicKey, Session>, peer: WireguardPeer) {
+    let (mut key, mut session) = (None, Session::default());
+    for attribute in peer.0 {
+        match attribute {
+            WireguardPeerAttribute::PublicKey(bytes) => key = Some(PublicKey::from_bytes(bytes)),
+            WireguardPeerAttribute::LastHandshake(at) => {
+                session.handshake_age = u64::try_from(at.seconds).ok().map(Duration::from_secs).and_then(age);
+            }
+            WireguardPeerAttribute::RxBytes(bytes) => session.rx_bytes = bytes,
+            WireguardPeerAttribute::TxBytes(bytes) => session.tx_bytes = bytes,
+            _ => {}
+        }
+    }
+    if let Some(key) = key {
+        sessions.entry(key).or_insert(session);
+    }
 }
 
 /// A peer whose prefixes do not fit one message comes again in the next, with the rest of them and nothing else.
@@ -198,6 +241,7 @@ fn request(family: u16, cmd: WireguardCmd, attributes: Vec<WireguardAttribute>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use netlink_packet_wireguard::WireguardTimeSpec;
 
     /// The attributes of a message, read by the packet crate.
     fn read(bytes: &[u8]) -> Vec<WireguardAttribute> {
@@ -239,6 +283,26 @@ mod tests {
         let Some(WireguardPeerAttribute::AllowedIps(list)) = attributes.last() else { panic!("no prefixes") };
         let read: Vec<_> = list.iter().filter_map(read_prefix).map(|prefix| prefix.to_string()).collect();
         assert_eq!(read, ["10.1.0.0/16", "2001:db8::/48"]);
+    }
+
+    #[test]
+    fn a_peers_numbers_are_read_once_and_no_handshake_has_no_age() {
+        let numbers = |seconds, bytes| {
+            WireguardPeer(vec![
+                WireguardPeerAttribute::PublicKey([3; 32]),
+                WireguardPeerAttribute::LastHandshake(WireguardTimeSpec { seconds, nano_seconds: 1 }),
+                WireguardPeerAttribute::RxBytes(bytes),
+                WireguardPeerAttribute::TxBytes(bytes + 1),
+            ])
+        };
+        let rest = WireguardPeer(vec![WireguardPeerAttribute::PublicKey([3; 32])]);
+        let mut sessions = BTreeMap::new();
+        [numbers(0, 7), rest].into_iter().for_each(|peer| read_session(&mut sessions, peer));
+        let key = PublicKey::from_bytes([3; 32]);
+        assert_eq!(sessions, [(key, Session { rx_bytes: 7, tx_bytes: 8, ..Session::default() })].into());
+        let mut sessions = BTreeMap::new();
+        read_session(&mut sessions, numbers(1, 7));
+        assert!(sessions[&key].handshake_age.is_some_and(|age| age.as_secs() > 1_700_000_000));
     }
 
     #[test]

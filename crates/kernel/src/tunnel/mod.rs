@@ -7,8 +7,10 @@
 //!
 //! Owns: both conversations. Must not know namespaces, nor open the descriptors it hands over.
 
+mod counted;
 mod uapi;
 
+use std::collections::BTreeMap;
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -23,6 +25,8 @@ use sixfold_core::name::IfName;
 use sixfold_core::state::Peer;
 
 use crate::cut;
+use crate::session::Session;
+pub use counted::Totals;
 pub(crate) use uapi::{Held, endpoint};
 
 /// Bytes of the longest reply: the names and ports of all devices.
@@ -30,8 +34,8 @@ const REPLY_MAX: usize = 128 << 10;
 /// It is a process on this machine: an answer comes at once or not.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The question that changes nothing.
-const LIST: &str = "list";
+/// Requests that change something begin with one of these.
+const CHANGES: [&str; 2] = ["add ", "remove "];
 
 /// Why the tunnel process did not do as it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -86,7 +90,7 @@ pub(crate) struct Listed {
 impl Tunnel<'_> {
     /// The devices that it holds. None, if it is not running.
     pub(crate) fn list(&self) -> Result<Vec<Listed>, TunnelError> {
-        let reply = match self.converse(LIST, &[]) {
+        let reply = match self.converse("list", &[]) {
             Err(TunnelError::NotRunning { .. }) => return Ok(Vec::new()),
             reply => reply?,
         };
@@ -119,6 +123,27 @@ impl Tunnel<'_> {
     /// Key, port and peers of a device.
     pub(crate) fn get(&self, name: &IfName) -> Result<Held, TunnelError> {
         uapi::get(&self.device(name), name)
+    }
+
+    /// What a device counted of its peers.
+    pub(crate) fn sessions(&self, name: &IfName) -> Result<BTreeMap<PublicKey, Session>, TunnelError> {
+        let mut all = BTreeMap::new();
+        let mut request = format!("status {name}");
+        loop {
+            let reply = self.converse(&request, &[])?;
+            if reply.starts_with("error ") {
+                read_ok(&reply)?;
+            }
+            let (sessions, more) = counted::sessions(&reply).ok_or(TunnelError::Malformed)?;
+            let known = all.len();
+            all.extend(sessions);
+            match more {
+                // Each page tells of others: one that does not would have no end.
+                Some(_) if all.len() == known => return Err(TunnelError::Malformed),
+                Some(after) => request = format!("status {name} {after}"),
+                None => return Ok(all),
+            }
+        }
     }
 
     /// Gives a device its key.
@@ -156,7 +181,7 @@ impl Tunnel<'_> {
         let control: &[_] = if descriptors.is_empty() { &[] } else { &rights };
         let parts = [IoSlice::new(request.as_bytes())];
         sendmsg::<()>(socket.as_raw_fd(), &parts, control, MsgFlags::MSG_NOSIGNAL, None).map_err(broken)?;
-        if request != LIST {
+        if CHANGES.iter().any(|verb| request.starts_with(verb)) {
             cut::after(format_args!("tunnel process: {request}"));
         }
         let mut reply = vec![0; REPLY_MAX];
@@ -178,6 +203,18 @@ impl Tunnel<'_> {
         connect(socket.as_raw_fd(), &address).map_err(|errno| not_running(self.control, errno))?;
         Ok(socket)
     }
+}
+
+/// What all devices of the tunnel process together counted.
+///
+/// # Errors
+/// If it is not running, or its answer cannot be read.
+pub fn totals(control: &Path) -> Result<Totals, TunnelError> {
+    let reply = Tunnel { control, uapi_dir: Path::new("") }.converse("totals", &[])?;
+    if reply.starts_with("error ") {
+        read_ok(&reply)?;
+    }
+    counted::totals(&reply).ok_or(TunnelError::Malformed)
 }
 
 fn not_running(path: &Path, errno: Errno) -> TunnelError {
@@ -208,6 +245,7 @@ fn read_device(line: &str) -> Option<Listed> {
 pub(crate) fn read_any(reply: &str) {
     let _ = read_ok(reply);
     let _ = reply.lines().filter_map(read_device).count();
+    let _ = (counted::sessions(reply), counted::totals(reply));
     uapi::read_any(reply);
 }
 

@@ -2,14 +2,14 @@
 
 use serde_json::json;
 use sixfold_core::id::Label;
-use sixfold_core::model::Status;
+use sixfold_core::model::{PeerStatus, Status};
 use sixfold_core::shown::plain;
 use sixfold_core::trust::NodeStatement;
 
 use super::list::{NodeSeen, farm, reach};
 use crate::caller::RegistryArgs;
 use crate::failed::Failed;
-use crate::output;
+use crate::{output, table};
 
 /// Show a node of your farm: what it says of itself, and how it is
 #[derive(Debug, clap::Args)]
@@ -76,6 +76,38 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     output::print(&text)
 }
 
+/// A peer to which packets have been sent in vain.
+fn silent(peer: &PeerStatus) -> String {
+    let PeerStatus { resource, peer, node, .. } = peer;
+    let number = resource.number;
+    format!(
+        "  {node}: from {}-{number} to {peer}-{number}, no session came about in minutes\n",
+        resource.index
+    )
+}
+
+/// What a node's devices counted of their peers; only the node itself tells it.
+pub(crate) fn sessions(status: &Status) -> String {
+    let counted = status.peers.iter().filter_map(|peer| Some((peer, peer.session.as_ref()?)));
+    let rows = counted.map(|(peer, session)| {
+        let key = peer.resource;
+        let age =
+            session.handshake_age_secs.map_or_else(|| "never".to_owned(), |secs| format!("{secs} s ago"));
+        let drops: Vec<String> =
+            session.drops.iter().map(|(reason, count)| format!("{count} {}", plain(reason))).collect();
+        vec![
+            format!("{}-{}", key.index, key.number),
+            format!("{}-{}", peer.peer, key.number),
+            peer.node.to_string(),
+            age,
+            session.rx_bytes.to_string(),
+            session.tx_bytes.to_string(),
+            if drops.is_empty() { "-".to_owned() } else { drops.join(", ") },
+        ]
+    });
+    table::render(&["resource", "peer", "node", "handshake", "rx bytes", "tx bytes", "dropped"], rows)
+}
+
 /// What a node says of its state, below its name: somebody else's words, of which only letters reach a terminal.
 pub(crate) fn told(status: &Status) -> String {
     let Status {
@@ -106,6 +138,11 @@ pub(crate) fn told(status: &Status) -> String {
     if !peers.is_empty() {
         let spoken = peers.iter().filter(|peer| peer.alive).count();
         text += &format!("peers     {}, {spoken} of them heard of\n", peers.len());
+    }
+    let silent: String = peers.iter().filter(|peer| peer.silent).map(silent).collect();
+    if !silent.is_empty() {
+        text += &format!("\ndo not answer\n{silent}");
+        text += "  hint: look whether the other node is up, and whether UDP to the port of its device passes there\n";
     }
     for (title, lines) in [
         ("left to do", drift),

@@ -9,7 +9,14 @@ use super::{command, printed};
 const STATUS: &str = r#"{
   "node": "ant", "revision": 7, "in_sync": false, "wireguard": "kernel", "devices": [],
   "drift": ["ip netns add net-19bb-1"], "failures": ["cannot add net-19bb-1: no space"],
-  "refusals": ["farm x is refused"], "foreign": ["link eth9 in gw-1-1"], "peers": [],
+  "refusals": ["farm x is refused"], "foreign": ["link eth9 in gw-1-1"],
+  "peers": [
+    { "resource": { "number": 1, "index": "19bb" }, "peer": "1a2b", "node": "bee", "path": "direct", "alive": true,
+      "session": { "handshake_age_secs": 12, "rx_bytes": 1000, "tx_bytes": 2000, "drops": { "forged": 3, "no-peer": 1 } } },
+    { "resource": { "number": 1, "index": "19bb" }, "peer": "1a2c", "node": "cat", "path": "direct", "alive": false,
+      "silent": true, "session": { "handshake_age_secs": null, "rx_bytes": 0, "tx_bytes": 592 } },
+    { "resource": { "number": 1, "index": "19bb" }, "peer": "1a2d", "node": "dog", "path": "exit", "alive": true }
+  ],
   "registry": { "connected": false, "since_secs": 1, "fault": "nobody is there" },
   "passes": 3, "operations": 12, "of_a_later_version": true
 }"#;

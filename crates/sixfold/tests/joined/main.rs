@@ -15,6 +15,8 @@ use sixfold_api::resource::{Heard, Node};
 use sixfold_core::id::NodeId;
 use sixfold_core::trust::VerifyingKey;
 
+/// Where each machine's agent tells what it counts.
+const METRICS: &str = "127.0.0.1:7445";
 /// Not before the end of any test.
 const LATER: u64 = 1 << 40;
 
@@ -56,6 +58,8 @@ fn agent(machine: &Machine) -> Process {
             state.to_str().unwrap(),
             "--wireguard",
             "tunnel",
+            "--metrics",
+            METRICS,
         ],
     )
 }
@@ -89,6 +93,7 @@ fn a_node_joins_follows_its_owners_and_goes_on_without_the_registry() {
     assert!(has("gw-1-1") && has("net-"), "{namespaces:?}");
     // Its devices came back by way of the registry: each is the other's peer.
     machine.await_status("in sync with its own devices", |status| is_in_sync(status, done.revision.0 + 1));
+    assert_peers_are_told_of(&machine);
 
     process.kill();
     machine.await_status("told that the registry is away", |status| status["registry"]["connected"] == false);
@@ -124,6 +129,8 @@ fn a_node_joins_follows_its_owners_and_goes_on_without_the_registry() {
     };
     let heard = heard(done.revision.0).unwrap();
     assert!(heard.status.in_sync, "{heard:?}");
+    let peers = &heard.status.peers;
+    assert!(peers.len() == 2 && peers.iter().all(|peer| peer.session.is_none()), "{peers:?}");
 
     // Whoever speaks with the registry has no rights, is nobody, and knows no key.
     let courier = running.children().pop().expect("the agent has a courier");
@@ -137,6 +144,51 @@ fn a_node_joins_follows_its_owners_and_goes_on_without_the_registry() {
     }
     assert_eq!((field("Uid:"), field("Gid:")), (vec!["65534".to_owned(); 4], vec!["65534".to_owned(); 4]));
     assert_eq!(field("NoNewPrivs:"), ["1"]);
+}
+
+/// A packet to the other one, and what status, command and metrics say of the session that it led to.
+fn assert_peers_are_told_of(machine: &Machine) {
+    let sessions = |status: &Value| -> Vec<Value> {
+        let peers = status["peers"].as_array().cloned().unwrap_or_default();
+        peers.iter().map(|peer| peer["session"].clone()).filter(|session| !session.is_null()).collect()
+    };
+    let status = machine.await_status("told of two peers", |status| sessions(status).len() == 2);
+    let peer = &status["peers"][0];
+    let index = |value: &Value| value.as_str().unwrap().to_owned();
+    let (own, other) = (index(&peer["resource"]["index"]), index(&peer["peer"]));
+    let netns = format!("net-{own}-1");
+    let exec = ["netns", "exec", &netns, "ping", "-c", "1", "-W", "1", &format!("2001:db8:a:{other}::1")];
+    // Whether it is answered is for the exit point's firewall to say: sessions are what it is sent for.
+    machine.prints("ip", &exec);
+    let status = machine.await_status("told of a handshake", |status| {
+        sessions(status)
+            .iter()
+            .all(|session| session["handshake_age_secs"].as_u64().is_some_and(|age| age < 60))
+    });
+    assert!(sessions(&status).iter().all(|it| it["rx_bytes"].as_u64() >= Some(148)), "{status:#}");
+    let text = machine.succeeds(&["status"]);
+    let row = |line: &str| line.contains(&format!("{own}-1")) && line.contains(&format!("{other}-1  "));
+    assert!(text.contains("HANDSHAKE") && text.lines().any(row), "{text}");
+
+    let ask = |path: &str| machine.prints("curl", &["-s", "-i", &format!("http://{METRICS}{path}")]);
+    let told = ask("/metrics");
+    for line in [
+        "sixfold_agent_in_sync 1",
+        "sixfold_agent_registry_connected 1",
+        "sixfold_agent_peers_alive 2",
+        "sixfold_agent_peers_silent 0",
+        "sixfold_tunnel_devices 2",
+    ] {
+        assert!(told.lines().any(|it| it == line), "{line} is not in\n{told}");
+    }
+    for name in ["sixfold_agent_wireguard_sent_bytes_total", "sixfold_tunnel_sent_bytes_total"] {
+        let value = told.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+        assert!(value >= Some(148), "{name} {value:?}\n{told}");
+    }
+    for path in ["/healthz", "/readyz"] {
+        let answer = ask(path);
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{path}: {answer}");
+    }
 }
 
 #[test]

@@ -23,6 +23,13 @@ impl Traffic {
         self.tx_bytes += bytes as u64;
         self.tx_packets += 1;
     }
+
+    pub(crate) const fn add(&mut self, more: &Self) {
+        self.rx_bytes += more.rx_bytes;
+        self.rx_packets += more.rx_packets;
+        self.tx_bytes += more.tx_bytes;
+        self.tx_packets += more.tx_packets;
+    }
 }
 
 /// Why a packet or datagram went no further.
@@ -99,6 +106,10 @@ impl Drops {
 
     pub(crate) const fn count(&mut self, reason: Reason) {
         self.0[reason as usize] += 1;
+    }
+
+    pub(crate) fn add(&mut self, more: &Self) {
+        self.0.iter_mut().zip(more.0).for_each(|(sum, count)| *sum += count);
     }
 
     pub(crate) const fn set(&mut self, reason: Reason, count: u64) {

@@ -4,6 +4,7 @@ use super::hosted::{Descriptors, Hosted};
 use super::{Pump, Role};
 use crate::control::{Command, ControlError, DeviceName, REPLY_LEN, parse_command};
 use crate::key::PublicKey;
+use crate::status::Totals;
 use crate::sys;
 use std::fmt::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -25,6 +26,7 @@ impl Pump {
             }
             Command::List => Ok(self.list()),
             Command::Status { name, after } => self.status(&name, after),
+            Command::Totals => Ok(self.totals().to_string()),
             Command::Ping => Ok(format!("ok {} {}", env!("CARGO_PKG_VERSION"), std::process::id())),
         });
         outcome.unwrap_or_else(|error| {
@@ -61,6 +63,7 @@ impl Pump {
         let Some(id) = self.names.remove(name) else { return };
         self.unwatch_descriptors(id);
         if let Some(hosted) = self.devices.remove(&id) {
+            self.gone.add(hosted.device.counters());
             self.unwatch(hosted.uapi.as_fd());
         }
         self.uapi_connections.retain(|_, connection| connection.device != id);
@@ -73,6 +76,12 @@ impl Pump {
             format!("{name} {} {:x}\n", hosted.descriptors.port, hosted.changes)
         });
         Some(lines.collect::<String>()).filter(|text| !text.is_empty()).unwrap_or_else(|| "\n".to_owned())
+    }
+
+    fn totals(&self) -> Totals {
+        let mut totals = Totals { devices: self.devices.len(), ..self.gone.clone() };
+        self.devices.values().for_each(|hosted| totals.add(hosted.device.counters()));
+        totals
     }
 
     fn status(&self, name: &DeviceName, after: Option<PublicKey>) -> Result<String, ControlError> {

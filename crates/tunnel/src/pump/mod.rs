@@ -10,6 +10,7 @@ mod uapi;
 use crate::control::{DeviceName, REQUEST_LEN};
 use crate::device::{Action, TICK};
 use crate::socket::{Listener, create_directory};
+use crate::status::Totals;
 use crate::sys::{self, accept, receive_with_descriptors, send_with_descriptors};
 use crate::{Config, Error};
 use hosted::{Hosted, Turn};
@@ -62,6 +63,8 @@ pub(crate) struct Pump {
     uapi_dir: PathBuf,
     devices: BTreeMap<u64, Hosted>,
     names: BTreeMap<DeviceName, u64>,
+    /// What devices counted that were removed.
+    gone: Totals,
     control_connections: BTreeMap<u64, OwnedFd>,
     uapi_connections: BTreeMap<u64, UapiConnection>,
     last_id: u64,
@@ -91,6 +94,7 @@ impl Pump {
             uapi_dir: config.uapi_dir.clone(),
             devices: BTreeMap::new(),
             names: BTreeMap::new(),
+            gone: Totals::default(),
             control_connections: BTreeMap::new(),
             uapi_connections: BTreeMap::new(),
             last_id: 0,

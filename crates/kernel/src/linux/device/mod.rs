@@ -2,6 +2,7 @@
 
 mod differ;
 mod peers;
+mod sessions;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd as _;

@@ -1,0 +1,228 @@
+//! What the agent counts, as Prometheus reads it (text format 0.0.4), and whether it lives and is ready.
+//!
+//! ```text
+//! loop ──▶ Figures ◀── asker ──▶ /metrics   sixfold_agent_..., and sixfold_tunnel_... as the tunnel process sums them up
+//!                                /healthz   the loop goes round
+//!                                /readyz    in sync with the newest snapshot
+//! ```
+//!
+//! Owns: names, help, and the words. Every value is a sum that is there already: an answer takes the same work however many
+//! resources there are. No tenant, network or node is named: labels have few values.
+
+mod serve;
+
+use std::fmt::{Display, Write as _};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sixfold_core::id::Revision;
+use sixfold_core::model::Status;
+use sixfold_kernel::tunnel::{Totals, TunnelError};
+
+use crate::pass::Sums;
+
+pub use self::serve::Metrics;
+
+/// The loop goes round at least so often: longer than the longest pass, as the service's watchdog has it.
+const ROUND_MAX: Duration = Duration::from_secs(300);
+
+/// What is counted, between the loop and whoever asks.
+#[derive(Debug, Default)]
+pub struct Figures(Mutex<Held>);
+
+#[derive(Debug, Clone, Default)]
+struct Held {
+    round: Option<Instant>,
+    last: Option<Last>,
+}
+
+/// What a pass came to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measured<'a> {
+    pub(crate) status: &'a Status,
+    /// Operations that are left to do.
+    pub(crate) left: usize,
+    pub(crate) took: Duration,
+    pub(crate) sums: Sums,
+}
+
+#[derive(Debug, Clone)]
+struct Last {
+    revision: Revision,
+    in_sync: bool,
+    /// The lines of a status, which has the first hundred of each kind.
+    failures: usize,
+    refusals: usize,
+    foreign: usize,
+    devices: usize,
+    registry: Option<Registry>,
+    passes: u64,
+    operations: u64,
+    left: usize,
+    took: Duration,
+    sums: Sums,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Registry {
+    connected: bool,
+    held: bool,
+    received_bytes: u64,
+}
+
+impl Figures {
+    /// The loop goes round.
+    pub(crate) fn lives(&self, now: Instant) {
+        self.held().round = Some(now);
+    }
+
+    pub(crate) fn measured(&self, measured: Measured<'_>) {
+        let Measured { status, left, took, sums } = measured;
+        let registry = status.registry.as_ref().map(|registry| Registry {
+            connected: registry.connected,
+            held: registry.held.is_some(),
+            received_bytes: registry.received_bytes,
+        });
+        self.held().last = Some(Last {
+            revision: status.revision,
+            in_sync: status.in_sync,
+            failures: status.failures.len(),
+            refusals: status.refusals.len(),
+            foreign: status.foreign.len(),
+            devices: status.devices.len(),
+            registry,
+            passes: status.passes,
+            operations: status.operations,
+            left,
+            took,
+            sums,
+        });
+    }
+
+    /// Whether the loop goes round.
+    ///
+    /// # Errors
+    /// Says in words that it does not.
+    pub fn health(&self, now: Instant) -> Result<&'static str, String> {
+        match self.held().round.map(|round| now.saturating_duration_since(round)) {
+            Some(age) if age < ROUND_MAX => Ok("the agent goes round"),
+            Some(age) => Err(format!("the agent has not gone round for {} s", age.as_secs())),
+            None => Err("the agent has not gone round yet".to_owned()),
+        }
+    }
+
+    /// Whether the node is what its snapshot asks for.
+    ///
+    /// # Errors
+    /// Says in words what it waits for.
+    pub fn readiness(&self, now: Instant) -> Result<String, String> {
+        self.health(now)?;
+        match &self.held().last {
+            Some(Last { in_sync: true, revision, .. }) => Ok(format!("in sync at revision {revision}")),
+            Some(Last { revision, left, .. }) => {
+                Err(format!("not in sync at revision {revision}: {left} operations are left to do"))
+            }
+            None => Err("there has been no snapshot yet".to_owned()),
+        }
+    }
+
+    /// What is counted here, as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let Some(last) = self.held().last.clone() else { return String::new() };
+        let mut text = Text::default();
+        text.of_passes(&last);
+        text.of_peers(&last.sums);
+        if let Some(registry) = last.registry {
+            text.gauge(
+                "agent_registry_connected",
+                "Whether the registry answers.",
+                u8::from(registry.connected),
+            );
+            let help = "Whether what the registry shows is not followed, because it is of the past.";
+            text.gauge("agent_registry_held", help, u8::from(registry.held));
+            let help = "Bytes of what the registry showed.";
+            text.counter("agent_registry_received_bytes_total", help, registry.received_bytes);
+        }
+        text.0
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        // Values are put in whole: one who panicked left none by half.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the tunnel process counts, as text; one that does not run counts nothing.
+#[must_use]
+pub fn of_tunnel(totals: &Result<Totals, TunnelError>) -> String {
+    let mut text = Text::default();
+    text.gauge("tunnel_up", "Whether the tunnel process answers.", u8::from(totals.is_ok()));
+    let Ok(totals) = totals else { return text.0 };
+    text.gauge("tunnel_devices", "Devices that it hosts.", totals.devices);
+    for (what, help, value) in [
+        ("received_bytes", "Bytes of datagrams received.", totals.rx_bytes),
+        ("received_packets", "Datagrams received.", totals.rx_packets),
+        ("sent_bytes", "Bytes of datagrams sent.", totals.tx_bytes),
+        ("sent_packets", "Datagrams sent.", totals.tx_packets),
+    ] {
+        text.counter(&format!("tunnel_{what}_total"), help, value);
+    }
+    let name = "tunnel_dropped_packets_total";
+    text.head(name, "Packets and datagrams that went no further, by reason.", "counter");
+    for (reason, count) in &totals.drops {
+        text.value(&format!("{name}{{reason=\"{reason}\"}}"), count);
+    }
+    text.0
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn of_passes(&mut self, last: &Last) {
+        self.gauge("agent_in_sync", "Whether the last plan came out empty.", u8::from(last.in_sync));
+        self.gauge("agent_revision", "Revision of the snapshot in use.", last.revision);
+        self.gauge("agent_left_operations", "Operations that are left to do.", last.left);
+        self.gauge("agent_failures", "Failures that the status tells of.", last.failures);
+        self.gauge("agent_refusals", "What the registry showed and is not believed.", last.refusals);
+        self.gauge("agent_foreign_objects", "Somebody else's, left alone.", last.foreign);
+        self.gauge("agent_devices", "WireGuard devices of this node.", last.devices);
+        self.gauge("agent_pass_duration_seconds", "How long the last pass took.", last.took.as_secs_f64());
+        self.counter("agent_passes_total", "Passes since the start.", last.passes);
+        self.counter("agent_operations_total", "Operations done since the start.", last.operations);
+    }
+
+    fn of_peers(&mut self, sums: &Sums) {
+        self.gauge("agent_peers", "Peers of all devices.", sums.peers);
+        self.gauge("agent_peers_alive", "Peers with a living session.", sums.alive);
+        let help = "Peers that packets have been sent to for minutes without a session.";
+        self.gauge("agent_peers_silent", help, sums.silent);
+        let help = "Bytes of datagrams received, as devices count them.";
+        self.counter("agent_wireguard_received_bytes_total", help, sums.rx_bytes);
+        let help = "Bytes of datagrams sent, as devices count them.";
+        self.counter("agent_wireguard_sent_bytes_total", help, sums.tx_bytes);
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.head(name, help, "gauge");
+        self.value(name, value);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
+        self.head(name, help, "counter");
+        self.value(name, value);
+    }
+
+    fn head(&mut self, name: &str, help: &str, kind: &str) {
+        write!(self.0, "# HELP sixfold_{name} {help}\n# TYPE sixfold_{name} {kind}\n")
+            .expect("a String takes all text");
+    }
+
+    fn value(&mut self, name: &str, value: impl Display) {
+        writeln!(self.0, "sixfold_{name} {value}").expect("a String takes all text");
+    }
+}
+
+#[cfg(test)]
+mod tests;
