@@ -1,30 +1,37 @@
 //! A gateway with more neighbours than the kernel's table holds for the whole machine: all of them are permanent, which do
-//! not count, so that every exit point is reached and the upstream is still found. Needs root and iproute2.
+//! not count, so that every exit point is reached and the upstream is still found. And a segment on which our addresses were
+//! somebody else's a moment ago. Needs root and iproute2.
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 #![allow(clippy::print_stdout, reason = "what was measured is said, as it depends on the machine")]
 
 mod ground;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::UdpSocket;
 use std::process::Command;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ground::{Node, alone, ip, link, netns, run};
 use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
+use sixfold_core::desire::{Own, desire};
 use sixfold_core::mac::Mac;
 use sixfold_core::plan::plan;
+use sixfold_core::spec;
 use sixfold_core::state::{
-    AddressKey, Link, LinkEnd, LinkKind, METRIC, NeighbourKey, Netns, Nexthop, NexthopId, NodeState,
+    AddressKey, Backend, Link, LinkEnd, LinkKind, METRIC, NeighbourKey, Netns, Nexthop, NexthopId, NodeState,
     RouteKey, RouteTarget, SysctlName,
 };
+use sixfold_core::trial::Trial;
 
 const GATEWAY: &str = "gw-1-1";
 /// All exit points' ends: what is behind them is not what is tested.
 const EXITS: &str = "net-1000-1";
 const UPSTREAM: &str = "net-2000-1";
+/// No name of ours.
+const ROUTER: &str = "router";
 
 /// A slot in which every resource is an exit point: the most neighbours that a gateway can have.
 const NEIGHBOURS: u16 = 4096;
@@ -174,4 +181,69 @@ fn a_gateway_has_four_times_the_neighbours_that_the_kernel_holds_and_still_finds
             _ => println!("the kernel's log may not be read here: not told whether a table overflowed"),
         }
     });
+}
+
+/// What `ant` of the first farm is to be; without devices, since nothing is tunnelled here.
+fn ant() -> NodeState {
+    let files = ["farm.toml", "acme.toml"].map(|name| {
+        let path = format!("{}/../../examples/first-farm/{name}", env!("CARGO_MANIFEST_DIR"));
+        (name.to_owned(), fs::read_to_string(path).unwrap())
+    });
+    let trial = Trial::new(spec::parse_all(&files).unwrap_or_else(|problems| panic!("{problems}"))).unwrap();
+    let snapshot = trial.snapshot(&"ant".parse().unwrap()).unwrap();
+    let own = Own { backend: Backend::Tunnel, bridge_netfilter: false, devices: BTreeMap::new() };
+    desire(&snapshot, &own)
+}
+
+#[test]
+fn a_router_that_knew_our_addresses_by_other_macs_hears_of_ours_at_once() {
+    const ADDRESSES: [(&str, &str); 5] = [
+        ("203.0.113.11", "public"),
+        ("2001:db8:a::a1", "public"),
+        ("203.0.113.5", "pub-1-1"),
+        ("2001:db8:a:0:1000::1", "pub-1-1"),
+        ("fe80::1000:0:0:1", "pub-1-1"),
+    ];
+    alone(|| {
+        run(&format!("ip netns add {ROUTER}"));
+        run(&format!("ip link add eth0 up type veth peer name segment netns {ROUTER}"));
+        for words in ["address add 203.0.113.1/24", "address add 2001:db8:a::1/64 nodad", "link set up"] {
+            run(&format!("ip -n {ROUTER} {words} dev segment"));
+        }
+        // A link hears nobody until the kernel has looked at its carrier.
+        let hears = || {
+            !ip(&format!("-n {ROUTER} -6 route show table local type multicast"))
+                .as_array()
+                .unwrap()
+                .is_empty()
+        };
+        wait_until(hears);
+        // As if the entries were made long ago: the kernel does not believe two words within a second.
+        run(&format!("ip netns exec {ROUTER} sysctl -qw net.ipv4.neigh.segment.locktime=0"));
+        for (address, _) in ADDRESSES {
+            let stale = "lladdr 02:00:00:00:00:99 nud reachable dev segment";
+            run(&format!("ip -n {ROUTER} neighbour replace {address} {stale}"));
+        }
+        let mut node = Node::new();
+        node.converge(&ant());
+        wait_until(|| ADDRESSES.into_iter().all(|of| still_wrong(of).is_none()));
+        let wrong: Vec<String> = ADDRESSES.into_iter().filter_map(still_wrong).collect();
+        assert!(wrong.is_empty(), "the router still has {wrong:#?}");
+    });
+}
+
+/// Or for three seconds: a tenth of what a router takes to find out by itself.
+fn wait_until(holds: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !holds() && began.elapsed() < Duration::from_secs(3) {
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The router's entry of one address, if its MAC is not that of the link that has it.
+fn still_wrong((address, of): (&str, &str)) -> Option<String> {
+    let at = if of == "public" { "public" } else { GATEWAY };
+    let mac = ip(&format!("-n {at} link show dev {of}"))[0]["address"].clone();
+    let known = ip(&format!("-n {ROUTER} neighbour show {address}"));
+    (known[0]["lladdr"] != mac).then(|| format!("{known}, and not {mac}"))
 }

@@ -14,7 +14,8 @@ impl Node<'_> {
         let (mtu, parent) = (self.gateway_mtu(), self.snapshot.node.nic());
         let next_hop = std::net::IpAddr::V6(self.snapshot.upstream.next_hop);
         let firewall = firewall::gateway(&derived, view, &self.snapshot.management);
-        let ns = pieces::begin(self.state.at(Netns::Named(derived.netns)), &self.sysctls.forwarding);
+        let ns =
+            pieces::begin(self.state.at(Netns::Named(derived.netns)), &self.sysctls.announced_forwarding);
         ns.firewall = Some(firewall);
         pieces::address(ns, name::loopback(), pieces::host(GATEWAY_LOOPBACK_V4));
         pieces::link(ns, derived.public, LinkKind::Macvlan { parent }, (mtu, Some(derived.public_mac)));

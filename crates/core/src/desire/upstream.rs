@@ -23,7 +23,8 @@ impl Node<'_> {
             let ports = self.ports();
             let node = &self.snapshot.node;
             let link = name::public_link();
-            let ns = pieces::begin(self.state.at(Netns::Named(name::netns_public())), &self.sysctls.quiet);
+            let ns =
+                pieces::begin(self.state.at(Netns::Named(name::netns_public())), &self.sysctls.announced);
             ns.firewall = Some(firewall::public(&ports));
             let kind = LinkKind::Macvlan { parent: node.nic() };
             pieces::link(ns, link, kind, (node.mtu(), Some(public_mac(node.id().as_str()))));

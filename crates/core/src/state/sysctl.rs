@@ -55,12 +55,13 @@ impl SysctlName {
 /// `default` counts more than `all`: links of ours are made after it is set, and inherit it when they enter the
 /// namespace. A new namespace's IPv4 values are a copy of the host's, so none is assumed. Of a link's own settings an
 /// observation tells those that are other than its namespace's default, or on where links of ours have them off.
-pub const OURS: [&str; 20] = [
+pub const OURS: [&str; 22] = [
     "net/bridge/bridge-nf-call-arptables",
     "net/bridge/bridge-nf-call-ip6tables",
     "net/bridge/bridge-nf-call-iptables",
     "net/ipv4/conf/all/accept_redirects",
     "net/ipv4/conf/all/arp_ignore",
+    "net/ipv4/conf/all/arp_notify",
     "net/ipv4/conf/all/rp_filter",
     "net/ipv4/conf/all/send_redirects",
     "net/ipv4/conf/default/accept_redirects",
@@ -70,6 +71,7 @@ pub const OURS: [&str; 20] = [
     "net/ipv6/conf/all/accept_ra",
     "net/ipv6/conf/all/accept_redirects",
     "net/ipv6/conf/all/forwarding",
+    "net/ipv6/conf/all/ndisc_notify",
     "net/ipv6/conf/default/accept_dad",
     "net/ipv6/conf/default/accept_ra",
     "net/ipv6/conf/default/accept_redirects",

@@ -26,8 +26,8 @@ use crate::traffic::{Captures, Nonces, Probes, Volley};
 
 /// How long the kernel may take to end what was deleted.
 const SETTLING: Duration = Duration::from_secs(5);
-/// How long all may take to shake hands anew: 36 s were seen.
-const MEETING: Duration = Duration::from_secs(120);
+/// How long all may take to shake hands anew: a call that came too early is made again after 5 s.
+const MEETING: Duration = Duration::from_secs(60);
 /// How long the nodes that nobody touches may take to answer each other.
 const PATIENCE: Duration = Duration::from_secs(20);
 
