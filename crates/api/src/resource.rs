@@ -297,7 +297,7 @@ pub struct Duplicate {
     pub age_secs: u64,
 }
 
-/// What a node's snapshot is built from, by the node itself: `sixfold_core::trust::Proofs`, as JSON.
+/// What a node's snapshot is built from, by the node itself, or what a network stands on: `sixfold_core::trust::Proofs`, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 #[schema(value_type = Object)]

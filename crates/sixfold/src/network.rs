@@ -105,7 +105,7 @@ pub(crate) fn known(caller: &mut Caller, id: &NetworkId) -> Result<Option<KnownN
     Ok(Some(KnownNetwork { id: id.clone(), subject, version, key, revision, grants }))
 }
 
-fn path(id: &NetworkId) -> String {
+pub(crate) fn path(id: &NetworkId) -> String {
     format!("/v1/networks/{id}")
 }
 

@@ -1,8 +1,9 @@
 //! `sixfold trust show`: who vouches for what in a network.
 //!
-//! Owns: telling it. On a node it is what the agent believes, from the proofs that it keeps; elsewhere it is what can be
-//! verified of what the registry shows to whoever asks, which is less.
+//! Owns: telling it. On a node it is what the agent believes, from the proofs that it keeps; elsewhere the same proofs are
+//! asked of the registry and verified here.
 
+mod evidence;
 mod node;
 mod registry;
 
@@ -17,7 +18,7 @@ use sixfold_core::trust::{Owner, VerifyingKey};
 use crate::caller::RegistryArgs;
 use crate::failed::Failed;
 use crate::network::Word;
-use crate::{Done, output};
+use crate::{Done, node as node_files, output};
 
 /// Say who vouches for what
 #[derive(Debug, clap::Args)]
@@ -38,10 +39,10 @@ enum Verb {
     long_about = "Say who vouches for a network, and for each of its resources.\n\n\
     A resource is made where its tenant, the farmer of its exit, the registry and its node agree, each by a signature of its own; \
     others peer with it once its node has signed its WireGuard key as well.\n\n\
-    On a node it is told from the proofs that its agent keeps, without asking anybody. Elsewhere, or with --registry, it is told \
-    from what the registry shows: it gives the proofs of grants and devices to nodes only.\n\n\
+    On a node it is told from the proofs that its agent keeps, without asking anybody. Elsewhere, or with --registry, the \
+    registry is asked for the proofs, and each is verified by its owner's key.\n\n\
     With --json: network, from (node or registry), statements (role, id, key, object, version), resources (what, statements as \
-    before, verdict, hint).",
+    before, verdict, hint), refusals (what the registry shows and cannot be believed).",
     after_long_help = "Examples:\n  sixfold trust show abcdefghijklmnopqrstuvwxyz/web\n  \
         sixfold trust show web --json --key ~/.config/sixfold/tenant.pem"
 )]
@@ -66,11 +67,20 @@ struct ShowArgs {
 #[derive(Debug, Serialize)]
 struct Told {
     network: String,
-    /// `node` or `registry`.
-    from: &'static str,
+    from: From,
     /// What the whole network stands on.
     statements: Vec<Said>,
     resources: Vec<Resource>,
+    /// What was shown and is signed wrongly, or by nobody who may.
+    refusals: Vec<String>,
+}
+
+/// Who has shown the proofs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum From {
+    Node,
+    Registry,
 }
 
 /// A statement whose signature is its owner's.
@@ -97,10 +107,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failed> {
     let places = Places { state: args.state.clone(), ..Places::default() };
     let joined = match args.registry.is_named() {
         true => None,
-        false => Joined::read(&places.joined()).map_err(|error| {
-            let hint = error.hint();
-            Failed::environment(error).hint(hint)
-        })?,
+        false => Joined::read(&places.joined()).map_err(node_files::joined_failed)?,
     };
     let told = match joined {
         Some(joined) => node::told(&args.network, &joined, &args.state)?,
@@ -125,8 +132,8 @@ impl Said {
 impl Told {
     fn text(&self) -> String {
         let from = match self.from {
-            "node" => "by the proofs that this node's agent keeps",
-            _ => "by what the registry shows to your key",
+            From::Node => "by the proofs that this node's agent keeps",
+            From::Registry => "by the proofs that the registry shows",
         };
         let mut text = format!("network {}, {from}\n", self.network);
         text += &self.statements.iter().map(Said::text).collect::<String>();
@@ -137,6 +144,10 @@ impl Told {
         }
         if self.resources.is_empty() {
             text += "\nno prefix is granted to it\n";
+        }
+        if !self.refusals.is_empty() {
+            let lines: String = self.refusals.iter().map(|words| format!("  {words}\n")).collect();
+            text += &format!("\nshown by the registry and not believed\n{lines}");
         }
         text
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::key::Owner;
 use crate::addr::Allocation;
 use crate::id::{AllocationNumber, FarmId, NetworkId, NodeId};
-use crate::model::{ResourceKey, Snapshot, World};
+use crate::model::{Ledger, Network, ResourceKey, Seat, Snapshot, World};
 
 /// Everything that a snapshot is made of, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +44,21 @@ impl Shown {
             shown.farms.extend(world.network(&view.id).map(|network| network.exit().farm.clone()));
         }
         shown
+    }
+
+    /// What one network stands on, for its tenant: what its nodes are shown of it, and nothing of what else they have.
+    #[must_use]
+    pub fn of_network(network: &Network, world: &World, ledger: &Ledger) -> Self {
+        let exit = network.exit();
+        let holder = world.seated(network, &Seat::Exit).map(|node| node.id().clone());
+        let allocation = ledger.allocation(exit.prefix);
+        Self {
+            farms: [exit.farm.clone()].into(),
+            networks: [network.id().clone()].into(),
+            nodes: network.nodes().iter().cloned().chain(holder).collect(),
+            resources: ledger.grants_of(network.id()).map(|(key, _)| key).collect(),
+            allocations: allocation.into_iter().map(|allocation| (allocation.number(), allocation)).collect(),
+        }
     }
 
     /// Whose words these are: the chains of their keys belong to it.

@@ -24,6 +24,7 @@ use super::desk::caller::Subject;
 use super::listen::stopped;
 use super::{read, refuse};
 use crate::service::{Failed, Op, Request};
+use proofs::Gathered;
 
 /// What a node's snapshot is built from, if it is newer than the asker's: at once, or once it is.
 pub(super) async fn snapshot(desk: Arc<Desk>, call: Call) -> Result<Answer, Problem> {
@@ -45,7 +46,19 @@ pub(super) async fn snapshot(desk: Arc<Desk>, call: Call) -> Result<Answer, Prob
     }
     // At the size of a farm this is more than a moment's work, and others are answered meanwhile.
     let built = spawn_blocking(move || {
-        let proofs = desk.service.read(|state| proofs::for_node(state, &node))?;
+        let gathered = desk.service.read(|state| Gathered::of(state, &node)).ok_or_else(read::absent)?;
+        let proofs = gathered.proofs()?;
+        Ok(Answer::of(&proofs)?.at(proofs.revision))
+    });
+    built.await.map_err(|error| Problem::from_error(Kind::Internal, &error))?
+}
+
+/// What a network stands on, each thing with its proof.
+pub(super) async fn network(desk: Arc<Desk>, call: Call) -> Result<Answer, Problem> {
+    let Subject::Network(id) = call.subject else { return Err(read::absent()) };
+    let built = spawn_blocking(move || {
+        let gathered = desk.service.read(|state| Gathered::of_network(state, &id));
+        let proofs = gathered.ok_or_else(read::absent)?.proofs()?;
         Ok(Answer::of(&proofs)?.at(proofs.revision))
     });
     built.await.map_err(|error| Problem::from_error(Kind::Internal, &error))?

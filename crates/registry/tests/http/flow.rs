@@ -13,8 +13,8 @@ use sixfold_core::model::{
     Upstream,
 };
 use sixfold_core::trust::{
-    Delegation, DeviceOf, DeviceStatement, NetworkStatement, NodeStatement, Pins, Proofs, Role, Seen, Signed,
-    Statement, Subject, Token, admit,
+    Delegation, DeviceOf, DeviceStatement, Evidence, NetworkStatement, NodeStatement, Pins, Proofs, Role,
+    Seen, Signed, Statement, Subject, Token, Verdict, admit,
 };
 
 use super::{REGISTRY, Running, signing};
@@ -209,10 +209,23 @@ async fn what_owners_said_reaches_the_nodes_and_is_believed() {
 
     let known: Network = tenant.get(&path).await.unwrap();
     assert_eq!((known.version, known.deleted, known.grants.len()), (1, false, 3));
+    // The tenant is shown what the nodes believed: all agree but that one of them has not said its device.
+    let proofs: Proofs = tenant.get(&format!("{path}/proofs")).await.unwrap();
+    let registry = signing(REGISTRY).verifying().owner(Role::Registry);
+    let (evidence, _) = Evidence::open(&proofs, &registry, &Seen::default());
+    assert_eq!(evidence.refusals(), []);
+    let verdicts = evidence.verdicts(&network());
+    let stands = |verdict: &Verdict| Some(verdict.standing.as_ref().ok()?.device.is_ok());
+    assert_eq!(verdicts.iter().filter(|verdict| stands(verdict) == Some(true)).count(), 1);
+    assert_eq!(verdicts.iter().filter(|verdict| stands(verdict) == Some(false)).count(), 2);
+    let stranger: Result<Proofs, _> = running.client(Some(9)).get(&format!("{path}/proofs")).await;
+    assert_eq!(refused(stranger), Kind::Forbidden);
     let gone = NetworkStatement { version: 2, subject: Subject::Deleted(network()) };
     send(&mut tenant, &path, &put(&gone, TENANT)).await.unwrap();
     let known: Network = tenant.get(&path).await.unwrap();
     assert_eq!((known.version, known.deleted, known.grants.len()), (2, true, 0));
+    let proofs: Proofs = tenant.get(&format!("{path}/proofs")).await.unwrap();
+    assert_eq!((proofs.networks.len(), proofs.grants.len(), proofs.nodes.len()), (1, 0, 0));
     let list: Networks = tenant.get(&format!("/v1/networks/{}", network().tenant)).await.unwrap();
     assert_eq!(list.networks, [network()]);
 }

@@ -4,7 +4,7 @@ use sixfold_api::resource::{self, Farms};
 use sixfold_core::addr::Allocation;
 use sixfold_core::id::{FarmId, Label, NodeId, Revision};
 use sixfold_core::spec::Names;
-use sixfold_core::trust::{Delegation, Owner, VerifyingKey};
+use sixfold_core::trust::{Delegation, Owner};
 
 use super::Caller;
 use crate::failed::Failed;
@@ -13,8 +13,6 @@ use crate::failed::Failed;
 pub(crate) struct KnownFarm {
     pub(crate) delegation: Delegation,
     pub(crate) version: u64,
-    /// By which its farmer signed it.
-    pub(crate) key: VerifyingKey,
     pub(crate) revision: Revision,
     /// The /48s in use, with their numbers: the registry's word.
     pub(crate) allocations: Vec<Allocation>,
@@ -44,8 +42,8 @@ impl Caller {
         let mut nodes: Vec<(NodeId, Label)> =
             farm.nodes.into_iter().map(|named| (named.id.into(), named.name)).collect();
         nodes.sort_by(|(id, name), (other, called)| (name, id).cmp(&(called, other)));
-        let (version, key, revision) = (farm.version, farm.statement.key, farm.revision);
-        Ok(Some(KnownFarm { delegation, version, key, revision, allocations: farm.allocations, nodes }))
+        let (version, revision) = (farm.version, farm.revision);
+        Ok(Some(KnownFarm { delegation, version, revision, allocations: farm.allocations, nodes }))
     }
 
     /// All farms, and who is called what.

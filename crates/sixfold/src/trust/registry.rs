@@ -1,69 +1,54 @@
-//! What can be verified of a network by what the registry shows to whoever asks.
+//! What a network stands on by the proofs that the registry shows to whoever may see it, each verified here.
+//!
+//! The registry's key is the one of its URL, all others follow from ids that the tenant signed. What the registry lists and
+//! does not prove is told as that.
 
-use sixfold_api::resource::{self, Held};
-use sixfold_core::id::NodeId;
-use sixfold_core::model::{Network, Seat};
-use sixfold_core::trust::{Object, Owner, Subject};
+use std::collections::BTreeSet;
 
-use super::{Resource, Said, Told};
+use sixfold_api::resource::Held;
+use sixfold_core::trust::{Evidence, Object, Owner, Proofs, Role, Seen, Subject};
+
+use super::{From, Resource, Said, Told, evidence};
 use crate::caller::RegistryArgs;
 use crate::failed::Failed;
-use crate::network::{self, Word, absent, prefix};
-use crate::node::list::verified;
+use crate::network::{self, Word, absent};
 
 pub(super) fn told(word: &Word, registry: &RegistryArgs) -> Result<Told, Failed> {
     let (mut caller, id) = word.call(registry)?;
     let network = network::known(&mut caller, &id)?.ok_or_else(|| absent(&id))?;
-    let mut statements = vec![Said {
+    let own = Said {
         owner: Owner::tenant(&id.tenant),
         key: network.key,
         object: Object::Network(id.clone()).to_string(),
         version: network.version,
-    }];
-    let Subject::Live(live) = &network.subject else {
-        return Ok(Told { network: id.to_string(), from: "registry", statements, resources: Vec::new() });
     };
-    let known = caller.known()?;
-    let farm = known.farms.iter().find(|farm| *farm.id() == live.exit().farm);
-    let holder = farm.and_then(|farm| farm.delegation.slot(live.exit().key())?.holders.first());
-    statements.extend(farm.map(|farm| Said {
-        owner: Owner::farmer(farm.id()),
-        key: farm.key,
-        object: Object::Farm(farm.id().clone()).to_string(),
-        version: farm.version,
-    }));
-    let mut grants: Vec<&Held> = network.grants.iter().collect();
-    grants.sort_by(|one, other| one.seat.cmp(&other.seat));
-    let mut resources = Vec::new();
-    for held in grants {
-        let (seat, prefix) = prefix(&known, held);
-        let node = match &held.seat {
-            Seat::Exit => holder,
-            Seat::Node(node) => Some(node),
-        };
-        let mut statements = Vec::new();
-        if let Some(node) = node
-            && let Some(shown) = caller.find_if_allowed::<resource::Node>(&format!("/v1/nodes/{node}"))?
-        {
-            let version = verified(&mut caller, &shown, node)?.version;
-            let (owner, object) = (Owner::node(node), Object::Node(node.clone()).to_string());
-            statements.push(Said { owner, key: shown.statement.key, object, version });
-        }
-        let verdict = verdict(held, (live, holder), statements.is_empty());
-        let what = format!("{seat}, prefix {prefix}");
-        resources.push(Resource { what, statements, verdict: verdict.to_owned(), hint: None });
+    if let Subject::Deleted(_) = &network.subject {
+        let (network, statements) = (id.to_string(), vec![own]);
+        let (resources, refusals) = (Vec::new(), Vec::new());
+        return Ok(Told { network, from: From::Registry, statements, resources, refusals });
     }
-    Ok(Told { network: id.to_string(), from: "registry", statements, resources })
+    let proofs: Proofs = caller.get(&format!("{}/proofs", network::path(&id)))?;
+    let pinned = caller.url().key().owner(Role::Registry);
+    // Nothing was seen before: an older word than one that a node has seen is believed here.
+    let (evidence, _) = Evidence::open(&proofs, &pinned, &Seen::default());
+    let mut told = evidence::told(&evidence, &id, From::Registry);
+    if told.statements.is_empty() {
+        told.statements.push(own);
+    }
+    told.refusals = evidence.refusals().iter().map(ToString::to_string).collect();
+    let proven: BTreeSet<_> = evidence.verdicts(&id).into_iter().map(|verdict| verdict.key).collect();
+    let unproven = network.grants.iter().filter(|held| !proven.contains(&held.resource));
+    told.resources.extend(unproven.map(unproven_resource));
+    Ok(told)
 }
 
-/// What can be said of a grant whose proof is not shown.
-fn verdict(held: &Held, (network, holder): (&Network, Option<&NodeId>), is_unseen: bool) -> &'static str {
-    match (&held.seat, holder) {
-        (Seat::Exit, None) => "its farmer delegates no such slot: not made",
-        (Seat::Node(node), _) if !network.nodes().contains(node) => {
-            "its tenant did not choose this node: not made"
-        }
-        _ if is_unseen => "granted, says the registry; what its node says is not shown to you",
-        _ => "granted, says the registry; the proof of it, and of its device, goes to nodes",
+fn unproven_resource(held: &Held) -> Resource {
+    let key = held.resource;
+    Resource {
+        what: format!("{}, prefix {} of allocation {}", evidence::seat(&held.seat), key.index, key.number),
+        statements: Vec::new(),
+        verdict: "not proved: the registry says that it is granted, and shows no signature for that"
+            .to_owned(),
+        hint: Some("no node makes it by that: ask the registry's operator".to_owned()),
     }
 }

@@ -81,7 +81,7 @@ fn service() -> [Route; 3] {
     ]
 }
 
-fn owners() -> [Route; 10] {
+fn owners() -> [Route; 11] {
     let put = || Some(Shape::of::<Put>());
     let events = row!(GET "/v1/events", Read Events, None => Events, &[Kind::Malformed], events,
         "What happened lately to whom asks: a tenant's networks, a farmer's farm, a node; to the operator, to all");
@@ -98,6 +98,8 @@ fn owners() -> [Route; 10] {
             "The networks of a tenant"),
         row!(GET "/v1/networks/{tenant}/{network}", Read Network, None => Network, READ, read::network,
             "A network: its tenant's statement, and the prefixes it holds"),
+        row!(GET "/v1/networks/{tenant}/{network}/proofs", Read Network, None => Proven, READ, feed::network,
+            "What a network stands on, each thing with its proof: as its nodes are shown it"),
         Route { params: &[Param::DryRun], ..network },
         row!(DELETE "/v1/networks/{tenant}/{network}", Delete Network, put() => Done, PUT, put::reclaim,
             "Takes a network's prefixes back, by the operator's statement (kind reclaim): its tenant is gone"),
