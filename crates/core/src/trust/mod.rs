@@ -13,9 +13,11 @@
 //! read a clock (the caller says what time it is), nor know where keys and statements are kept.
 
 mod admit;
+mod difference;
 mod grant;
 mod key;
 mod merkle;
+mod parts;
 mod pem;
 mod proofs;
 mod rotation;
@@ -26,9 +28,11 @@ mod statement;
 mod wire;
 
 pub use admit::{Admitted, Evidence, Objection, Pins, Refusal, Standing, Verdict, Voucher, admit};
+pub use difference::{Difference, DifferenceError};
 pub use grant::{Granted, Group, Leaf, Proven, seal};
 pub use key::{Digest, Owner, Role, Signature, SigningKey, VerifyingKey, VerifyingKeyError};
 pub use merkle::{leaf_hash, paths, verify_path};
+pub use parts::{Fingerprint, FingerprintError, Parts};
 pub use pem::PemError;
 pub use proofs::{ProofFormat, Proofs, ProvenGrant};
 pub use rotation::{Chain, ChainError, Rotation};

@@ -5,5 +5,6 @@ mod dossier;
 mod going_on;
 mod keys;
 mod lies;
+mod parts;
 mod realm;
 mod statements;

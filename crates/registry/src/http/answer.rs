@@ -99,10 +99,10 @@ impl Call {
         })
     }
 
-    /// The revision that the asker has.
-    pub(super) fn known_revision(&self) -> Option<Revision> {
+    /// The tag of what the asker has.
+    pub(super) fn tag(&self) -> Option<&str> {
         let tag = self.parts.headers.get(IF_NONE_MATCH)?.to_str().ok()?;
-        tag.trim().strip_prefix('"')?.strip_suffix('"')?.parse().ok().map(Revision)
+        tag.trim().strip_prefix('"')?.strip_suffix('"')
     }
 }
 
@@ -111,7 +111,7 @@ impl Call {
 pub(super) struct Answer {
     /// None: it is as the asker knows it.
     body: Option<Vec<u8>>,
-    revision: Option<Revision>,
+    tag: Option<String>,
 }
 
 impl Answer {
@@ -119,17 +119,22 @@ impl Answer {
     pub(super) fn of(document: &impl Serialize) -> Result<Self, Problem> {
         let body =
             serde_json::to_vec(document).map_err(|error| Problem::from_error(Kind::Internal, &error))?;
-        Ok(Self { body: Some(body), revision: None })
+        Ok(Self { body: Some(body), tag: None })
     }
 
-    /// 304: nothing new since a revision.
-    pub(super) const fn same(revision: Revision) -> Self {
-        Self { body: None, revision: Some(revision) }
+    /// 304: it is as the tag says that the asker has.
+    pub(super) const fn same(tag: String) -> Self {
+        Self { body: None, tag: Some(tag) }
     }
 
     /// With its revision as its tag.
     pub(super) fn at(self, revision: Revision) -> Self {
-        Self { revision: Some(revision), ..self }
+        self.tagged(revision.to_string())
+    }
+
+    /// With a tag.
+    pub(super) fn tagged(self, tag: String) -> Self {
+        Self { tag: Some(tag), ..self }
     }
 
     /// The answer on the wire.
@@ -142,9 +147,8 @@ impl Answer {
             }
             None => *response.status_mut() = StatusCode::NOT_MODIFIED,
         }
-        if let Some(Revision(revision)) = self.revision {
-            let tag =
-                HeaderValue::try_from(format!("\"{revision}\"")).expect("digits in quotes are a header");
+        if let Some(tag) = self.tag {
+            let tag = HeaderValue::try_from(format!("\"{tag}\"")).expect("digits in quotes are a header");
             response.headers_mut().insert(ETAG, tag);
         }
         response

@@ -33,6 +33,10 @@ pub struct Desk {
     pub(super) stop: watch::Receiver<bool>,
     /// Turns to plan what would be.
     pub(super) previews: Semaphore,
+    /// Places to wait for such a turn, those who have one among them.
+    pub(super) preview_places: Semaphore,
+    /// Turns to build what a node is told.
+    pub(super) builds: Semaphore,
     admin: Option<VerifyingKey>,
     pub(super) nodes: Nodes,
     pub(super) rates: Rates,
@@ -57,12 +61,13 @@ impl Desk {
     #[must_use]
     pub fn new(setup: Setup) -> Arc<Self> {
         let Setup { service, clock, admin, stop } = setup;
-        let previews = Semaphore::new(limit::PREVIEWS);
         Arc::new(Self {
             service,
             clock,
             stop,
-            previews,
+            previews: Semaphore::new(limit::PREVIEWS),
+            preview_places: Semaphore::new(limit::PREVIEWS_WAITING),
+            builds: Semaphore::new(limit::BUILDS),
             nodes: Nodes::default(),
             rates: Rates::default(),
             readiness: Readiness::default(),

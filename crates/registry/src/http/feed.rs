@@ -1,7 +1,8 @@
 //! What a node needs to know, told when it changes; and what it says of itself.
 //!
 //! Owns: the waiting. A poll waits for one node, is answered with the newest snapshot whatever lay between, and ends at
-//! once when the same node polls anew or the registry stops. What nodes say stays in memory; only that a released prefix is
+//! once when the same node polls anew or the registry stops. A node that holds what it would be told is told nothing, also by
+//! a registry that has only just started. What nodes say stays in memory; only that a released prefix is
 //! gone from a node is written.
 
 pub(super) mod events;
@@ -12,45 +13,47 @@ use std::time::Duration;
 
 use sixfold_api::problem::{Kind, Problem};
 use sixfold_api::resource::Done;
-use sixfold_core::id::Revision;
+use sixfold_core::id::{NodeId, Revision};
 use sixfold_core::model::Status;
+use sixfold_core::trust::Parts;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use super::answer::{Answer, Call};
 use super::desk::Desk;
 use super::desk::caller::Subject;
 use super::listen::stopped;
 use super::{read, refuse};
-use crate::service::{Failed, Op, Request};
+use crate::service::{Failed, Op, Request, Tag};
 use proofs::Gathered;
 
 /// What a node's snapshot is built from, if it is newer than the asker's: at once, or once it is.
 pub(super) async fn snapshot(desk: Arc<Desk>, call: Call) -> Result<Answer, Problem> {
-    let (wait, known) = (Duration::from_secs(call.wait_secs()?), call.known_revision());
-    let Subject::Node(node) = call.subject else { return Err(read::absent()) };
-    if let Some(known) = known {
-        let mut changed = desk.service.watch(&node);
-        let over = desk.poll(&node);
-        let mut stop = desk.stop.clone();
+    let until = Instant::now() + Duration::from_secs(call.wait_secs()?);
+    let Subject::Node(node) = call.subject.clone() else { return Err(read::absent()) };
+    let text = call.tag().unwrap_or_default().to_owned();
+    let Some(known) = desk.service.read(|state| state.read_tag(&node, &text)) else {
+        let built = build(&desk, &node, None).await?;
+        return built.ok_or_else(read::absent);
+    };
+    let (mut changed, mut over, mut stop) = (desk.service.watch(&node), desk.poll(&node), desk.stop.clone());
+    loop {
+        // In this order: who does not wait is told what there is.
         let newer = tokio::select! {
-            newer = newer(&mut changed, known) => newer,
-            () = sleep(wait) => false,
-            _ = over => false,
+            biased;
+            newer = newer(&mut changed, known.revision) => newer,
+            () = sleep_until(until) => false,
+            _ = &mut over => false,
             () = stopped(&mut stop) => false,
         };
         if !newer {
-            return Ok(Answer::same(known));
+            return Ok(Answer::same(text));
+        }
+        if let Some(answer) = build(&desk, &node, Some(known)).await? {
+            return Ok(answer);
         }
     }
-    // At the size of a farm this is more than a moment's work, and others are answered meanwhile.
-    let built = spawn_blocking(move || {
-        let gathered = desk.service.read(|state| Gathered::of(state, &node)).ok_or_else(read::absent)?;
-        let proofs = gathered.proofs()?;
-        Ok(Answer::of(&proofs)?.at(proofs.revision))
-    });
-    built.await.map_err(|error| Problem::from_error(Kind::Internal, &error))?
 }
 
 /// What a network stands on, each thing with its proof.
@@ -68,6 +71,28 @@ pub(super) async fn network(desk: Arc<Desk>, call: Call) -> Result<Answer, Probl
 /// too: whoever asks has to hear that this registry was set back.
 async fn newer(changed: &mut watch::Receiver<Revision>, known: Revision) -> bool {
     changed.wait_for(|revision| *revision != known).await.is_ok()
+}
+
+/// What the node is told; nothing if that is what it was told before this registry started.
+async fn build(desk: &Arc<Desk>, node: &NodeId, known: Option<Tag>) -> Result<Option<Answer>, Problem> {
+    let failed = |error: &dyn std::error::Error| Problem::from_error(Kind::Internal, &error);
+    // At the size of a farm this is more than a moment's work, and others are answered meanwhile.
+    let _turn = desk.builds.acquire().await.map_err(|error| failed(&error))?;
+    let (desk, node) = (Arc::clone(desk), node.clone());
+    let built = spawn_blocking(move || {
+        let gathered = desk.service.read(|state| Gathered::of(state, &node)).ok_or_else(read::absent)?;
+        let proofs = gathered.proofs()?;
+        let tag = Tag { revision: proofs.revision, parts: Parts::of(&proofs).fingerprint() };
+        if let Some(known) = known.filter(|known| known.parts == tag.parts)
+            && (known.revision == tag.revision || desk.service.resume(&node, known.revision))
+        {
+            return Ok(None);
+        }
+        desk.service.settle(&node);
+        let tag = desk.service.read(|state| state.write_tag(&node, tag));
+        Ok(Some(Answer::of(&proofs)?.tagged(tag)))
+    });
+    built.await.map_err(|error| failed(&error))?
 }
 
 /// What a node says of itself.

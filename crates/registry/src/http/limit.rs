@@ -45,6 +45,15 @@ pub const SHORTAGE: Duration = Duration::from_millis(50);
 /// Previews that are planned at the same time: each takes a core, and others want to be answered meanwhile.
 pub const PREVIEWS: usize = 2;
 
+/// Previews that are planned or wait for their turn: what a person waits for; whoever is past it is told to come again.
+pub const PREVIEWS_WAITING: usize = 16;
+
+/// Seconds after which one who was told so comes again: what a large network's preview takes.
+pub const PREVIEW_SECS: u16 = 5;
+
+/// Snapshots that are built at the same time: each takes a core, and at most some hundred megabytes.
+pub const BUILDS: usize = 4;
+
 /// Seconds in which a node's agent that is asked whether it is still there speaks again: its poll is ended, and it polls
 /// anew at once.
 pub const CHALLENGE_SECS: u64 = 3;

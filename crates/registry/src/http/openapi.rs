@@ -23,6 +23,8 @@ const ANYWHERE: [Kind; 3] = [Kind::Forbidden, Kind::Busy, Kind::Internal];
 const ROLE: &str = "^(tenant|farmer|node)$";
 /// A session, as `sixfold_api::event` has it.
 const SESSION_PATTERN: &str = "^[0-9]{1,19}-[0-9a-f]{16}$";
+/// A tag of a snapshot: its revision, and 48 hexadecimal digits that are the registry's own affair.
+const TAG_PATTERN: &str = "^\"[0-9]{1,19}-[0-9a-f]{48}\"$";
 /// A label, as `sixfold_core::id` has it.
 const LABEL: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
 
@@ -110,7 +112,7 @@ fn parameter(param: Param) -> Parameter {
         Param::Session => header(SESSION, SESSION_PATTERN, Required::False),
         Param::OwnSession => header(SESSION, SESSION_PATTERN, Required::True),
         Param::Wait => query("wait", "Seconds to wait for something newer", number(WAIT_MAX.as_secs())),
-        Param::IfNoneMatch => header("if-none-match", "^\"[0-9]{1,19}\"$", Required::False),
+        Param::IfNoneMatch => header("if-none-match", TAG_PATTERN, Required::False),
         Param::DryRun => {
             let about = "Tell what would change (Preview), and change nothing";
             query("dry_run", about, Object::builder().schema_type(Type::Boolean).build())

@@ -17,11 +17,12 @@ use tokio::task::spawn_blocking;
 use super::answer::Answer;
 use super::desk::Desk;
 use super::put::held;
-use super::{read, refuse};
+use super::{limit, read, refuse};
 use crate::service::{Op, Refusal};
 
 /// What the operation on a network would change.
 pub(super) async fn network(desk: Arc<Desk>, op: Op) -> Result<Answer, Problem> {
+    let _place = desk.preview_places.try_acquire().map_err(|_| too_many())?;
     // Plans of all nodes are more than a moment's work; only so many are made at a time.
     let _turn = desk.previews.acquire().await.map_err(|error| Problem::from_error(Kind::Internal, &error))?;
     let desk = Arc::clone(&desk);
@@ -44,6 +45,13 @@ pub(super) async fn network(desk: Arc<Desk>, op: Op) -> Result<Answer, Problem> 
         Ok(Answer::of(&preview)?.at(told.revision))
     });
     planned.await.map_err(|error| Problem::from_error(Kind::Internal, &error))?
+}
+
+/// There are as many as anybody would wait for.
+fn too_many() -> Problem {
+    let words = format!("{} previews are made or waited for already", limit::PREVIEWS_WAITING);
+    let hint = "nothing was changed: ask again".to_owned();
+    Problem { retry_after_secs: Some(limit::PREVIEW_SECS), ..Problem::new(Kind::Busy, words).hint(hint) }
 }
 
 /// Who carries WireGuard on a node, as it said last.
@@ -70,4 +78,33 @@ fn ways(ways: impl IntoIterator<Item = reach::Way>) -> Vec<Way> {
 fn needed(refusal: &Refusal) -> Option<Needed> {
     let Refusal::Breaker { taken, change, .. } = refusal else { return None };
     Some(Needed { why: refusal.to_string(), change: STANDARD.encode(change), limit: *taken })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::desk::Setup;
+    use crate::service::{Said, Service, SystemClock};
+    use crate::store::Memory;
+    use tokio::sync::watch;
+
+    #[tokio::test]
+    async fn whoever_would_wait_too_long_is_told_when_to_come_again() {
+        let clock = || Box::new(SystemClock);
+        let (service, _writer) =
+            Service::start(Box::<Memory>::default(), None, clock(), 100).expect("a store in memory");
+        let (_stop, stop) = watch::channel(false);
+        let desk = Desk::new(Setup { service, clock: clock(), admin: None, stop });
+        let op = || {
+            let network = "acme/web".parse().expect("an id");
+            Op::RemoveNetwork { said: Said { version: 1, body: [].into() }, network }
+        };
+        let all = u32::try_from(limit::PREVIEWS_WAITING).expect("few");
+        let others = desk.preview_places.acquire_many(all).await.expect("they are free");
+        let refused = network(Arc::clone(&desk), op()).await.expect_err("there is no place");
+        assert_eq!((refused.kind, refused.retry_after_secs), (Kind::Busy, Some(limit::PREVIEW_SECS)));
+        drop(others);
+        let refused = network(desk, op()).await.expect_err("there is no such network");
+        assert_ne!(refused.kind, Kind::Busy);
+    }
 }

@@ -45,7 +45,7 @@ impl Shape {
 pub(super) enum Param {
     /// Seconds to wait for something newer.
     Wait,
-    /// The revision that is known: there is no answer but to what is newer.
+    /// The tag of what is known: there is no answer but to what is newer.
     IfNoneMatch,
     /// That it shall be told only, and not done.
     DryRun,

@@ -21,6 +21,7 @@ mod refusal;
 mod request;
 mod seal;
 mod state;
+mod tag;
 mod writer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +41,7 @@ pub use refusal::{Failed, Refusal};
 pub use request::{Confirmation, Done, Held, IdempotencyKey, IdempotencyKeyError, Op, Request, Said};
 pub use seal::{Newly, Sealed, Sealer};
 pub use state::{Kept, State, device_version};
+pub use tag::Tag;
 
 use feed::Feed;
 use writer::{Ask, Writer};
@@ -180,6 +182,25 @@ impl Service {
         // The state is held while the feed is asked, and the writer tells only after it had the state: nothing is missed.
         let state = self.known.state.read().unwrap_or_else(PoisonError::into_inner);
         self.known.feed.watch(node, || state.revision_of(node))
+    }
+
+    /// A node was told before the start, at a revision, what it would be told now. Returns whether that is its revision from
+    /// now on: nobody has told it another one since.
+    #[must_use]
+    pub fn resume(&self, node: &NodeId, at: Revision) -> bool {
+        let mut state = self.known.state.write().unwrap_or_else(PoisonError::into_inner);
+        let is_so = state.resume(node, at);
+        if is_so {
+            self.known.feed.tell([node].into_iter(), at);
+        }
+        is_so
+    }
+
+    /// A node is told what it may see at the revision of the start: it is no earlier one any more.
+    pub fn settle(&self, node: &NodeId) {
+        if self.read(|state| !state.is_settled(node)) {
+            self.known.state.write().unwrap_or_else(PoisonError::into_inner).settle(node);
+        }
     }
 }
 

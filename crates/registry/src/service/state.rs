@@ -69,9 +69,9 @@ pub struct State {
     owners: BTreeMap<Owner, VerifyingKey>,
     /// The same the other way round, by role: the same key may be two owners' in two roles.
     keys: BTreeMap<(Role, VerifyingKey), Owner>,
-    /// When each node's snapshot changed last, where that was since the start; all others' is the start's.
-    changed: BTreeMap<NodeId, Revision>,
-    started: Revision,
+    /// When each node's snapshot changed last, where that was since the start or a node said it; all others' is the start's.
+    pub(super) changed: BTreeMap<NodeId, Revision>,
+    pub(super) started: Revision,
     secret: Vec<u8>,
     /// Prefixes that a tenant may have.
     pub(super) quota: usize,
@@ -213,6 +213,10 @@ impl State {
         IndexSecret(hash.finalize().into_bytes().into())
     }
 
+    pub(super) fn secret(&self) -> &[u8] {
+        &self.secret
+    }
+
     pub(super) fn has_secret(&self) -> bool {
         !self.secret.is_empty()
     }
@@ -258,11 +262,14 @@ impl State {
 
     /// The documents of one kind, by name. Secrets are nobody's.
     pub fn documents_of(&self, kind: Kind) -> impl Iterator<Item = (&str, &Kept)> {
-        let of_kind = self.documents.iter().filter(move |(id, _)| id.kind == kind && kind != Kind::Secret);
+        let first = DocumentId { kind, name: String::new() };
+        let of_kind =
+            self.documents.range(first..).take_while(move |(id, _)| id.kind == kind && kind != Kind::Secret);
         of_kind.map(|(id, kept)| (id.name.as_str(), kept))
     }
 
-    /// When a node's snapshot changed last: since the registry started, or then. Never goes down.
+    /// When a node's snapshot changed last: since the registry started, or as the node was told before, or then. Never goes
+    /// down once it was told.
     #[must_use]
     pub fn revision_of(&self, node: &NodeId) -> Revision {
         self.changed.get(node).copied().unwrap_or(self.started)

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "figures are printed")]
 
 mod events;
+mod feed;
 mod flow;
 mod keys;
 mod leave;

@@ -44,6 +44,12 @@ impl Member {
         self.agent.status().is_some_and(|status| status.in_sync)
     }
 
+    /// Whether the registry answers it.
+    pub(super) fn is_connected(&self) -> bool {
+        let registry = self.agent.status().and_then(|status| status.registry.as_ref());
+        registry.is_some_and(|registry| registry.connected)
+    }
+
     /// What it was sent since its start.
     fn bytes(&self) -> u64 {
         let registry = self.agent.status().and_then(|status| status.registry.as_ref());

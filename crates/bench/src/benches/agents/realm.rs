@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,7 +14,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use sixfold_agent::remote::joined::Joined;
 use sixfold_api::client::{Client, Method};
-use sixfold_api::resource::{Done, Put};
+use sixfold_api::resource::{Done, Farms, Put};
 use sixfold_api::tls::Identity;
 use sixfold_api::url::RegistryUrl;
 use sixfold_core::id::{FarmId, NetworkId, NodeId, TenantId};
@@ -28,11 +29,16 @@ use crate::agent::Folder;
 use crate::failed::{Failed, chain};
 use crate::ground::{Process, await_file};
 
+/// Between two questions of somebody else's.
+const STRIDE: Duration = Duration::from_millis(5);
 const PREFIX: &str = "2001:db8:a::/48";
 /// Prefixes of a tenant at most: far more than a network here takes.
 const QUOTA: usize = 1000;
 /// Where the registry's process finds its folder, and says where it listens.
 const REALM: &str = "SIXFOLD_BENCH_REALM";
+/// The file in which it says where it listens, and the one in which it is told where it did.
+const ADDRESS: &str = "address";
+const BEFORE: &str = "before";
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -57,7 +63,9 @@ pub(crate) fn be_the_registry() -> Result<(), Failed> {
     sixfold_agent::run::raise_open_files();
     let serve = || -> Result<(), Failure> {
         let dir = PathBuf::from(std::env::var(REALM)?);
-        let listen = vec!["[::1]:0".parse()?];
+        // Started again, it is where it was.
+        let listen = fs::read_to_string(dir.join(BEFORE)).unwrap_or_else(|_| "[::1]:0".to_owned());
+        let listen = vec![listen.parse()?];
         let config = Config {
             dir: dir.clone(),
             listen,
@@ -69,7 +77,7 @@ pub(crate) fn be_the_registry() -> Result<(), Failed> {
         let running = start(config)?;
         let address = running.addresses()?.first().ok_or("no address")?.to_string();
         fs::write(dir.join("aside"), address)?;
-        fs::rename(dir.join("aside"), dir.join("address"))?;
+        fs::rename(dir.join("aside"), dir.join(ADDRESS))?;
         Ok(running.serve(|| ())?)
     };
     serve().map_err(failed)
@@ -83,7 +91,7 @@ pub(super) struct Realm {
     nodes: Vec<Joined>,
     members: usize,
     versions: Mutex<Vec<u64>>,
-    _process: Process,
+    process: Option<Process>,
 }
 
 /// A change that somebody is sending.
@@ -102,15 +110,22 @@ impl Realm {
     pub(super) fn found(nodes: usize, networks: usize, members: usize) -> Result<Self, Failed> {
         let folder = Folder::new()?;
         let process = Process::part_with("registry", &[(REALM, folder.path().as_os_str())])?;
-        let file = folder.path().join("address");
+        let file = folder.path().join(ADDRESS);
         await_file(&file)?;
         let found = || -> Result<Self, Failure> {
             let registry = RegistryUrl::new(registry_key().verifying(), &fs::read_to_string(&file)?)?;
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
             let versions = Mutex::new(vec![1; networks]);
-            let mut realm =
-                Self { folder, runtime, registry, nodes: Vec::new(), members, versions, _process: process };
+            let mut realm = Self {
+                folder,
+                runtime,
+                registry,
+                nodes: Vec::new(),
+                members,
+                versions,
+                process: Some(process),
+            };
             realm.put_farm(1)?;
             for number in 0..nodes {
                 let joined = realm.join(number)?;
@@ -123,6 +138,37 @@ impl Realm {
             Ok(realm)
         };
         found().map_err(failed)
+    }
+
+    /// Ends the registry at once, as a machine that loses its power does.
+    pub(super) fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it again where it was; returns once it listens.
+    pub(super) fn revive(&mut self) -> Result<(), Failed> {
+        let folder = self.folder.path();
+        fs::rename(folder.join(ADDRESS), folder.join(BEFORE)).map_err(|error| failed(error.into()))?;
+        self.process = Some(Process::part_with("registry", &[(REALM, folder.as_os_str())])?);
+        await_file(&folder.join(ADDRESS))
+    }
+
+    /// Somebody who asks for the farms each [`STRIDE`], until told to end: how long each answer took.
+    pub(super) fn ask_on(&self, end: &Arc<AtomicBool>) -> Result<JoinHandle<Vec<Duration>>, Failed> {
+        let mut client = self.client(&key(5, 0)).map_err(failed)?;
+        let (handle, end) = (self.runtime.handle().clone(), Arc::clone(end));
+        Ok(thread::spawn(move || {
+            let mut took = Vec::new();
+            while !end.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                // Connecting, where it has to, is a part of it; whom nobody answers asks again.
+                if handle.block_on(client.get::<Farms>("/v1/farms")).is_ok() {
+                    took.push(began.elapsed());
+                }
+                thread::sleep(STRIDE);
+            }
+            took
+        }))
     }
 
     /// Who is there, by number.

@@ -1,0 +1,106 @@
+//! What a node holds it is not told again: not after a restart of the registry, and not by another's word or its own.
+
+use std::path::Path;
+use std::time::Duration;
+
+use axum::http::Method;
+use sixfold_api::client::{Client, News};
+use sixfold_api::resource::Done;
+use sixfold_core::id::Revision;
+use sixfold_core::model::Status;
+use sixfold_core::trust::Proofs;
+use sixfold_registry::copy::copy;
+use sixfold_registry::store::Sqlite;
+
+use super::Running;
+use super::flow::{NODES, TENANT, joined, live, network, news, node, put, send, status};
+
+/// The same registry, started anew with what it has on its disk.
+fn restarted(from: &Path, to: &Path) -> Running {
+    copy(from, to).unwrap();
+    registry(to)
+}
+
+fn registry(path: &Path) -> Running {
+    Running::registry_on("[::1]:0", Box::new(Sqlite::open(path).unwrap()))
+}
+
+async fn told(client: &mut Client, seed: u8, tag: Option<&str>) -> (Proofs, String) {
+    let News::Changed { value, tag } = news(client, seed, tag, 0).await else { panic!("nothing is told") };
+    (value, tag.unwrap())
+}
+
+async fn put_network(running: &Running, version: u64, nodes: &[u8]) -> Done {
+    let mut tenant = running.client(Some(TENANT));
+    let path = format!("/v1/networks/{}", network());
+    send(&mut tenant, &path, &put(&live(version, nodes), TENANT)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_before_a_restart_is_not_told_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (before, after) = (dir.path().join("before.db"), dir.path().join("after.db"));
+    let running = registry(&before);
+    let [_farmer, mut holder, mut other] = joined(&running).await;
+    let first = put_network(&running, 1, &NODES).await.revision;
+    let (proofs, tag) = told(&mut other, NODES[1], None).await;
+    let (_, of_holder) = told(&mut holder, NODES[0], None).await;
+    assert_eq!(proofs.revision, first);
+    let running = restarted(&before, &after);
+    let [mut holder, mut other] = NODES.map(|seed| running.client(Some(seed)));
+    // Nobody else's tag, none that was never told, none of another revision.
+    let made_up = [
+        of_holder.clone(),
+        tag.replacen('"', "\"9", 1),
+        "\"1\"".to_owned(),
+        "\"1-0\"".to_owned(),
+        format!("\"{}-{}\"", first, "0".repeat(48)),
+    ];
+    let held = proofs.revision;
+    assert_eq!(news(&mut other, NODES[1], Some(&tag), 0).await, News::Same);
+    for tag in made_up {
+        let (again, _) = told(&mut other, NODES[1], Some(&tag)).await;
+        assert_eq!(again, proofs, "{tag}: it is the same, at the revision that it was told at");
+    }
+    // In sync with what it was told before the restart, it is so with what there is.
+    let path = format!("/v1/nodes/{}/status", node(NODES[1]));
+    let said = Status { revision: held, ..status(NODES[1], true) };
+    let done: Done = other.send(Method::PUT, &path, &said, None).await.unwrap();
+    assert_eq!(done.revision, held);
+
+    // A poll waits as before, and is told of what changes then.
+    let polling = tokio::spawn(async move {
+        let told = news(&mut other, NODES[1], Some(&tag), 20).await;
+        (other, told)
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!polling.is_finished(), "it was told what it holds");
+    let second = put_network(&running, 2, &NODES[1..]).await.revision;
+    let (mut other, News::Changed { value, tag }) = polling.await.unwrap() else { panic!("nothing is told") };
+    assert_eq!(value.revision, second);
+    assert_eq!(news(&mut other, NODES[1], tag.as_deref(), 0).await, News::Same);
+    // Who comes with what is no longer so is told what is, also of what changed before it came.
+    let (now, _) = told(&mut holder, NODES[0], Some(&of_holder)).await;
+    assert_eq!(now.revision, second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revision_that_was_told_since_the_start_is_not_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (before, after) = (dir.path().join("before.db"), dir.path().join("after.db"));
+    let running = registry(&before);
+    let [_farmer, mut holder, _other] = joined(&running).await;
+    let (early, tag) = told(&mut holder, NODES[0], None).await;
+    // Of no network of its own, so that nothing it sees changes.
+    let head = put_network(&running, 1, &NODES[1..]).await.revision;
+    let running = restarted(&before, &after);
+    let mut holder = running.client(Some(NODES[0]));
+    let (now, newer) = told(&mut holder, NODES[0], None).await;
+    assert_eq!(now.revision, head, "of the start");
+    assert!(early.revision < head);
+    // An earlier agent of the node's comes back with what it held.
+    let (again, _) = told(&mut holder, NODES[0], Some(&tag)).await;
+    assert!(again.revision >= head, "it goes on from there");
+    assert_eq!(news(&mut holder, NODES[0], Some(&newer), 0).await, News::Same);
+    assert_ne!(again.revision, Revision(0));
+}
