@@ -13,6 +13,7 @@
 pub mod courier;
 pub mod frame;
 pub mod guard;
+pub mod held;
 pub mod joined;
 pub mod judge;
 pub mod kept;
@@ -149,13 +150,19 @@ impl RegistryFeed {
         }
     }
 
+    /// How the registry is reached, as of the last time that something was taken.
+    #[must_use]
+    pub const fn link(&self) -> &RegistryStatus {
+        &self.link
+    }
+
     /// Takes what the courier brought.
     fn drain(&mut self) {
         let inbox = self.post.take();
         if inbox.anew {
             self.reports.forget_answers();
         }
-        self.link.received_bytes += inbox.received_bytes;
+        self.link.received_bytes = self.link.received_bytes.saturating_add(inbox.received_bytes);
         if let Some(bytes) = inbox.proofs {
             self.unkept = Some((bytes, Instant::now()));
         }
@@ -166,7 +173,7 @@ impl RegistryFeed {
         inbox.answers.into_iter().for_each(|answer| self.reports.answer(answer, now));
     }
 
-    fn heard(&mut self, Link { fault }: Link) {
+    fn heard(&mut self, Link { fault, .. }: Link) {
         let connected = fault.is_none();
         if connected != self.link.connected {
             (self.link.connected, self.link.since_secs) = (connected, now_secs());

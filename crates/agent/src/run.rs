@@ -282,6 +282,12 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         self.feed.tell(&status);
     }
 
+    /// Where its snapshots come from.
+    #[must_use]
+    pub const fn feed(&self) -> &F {
+        &self.feed
+    }
+
     /// The last status, if there has been a snapshot.
     #[must_use]
     pub const fn status(&self) -> Option<&Status> {

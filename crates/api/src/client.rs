@@ -28,6 +28,14 @@ use crate::tls::{self, Identity, RawKey, TlsError};
 /// The header that makes a request one request, however often it is sent.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
+/// The header by which whoever holds something says that it takes a difference to it (RFC 3229), and the one that says that
+/// an answer is one.
+pub const DIFFERENCE_TAKEN: &str = "a-im";
+/// The other.
+pub const DIFFERENCE_GIVEN: &str = "im";
+/// As what a difference is known.
+pub const DIFFERENCE: &str = "sixfold-parts";
+
 /// The header by which a node's agent says which start of it asks: `BOOT-NONCE`.
 pub const SESSION: &str = "sixfold-session";
 
@@ -118,6 +126,17 @@ pub enum News<T> {
     },
 }
 
+/// News as they came, for whoever hands them on unread; each with the tag to name the next time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unread {
+    /// It is as the tag says that was named.
+    Same,
+    /// All that it is now.
+    Whole(Vec<u8>, Option<String>),
+    /// What is other in it than in what the tag says that was named.
+    Difference(Vec<u8>, Option<String>),
+}
+
 /// A client: knows where the registry is, which key it has, and who it is itself.
 pub struct Client {
     address: String,
@@ -166,33 +185,35 @@ impl Client {
         tag: Option<&str>,
         wait: Duration,
     ) -> Result<News<T>, ClientError> {
-        match self.unread_news(path, tag, wait).await? {
-            News::Same => Ok(News::Same),
-            News::Changed { value, tag } => {
+        match self.unread_news(path, (tag, false), wait).await? {
+            Unread::Same => Ok(News::Same),
+            Unread::Whole(value, tag) | Unread::Difference(value, tag) => {
                 let value = serde_json::from_slice(&value).map_err(ClientError::Unreadable)?;
                 Ok(News::Changed { value, tag })
             }
         }
     }
 
-    /// As [`Client::news`], as it came: for whoever hands it on unread.
+    /// As [`Client::news`], as they came; where `takes_difference`, they may be a difference to what the tag says.
     ///
     /// # Errors
     /// Any [`ClientError`].
     pub async fn unread_news(
         &mut self,
         path: &str,
-        tag: Option<&str>,
+        (tag, takes_difference): (Option<&str>, bool),
         wait: Duration,
-    ) -> Result<News<Vec<u8>>, ClientError> {
+    ) -> Result<Unread, ClientError> {
         let wait = wait.min(WAIT_MAX);
         let path = format!("{path}?wait={}", wait.as_secs());
-        let ask = Ask { method: Method::GET, path: &path, tag, patience: ANSWER + wait, ..Ask::default() };
-        let answer = self.ask(ask).await?;
-        if answer.status == StatusCode::NOT_MODIFIED {
-            return Ok(News::Same);
-        }
-        Ok(News::Changed { value: answer.body.into(), tag: answer.tag })
+        let patience = ANSWER + wait;
+        let ask = Ask { method: Method::GET, path: &path, tag, takes_difference, patience, ..Ask::default() };
+        let Answer { status, tag, body } = self.ask(ask).await?;
+        Ok(match status {
+            StatusCode::NOT_MODIFIED => Unread::Same,
+            StatusCode::IM_USED => Unread::Difference(body.into(), tag),
+            _ => Unread::Whole(body.into(), tag),
+        })
     }
 
     /// Sends something with a method, under an idempotency key if one is given.
@@ -256,6 +277,7 @@ struct Ask<'a> {
     path: &'a str,
     body: Option<Vec<u8>>,
     tag: Option<&'a str>,
+    takes_difference: bool,
     idempotency_key: Option<&'a str>,
     patience: Duration,
 }
@@ -267,6 +289,7 @@ impl Default for Ask<'_> {
             path: "/",
             body: None,
             tag: None,
+            takes_difference: false,
             idempotency_key: None,
             patience: ANSWER,
         }
@@ -288,6 +311,9 @@ impl Ask<'_> {
         }
         if let Some(tag) = self.tag {
             request = request.header(IF_NONE_MATCH, tag);
+            if self.takes_difference {
+                request = request.header(HeaderName::from_static(DIFFERENCE_TAKEN), DIFFERENCE);
+            }
         }
         if let Some(key) = self.idempotency_key {
             request = request.header(HeaderName::from_static(IDEMPOTENCY_KEY), key);

@@ -303,6 +303,12 @@ pub struct Duplicate {
 #[schema(value_type = Object)]
 pub struct Proven(pub sixfold_core::trust::Proofs);
 
+/// What is other in it than in what the node holds: `sixfold_core::trust::Difference`, as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = Object)]
+pub struct Other(pub sixfold_core::trust::Difference);
+
 /// What a node says of itself: `sixfold_core::model::Status`, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]

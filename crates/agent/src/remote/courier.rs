@@ -13,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sixfold_api::client::{Client, ClientError, Method, News};
+use sixfold_api::client::{Client, ClientError, Method, Unread};
 use sixfold_api::limit::WAIT_MAX;
 use sixfold_api::resource::Done;
 use sixfold_api::retry;
@@ -24,6 +24,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::frame::{Answer, Begin, Decoder, Down, Errand, FrameError, Link, Message as _, Place, Up};
+use super::held::Held;
 use crate::status::words;
 
 /// Bytes that are read at once.
@@ -171,33 +172,26 @@ impl Round {
     /// Hands on whatever the registry shows the node, for as long as the agent listens.
     async fn follow(mut self) {
         let path = format!("/v1/nodes/{}/snapshot", self.node);
-        let (mut tag, mut attempt) = (None::<String>, 0);
+        let (mut held, mut attempt) = (Held::default(), 0);
         // The first question after a failure is answered at once: whether there is anybody.
         let mut wait = Duration::ZERO;
         loop {
             let began = Instant::now();
-            let asked = self.client.unread_news(&path, tag.as_deref(), wait).await;
+            let asked = self.client.unread_news(&path, (held.tag(), held.takes_difference()), wait).await;
             // Sent away before its time: the registry is stopping, or another machine asks in the node's name.
             let sent_away = !wait.is_zero() && began.elapsed() < SENT_AWAY;
             let said = match asked {
                 Ok(news) => {
-                    (attempt, wait) = (0, WAIT_MAX);
-                    let proofs = match news {
-                        News::Same if sent_away => {
-                            wait = Duration::ZERO;
-                            None
-                        }
-                        News::Same => None,
-                        News::Changed { value, tag: new } => {
-                            tag = new;
-                            Some(Up::Proofs(value))
-                        }
-                    };
-                    [Some(Up::Link(Link { fault: None })), proofs]
+                    let (received_bytes, is_same) = (length(&news), news == Unread::Same);
+                    let proofs = whole(&mut held, news).map(Up::Proofs);
+                    // What could not be put together is asked for whole.
+                    let again = if is_same { sent_away } else { proofs.is_none() };
+                    (attempt, wait) = (0, if again { Duration::ZERO } else { WAIT_MAX });
+                    [Some(Up::Link(Link { fault: None, received_bytes })), proofs]
                 }
                 Err(error) => {
                     wait = Duration::ZERO;
-                    [Some(Up::Link(Link { fault: Some(fault(&error)) })), None]
+                    [Some(Up::Link(Link { fault: Some(fault(&error)), received_bytes: 0 })), None]
                 }
             };
             for message in said.into_iter().flatten() {
@@ -233,6 +227,29 @@ impl Round {
         let body: serde_json::Value = serde_json::from_str(&errand.body).map_err(ClientError::Unreadable)?;
         let done: Done = self.client.send(Method::PUT, &path, &body, None).await?;
         Ok(done.revision)
+    }
+}
+
+/// Bytes of news.
+fn length(news: &Unread) -> u64 {
+    match news {
+        Unread::Same => 0,
+        Unread::Whole(bytes, _) | Unread::Difference(bytes, _) => bytes.len() as u64,
+    }
+}
+
+/// All that the registry shows now; none if that is what is held, or if it cannot be put together.
+fn whole(held: &mut Held, news: Unread) -> Option<Vec<u8>> {
+    match news {
+        Unread::Same => None,
+        Unread::Whole(bytes, tag) => {
+            held.take(&bytes, tag);
+            Some(bytes)
+        }
+        Unread::Difference(difference, tag) => {
+            let whole = held.put(&difference, tag);
+            whole.inspect_err(|error| tracing::warn!(error = words(error, None), "asking for all of it")).ok()
+        }
     }
 }
 

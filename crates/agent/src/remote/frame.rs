@@ -168,6 +168,9 @@ pub enum Down {
 pub struct Link {
     /// Why it is not; none if it answered.
     pub fault: Option<String>,
+    /// Bytes of what it showed with this answer, as they came.
+    #[serde(default)]
+    pub received_bytes: u64,
 }
 
 /// What became of an errand.
@@ -184,7 +187,7 @@ pub struct Answer {
 pub enum Up {
     /// How the registry is reached.
     Link(Link),
-    /// What the registry shows the node, as it came.
+    /// What the registry shows the node, whole: as it came, or put together from what was shown before.
     Proofs(Vec<u8>),
     /// What became of an errand.
     Answer(Answer),

@@ -72,7 +72,7 @@ impl Launch for tokio::runtime::Handle {
 pub(super) struct Inbox {
     pub(super) link: Option<Link>,
     pub(super) proofs: Option<Vec<u8>>,
-    /// Bytes of all proofs, those in whose place newer ones came too.
+    /// Bytes of all that was shown, that in whose place newer came too.
     pub(super) received_bytes: u64,
     pub(super) answers: Vec<Answer>,
     /// Another courier has begun: errands that the one before had are answered by nobody.
@@ -195,7 +195,9 @@ impl Keeper {
             attempt = if began.elapsed() > LIVED { 0 } else { attempt + 1 };
             let fault = format!("the agent's courier is started again: {}", words(&why, None));
             tracing::warn!(why = words(&why, None), attempt, "courier");
-            self.room.bring(|inbox| (inbox.link, inbox.anew) = (Some(Link { fault: Some(fault) }), true));
+            self.room.bring(|inbox| {
+                (inbox.link, inbox.anew) = (Some(Link { fault: Some(fault), received_bytes: 0 }), true)
+            });
             self.room.desk().outbox.clear();
             self.pause(retry::wait(attempt, courier::random()));
         }
@@ -235,11 +237,11 @@ impl Keeper {
 
     fn bring(&self, message: Up) -> Result<(), Parted> {
         match message {
-            Up::Link(link) => self.room.bring(|inbox| inbox.link = Some(link)),
-            Up::Proofs(bytes) => self.room.bring(|inbox| {
-                inbox.received_bytes += bytes.len() as u64;
-                inbox.proofs = Some(bytes);
+            Up::Link(link) => self.room.bring(|inbox| {
+                inbox.received_bytes = inbox.received_bytes.saturating_add(link.received_bytes);
+                inbox.link = Some(link);
             }),
+            Up::Proofs(bytes) => self.room.bring(|inbox| inbox.proofs = Some(bytes)),
             // No more than there are errands under way: others are answers to nothing.
             Up::Answer(answer) => self.room.bring(|inbox| {
                 if inbox.answers.len() < super::ERRANDS_MAX {

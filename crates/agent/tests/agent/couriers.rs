@@ -111,7 +111,7 @@ fn frames_arrive_whole_in_whatever_pieces_they_come() {
     survives(&Down::Errand(Errand { id: 7, place: Place::Devices, body: "{}".to_owned() }));
     survives(&Down::Signature(None));
     survives(&Down::Signature(Some(Signature([5; 64]))));
-    survives(&Up::Link(Link { fault: Some("away".to_owned()) }));
+    survives(&Up::Link(Link { fault: Some("away".to_owned()), received_bytes: 0 }));
     survives(&Up::Proofs(b"{\"format\":1}".to_vec()));
     survives(&Up::Answer(Answer { id: 7, outcome: Ok(Revision(3)) }));
     survives(&Up::Answer(Answer { id: 7, outcome: Err("no".to_owned()) }));

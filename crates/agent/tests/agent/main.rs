@@ -3,6 +3,7 @@
 
 mod couriers;
 mod files;
+mod held;
 mod hostile;
 mod parts;
 mod passes;

@@ -245,7 +245,7 @@ impl Courier {
     }
 
     pub(crate) fn connected(&mut self) {
-        self.say(&Up::Link(Link { fault: None }));
+        self.say(&Up::Link(Link { fault: None, received_bytes: 0 }));
     }
 
     /// The next errand, if one comes in so long.

@@ -109,7 +109,7 @@ fn what_was_followed_is_there_again_without_the_registry() {
     // The machine starts anew: nothing of ours is there, and nobody answers.
     let kernel = Shared::new();
     let (mut agent, mut courier) = realm.agent(dir.path(), "ant", &kernel);
-    courier.say(&Up::Link(Link { fault: Some("nobody is there".to_owned()) }));
+    courier.say(&Up::Link(Link { fault: Some("nobody is there".to_owned()), received_bytes: 0 }));
     let revision = realm.revision;
     until(&mut agent, "in sync from disk", |agent| follows(agent, revision));
     assert_eq!(peers(&kernel.state()), peers(&before));

@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sixfold_api::client::IDEMPOTENCY_KEY;
+use sixfold_api::client::{DIFFERENCE, DIFFERENCE_GIVEN, DIFFERENCE_TAKEN, IDEMPOTENCY_KEY};
 use sixfold_api::limit::BODY_BYTES_MAX;
 use sixfold_api::problem::{self, Kind, Problem};
 use sixfold_core::id::Revision;
@@ -64,6 +64,12 @@ impl Call {
         parsed.map(Some).map_err(|error| Problem::from_error(Kind::Malformed, &error))
     }
 
+    /// Whether a difference to what the asker has is an answer to it.
+    pub(super) fn takes_difference(&self) -> bool {
+        let taken = self.parts.headers.get(DIFFERENCE_TAKEN).and_then(|taken| taken.to_str().ok());
+        taken.is_some_and(|taken| taken.split(',').any(|one| one.trim() == DIFFERENCE))
+    }
+
     /// What the query says of a name.
     fn query(&self, name: &str) -> Option<&str> {
         let mut pairs = self.parts.uri.query().unwrap_or_default().split('&');
@@ -112,6 +118,7 @@ pub(super) struct Answer {
     /// None: it is as the asker knows it.
     body: Option<Vec<u8>>,
     tag: Option<String>,
+    is_difference: bool,
 }
 
 impl Answer {
@@ -119,12 +126,17 @@ impl Answer {
     pub(super) fn of(document: &impl Serialize) -> Result<Self, Problem> {
         let body =
             serde_json::to_vec(document).map_err(|error| Problem::from_error(Kind::Internal, &error))?;
-        Ok(Self { body: Some(body), tag: None })
+        Ok(Self { body: Some(body), tag: None, is_difference: false })
+    }
+
+    /// 226 with what is other than what the asker has.
+    pub(super) fn difference(document: &impl Serialize) -> Result<Self, Problem> {
+        Ok(Self { is_difference: true, ..Self::of(document)? })
     }
 
     /// 304: it is as the tag says that the asker has.
     pub(super) const fn same(tag: String) -> Self {
-        Self { body: None, tag: Some(tag) }
+        Self { body: None, tag: Some(tag), is_difference: false }
     }
 
     /// With its revision as its tag.
@@ -146,6 +158,10 @@ impl Answer {
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
             }
             None => *response.status_mut() = StatusCode::NOT_MODIFIED,
+        }
+        if self.is_difference {
+            *response.status_mut() = StatusCode::IM_USED;
+            response.headers_mut().insert(DIFFERENCE_GIVEN, HeaderValue::from_static(DIFFERENCE));
         }
         if let Some(tag) = self.tag {
             let tag = HeaderValue::try_from(format!("\"{tag}\"")).expect("digits in quotes are a header");

@@ -6,6 +6,7 @@ pub(super) mod caller;
 pub(super) mod nodes;
 mod rate;
 mod ready;
+mod shown;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,7 @@ use self::caller::{Caller, Ids};
 use self::nodes::Nodes;
 use self::rate::Rates;
 use self::ready::Readiness;
+use self::shown::Shown;
 use super::limit;
 use super::listen::{Directory, stopped};
 use crate::service::{Clock, Service};
@@ -41,6 +43,7 @@ pub struct Desk {
     pub(super) nodes: Nodes,
     pub(super) rates: Rates,
     pub(super) readiness: Readiness,
+    pub(super) shown: Shown,
     polls: Mutex<BTreeMap<NodeId, oneshot::Sender<()>>>,
 }
 
@@ -71,6 +74,7 @@ impl Desk {
             nodes: Nodes::default(),
             rates: Rates::default(),
             readiness: Readiness::default(),
+            shown: Shown::default(),
             admin,
             polls: Mutex::default(),
         })

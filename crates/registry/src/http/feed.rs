@@ -15,7 +15,7 @@ use sixfold_api::problem::{Kind, Problem};
 use sixfold_api::resource::Done;
 use sixfold_core::id::{NodeId, Revision};
 use sixfold_core::model::Status;
-use sixfold_core::trust::Parts;
+use sixfold_core::trust::{Difference, Parts};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
@@ -33,24 +33,28 @@ pub(super) async fn snapshot(desk: Arc<Desk>, call: Call) -> Result<Answer, Prob
     let until = Instant::now() + Duration::from_secs(call.wait_secs()?);
     let Subject::Node(node) = call.subject.clone() else { return Err(read::absent()) };
     let text = call.tag().unwrap_or_default().to_owned();
+    let takes_difference = call.takes_difference();
     let Some(known) = desk.service.read(|state| state.read_tag(&node, &text)) else {
         let built = build(&desk, &node, None).await?;
         return built.ok_or_else(read::absent);
     };
     let (mut changed, mut over, mut stop) = (desk.service.watch(&node), desk.poll(&node), desk.stop.clone());
+    // Once after a start: to know what it holds, so that it is told no more than what is other then.
+    let mut unknown = takes_difference && !desk.shown.holds(&node, known.parts);
     loop {
         // In this order: who does not wait is told what there is.
-        let newer = tokio::select! {
-            biased;
-            newer = newer(&mut changed, known.revision) => newer,
-            () = sleep_until(until) => false,
-            _ = &mut over => false,
-            () = stopped(&mut stop) => false,
-        };
+        let newer = std::mem::take(&mut unknown)
+            || tokio::select! {
+                biased;
+                newer = newer(&mut changed, known.revision) => newer,
+                () = sleep_until(until) => false,
+                _ = &mut over => false,
+                () = stopped(&mut stop) => false,
+            };
         if !newer {
             return Ok(Answer::same(text));
         }
-        if let Some(answer) = build(&desk, &node, Some(known)).await? {
+        if let Some(answer) = build(&desk, &node, Some((known, takes_difference))).await? {
             return Ok(answer);
         }
     }
@@ -73,8 +77,13 @@ async fn newer(changed: &mut watch::Receiver<Revision>, known: Revision) -> bool
     changed.wait_for(|revision| *revision != known).await.is_ok()
 }
 
-/// What the node is told; nothing if that is what it was told before this registry started.
-async fn build(desk: &Arc<Desk>, node: &NodeId, known: Option<Tag>) -> Result<Option<Answer>, Problem> {
+/// What the node is told; nothing if that is what it was told before this registry started. Where it takes a difference to
+/// what it holds, and that is still known, it is told no more than that.
+async fn build(
+    desk: &Arc<Desk>,
+    node: &NodeId,
+    known: Option<(Tag, bool)>,
+) -> Result<Option<Answer>, Problem> {
     let failed = |error: &dyn std::error::Error| Problem::from_error(Kind::Internal, &error);
     // At the size of a farm this is more than a moment's work, and others are answered meanwhile.
     let _turn = desk.builds.acquire().await.map_err(|error| failed(&error))?;
@@ -82,15 +91,26 @@ async fn build(desk: &Arc<Desk>, node: &NodeId, known: Option<Tag>) -> Result<Op
     let built = spawn_blocking(move || {
         let gathered = desk.service.read(|state| Gathered::of(state, &node)).ok_or_else(read::absent)?;
         let proofs = gathered.proofs()?;
-        let tag = Tag { revision: proofs.revision, parts: Parts::of(&proofs).fingerprint() };
-        if let Some(known) = known.filter(|known| known.parts == tag.parts)
+        let parts = Parts::of(&proofs);
+        let tag = Tag { revision: proofs.revision, parts: parts.fingerprint() };
+        // What it holds: remembered, or just what there is.
+        let held = known.and_then(|(known, _)| match known.parts == tag.parts {
+            true => Some(parts.names().into_iter().collect()),
+            false => desk.shown.of(&node, known.parts),
+        });
+        desk.shown.keep(&node, tag.parts, parts.names());
+        if let Some((known, _)) = known.filter(|(known, _)| known.parts == tag.parts)
             && (known.revision == tag.revision || desk.service.resume(&node, known.revision))
         {
             return Ok(None);
         }
         desk.service.settle(&node);
-        let tag = desk.service.read(|state| state.write_tag(&node, tag));
-        Ok(Some(Answer::of(&proofs)?.tagged(tag)))
+        let text = desk.service.read(|state| state.write_tag(&node, tag));
+        let answer = match held.filter(|_| known.is_some_and(|(_, takes)| takes)) {
+            Some(held) => Answer::difference(&Difference::between(&held, parts, tag.revision))?,
+            None => Answer::of(&proofs)?,
+        };
+        Ok(Some(answer.tagged(text)))
     });
     built.await.map_err(|error| failed(&error))?
 }

@@ -51,6 +51,10 @@ pub const PREVIEWS_WAITING: usize = 16;
 /// Seconds after which one who was told so comes again: what a large network's preview takes.
 pub const PREVIEW_SECS: u16 = 5;
 
+/// Parts of snapshots that are remembered as told, over all nodes: 64 MB of names. A node of a farm's thousand has some
+/// dozens, the gateway of a full slot some ten thousand.
+pub const PARTS_REMEMBERED: usize = 4 << 20;
+
 /// Snapshots that are built at the same time: each takes a core, and at most some hundred megabytes.
 pub const BUILDS: usize = 4;
 

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use sixfold_api::client::{IDEMPOTENCY_KEY, SESSION};
+use sixfold_api::client::{DIFFERENCE_TAKEN, IDEMPOTENCY_KEY, SESSION};
 use sixfold_api::limit::WAIT_MAX;
 use sixfold_api::problem::{self, Kind, Problem};
+use sixfold_api::resource::Other;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, Paths};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::{
@@ -33,6 +34,7 @@ const LABEL: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
 pub fn openapi() -> String {
     let mut paths = Paths::new();
     let mut components = ComponentsBuilder::new().schema(Problem::name(), Problem::schema());
+    components = components.schema(Other::name(), Other::schema());
     let mut inner = Vec::new();
     Problem::schemas(&mut inner);
     for route in table() {
@@ -89,6 +91,11 @@ fn operation(route: &Route) -> OperationBuilder {
             operation =
                 operation.response("304", ResponseBuilder::new().description("Nothing newer").build());
         }
+        if *param == Param::Difference {
+            let content = Content::new(Some(Ref::from_schema_name(Other::name())));
+            let other = ResponseBuilder::new().description("What is other than what the tag says");
+            operation = operation.response("226", other.content("application/json", content).build());
+        }
     }
     let mut refused: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
     for kind in ANYWHERE.iter().chain(route.refusals) {
@@ -113,6 +120,7 @@ fn parameter(param: Param) -> Parameter {
         Param::OwnSession => header(SESSION, SESSION_PATTERN, Required::True),
         Param::Wait => query("wait", "Seconds to wait for something newer", number(WAIT_MAX.as_secs())),
         Param::IfNoneMatch => header("if-none-match", TAG_PATTERN, Required::False),
+        Param::Difference => header(DIFFERENCE_TAKEN, "^sixfold-parts$", Required::False),
         Param::DryRun => {
             let about = "Tell what would change (Preview), and change nothing";
             query("dry_run", about, Object::builder().schema_type(Type::Boolean).build())

@@ -47,6 +47,8 @@ pub(super) enum Param {
     Wait,
     /// The tag of what is known: there is no answer but to what is newer.
     IfNoneMatch,
+    /// That a difference to what is known will do.
+    Difference,
     /// That it shall be told only, and not done.
     DryRun,
     /// The number of the last event that is known.

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use axum::http::Method;
-use sixfold_api::client::{Client, News};
+use sixfold_api::client::{Client, News, Unread};
 use sixfold_api::resource::Done;
 use sixfold_core::id::Revision;
 use sixfold_core::model::Status;
-use sixfold_core::trust::Proofs;
+use sixfold_core::trust::{Difference, Parts, Proofs};
 use sixfold_registry::copy::copy;
 use sixfold_registry::store::Sqlite;
 
@@ -103,4 +103,48 @@ async fn a_revision_that_was_told_since_the_start_is_not_taken_back() {
     assert!(again.revision >= head, "it goes on from there");
     assert_eq!(news(&mut holder, NODES[0], Some(&newer), 0).await, News::Same);
     assert_ne!(again.revision, Revision(0));
+}
+
+/// What is told to a node that takes a difference.
+async fn unread(client: &mut Client, seed: u8, tag: &str) -> Unread {
+    let path = format!("/v1/nodes/{}/snapshot", node(seed));
+    client.unread_news(&path, (Some(tag), true), Duration::ZERO).await.unwrap()
+}
+
+async fn difference(client: &mut Client, seed: u8, tag: &str) -> (Difference, usize, String) {
+    match unread(client, seed, tag).await {
+        Unread::Difference(bytes, tag) => (Difference::read(&bytes).unwrap().0, bytes.len(), tag.unwrap()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_holds_what_it_was_told_is_told_what_is_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (before, after) = (dir.path().join("before.db"), dir.path().join("after.db"));
+    let running = registry(&before);
+    let [_farmer, mut holder, _other] = joined(&running).await;
+    put_network(&running, 1, &NODES).await;
+    let (first, tag) = told(&mut holder, NODES[0], None).await;
+    let second = put_network(&running, 2, &NODES[..1]).await.revision;
+    let (less, length, newer) = difference(&mut holder, NODES[0], &tag).await;
+    let whole = less.onto(&first).unwrap();
+    let (wanted, _) = told(&mut holder, NODES[0], None).await;
+    assert_eq!((whole.revision, Parts::of(&whole)), (second, Parts::of(&wanted)));
+    println!("a difference of {length} bytes, of {}", serde_json::to_vec(&wanted).unwrap().len());
+    // What it held before is forgotten: who still holds that is told all.
+    assert!(matches!(unread(&mut holder, NODES[0], &tag).await, Unread::Whole(..)));
+
+    // A registry that starts again knows what is held once it was shown the tag.
+    let running = restarted(&before, &after);
+    let mut holder = running.client(Some(NODES[0]));
+    assert_eq!(unread(&mut holder, NODES[0], &newer).await, Unread::Same);
+    let third = put_network(&running, 3, &NODES).await.revision;
+    let (more, _, _) = difference(&mut holder, NODES[0], &newer).await;
+    let whole = more.onto(&whole).unwrap();
+    let (wanted, _) = told(&mut holder, NODES[0], None).await;
+    assert_eq!((whole.revision, Parts::of(&whole)), (third, Parts::of(&wanted)));
+    // Who does not say that it takes one is told all.
+    assert!(matches!(news(&mut holder, NODES[0], Some(&newer), 0).await, News::Changed { value, .. }
+        if Parts::of(&value) == Parts::of(&wanted)));
 }

@@ -46,14 +46,12 @@ impl Member {
 
     /// Whether the registry answers it.
     pub(super) fn is_connected(&self) -> bool {
-        let registry = self.agent.status().and_then(|status| status.registry.as_ref());
-        registry.is_some_and(|registry| registry.connected)
+        self.agent.feed().link().connected
     }
 
     /// What it was sent since its start.
     fn bytes(&self) -> u64 {
-        let registry = self.agent.status().and_then(|status| status.registry.as_ref());
-        registry.map_or(0, |registry| registry.received_bytes)
+        self.agent.feed().link().received_bytes
     }
 
     /// Whether it takes part in something.

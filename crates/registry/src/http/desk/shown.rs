@@ -42,6 +42,12 @@ impl Shown {
         Some(told.names.iter().copied().collect())
     }
 
+    /// Whether it is known what a node was told, if it was told that last.
+    pub(in crate::http) fn holds(&self, node: &NodeId, whole: Fingerprint) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.told.get(node).is_some_and(|told| told.whole == whole)
+    }
+
     /// Remembers what a node is told.
     pub(in crate::http) fn keep(&self, node: &NodeId, whole: Fingerprint, names: Vec<Fingerprint>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);

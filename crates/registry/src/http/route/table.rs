@@ -127,7 +127,7 @@ fn nodes() -> [Route; 7] {
         row!(DELETE "/v1/nodes/{node}", Delete Node, put() => Done, PUT, put::leaving,
             "Has a node be in no farm any more, by its own or its farmer's statement (kind leaving)"),
         Route { params: &[Param::Session], ..device },
-        Route { params: &[Param::Wait, Param::IfNoneMatch, Param::OwnSession], ..feed },
+        Route { params: &[Param::Wait, Param::IfNoneMatch, Param::Difference, Param::OwnSession], ..feed },
         row!(GET "/v1/nodes/{node}/status", Read Status, None => Heard, READ, feed::status,
             "What a node said of itself last"),
         Route { params: &[Param::Session], ..status },
