@@ -11,7 +11,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rusqlite::backup::Backup;
 
-use crate::fsck::{Proven, fsck};
+use crate::fsck::Proven;
 use crate::store::{Sqlite, StoreError};
 
 /// Pages copied before a writer gets its turn.
@@ -70,11 +70,14 @@ impl CopyError {
     }
 }
 
+/// How a copy is proven: [`crate::fsck::fsck`].
+pub type Prove = fn(&Sqlite) -> Result<Proven, StoreError>;
+
 /// Copies a store that may be in use to a new file, whole and as it was at one moment. Returns what was proven of the copy.
 ///
 /// # Errors
 /// If there is something at the new place, the store cannot be read or is not sound, or the copy cannot be written.
-pub fn copy(from: &Path, to: &Path) -> Result<Proven, CopyError> {
+pub fn copy(from: &Path, to: &Path, prove: Prove) -> Result<Proven, CopyError> {
     if fs::symlink_metadata(to).is_ok() {
         return Err(CopyError::Exists { path: to.to_owned() });
     }
@@ -83,7 +86,7 @@ pub fn copy(from: &Path, to: &Path) -> Result<Proven, CopyError> {
     let mut unfinished = to.as_os_str().to_owned();
     unfinished.push(format!(".{}.unfinished", std::process::id()));
     let unfinished = PathBuf::from(unfinished);
-    let copied = whole(&source, &unfinished, from);
+    let copied = whole(&source, &unfinished, (from, prove));
     let named = copied.and_then(|proven| {
         File::open(&unfinished).and_then(|file| file.sync_all()).map_err(write)?;
         // A link and not a renaming: if somebody was faster, theirs stays.
@@ -112,7 +115,7 @@ fn private(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn whole(source: &Sqlite, to: &Path, from: &Path) -> Result<Proven, CopyError> {
+fn whole(source: &Sqlite, to: &Path, (from, prove): (&Path, Prove)) -> Result<Proven, CopyError> {
     private(to).map_err(|source| CopyError::Write { path: to.to_owned(), source })?;
     let mut target = Connection::open(to).map_err(StoreError::from)?;
     let backup = Backup::new(source.connection(), &mut target).map_err(StoreError::from)?;
@@ -121,7 +124,7 @@ fn whole(source: &Sqlite, to: &Path, from: &Path) -> Result<Proven, CopyError> {
     // A single file: no log beside it that could be left behind.
     target.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(())).map_err(StoreError::from)?;
     drop(target);
-    let proven = fsck(&Sqlite::open_to_read(to)?)?;
+    let proven = prove(&Sqlite::open_to_read(to)?)?;
     if proven.findings.is_empty() {
         return Ok(proven);
     }

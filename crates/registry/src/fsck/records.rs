@@ -20,7 +20,7 @@ pub(super) fn read(connection: &Connection, findings: &mut Findings) -> Result<R
         Ok((Record::Allocation(allocation, proof), at)) => found.allocations.push((allocation, proof, at)),
         Ok((Record::Grant(key, grant, proof), at)) => drop(found.grants.insert(key, (grant, proof, at))),
         Ok((Record::Document(id, document), at)) => drop(found.documents.insert(id, (document, at))),
-        Ok((Record::Seal(body), at)) => drop(found.seals.insert(at, body.len())),
+        Ok((Record::Seal(body), at)) => drop(found.seals.insert(at, body)),
         Err(StoreError::Damaged { what, why }) => findings.add(what, why),
         Err(other) => findings.add("database", other),
     })?;

@@ -10,6 +10,7 @@ use sixfold_core::id::Revision;
 use sixfold_core::model::Status;
 use sixfold_core::trust::{Difference, Parts, Proofs};
 use sixfold_registry::copy::copy;
+use sixfold_registry::fsck::fsck;
 use sixfold_registry::store::Sqlite;
 
 use super::Running;
@@ -17,7 +18,7 @@ use super::flow::{NODES, TENANT, joined, live, network, news, node, put, send, s
 
 /// The same registry, started anew with what it has on its disk.
 fn restarted(from: &Path, to: &Path) -> Running {
-    copy(from, to).unwrap();
+    copy(from, to, fsck).unwrap();
     registry(to)
 }
 

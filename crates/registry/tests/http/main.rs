@@ -7,6 +7,7 @@
 mod events;
 mod feed;
 mod flow;
+mod fsck;
 mod keys;
 mod leave;
 mod ready;

@@ -8,7 +8,7 @@ use sixfold_core::id::Generation;
 use sixfold_core::model::Seat;
 use sixfold_registry::copy::{CopyError, copy};
 use sixfold_registry::dump::dump;
-use sixfold_registry::fsck::fsck;
+use sixfold_registry::fsck::fsck_unsigned;
 use sixfold_registry::service::{Newly, Op, Sealed};
 use sixfold_registry::store::Sqlite;
 
@@ -149,7 +149,7 @@ fn each_invariant_that_is_broken_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let template = dir.path().join("sound.db");
     sound(&template);
-    assert_eq!(fsck(&Sqlite::open_to_read(&template).unwrap()).unwrap().findings, []);
+    assert_eq!(fsck_unsigned(&Sqlite::open_to_read(&template).unwrap()).unwrap().findings, []);
     let mut told = String::new();
     for (name, sql) in BREAKS {
         let path = dir.path().join("broken.db");
@@ -159,7 +159,7 @@ fn each_invariant_that_is_broken_is_told() {
         connection.execute_batch(sql).unwrap();
         ruled(&connection);
         drop(connection);
-        let findings = fsck(&Sqlite::open_to_read(&path).unwrap()).unwrap().findings;
+        let findings = fsck_unsigned(&Sqlite::open_to_read(&path).unwrap()).unwrap().findings;
         assert!(!findings.is_empty(), "{name} is not found");
         told += &format!("{name}\n");
         findings.iter().for_each(|finding| told += &format!("  {finding}\n"));
@@ -182,7 +182,8 @@ fn bytes_that_rot_are_found_or_matter_to_nobody() {
         rotten[at] ^= 0x11;
         fs::write(&path, rotten).unwrap();
         // What is neither found nor as it was is a word that nobody else repeats: the owner's signature is over those.
-        let proven = Sqlite::open_to_read(&path).and_then(|store| Ok((fsck(&store)?, dump(&store)?)));
+        let proven =
+            Sqlite::open_to_read(&path).and_then(|store| Ok((fsck_unsigned(&store)?, dump(&store)?)));
         match proven {
             Err(_) => found += 1,
             Ok((proven, _)) if !proven.findings.is_empty() => found += 1,
@@ -206,14 +207,14 @@ fn a_backup_of_a_store_in_use_is_that_store_at_one_moment() {
             service.ask(crate::ground::request("acme", "", op)).unwrap();
         }
     });
-    let proven = copy(&path, &saved).unwrap();
+    let proven = copy(&path, &saved, fsck_unsigned).unwrap();
     writer.join().unwrap();
-    let exists = copy(&path, &saved).unwrap_err();
+    let exists = copy(&path, &saved, fsck_unsigned).unwrap_err();
     assert!(matches!(exists, CopyError::Exists { .. }), "{exists}");
     let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(names.iter().all(|name| !name.to_string_lossy().contains("unfinished")), "{names:?}");
     let restored = dir.path().join("restored.db");
-    assert_eq!(copy(&saved, &restored).unwrap(), proven);
+    assert_eq!(copy(&saved, &restored, fsck_unsigned).unwrap(), proven);
     let lines = |path: &Path| dump(&Sqlite::open_to_read(path).unwrap()).unwrap();
     assert_eq!(lines(&restored), lines(&saved));
     registry.end();

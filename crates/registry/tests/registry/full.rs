@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use sixfold_registry::fsck::fsck;
+use sixfold_registry::fsck::fsck_unsigned;
 use sixfold_registry::service::Failed;
 use sixfold_registry::store::Sqlite;
 
@@ -74,7 +74,7 @@ fn a_full_disk_refuses_writes_and_nothing_else_and_recovers() {
         }
         let grants = registry.service.read(|state| state.ledger().grants().clone());
         registry.end();
-        let proven = fsck(&Sqlite::open_to_read(&path).unwrap()).unwrap();
+        let proven = fsck_unsigned(&Sqlite::open_to_read(&path).unwrap()).unwrap();
         assert_eq!((proven.findings, proven.live), (Vec::new(), grants.len()));
     });
 }

@@ -14,7 +14,7 @@ use sixfold_api::tls::Identity;
 use sixfold_core::id::{NetworkId, TenantId};
 use sixfold_core::model::{ExitDraft, NetworkDraft};
 use sixfold_core::trust::{NetworkStatement, Role, Signed, SigningKey, Subject};
-use sixfold_registry::fsck::{Proven, fsck};
+use sixfold_registry::fsck::{Proven, fsck_unsigned};
 use sixfold_registry::store::Sqlite;
 use tokio::runtime::Runtime;
 
@@ -169,7 +169,7 @@ pub(crate) fn furnished(path: &Path, nodes: usize) {
 
 /// Proves a store that nobody writes to.
 pub(crate) fn proven(path: &Path) -> Proven {
-    let proven = fsck(&Sqlite::open_to_read(path).unwrap()).unwrap();
+    let proven = fsck_unsigned(&Sqlite::open_to_read(path).unwrap()).unwrap();
     assert_eq!(proven.findings, [], "{}", path.display());
     proven
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use sixfold_registry::copy::copy;
+use sixfold_registry::fsck::fsck;
 
 use super::{STORE, of_copy, proven};
 use crate::failed::Failed;
@@ -27,7 +28,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Done, Failed> {
-    let found = copy(&args.store, &args.to).map_err(of_copy)?;
+    let found = copy(&args.store, &args.to, fsck).map_err(of_copy)?;
     output::print(&format!("{}: {}\n", args.to.display(), proven(&found)))?;
     Ok(Done::Yes)
 }
