@@ -2,6 +2,7 @@
 //!
 //! Owns: what its subcommands say alike.
 
+mod advance;
 mod backup;
 mod dump;
 mod fsck;
@@ -36,6 +37,7 @@ enum Command {
     Run(run::Args),
     Backup(backup::Args),
     Restore(restore::Args),
+    Advance(advance::Args),
     Fsck(fsck::Args),
     Dump(dump::Args),
     Openapi(openapi::Args),
@@ -46,6 +48,7 @@ pub(crate) fn run(args: Args) -> Result<Done, Failed> {
         Command::Run(args) => run::run(args),
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),
+        Command::Advance(args) => advance::run(&args),
         Command::Fsck(args) => fsck::run(&args),
         Command::Dump(args) => dump::run(&args),
         Command::Openapi(args) => openapi::run(args),

@@ -123,7 +123,7 @@ impl Judge {
             ));
         }
         if let Some(last) = last.filter(|last| given < *last) {
-            let hint = "restore a newer backup of the registry";
+            let hint = "its operator restores a newer backup, or has it go on beyond this: `sixfold registry advance`";
             return Some(format!(
                 "the registry was set back: it is at revision {given}, and was at {last}; {stays} (hint: {hint})"
             ));

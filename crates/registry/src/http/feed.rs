@@ -38,6 +38,7 @@ pub(super) async fn snapshot(desk: Arc<Desk>, call: Call) -> Result<Answer, Prob
         let built = build(&desk, &node, None).await?;
         return built.ok_or_else(read::absent);
     };
+    desk.service.heed(known.revision);
     let (mut changed, mut over, mut stop) = (desk.service.watch(&node), desk.poll(&node), desk.stop.clone());
     // Once after a start: to know what it holds, so that it is told no more than what is other then.
     let mut unknown = takes_difference && !desk.shown.holds(&node, known.parts);
@@ -136,7 +137,8 @@ pub(super) async fn put_status(desk: Arc<Desk>, mut call: Call) -> Result<Answer
     if let Some(kind) = desk.nodes.hear(status, desk.now()) {
         desk.tell_of(&node, kind, format!("at revision {at}"));
     }
-    if !gone {
+    // A store that was set back does not know what is gone.
+    if !gone || desk.service.is_sound().is_err() {
         return Answer::of(&Done { revision, grants: Vec::new() });
     }
     let op = Op::InSync { node: node.clone(), revision: at };

@@ -26,9 +26,12 @@ fn kind(failed: &Failed) -> Kind {
         Failed::Refused(refusal) => kind_of_refusal(refusal),
         Failed::Busy => Kind::Busy,
         Failed::Defect { .. } => Kind::Internal,
-        Failed::DiskFull | Failed::Contended | Failed::Slow | Failed::Unknown | Failed::Stopped => {
-            Kind::Unavailable
-        }
+        Failed::DiskFull
+        | Failed::Contended
+        | Failed::Slow
+        | Failed::Unknown
+        | Failed::SetBack { .. }
+        | Failed::Stopped => Kind::Unavailable,
     }
 }
 

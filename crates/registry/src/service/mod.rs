@@ -24,7 +24,7 @@ mod state;
 mod tag;
 mod writer;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -56,6 +56,8 @@ struct Known {
     events: Ring,
     /// The writer does not know what the store holds, and writes no more.
     has_stopped: AtomicBool,
+    /// The highest revision beyond the store's own that a node was told: the store was set back. 0 if there is none.
+    beyond: AtomicU64,
 }
 
 /// Whether a service still writes, for whoever has no hand on it.
@@ -99,6 +101,7 @@ impl Service {
             feed,
             events,
             has_stopped: AtomicBool::new(false),
+            beyond: AtomicU64::new(0),
         });
         let (asks, inbox) = sync_channel(limit::WAITING_MAX);
         let writer = Writer::new(store, sealer, clock, (state, Arc::clone(&known)));
@@ -113,6 +116,7 @@ impl Service {
     /// # Errors
     /// If it is too much for anybody, too many wait, or the writer has ended.
     pub fn submit(&self, request: Request) -> Result<oneshot::Receiver<Outcome>, Failed> {
+        self.is_sound()?;
         let (reply, outcome) = oneshot::channel();
         decide::fits(&request.op)?;
         self.give(Ask::Request(Box::new(request), reply))?;
@@ -124,9 +128,30 @@ impl Service {
     /// # Errors
     /// As [`Service::submit`].
     pub fn probe(&self) -> Result<oneshot::Receiver<Result<(), Failed>>, Failed> {
+        self.is_sound()?;
         let (reply, outcome) = oneshot::channel();
         self.give(Ask::Probe(reply))?;
         Ok(outcome)
+    }
+
+    /// A node was told a revision, by this registry's own word. If the store knows nothing of that, it was set back, and what
+    /// it does not know might be given to another: nothing is written until its operator has it go on beyond it.
+    pub fn heed(&self, told: Revision) {
+        let own = self.read(State::revision);
+        if told > own && self.known.beyond.fetch_max(told.0, Ordering::Relaxed) < told.0 {
+            tracing::error!(%own, %told, "the store was set back: nothing is written");
+        }
+    }
+
+    /// Whether the store knows of all that nodes were told.
+    ///
+    /// # Errors
+    /// [`Failed::SetBack`].
+    pub fn is_sound(&self) -> Result<(), Failed> {
+        match Revision(self.known.beyond.load(Ordering::Relaxed)) {
+            Revision(0) => Ok(()),
+            told => Err(Failed::SetBack { own: self.read(State::revision), told }),
+        }
     }
 
     fn give(&self, ask: Ask) -> Result<(), Failed> {

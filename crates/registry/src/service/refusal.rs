@@ -4,7 +4,7 @@
 
 use sixfold_core::allocate::AllocateError;
 use sixfold_core::check::Violation;
-use sixfold_core::id::{Generation, Label, NodeId};
+use sixfold_core::id::{Generation, Label, NodeId, Revision};
 use sixfold_core::model::{Found, ResourceKey};
 
 use super::limit;
@@ -210,6 +210,14 @@ pub enum Failed {
     /// It may have been done, or not.
     #[error("it is not known whether this was written")]
     Unknown,
+    /// The store is from before what nodes were told. Nothing was written.
+    #[error("the registry was set back: its store is at revision {own}, and nodes were told revision {told}")]
+    SetBack {
+        /// The store's.
+        own: Revision,
+        /// The highest that is known to have been told.
+        told: Revision,
+    },
     /// The registry does not write any more.
     #[error("the registry has stopped writing: its store failed")]
     Stopped,
@@ -229,6 +237,11 @@ impl Failed {
             }
             Self::Slow => "its operator looks at the disk",
             Self::Unknown => "ask again with the same key: what was done is answered, what was not is done",
+            Self::SetBack { told, .. } => {
+                return format!(
+                    "its operator stops it and restores a newer backup; if there is none: `sixfold registry advance --past {told}`"
+                );
+            }
             Self::Stopped => {
                 "its operator looks at the disk and restarts it; ask again then, with the same key"
             }

@@ -81,6 +81,20 @@ impl Sqlite {
         text::revision(head)
     }
 
+    /// Goes on beyond a revision, which was told by the same store before it was set back. Returns where it is.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn advance(&mut self, past: Revision) -> Result<Revision, StoreError> {
+        let head = self.head()?;
+        if past < head {
+            return Ok(head);
+        }
+        let at = past.next();
+        self.connection.prepare_cached("UPDATE head SET revision = ?1")?.execute([number(at.0)?])?;
+        Ok(at)
+    }
+
     fn revision_of(&self, key: &Compared) -> Result<Revision, StoreError> {
         let one = |sql: &str, params: &[&dyn rusqlite::ToSql]| {
             self.connection.prepare_cached(sql)?.query_row(params, |row| row.get::<_, i64>(0)).optional()

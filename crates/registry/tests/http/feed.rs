@@ -1,14 +1,16 @@
-//! What a node holds it is not told again: not after a restart of the registry, and not by another's word or its own.
+//! What a node holds it is not told again: not after a restart of the registry, and not by another's word or its own. And what
+//! it holds is what a registry that was set back learns that from.
 
 use std::path::Path;
 use std::time::Duration;
 
 use axum::http::Method;
-use sixfold_api::client::{Client, News, Unread};
-use sixfold_api::resource::Done;
+use sixfold_api::client::{Client, ClientError, News, Unread};
+use sixfold_api::problem::Kind;
+use sixfold_api::resource::{Done, Network};
 use sixfold_core::id::Revision;
 use sixfold_core::model::Status;
-use sixfold_core::trust::{Difference, Parts, Proofs};
+use sixfold_core::trust::{Difference, Parts, Pins, Proofs, Seen, admit};
 use sixfold_registry::copy::copy;
 use sixfold_registry::fsck::fsck;
 use sixfold_registry::store::Sqlite;
@@ -148,4 +150,61 @@ async fn who_holds_what_it_was_told_is_told_what_is_other() {
     // Who does not say that it takes one is told all.
     assert!(matches!(news(&mut holder, NODES[0], Some(&newer), 0).await, News::Changed { value, .. }
         if Parts::of(&value) == Parts::of(&wanted)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_was_set_back_writes_nothing_until_it_is_beyond_what_its_nodes_were_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let [before, saved, again] = ["before.db", "saved.db", "again.db"].map(|name| dir.path().join(name));
+    let running = registry(&before);
+    let [_farmer, mut holder, mut other] = joined(&running).await;
+    put_network(&running, 1, &NODES).await;
+    let (_, of_holder) = told(&mut holder, NODES[0], None).await;
+    copy(&before, &saved, fsck).unwrap();
+    put_network(&running, 2, &NODES[1..]).await;
+    let (late, tag) = told(&mut other, NODES[1], None).await;
+    let pins = Pins { registry: super::signing(super::REGISTRY).verifying(), farm: super::flow::farm() };
+    let judged = |proofs: &Proofs, seen: &Seen| admit(proofs, &pins, seen, &node(NODES[1]));
+    let seen = judged(&late, &Seen::default()).seen;
+
+    // The store of yesterday: nobody knows, until a node comes with what it was told today.
+    let running = registry(&saved);
+    let mut other = running.client(Some(NODES[1]));
+    let (shown, _) = told(&mut other, NODES[1], Some(&tag)).await;
+    assert!(shown.revision < late.revision, "the node hears that it was set back");
+    let mut tenant = running.client(Some(TENANT));
+    let path = format!("/v1/networks/{}", network());
+    let refused = send(&mut tenant, &path, &put(&live(3, &NODES[1..]), TENANT)).await.unwrap_err();
+    let ClientError::Refused(problem) = refused else { panic!("{refused}") };
+    assert_eq!(problem.kind, Kind::Unavailable);
+    let words = format!(
+        "its store is at revision {}, and nodes were told revision {}",
+        shown.revision, late.revision
+    );
+    assert!(problem.detail.contains(&words), "{problem:?}");
+    let command = format!("sixfold registry advance --past {}", late.revision);
+    assert!(problem.hints.iter().any(|hint| hint.contains(&command)), "{problem:?}");
+    assert!(tenant.get::<sixfold_api::version::Version>("/readyz").await.is_err());
+    // Reading goes on, and so does hearing of nodes.
+    assert_eq!(tenant.get::<Network>(&path).await.unwrap().version, 1);
+    let status_path = format!("/v1/nodes/{}/status", node(NODES[1]));
+    let said = Status { revision: late.revision, ..status(NODES[1], true) };
+    other.send::<Done>(Method::PUT, &status_path, &said, None).await.unwrap();
+
+    // Beyond it, who sees what it saw is in sync, and who misses something keeps it until its owner says it again.
+    copy(&saved, &again, fsck).unwrap();
+    let beyond = Sqlite::open(&again).unwrap().advance(late.revision).unwrap();
+    assert_eq!(beyond, late.revision.next());
+    assert_eq!(fsck(&Sqlite::open_to_read(&again).unwrap()).unwrap().findings, []);
+    let running = registry(&again);
+    let [mut holder, mut other] = NODES.map(|seed| running.client(Some(seed)));
+    assert_eq!(news(&mut holder, NODES[0], Some(&of_holder), 0).await, News::Same);
+    let (shown, _) = told(&mut other, NODES[1], Some(&tag)).await;
+    assert_eq!(shown.revision, beyond);
+    assert!(judged(&shown, &seen).refusals.iter().any(|refusal| refusal.is_of_the_past()));
+    put_network(&running, 3, &NODES[1..]).await;
+    let (shown, _) = told(&mut other, NODES[1], None).await;
+    let judged = judged(&shown, &seen);
+    assert_eq!((judged.refusals, shown.revision), (vec![], beyond.next()));
+    assert!(judged.snapshot.is_some());
 }

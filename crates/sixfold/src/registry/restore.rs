@@ -13,7 +13,7 @@ use crate::{Done, output};
 ///
 /// Nothing is overwritten: stop the registry and move what is left of its store away first, with the files beside it.
 /// What was granted after the backup is not in it. Nodes keep what they have, and refuse what is older than what they
-/// have seen.
+/// have seen; the registry refuses changes once it hears of it (see `sixfold registry advance`).
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     sixfold registry restore /var/backups/registry-monday.db\n  \

@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use super::{command, sixfold};
 
 /// Every command that does something by itself, with arguments that are enough for it.
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "lab run D/farm",
     "lab up D/farm",
     "lab apply D/farm",
@@ -27,6 +27,7 @@ const COMMANDS: [&str; 21] = [
     "node leave",
     "registry backup D/saved.db",
     "registry restore D/saved.db",
+    "registry advance --past 7 --store D/saved.db",
     "registry fsck D/saved.db",
     "registry dump D/saved.db",
     "bug-report -o -",
