@@ -21,7 +21,7 @@ mod ioctl {
 }
 
 /// Opens a TUN device of that name in the calling thread's namespace, making it if it is not there: whole IP packets,
-/// no header in front. It lives as long as the descriptor does, unless [`persist`] is called.
+/// and in front of each the header by which many can go as one. It lives as long as the descriptor does, unless [`persist`] is called.
 ///
 /// # Errors
 /// `ENOENT` without `/dev/net/tun`; `EBUSY` if another process holds the device; `EINVAL` if the name is another kind's.
@@ -38,7 +38,7 @@ pub fn open_tun(name: &IfName) -> Result<OwnedFd, Errno> {
     for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
         *to = libc::c_char::from_ne_bytes([from]);
     }
-    request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
+    request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as libc::c_short;
     // SAFETY: the descriptor is open, and the request is a whole `ifreq` that lives through the call. Its name ends in
     // a zero because an `IfName` has at most 15 bytes of the array's 16.
     unsafe { ioctl::tun_set_iff(fd.as_raw_fd(), &raw const request) }?;

@@ -23,6 +23,7 @@ pub mod inner;
 pub mod key;
 pub mod limiter;
 pub mod noise;
+pub mod offload;
 pub mod privilege;
 mod pump;
 mod socket;

@@ -125,6 +125,8 @@ pub(crate) fn adopt_udp(socket: &OwnedFd) -> Result<u16, Errno> {
     set_nonblocking(socket)?;
     setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
     allow_fragments(socket)?;
+    // Several datagrams of one sender at once, where the kernel can (5.0).
+    let _ = setsockopt(socket, sockopt::UdpGroSegment, &true);
     setsockopt(socket, sockopt::RcvBuf, &UDP_BUFFER)?;
     setsockopt(socket, sockopt::SndBuf, &UDP_BUFFER)?;
     Ok(address.port())

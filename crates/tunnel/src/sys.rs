@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "the one module that may; each block says why it is sound")]
 
 use crate::device::Endpoint;
+use crate::offload::HEADER_LEN;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{
@@ -17,13 +18,14 @@ use std::time::Duration;
 /// Descriptors taken with one message; a sender that puts in more loses those.
 const DESCRIPTORS: usize = 4;
 
-/// Tells whether a descriptor is an attached TUN that gives bare IP packets: no Ethernet, no packet information, no
-/// offload header, any of which would be read as the start of a packet.
+/// Tells whether a descriptor is an attached TUN, and what stands in front of its IP packets: an offload header, or
+/// nothing. Ethernet would be read as the start of a packet; so would packet information, but the kernel does not tell
+/// whether it gives that.
 ///
 /// # Errors
 /// `EPROTOTYPE` if it gives something else, otherwise what `ioctl` says (`ENOTTY`: it is no TUN at all; `EBADFD`: it
 /// is attached to no device).
-pub(crate) fn check_tun(descriptor: &OwnedFd) -> Result<(), Errno> {
+pub(crate) fn check_tun(descriptor: &OwnedFd) -> Result<Front, Errno> {
     // SAFETY: `ifreq` is plain old data, for which all zero is a valid value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     // SAFETY: TUNGETIFF writes one `ifreq`, which `request` is, and outlives the call. On a descriptor of another
@@ -32,8 +34,43 @@ pub(crate) fn check_tun(descriptor: &OwnedFd) -> Result<(), Errno> {
     // SAFETY: the kernel has written the flags, and any 16 bits are a valid value of this member of the union.
     let flags = libc::c_int::from(unsafe { request.ifr_ifru.ifru_flags });
     let wanted = libc::IFF_TUN | libc::IFF_NO_PI;
-    let looked_at = wanted | libc::IFF_TAP | libc::IFF_VNET_HDR;
-    if flags & looked_at == wanted { Ok(()) } else { Err(Errno::EPROTOTYPE) }
+    if flags & (wanted | libc::IFF_TAP) != wanted {
+        return Err(Errno::EPROTOTYPE);
+    }
+    if flags & libc::IFF_VNET_HDR == 0 {
+        return Ok(Front::Nothing);
+    }
+    let mut length: libc::c_int = 0;
+    // SAFETY: TUNGETVNETHDRSZ writes one `int`, which `length` is, and outlives the call.
+    Errno::result(unsafe { libc::ioctl(descriptor.as_raw_fd(), libc::TUNGETVNETHDRSZ, &raw mut length) })?;
+    if usize::try_from(length) != Ok(HEADER_LEN) {
+        return Err(Errno::EPROTOTYPE);
+    }
+    Ok(Front::Header { with_udp: offload(descriptor)? })
+}
+
+/// What stands in front of each packet of a TUN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Front {
+    Nothing,
+    Header {
+        /// Whether UDP goes together too: from Linux 6.2.
+        with_udp: bool,
+    },
+}
+
+/// Asks for super-packets of TCP, and of UDP if the kernel has them; tells whether it does.
+fn offload(tun: &OwnedFd) -> Result<bool, Errno> {
+    let tcp = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
+    let udp = libc::TUN_F_USO4 | libc::TUN_F_USO6;
+    // SAFETY: TUNSETOFFLOAD takes a plain number in place of a pointer, and reads and writes nothing through it.
+    let ask = |what: libc::c_uint| unsafe {
+        Errno::result(libc::ioctl(tun.as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(what)))
+    };
+    match ask(tcp | udp) {
+        Err(Errno::EINVAL) => ask(tcp).map(|_| false),
+        asked => asked.map(|_| true),
+    }
 }
 
 /// Lets routers fragment IPv4 datagrams, as the kernel's WireGuard does: the inner packet has its own MTU, and an
@@ -113,15 +150,22 @@ pub(crate) fn send_with_descriptors(
     sendmsg::<()>(socket.as_raw_fd(), &slices, control, MsgFlags::MSG_NOSIGNAL, None).map(drop)
 }
 
-/// Receives one datagram, with where it came from and at which of our addresses it arrived.
+/// What was received at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Received {
+    pub(crate) length: usize,
+    /// Length of each datagram but the last; never zero.
+    pub(crate) each: usize,
+    /// Where it came from, and at which of our addresses it arrived.
+    pub(crate) from: Endpoint,
+}
+
+/// Receives one datagram, or several of one sender that the kernel put together.
 ///
 /// # Errors
 /// What `recvmsg` says; `EMSGSIZE` if it is longer than `buffer`.
-pub(crate) fn receive_datagram(
-    socket: BorrowedFd<'_>,
-    buffer: &mut [u8],
-) -> Result<(usize, Endpoint), Errno> {
-    let mut space = nix::cmsg_space!(libc::in6_pktinfo);
+pub(crate) fn receive_datagrams(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Received, Errno> {
+    let mut space = nix::cmsg_space!(libc::in6_pktinfo, libc::c_int);
     let mut slices = [IoSliceMut::new(buffer)];
     let flags = MsgFlags::MSG_DONTWAIT;
     let received = recvmsg::<SockaddrIn6>(socket.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
@@ -129,32 +173,43 @@ pub(crate) fn receive_datagram(
         return Err(Errno::EMSGSIZE);
     }
     let remote = canonical(SocketAddrV6::from(received.address.ok_or(Errno::EDESTADDRREQ)?));
-    let local = received.cmsgs()?.find_map(|message| match message {
-        ControlMessageOwned::Ipv6PacketInfo(arrival) => {
-            Some(IpAddr::V6(Ipv6Addr::from(arrival.ipi6_addr.s6_addr)).to_canonical())
+    let (mut local, mut each) = (None, received.bytes);
+    for message in received.cmsgs()? {
+        match message {
+            ControlMessageOwned::Ipv6PacketInfo(arrival) => {
+                local = Some(IpAddr::V6(Ipv6Addr::from(arrival.ipi6_addr.s6_addr)).to_canonical());
+            }
+            ControlMessageOwned::UdpGroSegments(size) => each = usize::try_from(size).unwrap_or(each),
+            _ => {}
         }
-        _ => None,
-    });
-    Ok((received.bytes, Endpoint { remote, local }))
+    }
+    Ok(Received { length: received.bytes, each: each.max(1), from: Endpoint { remote, local } })
 }
 
-/// Sends one datagram. If our address of the endpoint is gone, the kernel chooses another.
+/// Sends one datagram, or, where the length of each but the last is given, several of them. If our address of the
+/// endpoint is gone, the kernel chooses another.
 ///
 /// # Errors
 /// What `sendmsg` says.
-pub(crate) fn send_datagram(socket: BorrowedFd<'_>, datagram: &[u8], to: Endpoint) -> Result<(), Errno> {
+pub(crate) fn send_datagrams(
+    socket: BorrowedFd<'_>,
+    parts: &[IoSlice<'_>],
+    each: Option<u16>,
+    to: Endpoint,
+) -> Result<(), Errno> {
     let remote = SockaddrIn6::from(mapped(to.remote));
-    let slices = [IoSlice::new(datagram)];
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    let segments = each.as_ref().map(ControlMessage::UdpGsoSegments);
     if let Some(local) = to.local {
         let source = pktinfo(local);
-        let control = [ControlMessage::Ipv6PacketInfo(&source)];
-        match sendmsg(socket.as_raw_fd(), &slices, &control, flags, Some(&remote)) {
+        let source = Some(ControlMessage::Ipv6PacketInfo(&source));
+        let control: Vec<ControlMessage<'_>> = source.into_iter().chain(segments).collect();
+        match sendmsg(socket.as_raw_fd(), parts, &control, flags, Some(&remote)) {
             Err(Errno::EINVAL | Errno::EADDRNOTAVAIL | Errno::ENETUNREACH | Errno::EHOSTUNREACH) => {}
             outcome => return outcome.map(drop),
         }
     }
-    sendmsg(socket.as_raw_fd(), &slices, &[], flags, Some(&remote)).map(drop)
+    sendmsg(socket.as_raw_fd(), parts, segments.as_slice(), flags, Some(&remote)).map(drop)
 }
 
 /// Time since boot, sleep included: WireGuard's sessions age while a machine sleeps.

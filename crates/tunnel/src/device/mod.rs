@@ -113,6 +113,11 @@ impl Device {
         self.noise.is_some() && !self.peers.is_empty()
     }
 
+    /// Counts something the owner got from the TUN that is no packet.
+    pub fn count_malformed(&mut self) {
+        self.drops.count(Reason::Malformed);
+    }
+
     /// Counts something the owner could not deliver.
     pub fn count_unsent(&mut self) {
         self.drops.count(Reason::Unsent);

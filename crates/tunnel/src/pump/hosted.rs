@@ -1,22 +1,26 @@
 //! A device with its descriptors: carries packets between them and the state machine. Both descriptors are closed
 //! with it, so that it never keeps a namespace alive.
 
+use super::carrier::Carrier;
 use crate::Error;
 use crate::control::{ControlError, DeviceName};
-use crate::device::{Action, Device, Endpoint};
+use crate::device::Device;
+use crate::offload::{HEADER_LEN, Header, split};
 use crate::socket::{Listener, adopt_udp, set_nonblocking};
 use crate::status::{DeviceStatus, PeerStatus};
-use crate::sys::{check_tun, receive_datagram, send_datagram};
+use crate::sys::{Front, check_tun, receive_datagrams};
 use crate::uapi::{SetDevice, UapiError};
 use nix::errno::Errno;
 use nix::sys::socket::{SockType, setsockopt, sockopt};
-use nix::unistd::{read, write};
+use nix::unistd::read;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-/// Packets taken from a descriptor before the next one has its turn.
+/// Reads from a descriptor before the next one has its turn.
 const TURN: usize = 64;
+/// What waits to be carried away before reading goes on: more makes longer trains, and lets the first wait.
+const TRAIN: usize = 128;
 
 /// The two descriptors of a device.
 pub(super) struct Descriptors {
@@ -24,6 +28,10 @@ pub(super) struct Descriptors {
     pub(super) udp: OwnedFd,
     /// Port of the socket.
     pub(super) port: u16,
+    /// What stands in front of each packet of the TUN.
+    pub(super) front: Front,
+    /// Whether the socket takes trains: not once the kernel said that its way out cannot.
+    pub(super) takes_trains: bool,
 }
 
 impl Descriptors {
@@ -31,12 +39,12 @@ impl Descriptors {
     pub(super) fn adopt(received: Vec<OwnedFd>) -> Result<Self, ControlError> {
         let [tun, udp] = <[OwnedFd; 2]>::try_from(received)
             .map_err(|received| ControlError::WrongDescriptors { got: received.len() })?;
-        check_tun(&tun)
-            .and_then(|()| set_nonblocking(&tun))
+        let front = check_tun(&tun)
+            .and_then(|front| set_nonblocking(&tun).map(|()| front))
             .map_err(|errno| ControlError::UnusableDescriptor { role: "TUN", errno })?;
         let port = adopt_udp(&udp)
             .map_err(|errno| ControlError::UnusableDescriptor { role: "UDP socket", errno })?;
-        Ok(Self { tun, udp, port })
+        Ok(Self { tun, udp, port, front, takes_trains: true })
     }
 }
 
@@ -85,51 +93,67 @@ impl Hosted {
         }
     }
 
-    pub(super) fn read_tun(&mut self, buffer: &mut [u8], now: Duration, actions: &mut Vec<Action>) -> Turn {
+    pub(super) fn read_tun(&mut self, carrier: &mut Carrier, now: Duration) -> Turn {
         for _ in 0..TURN {
-            match read(&self.descriptors.tun, buffer) {
-                Ok(0) => return self.lose_tun(Errno::EBADFD),
-                Ok(length) => self.device.packet_from_tun(&buffer[..length], now, actions),
-                Err(Errno::EAGAIN | Errno::EINTR) => return Turn::Over,
-                Err(errno) => return self.lose_tun(errno),
+            match read(&self.descriptors.tun, &mut carrier.buffer) {
+                Ok(0) => return self.lose_tun(carrier, Errno::EBADFD),
+                Ok(length) => self.take(carrier, length, now),
+                Err(Errno::EAGAIN | Errno::EINTR) => break,
+                Err(errno) => return self.lose_tun(carrier, errno),
             }
-            self.perform(actions);
+            if carrier.actions.len() >= TRAIN {
+                self.perform(carrier);
+            }
         }
+        self.perform(carrier);
         Turn::Over
     }
 
-    pub(super) fn read_udp(&mut self, buffer: &mut [u8], now: Duration, actions: &mut Vec<Action>) -> Turn {
+    /// Takes what the TUN gave: one packet, or many in one.
+    fn take(&mut self, carrier: &mut Carrier, length: usize, now: Duration) {
+        let Carrier { buffer, scratch, actions, .. } = carrier;
+        let given = &mut buffer[..length];
+        if self.descriptors.front == Front::Nothing {
+            return self.device.packet_from_tun(given, now, actions);
+        }
+        let outcome = given.split_first_chunk_mut::<HEADER_LEN>().map(|(header, packet)| {
+            let device = &mut self.device;
+            split(Header::read(header), packet, scratch, |one| device.packet_from_tun(one, now, actions))
+        });
+        if !matches!(outcome, Some(Ok(()))) {
+            self.device.count_malformed();
+        }
+    }
+
+    pub(super) fn read_udp(&mut self, carrier: &mut Carrier, now: Duration) -> Turn {
         for _ in 0..TURN {
-            match receive_datagram(self.descriptors.udp.as_fd(), buffer) {
-                Ok((length, from)) => self.device.datagram_from_udp(&buffer[..length], from, now, actions),
-                Err(Errno::EAGAIN | Errno::EINTR) => return Turn::Over,
+            let Carrier { buffer, actions, .. } = carrier;
+            match receive_datagrams(self.descriptors.udp.as_fd(), buffer) {
+                Ok(received) => {
+                    let datagrams = buffer[..received.length].chunks(received.each);
+                    datagrams.for_each(|one| self.device.datagram_from_udp(one, received.from, now, actions));
+                }
+                Err(Errno::EAGAIN | Errno::EINTR) => break,
                 // The error of an earlier datagram (an ICMP message, a device that went down): read away by this call.
                 Err(errno) => tracing::debug!(device = %self.name, %errno, "socket reports an error"),
             }
-            self.perform(actions);
+            if carrier.actions.len() >= TRAIN {
+                self.perform(carrier);
+            }
         }
+        self.perform(carrier);
         Turn::Over
     }
 
     /// Does what the device asked for. What cannot be delivered at once is dropped, as on any link.
-    pub(super) fn perform(&mut self, actions: &mut Vec<Action>) {
-        for action in actions.drain(..) {
-            let outcome = match &action {
-                Action::ToTun(packet) => write(&self.descriptors.tun, packet).map(drop),
-                Action::ToUdp(datagram, to) => self.send(datagram, *to),
-            };
-            if let Err(errno) = outcome {
-                tracing::trace!(device = %self.name, %errno, "packet not delivered");
-                self.device.count_unsent();
-            }
+    pub(super) fn perform(&mut self, carrier: &mut Carrier) {
+        for _ in 0..carrier.carry(&mut self.descriptors) {
+            self.device.count_unsent();
         }
     }
 
-    fn send(&self, datagram: &[u8], to: Endpoint) -> Result<(), Errno> {
-        send_datagram(self.descriptors.udp.as_fd(), datagram, to)
-    }
-
-    fn lose_tun(&mut self, errno: Errno) -> Turn {
+    fn lose_tun(&mut self, carrier: &mut Carrier, errno: Errno) -> Turn {
+        self.perform(carrier);
         tracing::warn!(device = %self.name, %errno, "the TUN is gone");
         self.is_tun_lost = true;
         Turn::Lost

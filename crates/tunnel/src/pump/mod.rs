@@ -1,18 +1,20 @@
 //! The packet pump: one thread and one epoll that own every device, the control socket and the configuration
-//! sockets. Plain and right before fast: a packet is one read and one write. No lock, no buffer per device.
+//! sockets. Packets go in trains: many in one read, many in one write. No lock, no buffer per device.
 //!
 //! Nothing outside this folder knows how packets reach a device, so a faster pump replaces this one alone.
 
+mod carrier;
 mod commands;
 mod hosted;
 mod uapi;
 
 use crate::control::{DeviceName, REQUEST_LEN};
-use crate::device::{Action, TICK};
+use crate::device::TICK;
 use crate::socket::{Listener, create_directory};
 use crate::status::Totals;
 use crate::sys::{self, accept, receive_with_descriptors, send_with_descriptors};
 use crate::{Config, Error};
+use carrier::Carrier;
 use hosted::{Hosted, Turn};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -25,8 +27,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use uapi::{UapiConnection, Wish};
 
-/// Longest packet or datagram there is.
-const BUFFER: usize = 65_536;
 /// Connections to control and configuration sockets at a time; further ones are closed at once.
 const CONNECTIONS: usize = 256;
 /// Events taken at a time.
@@ -69,8 +69,7 @@ pub(crate) struct Pump {
     uapi_connections: BTreeMap<u64, UapiConnection>,
     last_id: u64,
     next_tick: Duration,
-    actions: Vec<Action>,
-    buffer: Vec<u8>,
+    carrier: Carrier,
 }
 
 impl Pump {
@@ -99,8 +98,7 @@ impl Pump {
             uapi_connections: BTreeMap::new(),
             last_id: 0,
             next_tick: Duration::ZERO,
-            actions: Vec::new(),
-            buffer: vec![0; BUFFER],
+            carrier: Carrier::new(),
         };
         pump.watch(&pump.signals, 0, Role::Signals).map_err(failed("epoll_ctl"))?;
         pump.watch(&pump.control, 0, Role::ControlListener).map_err(failed("epoll_ctl"))?;
@@ -141,8 +139,8 @@ impl Pump {
     fn carry(&mut self, role: Role, id: u64) {
         let Some(hosted) = self.devices.get_mut(&id) else { return };
         let turn = match role {
-            Role::Tun => hosted.read_tun(&mut self.buffer, sys::now(), &mut self.actions),
-            _ => hosted.read_udp(&mut self.buffer, sys::now(), &mut self.actions),
+            Role::Tun => hosted.read_tun(&mut self.carrier, sys::now()),
+            _ => hosted.read_udp(&mut self.carrier, sys::now()),
         };
         if turn == Turn::Lost {
             // Left in epoll, a TUN that is gone would wake us for ever.
@@ -166,8 +164,8 @@ impl Pump {
         }
         self.next_tick = now + TICK;
         for hosted in self.devices.values_mut() {
-            hosted.device.tick(now, &mut self.actions);
-            hosted.perform(&mut self.actions);
+            hosted.device.tick(now, &mut self.carrier.actions);
+            hosted.perform(&mut self.carrier);
         }
     }
 
@@ -214,7 +212,7 @@ impl Pump {
     fn advance_uapi(&mut self, id: u64) {
         let Some(connection) = self.uapi_connections.get_mut(&id) else { return };
         let wish = match self.devices.get_mut(&connection.device) {
-            Some(hosted) => connection.advance(hosted, &mut self.buffer, sys::now()),
+            Some(hosted) => connection.advance(hosted, &mut self.carrier.buffer, sys::now()),
             None => Wish::Close,
         };
         let flags = match wish {

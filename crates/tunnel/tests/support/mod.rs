@@ -249,7 +249,7 @@ pub(crate) fn key_pair() -> [String; 2] {
 
 /// Opens a persistent TUN without packet information in the current namespace.
 pub(crate) fn open_tun(name: &str) -> OwnedFd {
-    open_tuntap(name, libc::IFF_TUN | libc::IFF_NO_PI)
+    open_tuntap(name, libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR)
 }
 
 pub(crate) fn open_tuntap(name: &str, flags: libc::c_int) -> OwnedFd {

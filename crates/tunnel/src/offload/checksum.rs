@@ -1,0 +1,41 @@
+//! The Internet checksum (RFC 1071), and the pseudo header of TCP and UDP.
+
+/// A sum under way. It is kept in the machine's byte order, in which it is quickest, and is the same in each.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sum(u64);
+
+impl Sum {
+    /// With these bytes; of what is added, only the last may be of odd length.
+    pub(super) fn add(self, bytes: &[u8]) -> Self {
+        let mut sum = self.0;
+        let mut words = bytes.chunks_exact(4);
+        for word in &mut words {
+            sum += u64::from(u32::from_ne_bytes([word[0], word[1], word[2], word[3]]));
+        }
+        for pair in words.remainder().chunks(2) {
+            sum += u64::from(u16::from_ne_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
+        }
+        Self(sum)
+    }
+
+    /// With the pseudo header of a packet: its addresses, its transport's number and length.
+    pub(super) fn pseudo(self, addresses: &[u8], protocol: u8, length: usize) -> Self {
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        self.add(addresses).add(&length.to_be_bytes()).add(&[0, protocol])
+    }
+
+    /// As it stands in a header whose checksum is left to somebody else.
+    pub(super) fn partial(self) -> [u8; 2] {
+        let mut sum = self.0;
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        (sum as u16).to_ne_bytes()
+    }
+
+    /// As it stands in a header.
+    pub(super) fn finish(self) -> [u8; 2] {
+        let [high, low] = self.partial();
+        [!high, !low]
+    }
+}

@@ -1,0 +1,116 @@
+//! Cutting what a TUN gives into packets as they would have been sent without offload.
+
+use super::checksum::Sum;
+use super::header::{Header, Kind};
+use super::transport::{TCP, Transport, UDP};
+
+const FIN: u8 = 0x01;
+const PSH: u8 = 0x08;
+const CWR: u8 = 0x80;
+
+/// What a TUN gave is no packet, or not what its header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not what its offload header says")]
+pub struct Malformed;
+
+/// Gives each packet of a super-packet, in order, its checksums whole. `scratch` is where they are made.
+///
+/// # Errors
+/// [`Malformed`], and then none was given.
+pub fn split(
+    header: Header,
+    packet: &mut [u8],
+    scratch: &mut Vec<u8>,
+    mut each: impl FnMut(&[u8]),
+) -> Result<(), Malformed> {
+    let kind = header.kind().ok_or(Malformed)?;
+    if kind == Kind::Single {
+        if header.needs_checksum() {
+            complete(header, packet)?;
+        }
+        each(packet);
+        return Ok(());
+    }
+    let all = lengthened(packet, header, kind).ok_or(Malformed)?;
+    let size = usize::from(header.gso_size);
+    let payload = &packet[all.payload..];
+    let count = payload.len().div_ceil(size);
+    for (number, part) in payload.chunks(size).enumerate() {
+        scratch.clear();
+        scratch.extend_from_slice(&packet[..all.payload]);
+        scratch.extend_from_slice(part);
+        number_segment(&all, scratch, (number, number + 1 == count), size);
+        let length = scratch.len();
+        all.set_lengths(scratch, length);
+        let at = all.checksum();
+        scratch[at..at + 2].fill(0);
+        let sum = all.pseudo(scratch, length - all.start).add(&scratch[all.start..]).finish();
+        // A UDP checksum of zero would say that there is none.
+        let sum = if all.protocol == UDP && sum == [0, 0] { [0xff, 0xff] } else { sum };
+        scratch[at..at + 2].copy_from_slice(&sum);
+        each(scratch);
+    }
+    Ok(())
+}
+
+/// The headers of a super-packet. Its own lengths are not believed: the kernel leaves some of them to whoever cuts.
+fn lengthened(packet: &mut [u8], header: Header, kind: Kind) -> Option<Transport> {
+    match packet.first()? >> 4 {
+        6 => {
+            let length = u16::try_from(packet.len().checked_sub(40)?).ok()?;
+            packet.get_mut(4..6)?.copy_from_slice(&length.to_be_bytes());
+        }
+        _ => {
+            let length = u16::try_from(packet.len()).ok()?;
+            packet.get_mut(2..4)?.copy_from_slice(&length.to_be_bytes());
+        }
+    }
+    let all = Transport::of(packet)?;
+    let is_kind = match kind {
+        Kind::Tcp => all.protocol == TCP,
+        Kind::Udp => all.protocol == UDP,
+        Kind::Single => false,
+    };
+    let fits = header.gso_size > 0
+        && packet.len() > all.payload
+        && header.needs_checksum()
+        && usize::from(header.checksum_start) == all.start;
+    (is_kind && fits).then_some(all)
+}
+
+/// What differs from segment to segment besides lengths and checksums.
+fn number_segment(all: &Transport, segment: &mut [u8], (number, is_last): (usize, bool), size: usize) {
+    if !all.is_v6 {
+        let first = u16::from_be_bytes([segment[4], segment[5]]);
+        segment[4..6].copy_from_slice(&first.wrapping_add(number as u16).to_be_bytes());
+    }
+    if all.protocol != TCP {
+        return;
+    }
+    let at = all.start + 4;
+    let first = u32::from_be_bytes([segment[at], segment[at + 1], segment[at + 2], segment[at + 3]]);
+    let sequence = first.wrapping_add((number * size) as u32);
+    segment[at..at + 4].copy_from_slice(&sequence.to_be_bytes());
+    let flags = &mut segment[all.start + 13];
+    if !is_last {
+        *flags &= !(FIN | PSH);
+    }
+    if number > 0 {
+        *flags &= !CWR;
+    }
+}
+
+/// Puts in the checksum that was left to us.
+fn complete(header: Header, packet: &mut [u8]) -> Result<(), Malformed> {
+    let start = usize::from(header.checksum_start);
+    let at = start + usize::from(header.checksum_offset);
+    if at + 2 > packet.len() {
+        return Err(Malformed);
+    }
+    // What stands there is the pseudo header's sum.
+    let sum = Sum::default().add(&packet[start..]).finish();
+    let is_udp = usize::from(header.checksum_offset) == super::transport::UDP_CHECKSUM;
+    let sum = if is_udp && sum == [0, 0] { [0xff, 0xff] } else { sum };
+    packet[at..at + 2].copy_from_slice(&sum);
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! What carries packets away: to the socket in trains, to the TUN in super-packets. One for all devices, so that its memory
+//! is used again.
+
+use super::hosted::Descriptors;
+use crate::device::{Action, Endpoint};
+use crate::offload::Joiner;
+use crate::sys::{Front, send_datagrams};
+use nix::errno::Errno;
+use nix::sys::uio::writev;
+use std::io::IoSlice;
+use std::os::fd::{AsFd as _, OwnedFd};
+
+/// Longest packet or datagram there is, with what stands in front of it.
+const BUFFER: usize = 65_536 + 16;
+/// Datagrams of a train, and its bytes: limits of the kernel.
+const TRAIN: usize = 64;
+const TRAIN_BYTES: usize = 65_000;
+
+/// Everything that all devices share.
+pub(super) struct Carrier {
+    /// What is read.
+    pub(super) buffer: Vec<u8>,
+    /// Where packets are made.
+    pub(super) scratch: Vec<u8>,
+    /// What devices ask for.
+    pub(super) actions: Vec<Action>,
+    packets: Vec<Vec<u8>>,
+    datagrams: Vec<(Vec<u8>, Endpoint)>,
+    joiner: Joiner,
+}
+
+impl Carrier {
+    pub(super) fn new() -> Self {
+        Self {
+            buffer: vec![0; BUFFER],
+            scratch: Vec::new(),
+            actions: Vec::new(),
+            packets: Vec::new(),
+            datagrams: Vec::new(),
+            joiner: Joiner::default(),
+        }
+    }
+
+    /// Carries away all that was asked for; tells how many packets and datagrams could not be.
+    pub(super) fn carry(&mut self, to: &mut Descriptors) -> usize {
+        for action in self.actions.drain(..) {
+            match action {
+                Action::ToTun(packet) => self.packets.push(packet),
+                Action::ToUdp(datagram, endpoint) => self.datagrams.push((datagram, endpoint)),
+            }
+        }
+        let unsent = self.send(to) + self.write(to);
+        self.packets.clear();
+        self.datagrams.clear();
+        unsent
+    }
+
+    fn send(&self, to: &mut Descriptors) -> usize {
+        let (mut rest, mut unsent) = (&self.datagrams[..], 0);
+        while let Some((first, endpoint)) = rest.first() {
+            let count = if to.takes_trains { train(rest) } else { 1 };
+            let (now, later) = rest.split_at(count);
+            rest = later;
+            if count == 1 {
+                unsent += usize::from(
+                    send_datagrams(to.udp.as_fd(), &[IoSlice::new(first)], None, *endpoint).is_err(),
+                );
+                continue;
+            }
+            let parts: Vec<IoSlice<'_>> = now.iter().map(|(datagram, _)| IoSlice::new(datagram)).collect();
+            let each = u16::try_from(first.len()).ok();
+            match send_datagrams(to.udp.as_fd(), &parts, each, *endpoint) {
+                Ok(()) => {}
+                // Its way out cannot cut trains (no checksum offload), or each is longer than its MTU.
+                Err(errno @ (Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE)) => {
+                    tracing::debug!(port = to.port, %errno, "no trains any more");
+                    to.takes_trains = false;
+                    rest = &self.datagrams[self.datagrams.len() - rest.len() - count..];
+                }
+                Err(_) => unsent += count,
+            }
+        }
+        unsent
+    }
+
+    fn write(&mut self, to: &Descriptors) -> usize {
+        let packets = &mut self.packets[..];
+        let Front::Header { with_udp } = to.front else {
+            return packets.iter().filter(|packet| put(&to.tun, &[IoSlice::new(packet)]).is_err()).count();
+        };
+        let mut unsent = 0;
+        let groups = self.joiner.join(packets, with_udp);
+        for group in groups {
+            let header = group.header.bytes();
+            let mut parts = vec![IoSlice::new(&header), IoSlice::new(&packets[group.members[0]])];
+            parts.extend(group.members[1..].iter().map(|at| IoSlice::new(&packets[*at][group.payload..])));
+            if put(&to.tun, &parts).is_err() {
+                unsent += group.members.len();
+            }
+        }
+        unsent
+    }
+}
+
+/// How many datagrams from the first on go in one train: to one endpoint, all but the last of one length.
+fn train(datagrams: &[(Vec<u8>, Endpoint)]) -> usize {
+    let Some((first, endpoint)) = datagrams.first() else { return 0 };
+    let most = TRAIN.min(TRAIN_BYTES / first.len().max(1)).max(1);
+    let alike = |(datagram, to): &&(Vec<u8>, Endpoint)| datagram.len() == first.len() && to == endpoint;
+    let count = datagrams.iter().take(most).take_while(alike).count();
+    let has_shorter = |(datagram, to): &(Vec<u8>, Endpoint)| datagram.len() < first.len() && to == endpoint;
+    count + usize::from(count < most && datagrams.get(count).is_some_and(has_shorter))
+}
+
+fn put(tun: &OwnedFd, parts: &[IoSlice<'_>]) -> Result<(), Errno> {
+    writev(tun, parts).map(drop)
+}
