@@ -35,6 +35,8 @@ const OTHERS: u32 = 0o077;
 const KEY_BYTES: usize = 32;
 /// How the file of a key ends whose resource is gone.
 const RETIRED: &str = "retired";
+/// What ends the name of one that is being written.
+const HALF: &str = "new";
 /// How long such a key is kept.
 const RETIRED_FOR: Duration = Duration::from_hours(24);
 
@@ -178,12 +180,20 @@ impl KeyStore {
         Ok(())
     }
 
-    /// Deletes the keys that were put aside more than a day before `now`.
+    /// Deletes the keys that were put aside more than a day before `now`, and those that were never whole.
     ///
     /// # Errors
     /// If one cannot be deleted; the others are, the next time.
     pub fn expire(&self, now: SystemTime) -> Result<(), KeyStoreError> {
-        for path in self.files()?.iter().filter(|path| path.extension().is_some_and(|end| end == RETIRED)) {
+        for path in &self.files()? {
+            let ours = path.file_stem().and_then(OsStr::to_str).and_then(resource_of).is_some();
+            let end = path.extension().map_or("", |end| end.to_str().unwrap_or("?"));
+            if ours && end == HALF {
+                disk::delete(path)?;
+            }
+            if end != RETIRED {
+                continue;
+            }
             let since = fs::symlink_metadata(path).and_then(|meta| meta.modified());
             // A clock that went back makes it younger, never older.
             if since.is_ok_and(|since| now.duration_since(since).is_ok_and(|age| age > RETIRED_FOR)) {
@@ -202,7 +212,7 @@ impl KeyStore {
         for path in self.files()? {
             let ours = path.file_stem().and_then(OsStr::to_str).and_then(resource_of).is_some();
             let end = path.extension().map_or("", |end| end.to_str().unwrap_or("?"));
-            if ours && ["", RETIRED, "new"].contains(&end) {
+            if ours && ["", RETIRED, HALF].contains(&end) {
                 disk::delete(&path)?;
             }
         }

@@ -275,6 +275,9 @@ fn a_key_put_aside_is_kept_for_a_day() {
     assert_ne!(keys.provide(gone).unwrap(), public[0]);
     keys.retire(gone, then).unwrap();
     fs::write(folder.join("1abe-1.new"), [0; 9]).unwrap();
+    keys.expire(then).unwrap();
+    assert!(!folder.join("1abe-1.new").exists(), "whoever was making it is gone");
+    fs::write(folder.join("1abe-1.new"), [0; 9]).unwrap();
     fs::write(folder.join("letter"), "somebody else's").unwrap();
     keys.clear().unwrap();
     let left: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
