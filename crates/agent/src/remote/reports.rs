@@ -67,6 +67,8 @@ pub struct Reports {
     path: PathBuf,
     said: BTreeMap<ResourceKey, Said>,
     wanted: BTreeMap<ResourceKey, Wanted>,
+    /// Whether the registry showed anything yet: before that nothing is known to be gone.
+    is_shown: bool,
     /// Taken by the registry, and not shown again yet: with the revision from which on it is.
     taken: BTreeMap<ResourceKey, (DeviceReport, Revision)>,
     /// Refused, in the registry's words.
@@ -103,6 +105,7 @@ impl Reports {
             path,
             said,
             wanted: BTreeMap::new(),
+            is_shown: false,
             taken: BTreeMap::new(),
             refused: BTreeMap::new(),
             status: None,
@@ -130,6 +133,7 @@ impl Reports {
             Some((device.resource, Wanted { generation, network, report, shown }))
         });
         self.wanted = wanted.collect();
+        self.is_shown = shown.is_some();
         let revision = shown.map(|shown| shown.revision);
         self.taken.retain(|_, (_, from)| revision.is_none_or(|revision| revision < *from));
         self.refused.retain(|resource, _| self.wanted.contains_key(resource));
@@ -186,9 +190,14 @@ impl Reports {
         unsaid.map(|(key, wanted)| (*key, wanted.clone()))
     }
 
-    /// Gives each its version, and keeps those that are new.
+    /// Gives each its version, and keeps those that are new; not those of resources that are gone.
     fn number(&mut self, unsaid: &[(ResourceKey, Wanted)], seen: &Seen) -> Result<(), DiskError> {
+        let is_gone = |said: &Said| !self.wanted.contains_key(&said.resource) && self.is_seen(said, seen);
+        if unsaid.is_empty() && !(self.is_shown && self.said.values().any(is_gone)) {
+            return Ok(());
+        }
         let mut said = self.said.clone();
+        said.retain(|_, said| !(self.is_shown && is_gone(said)));
         for (resource, wanted) in unsaid {
             let version = self.version(*resource, wanted, seen);
             let (generation, report) = (wanted.generation, wanted.report.clone());
@@ -201,6 +210,15 @@ impl Reports {
             self.said = said;
         }
         Ok(())
+    }
+
+    /// Whether what was said is known without this file: it was shown, or its grant is past.
+    fn is_seen(&self, said: &Said, seen: &Seen) -> bool {
+        let Said { resource, generation, version, .. } = said;
+        let object = Object::Device { key: *resource, generation: *generation, node: self.node.clone() };
+        let is_past =
+            seen.mark(&Object::Grant(*resource)).is_some_and(|mark| mark.version > generation.0.into());
+        is_past || seen.mark(&object).is_some_and(|mark| mark.version >= *version)
     }
 
     /// The version in which a device is said: the one that it was said in, or a new one.

@@ -355,6 +355,27 @@ fn a_device_is_said_once_and_in_the_same_version_by_the_next_agent() {
     assert_eq!(carry(&mut realm, &mut agent, &mut courier), [], "all of it is known");
 }
 
+#[test]
+fn what_was_said_of_a_device_goes_with_its_resource() {
+    let (mut realm, kernel, dir) = (Realm::of_first_farm(), Shared::new(), tempfile::tempdir().unwrap());
+    let (mut agent, mut courier) = settled(&mut realm, dir.path(), &kernel);
+    let said = || {
+        let text = fs::read(places(dir.path()).state.join("devices.json")).unwrap();
+        serde_json::from_slice::<Vec<serde_json::Value>>(&text).unwrap().len()
+    };
+    assert_eq!(said(), agent_devices(&kernel));
+    let mut proofs = realm.proofs();
+    proofs.networks.remove(0);
+    proofs.revision = Revision(realm.revision + 1);
+    courier.show(&proofs);
+    let (before, revision) = (said(), proofs.revision.0);
+    until(&mut agent, "in sync without it", |agent| follows(agent, revision));
+    carry(&mut realm, &mut agent, &mut courier);
+    let left = agent_devices(&kernel);
+    assert!(0 < left && left < before, "{left} of {before}");
+    assert_eq!(said(), left);
+}
+
 fn version(device: &DeviceStatement) -> u64 {
     sixfold_core::trust::Owned::version(device)
 }
