@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::limit;
 
-pub use number::{AllocationNumber, ExitSlot, Generation, NumberError, Revision, Timestamp, WorkloadNumber};
+pub use number::{
+    AllocationNumber, Epoch, ExitSlot, Generation, NumberError, Revision, Timestamp, WorkloadNumber,
+};
 
 /// Why a text is not a label. A label is `[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

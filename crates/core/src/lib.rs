@@ -17,8 +17,9 @@
 //! ```
 //!
 //! Beside the path stands [`reach`]: who may reach whom, told from the model alone, so that packets can be checked
-//! against it; [`trial`]: the path up to the ledger, for files without a registry; and [`trust`]: who signs what, and how a node makes its snapshot of that. This crate knows no clock, file,
-//! socket, process or randomness, and its output has one order.
+//! against it; [`trial`]: the path up to the ledger, for files without a registry; [`trust`]: who signs what, and how a
+//! node makes its snapshot of that; and [`tenure`]: which node holds an exit slot, and how it passes to another. This
+//! crate knows no clock, file, socket, process or randomness, and its output has one order.
 
 pub mod addr;
 pub mod allocate;
@@ -37,5 +38,6 @@ pub mod reach;
 pub mod shown;
 pub mod spec;
 pub mod state;
+pub mod tenure;
 pub mod trial;
 pub mod trust;

@@ -17,12 +17,13 @@ struct Row {
 const GROUND: [&str; 6] = ["id", "key", "name", "limit", "mac", "shown"];
 
 /// The direction table of ARCHITECTURE.md, from the ground up.
-const ROWS: [Row; 14] = [
+const ROWS: [Row; 15] = [
     Row { module: "addr", may_use: &[] },
+    Row { module: "tenure", may_use: &[] },
     Row { module: "state", may_use: &[] },
-    Row { module: "model", may_use: &["addr"] },
+    Row { module: "model", may_use: &["addr", "tenure"] },
     Row { module: "spec", may_use: &["addr", "model"] },
-    Row { module: "trust", may_use: &["addr", "model"] },
+    Row { module: "trust", may_use: &["addr", "tenure", "model"] },
     Row { module: "place", may_use: &["addr", "model", "state"] },
     Row { module: "allocate", may_use: &["addr", "model", "state", "place"] },
     Row { module: "zone", may_use: &["addr", "model", "state"] },

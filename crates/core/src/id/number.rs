@@ -155,6 +155,10 @@ counter! {
     /// A grant's generation: one more each time the same prefix is granted again.
     Generation(u32)
 }
+counter! {
+    /// An exit slot's epoch: one more each time it is given to a node, which only a commit of the registry does.
+    Epoch(u64)
+}
 
 /// A moment, in seconds since 1970 (UTC). Nothing here reads a clock: whoever calls says what time it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
