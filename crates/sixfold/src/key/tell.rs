@@ -79,12 +79,15 @@ impl Again<'_> {
     }
 }
 
-/// A tenant's networks, those that are no more among them.
+/// A tenant's networks that are in force. Of one that is no more nothing is said again: whoever ended it, it stays ended.
 fn networks(caller: &mut Caller, again: &Again<'_>) -> Result<Vec<Signed>, Failed> {
     let listed: Option<Networks> = caller.find(&format!("/v1/networks/{}", caller.tenant()))?;
     let mut statements = Vec::new();
     for id in listed.into_iter().flat_map(|listed| listed.networks) {
         let network: Network = caller.get(&format!("/v1/networks/{id}"))?;
+        if network.deleted {
+            continue;
+        }
         let said: NetworkStatement = again.open(&network.statement)?;
         let next = NetworkStatement { version: said.version + 1, ..said };
         statements.push(Signed::new(&next, again.key));

@@ -198,3 +198,27 @@ fn who_replaces_a_key_goes_on_and_is_believed() {
     let refused = ground.prints("old", &["farm", "exit", "set", "2", "bee"], 1);
     assert!(refused.contains("error: "), "{refused}");
 }
+
+#[test]
+fn who_deleted_a_network_or_lost_one_replaces_a_key_all_the_same() {
+    let ground = Ground::new();
+    first_farm(&ground);
+    let tenant = ground.key(Role::Tenant, "acme");
+    ground.key(Role::Admin, "operator");
+    let file = ground.path("acme.pem").to_str().unwrap().to_owned();
+    let rotate = || ground.prints("acme", &["key", "rotate", "tenant", "--file", &file], 0);
+    for ends in ["deleted", "taken back"] {
+        ground.prints("acme", &["network", "apply", ACME, "--yes"], 0);
+        match ends {
+            "deleted" => ground.prints("acme", &["network", "delete", "web", "--yes"], 0),
+            _ => ground.prints("operator", &["network", "reclaim", &format!("{tenant}/web"), "--yes"], 0),
+        };
+        let said = rotate();
+        assert!(said.contains("told, with 0 statements signed again"), "{ends}: {said}");
+        ground.prints("acme", &["network", "apply", ACME, "--yes"], 0);
+        let said = rotate();
+        assert!(said.contains("told, with 1 statement signed again"), "{ends}: {said}");
+        let store = ground.path("registry/registry.db");
+        ground.prints("operator", &["registry", "fsck", store.to_str().unwrap()], 0);
+    }
+}
