@@ -6,19 +6,18 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::Connection;
-use rusqlite::backup::Backup;
+use rusqlite::backup::{Backup, StepResult};
 
 use crate::fsck::Proven;
-use crate::store::{Sqlite, StoreError};
+use crate::store::{Sqlite, StoreError, sqlite};
 
-/// Pages copied before a writer gets its turn.
-const PAGES: i32 = 1024;
+/// All pages in one step: between two steps a writer's commit would begin the copy anew, and a reader keeps no writer waiting.
+const ALL_PAGES: i32 = -1;
 
-/// The pause between: one commit's.
-const PAUSE: Duration = Duration::from_millis(1);
+/// What the database keeps beside its file; left over from another one, it would be taken for the copy's.
+const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
@@ -78,14 +77,16 @@ pub type Prove = fn(&Sqlite) -> Result<Proven, StoreError>;
 /// # Errors
 /// If there is something at the new place, the store cannot be read or is not sound, or the copy cannot be written.
 pub fn copy(from: &Path, to: &Path, prove: Prove) -> Result<Proven, CopyError> {
-    if fs::symlink_metadata(to).is_ok() {
-        return Err(CopyError::Exists { path: to.to_owned() });
+    for path in BESIDE.iter().map(|end| beside(to, end)).chain([to.to_owned()]) {
+        if fs::symlink_metadata(&path).is_ok() {
+            return Err(CopyError::Exists { path });
+        }
     }
+    // A registry goes on with a file that was moved; one that begins from now on has made its own, and is not overwritten.
+    let _kept_away = sqlite::lock_if_there(to)?;
     let write = |source| CopyError::Write { path: to.to_owned(), source };
     let source = Sqlite::open_to_read(from)?;
-    let mut unfinished = to.as_os_str().to_owned();
-    unfinished.push(format!(".{}.unfinished", std::process::id()));
-    let unfinished = PathBuf::from(unfinished);
+    let unfinished = beside(to, &format!(".{}.unfinished", std::process::id()));
     let copied = whole(&source, &unfinished, (from, prove));
     let named = copied.and_then(|proven| {
         File::open(&unfinished).and_then(|file| file.sync_all()).map_err(write)?;
@@ -104,6 +105,13 @@ pub fn copy(from: &Path, to: &Path, prove: Prove) -> Result<Proven, CopyError> {
     Ok(proven)
 }
 
+/// The path with an ending.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(end);
+    path.into()
+}
+
 /// Makes an empty file that only its owner reads: whoever owns the folder, for root may copy for a registry that is not.
 fn private(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
@@ -119,8 +127,11 @@ fn whole(source: &Sqlite, to: &Path, (from, prove): (&Path, Prove)) -> Result<Pr
     private(to).map_err(|source| CopyError::Write { path: to.to_owned(), source })?;
     let mut target = Connection::open(to).map_err(StoreError::from)?;
     let backup = Backup::new(source.connection(), &mut target).map_err(StoreError::from)?;
-    backup.run_to_completion(PAGES, PAUSE, None).map_err(StoreError::from)?;
+    let step = backup.step(ALL_PAGES).map_err(StoreError::from)?;
     drop(backup);
+    if step != StepResult::Done {
+        return Err(StoreError::InUse { path: from.display().to_string() }.into());
+    }
     // A single file: no log beside it that could be left behind.
     target.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(())).map_err(StoreError::from)?;
     drop(target);

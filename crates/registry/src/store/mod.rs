@@ -19,7 +19,7 @@ mod memory;
 mod model;
 mod rows;
 mod schema;
-mod sqlite;
+pub(crate) mod sqlite;
 mod text;
 
 use std::collections::BTreeMap;

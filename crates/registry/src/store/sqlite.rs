@@ -234,7 +234,7 @@ impl Sqlite {
 
 /// Keeps a second writer away, until it is dropped.
 #[derive(Debug)]
-struct Lock(File);
+pub(crate) struct Lock(File);
 
 impl Drop for Lock {
     fn drop(&mut self) {
@@ -245,9 +245,26 @@ impl Drop for Lock {
 
 /// Keeps a second writer away from the store at a path.
 fn lock(path: &Path) -> Result<Lock, StoreError> {
+    let file = File::options().create(true).truncate(false).write(true).open(lock_file(path)).map_err(io)?;
+    locked(file, path)
+}
+
+/// The same where a writer has been before; where none was, there is nothing to hold.
+pub(crate) fn lock_if_there(path: &Path) -> Result<Option<Lock>, StoreError> {
+    match File::options().write(true).open(lock_file(path)) {
+        Ok(file) => locked(file, path).map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io(error)),
+    }
+}
+
+fn lock_file(path: &Path) -> PathBuf {
     let mut beside = PathBuf::from(path).into_os_string();
     beside.push(".lock");
-    let file = File::options().create(true).truncate(false).write(true).open(beside).map_err(io)?;
+    beside.into()
+}
+
+fn locked(file: File, path: &Path) -> Result<Lock, StoreError> {
     match file.try_lock() {
         Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.display().to_string() }),

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::Connection;
 use sixfold_core::id::Generation;
@@ -10,9 +12,12 @@ use sixfold_registry::copy::{CopyError, copy};
 use sixfold_registry::dump::dump;
 use sixfold_registry::fsck::fsck_unsigned;
 use sixfold_registry::service::{Newly, Op, Sealed};
-use sixfold_registry::store::Sqlite;
+use sixfold_registry::store::{Sqlite, StoreError};
 
 use crate::ground::{Hands, Registry, network, put_network, remove_network, report, said};
+
+/// Changes after which a copy that is still not there never will be.
+const WRITES_MAX: u64 = 4000;
 
 /// A store with some of everything: networks, a released one, a device, seals, answers.
 fn sound(path: &Path) {
@@ -195,20 +200,40 @@ fn bytes_that_rot_are_found_or_matter_to_nobody() {
     assert!(found > 10);
 }
 
+/// Puts so many bytes into a store that they are not copied in a moment.
+fn swell(path: &Path) {
+    let connection = Connection::open(path).unwrap();
+    let sql = "INSERT INTO documents VALUES ('token', ?1, 1, zeroblob(262144), '\"bytes\"', 1)";
+    for at in 0..128 {
+        connection.execute(sql, [format!("alpha-{at}")]).unwrap();
+    }
+}
+
 #[test]
 fn a_backup_of_a_store_in_use_is_that_store_at_one_moment() {
     let dir = tempfile::tempdir().unwrap();
     let (path, saved) = (dir.path().join("registry.db"), dir.path().join("saved.db"));
-    let registry = Registry::open(&path, &Hands::at(1)).furnish(3);
-    let service = registry.service.clone();
-    let writer = std::thread::spawn(move || {
-        for at in 0..200 {
-            let op = put_network(1, network(&format!("acme/n{at}"), 1, [1, 2]));
-            service.ask(crate::ground::request("acme", "", op)).unwrap();
+    Registry::open(&path, &Hands::at(1)).furnish(3).end();
+    swell(&path);
+    let registry = Registry::open(&path, &Hands::at(1));
+    let (service, is_copied) = (registry.service.clone(), Arc::new(AtomicBool::new(false)));
+    let writer = std::thread::spawn({
+        let is_copied = Arc::clone(&is_copied);
+        move || {
+            let written = (0..WRITES_MAX).take_while(|at| {
+                let (name, version) = (format!("acme/n{}", at % 100), at / 100 + 1);
+                let op = put_network(version, network(&name, 1, [1, 2]));
+                service.ask(crate::ground::request("acme", "", op)).unwrap();
+                !is_copied.load(Ordering::Relaxed)
+            });
+            written.count() as u64
         }
     });
     let proven = copy(&path, &saved, fsck_unsigned).unwrap();
-    writer.join().unwrap();
+    is_copied.store(true, Ordering::Relaxed);
+    let written = writer.join().unwrap();
+    println!("{written} changes while it was copied");
+    assert!(written < WRITES_MAX, "it was copied only when nobody wrote any more");
     let exists = copy(&path, &saved, fsck_unsigned).unwrap_err();
     assert!(matches!(exists, CopyError::Exists { .. }), "{exists}");
     let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -221,6 +246,33 @@ fn a_backup_of_a_store_in_use_is_that_store_at_one_moment() {
     let registry = Registry::open(&restored, &Hands::at(1));
     assert_eq!(registry.service.read(|state| state.revision()), proven.revision);
     registry.ask("acme", "", put_network(1, network("acme/more", 2, [1]))).unwrap();
+}
+
+#[test]
+fn nothing_is_restored_beside_what_is_left_of_a_store_or_where_one_is_in_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let (saved, path) = (dir.path().join("saved.db"), dir.path().join("registry.db"));
+    sound(&saved);
+    let lines = dump(&Sqlite::open_to_read(&saved).unwrap()).unwrap();
+    for left in ["registry.db-wal", "registry.db-shm", "registry.db-journal"] {
+        let left = dir.path().join(left);
+        fs::write(&left, "changes of another store").unwrap();
+        let exists = copy(&saved, &path, fsck_unsigned).unwrap_err();
+        assert!(matches!(&exists, CopyError::Exists { path } if *path == left), "{exists}");
+        assert!(!path.exists());
+        fs::remove_file(left).unwrap();
+    }
+    // A registry that runs goes on with its store though somebody moved it.
+    let registry = Registry::open(&path, &Hands::at(1));
+    for end in ["", "-wal", "-shm"] {
+        let name = |of: &str| dir.path().join(format!("{of}{end}"));
+        fs::rename(name("registry.db"), name("moved.db")).unwrap();
+    }
+    let in_use = copy(&saved, &path, fsck_unsigned).unwrap_err();
+    assert!(matches!(in_use, CopyError::Store(StoreError::InUse { .. })), "{in_use}");
+    registry.end();
+    copy(&saved, &path, fsck_unsigned).unwrap();
+    assert_eq!(dump(&Sqlite::open_to_read(&path).unwrap()).unwrap(), lines);
 }
 
 #[test]
