@@ -1,6 +1,7 @@
 //! What routes answer from: the service, what nodes said last, and who waits for news.
 //!
-//! Owns: what is kept in memory only, each bounded by the nodes there are. Must not know of HTTP.
+//! Owns: what is kept in memory only: of nodes as many as there are, and of those who left and of strangers until the next
+//! sweep. Must not know of HTTP.
 
 pub(super) mod caller;
 pub(super) mod nodes;
@@ -113,7 +114,7 @@ impl Desk {
         self.tell(Happened::new(kind).farm(farm).node(node.clone()).text(text));
     }
 
-    /// Looks for nodes that say nothing any more, until the registry stops.
+    /// Looks for nodes that say nothing any more, and forgets who waits no more, until the registry stops.
     pub async fn notice_silence(desk: Arc<Self>) {
         let mut stop = desk.stop.clone();
         loop {
@@ -122,6 +123,8 @@ impl Desk {
             for node in desk.nodes.sweep(&there_are, desk.now()) {
                 desk.tell_of(&node, EventKind::NodeSilent, "");
             }
+            desk.service.forget_idle();
+            desk.polls.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, poll| !poll.is_closed());
             tokio::select! {
                 () = sleep(limit::SWEEP) => {}
                 () = stopped(&mut stop) => return,

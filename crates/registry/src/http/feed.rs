@@ -34,7 +34,12 @@ pub(super) async fn snapshot(desk: Arc<Desk>, call: Call) -> Result<Answer, Prob
     let Subject::Node(node) = call.subject.clone() else { return Err(read::absent()) };
     let text = call.tag().unwrap_or_default().to_owned();
     let takes_difference = call.takes_difference();
-    let Some(known) = desk.service.read(|state| state.read_tag(&node, &text)) else {
+    let known = desk.service.read(|state| match state.world().node(&node) {
+        Some(_) => Ok(state.read_tag(&node, &text)),
+        // Nothing is waited for or built that nobody could be told.
+        None => Err(read::absent()),
+    })?;
+    let Some(known) = known else {
         let built = build(&desk, &node, None).await?;
         return built.ok_or_else(read::absent);
     };

@@ -39,4 +39,29 @@ impl Feed {
             }
         }
     }
+
+    /// Forgets the nodes that nobody waits for any more: of one that is gone nothing is told that would show it.
+    pub(super) fn sweep(&self) {
+        let mut waited_for = self.waited_for.lock().unwrap_or_else(PoisonError::into_inner);
+        waited_for.retain(|_, sender| !sender.is_closed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_nobody_waits_for_is_forgotten_whether_or_not_it_changes() {
+        let feed = Feed::default();
+        let node = |at: usize| format!("n{at}").parse::<NodeId>().unwrap();
+        let waits = feed.watch(&node(0), || Revision(7));
+        for at in 1..100 {
+            drop(feed.watch(&node(at), || Revision(7)));
+        }
+        feed.sweep();
+        assert_eq!(feed.waited_for.lock().unwrap().keys().collect::<Vec<_>>(), [&node(0)]);
+        feed.tell([&node(0)].into_iter(), Revision(8));
+        assert_eq!(*waits.borrow(), Revision(8));
+    }
 }

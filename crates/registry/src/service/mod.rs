@@ -209,6 +209,11 @@ impl Service {
         self.known.feed.watch(node, || state.revision_of(node))
     }
 
+    /// Forgets the nodes that nobody waits for any more.
+    pub fn forget_idle(&self) {
+        self.known.feed.sweep();
+    }
+
     /// A node was told before the start, at a revision, what it would be told now. Returns whether that is its revision from
     /// now on: nobody has told it another one since.
     #[must_use]
