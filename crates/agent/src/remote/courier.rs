@@ -187,11 +187,12 @@ impl Round {
                     // What could not be put together is asked for whole.
                     let again = if is_same { sent_away } else { proofs.is_none() };
                     (attempt, wait) = (0, if again { Duration::ZERO } else { WAIT_MAX });
-                    [Some(Up::Link(Link { fault: None, received_bytes })), proofs]
+                    // That it was reached comes last: whoever waits for that has what it showed.
+                    [proofs, Some(Up::Link(Link { fault: None, received_bytes }))]
                 }
                 Err(error) => {
                     wait = Duration::ZERO;
-                    [Some(Up::Link(Link { fault: Some(fault(&error)), received_bytes: 0 })), None]
+                    [None, Some(Up::Link(Link { fault: Some(fault(&error)), received_bytes: 0 }))]
                 }
             };
             for message in said.into_iter().flatten() {
