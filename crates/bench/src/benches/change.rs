@@ -1,5 +1,5 @@
-//! One workload more on a node of 1,024 resources, and one network more at a gateway whose slot is full with it: from a
-//! snapshot that is there to the empty second plan. The agent's own path on the real kernel, its files on a disk.
+//! One workload more on a node of 1,024 resources, and one network more at a gateway whose slot is full with it (of 2,048
+//! networks: each takes two of its 4,096 indices at least): from a snapshot that is there to the empty second plan. The agent's own path on the real kernel, its files on a disk.
 //!
 //! Beside each: what nothing can do without, reading the same snapshot as JSON, keeping it on the same disk, and looking
 //! twice at each namespace that the change touched. The processor's time tells more where others use the disk or hold the
@@ -35,15 +35,15 @@ pub(super) fn run(setting: Setting) -> Result<Vec<Figure>, Failed> {
     let (networks, rounds) = (setting.size(1024, 4), setting.rounds);
     let node = Shape { networks, nodes: 3, workloads: 1, gateway: false };
     // Full with the last one that is added.
-    let gateway =
-        Shape { networks: networks - rounds.min(networks / 2), nodes: 3, workloads: 0, gateway: true };
+    let most = setting.size(2048, 4);
+    let gateway = Shape { networks: most - rounds.min(most / 2), nodes: 1, workloads: 0, gateway: true };
     let mut figures = alone(move || {
         let add = |farm: &mut Farm, round: usize| farm.add_workload(round % networks);
         let what = format!("one workload more on {networks} resources with one each");
         Ok(Measured::new(node)?.rounds(rounds, add)?.figures(&what, 0.02))
     })?;
     figures.extend(alone(move || {
-        let what = format!("one network more at a gateway of {} resources", networks * 4);
+        let what = format!("one network more at a gateway of {most} networks, {} resources", most * 2);
         Ok(Measured::new(gateway)?.rounds(rounds, |farm, _| farm.add_network())?.figures(&what, 0.05))
     })?);
     Ok(figures)

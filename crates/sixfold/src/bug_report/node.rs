@@ -11,6 +11,7 @@ use sixfold_agent::dry::dry;
 use sixfold_agent::received::Received;
 use sixfold_agent::run::Places;
 use sixfold_agent::store::Store;
+use sixfold_core::limit;
 use sixfold_core::model::Status;
 use sixfold_core::state::{Namespace, NodeState};
 use sixfold_kernel::{Kernel as _, Scope};
@@ -20,8 +21,6 @@ use crate::agent::NodeArgs;
 use crate::failed::Failed;
 use crate::tunnel;
 
-/// A status is far shorter.
-const STATUS_BYTES_MAX: usize = 1024 * 1024;
 /// So much of the end of a log.
 const LOG_BYTES_MAX: u64 = 128 * 1024;
 
@@ -68,7 +67,7 @@ fn agent_pid(places: &Places) -> Result<u32, Failed> {
 
 fn status(node: &NodeArgs) -> Found {
     let path = node.places().status();
-    let bytes = disk::read(&path, STATUS_BYTES_MAX).map_err(missing)?;
+    let bytes = disk::read(&path, limit::SNAPSHOT_BYTES_MAX).map_err(missing)?;
     let bytes = bytes.ok_or_else(|| missing(format!("no status at {}", path.display())))?;
     let status: Status = serde_json::from_slice(&bytes).map_err(missing)?;
     Ok(format!("{}\n", serde_json::to_string_pretty(&status).map_err(missing)?))

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use sixfold_core::id::Revision;
+use sixfold_core::key::PublicKey;
 use sixfold_core::model::{DeviceStatus, Ledger, Reports, ResourceKey, Snapshot, Status, World};
 use sixfold_core::reach::{Cell, Party, Reach, Traffic, Verdict};
 use sixfold_core::spec;
@@ -108,6 +109,12 @@ impl Farm {
             status.devices.iter().map(|device| (device.resource, (status.node.to_string(), device.clone())));
         self.devices.extend(devices);
         self.reports.insert(status.node.to_string(), status.devices.clone());
+    }
+
+    /// The public keys that a node told last.
+    pub(crate) fn keys(&self, node: &str) -> BTreeMap<ResourceKey, PublicKey> {
+        let told = self.reports.get(node).into_iter().flatten();
+        told.map(|device| (device.resource, device.report.public_key)).collect()
     }
 
     /// Every device that anyone may still know, with its node.

@@ -8,6 +8,7 @@
 
 mod dump;
 mod farm;
+mod fed;
 mod place;
 mod traffic;
 mod walk;
@@ -22,6 +23,8 @@ use walk::{Broken, Case, Stretch, Walk};
 
 /// How many cases of all are drawn where there is no time for all.
 const DRAWN: usize = 25;
+/// The same of an agent that a registry feeds.
+const DRAWN_FED: usize = 6;
 /// Cases that do not hold before the rest is left: they are told, and are likely one thing.
 const BROKEN_MAX: usize = 12;
 
@@ -75,6 +78,10 @@ fn asked(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}
+
 /// The next of a sequence that looks random (splitmix64).
 fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -86,8 +93,7 @@ fn next(state: &mut u64) -> u64 {
 
 #[test]
 fn an_agent_cut_anywhere_leaks_nothing_and_the_next_makes_up_for_it() {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let seed = asked("SIXFOLD_CRASH_SEED").unwrap_or(now);
+    let seed = asked("SIXFOLD_CRASH_SEED").unwrap_or(now());
     let began = Instant::now();
     let mut walk = Walk::start();
     let mut all = Vec::new();
@@ -111,6 +117,36 @@ fn an_agent_cut_anywhere_leaks_nothing_and_the_next_makes_up_for_it() {
     }
     println!("{DRAWN} cases took {:.1} s in all", began.elapsed().as_secs_f64());
     none_broken(&broken, &format!("SIXFOLD_CRASH_SEED={seed}"));
+}
+
+#[test]
+fn an_agent_fed_by_a_registry_and_cut_while_it_keeps_something_is_made_up_for() {
+    let seed = asked("SIXFOLD_CRASH_SEED").unwrap_or(now());
+    let began = Instant::now();
+    let fed = fed::Fed::start();
+    let mut files = fed.files();
+    let mut state = seed;
+    while files.len() > DRAWN_FED {
+        let drawn = next(&mut state) % u64::try_from(files.len()).unwrap();
+        files.remove(usize::try_from(drawn).unwrap());
+    }
+    let broken: Vec<String> = files.iter().flat_map(|k| fed.cut(*k)).collect();
+    println!(
+        "{} of {} places, by SIXFOLD_CRASH_SEED={seed}, {:.1} s",
+        files.len(),
+        fed.files().len(),
+        began.elapsed().as_secs_f64()
+    );
+    assert!(broken.is_empty(), "SIXFOLD_CRASH_SEED={seed}: {broken:#?}");
+}
+
+#[test]
+#[ignore = "takes minutes: every place at which such an agent can be cut"]
+fn an_agent_fed_by_a_registry_and_cut_anywhere_is_made_up_for() {
+    let fed = fed::Fed::start();
+    let broken: Vec<String> = (1..=fed.effects.len()).flat_map(|k| fed.cut(k)).collect();
+    println!("{} places", fed.effects.len());
+    assert!(broken.is_empty(), "{broken:#?}");
 }
 
 /// Takes long: a lab for each node, side by side. `SIXFOLD_CRASH_STEP=5` takes each fifth case.

@@ -25,7 +25,7 @@ use crate::place::{NODES, Place};
 use crate::traffic::{Captures, Nonces, Probes, Volley};
 
 /// How long the kernel may take to end what was deleted.
-const SETTLING: Duration = Duration::from_secs(5);
+pub(crate) const SETTLING: Duration = Duration::from_secs(5);
 /// How long all may take to shake hands anew: a call that came too early is made again after 5 s.
 const MEETING: Duration = Duration::from_secs(60);
 /// How long the nodes that nobody touches may take to answer each other.
@@ -228,6 +228,7 @@ impl Walk {
     pub(crate) fn cut(&mut self, case: Case) -> Result<(), Broken> {
         let Case { node, stretch, k } = case;
         let mut why = Vec::new();
+        let keys = self.farm.keys(node);
         self.hand(node, stretch.asks());
         let ended = self.agent(node, stretch.asks(), ("SIXFOLD_CUT", &k.to_string()));
         if !is_killed(&ended) {
@@ -247,6 +248,11 @@ impl Walk {
             self.finish(node, stretch);
             let (is, differences) = self.differences(node, &self.ends[&(node, stretch)]);
             why.extend(differences);
+            if matches!(stretch, Stretch::Change | Stretch::Back) {
+                let is = self.farm.keys(node);
+                let other = keys.iter().filter(|(of, key)| is.get(of).is_some_and(|is| is != *key));
+                why.extend(other.map(|(of, _)| format!("{}-{} has another key", of.index, of.number)));
+            }
             why.extend(is.asides().into_iter().map(|file| format!("left aside: {file}")));
         }
         if why.is_empty() {
@@ -381,15 +387,7 @@ impl Walk {
 
     /// A node as it stays.
     fn settled(&self, node: &str) -> Dump {
-        let mut was = self.dump(node);
-        loop {
-            thread::sleep(Duration::from_millis(200));
-            let is = self.dump(node);
-            if is == was {
-                return is;
-            }
-            was = is;
-        }
+        settle(|| self.dump(node))
     }
 
     fn dump(&self, node: &str) -> Dump {
@@ -397,17 +395,30 @@ impl Walk {
     }
 }
 
+/// What stays as it is.
+pub(crate) fn settle<T: PartialEq>(look: impl Fn() -> T) -> T {
+    let mut was = look();
+    loop {
+        thread::sleep(Duration::from_millis(200));
+        let is = look();
+        if is == was {
+            return is;
+        }
+        was = is;
+    }
+}
+
 /// `timeout` passes the signal on, or tells it by its own exit code.
-fn is_killed(ended: &Output) -> bool {
+pub(crate) fn is_killed(ended: &Output) -> bool {
     ended.status.signal() == Some(9) || ended.status.code() == Some(128 + 9)
 }
 
 #[track_caller]
-fn succeeded(ended: &Output) {
+pub(crate) fn succeeded(ended: &Output) {
     assert!(ended.status.success(), "{}", words(ended));
 }
 
-fn words(ended: &Output) -> String {
+pub(crate) fn words(ended: &Output) -> String {
     let (out, err) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     format!("{} {out} {err}", ended.status)
 }
