@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use sixfold_core::addr::Allocation;
 use sixfold_core::id::{FarmId, Generation, Label, NetworkId, NodeId, Revision};
-use sixfold_core::model::{Family, ResourceKey, Seat, Status};
+use sixfold_core::model::{Family, PortBlock, ResourceKey, Seat, Status};
 use sixfold_core::plan::Stage;
 use sixfold_core::trust::Signed;
 use utoipa::openapi::schema::AnyOfBuilder;
@@ -87,6 +87,11 @@ pub struct Held {
     /// Of its grant.
     #[schema(value_type = u32)]
     pub generation: Generation,
+    /// Of an exit point, like `1024-2047`: the ports of its slot's address from which the network speaks IPv4. None are
+    /// left where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub ports: Option<PortBlock>,
 }
 
 /// What a change of a network would come to. Nothing of it is done.

@@ -4,6 +4,9 @@
 //! first free one taken. Recreated, a resource asks for the index it had; neighbours cannot be enumerated. A released
 //! index rests in quarantine, from where only its own seat may reclaim it; after that it is anybody's. Either way its next
 //! grant is one generation higher.
+//!
+//! An exit point's grant has a block of ports with it, as long as the slot has one left: found, rested and reclaimed in
+//! the same way. A network that got none gets one when it is allocated again, one generation higher.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +17,7 @@ use thiserror::Error;
 use crate::addr::PrefixIndex;
 use crate::id::{AllocationNumber, ExitSlot, Generation, NetworkId, NodeId, TenantId, Timestamp};
 use crate::limit;
-use crate::model::{Grant, Ledger, LedgerChange, ReadSet, Record, ResourceKey, Seat};
+use crate::model::{Grant, Ledger, LedgerChange, PortBlock, ReadSet, Record, ResourceKey, Seat};
 use crate::place::Placement;
 
 /// The farm's secret that indices are keyed with. Whoever has it can tell which index a seat will ask for.
@@ -125,9 +128,38 @@ pub fn allocate(
         })?;
         change.grants.insert(place.key(index), new(seat, generation));
     }
+    grant_ports(&mut change, &held, placement, (place, secret));
     let slots = held.released.iter().map(|(key, _)| Record::Slot(key.number, key.index.slot()));
     let own = [Record::Slot(place.number, place.slot), Record::Network(placement.network.clone())];
     Ok((ledger.read(slots.chain(own)), change))
+}
+
+/// Gives the network's exit point ports, if it is granted anew or has none. Whoever had them and has rested loses what was
+/// left of them, so that no two grants ever name one port.
+fn grant_ports(
+    change: &mut LedgerChange,
+    held: &Held<'_>,
+    placement: &Placement,
+    (place, secret): (Place<'_>, &IndexSecret),
+) {
+    let new = change.grants.iter().find(|(_, grant)| grant.is_live() && grant.seat == Seat::Exit);
+    let again = held.exit_without_ports.map(|(key, grant)| {
+        (key, Grant { generation: grant.generation.next(), late: grant.late.clone(), ..grant.clone() })
+    });
+    let Some((key, mut grant)) = new.map(|(key, grant)| (*key, grant.clone())).or(again) else { return };
+    let before = held.resting.get(&Seat::Exit).and_then(|(_, grant)| grant.ports);
+    let candidates = Candidates { network: &placement.network, seat: &Seat::Exit, slot: place.slot, secret };
+    let others: Vec<(ResourceKey, &Grant, PortBlock)> =
+        place.ledger.ports_in(place.number, place.slot).filter(|(other, ..)| *other != key).collect();
+    let is_free = |block: &PortBlock| {
+        !others.iter().any(|(_, grant, taken)| taken.overlaps(*block) && !grant.is_over(place.now))
+    };
+    let Some(block) = before.into_iter().chain(candidates.blocks()).find(is_free) else { return };
+    for (other, grant, _) in others.iter().filter(|(_, _, taken)| taken.overlaps(block)) {
+        change.grants.entry(*other).or_insert_with(|| Grant { ports: None, ..(*grant).clone() });
+    }
+    grant.ports = Some(block);
+    change.grants.insert(key, grant);
 }
 
 /// One slot of the ledger, now.
@@ -171,12 +203,14 @@ struct Held<'a> {
     released: Vec<(ResourceKey, &'a Grant)>,
     /// Where there may be state of the network now.
     nodes: BTreeSet<&'a NodeId>,
+    /// Its exit point, if that has no ports.
+    exit_without_ports: Option<(ResourceKey, &'a Grant)>,
 }
 
 impl<'a> Held<'a> {
     fn of(placement: &'a Placement, place: Place<'a>) -> Self {
         let (granted, resting, released) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
-        let mut held = Self { granted, resting, released, nodes: BTreeSet::new() };
+        let mut held = Self { granted, resting, released, nodes: BTreeSet::new(), exit_without_ports: None };
         for (key, grant) in place.ledger.all_of(&placement.network) {
             let here = key.number == place.number && key.index.slot() == place.slot;
             if let (true, Seat::Node(node)) = (grant.is_live(), &grant.seat) {
@@ -185,6 +219,9 @@ impl<'a> Held<'a> {
             match (grant.is_live(), here) {
                 (true, true) if placement.seats.contains(&grant.seat) => {
                     held.granted.insert(&grant.seat);
+                    if grant.seat == Seat::Exit && grant.ports.is_none() {
+                        held.exit_without_ports = Some((key, grant));
+                    }
                 }
                 (true, _) => held.released.push((key, grant)),
                 (false, true) => {
@@ -242,17 +279,29 @@ impl Candidates<'_> {
         })
     }
 
+    /// The blocks of ports that the network asks for, in order: one by its hash, and upwards from there.
+    fn blocks(&self) -> impl Iterator<Item = PortBlock> {
+        let blocks = PortBlock::all();
+        let count = blocks.len();
+        let start = usize::from(self.hash("ports")) % count;
+        blocks.cycle().skip(start).take(count)
+    }
+
     /// `None` where the hash hits an index that is never granted (the last 256 of slot 15).
     fn attempt(&self, attempt: u32) -> Option<PrefixIndex> {
+        let low = self.hash(&attempt.to_string()) & 0x0fff;
+        PrefixIndex::new(u16::from(self.slot.get()) << 12 | low).ok()
+    }
+
+    fn hash(&self, what: &str) -> u16 {
         let mut hash =
             Hmac::<Sha256>::new_from_slice(&self.secret.0).expect("HMAC takes a key of any length");
         let seat = match self.seat {
             Seat::Exit => "exit".to_owned(),
             Seat::Node(node) => format!("node {node}"),
         };
-        hash.update(format!("{}\0{seat}\0{attempt}", self.network).as_bytes());
+        hash.update(format!("{}\0{seat}\0{what}", self.network).as_bytes());
         let bytes = hash.finalize().into_bytes();
-        let low = u16::from_be_bytes([bytes[0], bytes[1]]) & 0x0fff;
-        PrefixIndex::new(u16::from(self.slot.get()) << 12 | low).ok()
+        u16::from_be_bytes([bytes[0], bytes[1]])
     }
 }

@@ -71,6 +71,12 @@ pub const SNAPSHOT_BYTES_MAX: usize = 64 << 20;
 /// Prefixes of one tenant, those in quarantine included: one slot's worth, so that no tenant fills a second one unasked.
 pub const PREFIXES_PER_TENANT: usize = 4096;
 
+/// The first port that networks may speak IPv4 from: the ones below are those of services.
+pub const PORT_FIRST: u16 = 1024;
+
+/// Ports of a slot's IPv4 address for each of its networks: 63 networks fit beside each other.
+pub const PORTS_PER_NETWORK: u16 = 1024;
+
 /// Seconds that a released prefix rests at most (7 days): a node that was away for longer starts from its snapshot anew.
 pub const QUARANTINE_SECS: u64 = 7 * 24 * 60 * 60;
 

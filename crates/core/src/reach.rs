@@ -153,7 +153,14 @@ struct Site<'a> {
 }
 
 enum Kind<'a> {
-    Workload { network: &'a Network, workload: &'a Workload, index: PrefixIndex, netns: NetnsName },
+    Workload {
+        network: &'a Network,
+        workload: &'a Workload,
+        index: PrefixIndex,
+        netns: NetnsName,
+        /// Whether its network was granted ports to speak IPv4 from.
+        has_ports: bool,
+    },
     Gateway,
     Internet,
 }
@@ -252,6 +259,7 @@ impl<'a> Reach<'a> {
         let seat = Seat::Node(workload.node.clone());
         let (ResourceKey { index, .. }, _) =
             self.ledger.grants_of(network.id()).find(|(_, grant)| grant.seat == seat)?;
+        let has_ports = self.ledger.grants_of(network.id()).any(|(_, grant)| grant.ports.is_some());
         let allocation = self.ledger.allocation(network.exit().prefix)?;
         let derived = Derived::derive(&allocation, index, workload.number);
         let netns = Resource::derive(&allocation, index).netns;
@@ -259,7 +267,7 @@ impl<'a> Reach<'a> {
         let gateway = Gateway::derive(&allocation, network.exit().slot).netns;
         Some(Site {
             party: Party::Workload { network: network.id().clone(), name: workload.name.clone() },
-            kind: Kind::Workload { network, workload, index, netns },
+            kind: Kind::Workload { network, workload, index, netns, has_ports },
             border: Some(Border { farm, slot: farm.slot(network.exit().key())?, netns: gateway }),
             address: Some(derived.address.into()),
             address_v4: Some(derived.address_v4.into()),
@@ -351,7 +359,12 @@ fn leaving(from: &Site<'_>, to: &Site<'_>, family: Family, traffic: Traffic) -> 
     let comment = if v4 { rule::BOGON_OUT_V4 } else { rule::BOGON_OUT };
     let crosses =
         !from.shares_gateway_with(to) && to.address(family).is_some_and(|address| border.bars(address));
-    crosses.then(|| border.stops(by("forward", comment)))
+    if crosses {
+        return Some(border.stops(by("forward", comment)));
+    }
+    let unheard =
+        v4 && !from.shares_gateway_with(to) && !matches!(from.kind, Kind::Workload { has_ports: true, .. });
+    unheard.then(|| border.stops(by("forward", rule::NO_PORTS)))
 }
 
 /// What stops a packet on the receiver's side.

@@ -15,10 +15,7 @@ pub struct Signing(pub SigningKey);
 impl Sealer for Signing {
     fn seal(&mut self, newly: &Newly<'_>) -> Sealed {
         let numbers = newly.numbers.iter().map(|allocation| Leaf::Number(*allocation));
-        let grants = newly.grants.iter().map(|(key, grant)| {
-            let (generation, network, seat) = (grant.generation, grant.network.clone(), grant.seat.clone());
-            Leaf::Grant(Granted { key: *key, generation, network, seat })
-        });
+        let grants = newly.grants.iter().map(|(key, grant)| Leaf::Grant(Granted::of(*key, grant)));
         let leaves: Vec<Leaf> = numbers.chain(grants).collect();
         let (group, proven) = seal(&leaves, newly.serial.0, &self.0);
         Sealed { seal: json(&group), paths: proven.iter().map(json).collect() }

@@ -69,7 +69,10 @@ fn proven(found: &Proven) -> String {
 /// A store that is not what it should be is refused; one that cannot be read is the system's.
 fn kind(error: &StoreError) -> Kind {
     match error {
-        StoreError::Foreign { .. } | StoreError::Newer { .. } | StoreError::Damaged { .. } => Kind::Refused,
+        StoreError::Foreign { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Older { .. }
+        | StoreError::Damaged { .. } => Kind::Refused,
         _ => Kind::Environment,
     }
 }

@@ -185,6 +185,10 @@ fn contradictions() -> Vec<(&'static str, Vec<u8>)> {
             set("/gateways/0/exits", Some(exits))
         }),
         ("a share of another slot", set("/gateways/0/exits", Some("{\"2abc\": [\"2abc\"]}"))),
+        (
+            "ports of two networks",
+            set("/gateways/0/ports", Some("{\"10a9\": \"1024-2047\", \"1e65\": \"2047-3000\"}")),
+        ),
         ("an exit point without its end at the gateway", set("/gateways/0/exits", Some("{}"))),
         ("a slot's exit point on a node without the slot", set("/gateways", Some("[]"))),
         ("public IPv4 without default", set("/gateways/0/default_v4", Some("null"))),

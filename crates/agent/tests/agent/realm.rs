@@ -134,10 +134,7 @@ impl Realm {
         let numbers = self.ledger.allocations().map(Leaf::Number);
         let networks: Vec<_> = self.world.networks().keys().cloned().collect();
         let grants = networks.iter().flat_map(|network| self.ledger.grants_of(network));
-        let granted = |(key, grant): (ResourceKey, &Grant)| {
-            let Grant { network, seat, generation, .. } = grant.clone();
-            Leaf::Grant(Granted { key, generation, network, seat })
-        };
+        let granted = |(key, grant): (ResourceKey, &Grant)| Leaf::Grant(Granted::of(key, grant));
         let leaves: Vec<Leaf> = numbers.chain(grants.map(granted)).collect();
         let (group, proven) = seal(&leaves, 1, &registry());
         (self.group, self.grants) = (Some(group), proven);

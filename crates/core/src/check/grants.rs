@@ -37,6 +37,26 @@ pub(super) fn missing(network: &Network, ledger: &Ledger) -> Vec<Violation> {
     without.map(|seat| Violation::Missing { network: network.id().clone(), seat }).collect()
 }
 
+/// No two networks of a slot have a port of its address, a network that is resting neither; and exit points alone have
+/// ports.
+pub(super) fn ports(network: &Network, ledger: &Ledger) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for (key, grant) in ledger.grants_of(network.id()) {
+        let Some(ports) = grant.ports else { continue };
+        let network = network.id().clone();
+        if grant.seat != Seat::Exit {
+            found.push(Violation::PortsAstray { network: network.clone(), key });
+        }
+        let others = ledger.ports_in(key.number, key.index.slot());
+        let mut twice = others.filter(|(other, _, taken)| *other != key && taken.overlaps(ports));
+        if let Some((_, other, _)) = twice.next() {
+            let other = other.network.clone();
+            found.push(Violation::PortsTwice { network, key, ports, other });
+        }
+    }
+    found
+}
+
 /// No live grant is anyone's who is not there.
 pub(super) fn leaked<'a>(
     world: &World,

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::addr::PrefixIndex;
 use crate::id::{ExitSlot, NetworkId, NodeId};
-use crate::model::{Ledger, Network, ResourceKey, Seat, World};
+use crate::model::{Ledger, Network, PortBlock, ResourceKey, Seat, World};
 
 /// An invariant that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -55,6 +55,26 @@ pub enum Violation {
         key: ResourceKey,
         /// The seat it names.
         seat: Seat,
+    },
+    /// Two networks would speak from one port of their slot's address.
+    #[error("network {network} holds ports {ports} at {}, and network {other} some of them", key.index)]
+    PortsTwice {
+        /// The network.
+        network: NetworkId,
+        /// Its exit point's grant.
+        key: ResourceKey,
+        /// Its ports.
+        ports: PortBlock,
+        /// The other network.
+        other: NetworkId,
+    },
+    /// Ports of a grant that is no exit point's.
+    #[error("network {network} holds ports at {}, which is no exit point's", key.index)]
+    PortsAstray {
+        /// The network.
+        network: NetworkId,
+        /// The grant.
+        key: ResourceKey,
     },
     /// A node that shares no address family with the exit's node in which one of them can be reached.
     #[error("network {network}: node {node} has no path to its exit on {exit}")]
@@ -125,6 +145,7 @@ fn of_network(network: &Network, world: &World, ledger: &Ledger) -> Vec<Violatio
     let mut found = grants::outside(network, ledger);
     found.extend(grants::twice(network, ledger));
     found.extend(grants::missing(network, ledger));
+    found.extend(grants::ports(network, ledger));
     found.extend(paths::cut(network, world));
     found
 }

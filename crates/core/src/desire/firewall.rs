@@ -15,8 +15,8 @@ use crate::addr::{Gateway, Resource, Workload};
 use crate::model::{GatewayView, Protocol as Exposed};
 use crate::name::{self, IfName, rule};
 use crate::state::{
-    Action, CT_ESTABLISHED_RELATED, CT_INVALID, Chain, ChainName, Element, ElementKey, Family, Firewall,
-    Hook, HookPoint, LinkPattern, Match, Protocol, Rule, Same, Set, SetKind, SetName,
+    Action, CT_ESTABLISHED_RELATED, CT_INVALID, CT_NEW, Chain, ChainName, Element, ElementKey, Family,
+    Firewall, Hook, HookPoint, LinkPattern, Match, Protocol, Rule, Same, Set, SetKind, SetName,
 };
 
 /// Before packets are put together again (-400), which whoever is not tracked is spared: no state is kept for fragments.
@@ -52,8 +52,9 @@ const CONTROL_V4: [(u8, &str); 5] = [
     (0, "answers to its own echo (IPv4)"),
 ];
 
-/// Ports that SNAT may use: all that no service of the gateway could want.
-const SNAT_PORTS: (u16, u16) = (1024, 65_535);
+/// IPv4 connections that a network may have at once at its gateway: as many for each of the 63 blocks of ports there are,
+/// and some for the gateway itself, make up the 262,144 that a kernel tracks in a namespace unless told otherwise.
+const CONNECTIONS_PER_NETWORK: u32 = 4096;
 
 /// Addresses that never cross the farm's border, in either direction (RFC 1918, 6598, 3927, 4193, 4291).
 const PRIVATE: [Ipv6Net; 2] =
@@ -160,11 +161,12 @@ pub(super) fn gateway(derived: &Gateway, view: &GatewayView, management: &[IpNet
     input.push(closed());
     chain(&mut table, "input", (HookPoint::Input, FILTER), input);
     chain(&mut table, "forward", (HookPoint::Forward, FILTER), gateway_forward(&exits, &public));
-    if let Some(address) = view.public_v4 {
+    networks(&mut table, view);
+    if view.public_v4.is_some() {
         let snat = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp].map(|protocol| Rule {
             matches: vec![to(&public), Match::Source(pieces::PRIVATE_V4.into()), Match::Protocol(protocol)],
-            action: Action::Snat { address: address.addr(), ports: SNAT_PORTS },
-            comment: format!("{protocol} leaves with the slot's address"),
+            action: Action::SnatByInput(set("ports")),
+            comment: format!("{protocol} leaves with the slot's address, from the network's ports"),
         });
         let hook = Hook { point: HookPoint::Postrouting, priority: SOURCE_NAT, nat: true };
         table
@@ -175,11 +177,35 @@ pub(super) fn gateway(derived: &Gateway, view: &GatewayView, management: &[IpNet
     table
 }
 
+/// What differs from network to network at a gateway: sets and a map by the links to their exit points. So the rules are as
+/// many for one network as for thousands.
+fn networks(table: &mut Firewall, view: &GatewayView) {
+    let shares = SetKind::LinkShares { connections: CONNECTIONS_PER_NETWORK };
+    for (name, kind) in
+        [("translated", SetKind::LinkCounts), ("shares", shares), ("ports", SetKind::LinkPorts)]
+    {
+        table.sets.insert(set(name), Set { kind });
+    }
+    let Some(address) = view.public_v4 else { return };
+    for (exit, block) in &view.ports {
+        let link = Resource::derive(&view.allocation, *exit).to_exit;
+        let ports = Element::LinkPorts(link, address.addr(), (block.first(), block.last()));
+        for (name, element) in
+            [("translated", Element::Link(link)), ("shares", Element::Link(link)), ("ports", ports)]
+        {
+            table.elements.insert(ElementKey { set: set(name), element }, ());
+        }
+    }
+}
+
 fn gateway_forward(exits: &LinkPattern, public: &LinkPattern) -> Vec<Rule> {
     let (v6, v4) = (Match::Family(Family::Ipv6), Match::Family(Family::Ipv4));
     let (out, inward) = ([from(exits), to(public)], [from(public), to(exits)]);
     let with = |way: &[Match; 2], more: Match| [way[0].clone(), way[1].clone(), more];
-    let translated = |protocol| accept(with(&out, Match::Protocol(protocol)), &format!("out: {protocol}"));
+    // By what is known of the link it came in by.
+    let of = |known: &'static str, more| [to(public), more, Match::InputLinkIn(set(known))];
+    let translated =
+        |protocol| accept(of("translated", Match::Protocol(protocol)), &format!("out: {protocol}"));
     let bogon = |name, family| Match::DestinationIn(set(name), family);
     let from_bogon = |name, family| Match::SourceIn(set(name), family);
     vec![
@@ -194,10 +220,12 @@ fn gateway_forward(exits: &LinkPattern, public: &LinkPattern) -> Vec<Rule> {
         accept([from(exits), to(exits), v6.clone()], "between networks, as from the Internet"),
         accept(with(&out, v6.clone()), "out"),
         accept(with(&inward, v6), "in: the hosting resource decides"),
+        drop(of("shares", Match::CtState(CT_NEW)), rule::SHARE),
         translated(Protocol::Tcp),
         translated(Protocol::Udp),
         translated(Protocol::Icmp),
-        drop(with(&out, v4), rule::UNTRANSLATABLE),
+        drop(of("translated", v4.clone()), rule::UNTRANSLATABLE),
+        make(with(&out, v4), Action::Refuse, rule::NO_PORTS),
         accept(with(&inward, Match::CtState(CT_ESTABLISHED_RELATED)), "answers over IPv4"),
         drop([], rule::UNASKED_V4),
     ]

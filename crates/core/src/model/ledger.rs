@@ -15,6 +15,8 @@ use crate::id::{AllocationNumber, ExitSlot, Generation, NetworkId, NodeId, Revis
 use crate::key::PublicKey;
 use crate::limit;
 
+use super::PortBlock;
+
 /// Whom a prefix index is granted to, within a network.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -52,6 +54,10 @@ pub struct Grant {
     pub seat: Seat,
     /// One higher each time the index is granted anew.
     pub generation: Generation,
+    /// Of an exit point: the ports from which its network speaks IPv4. They are granted, rest and are reclaimed with the
+    /// index. Without them the network has IPv6 only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<PortBlock>,
     /// Released: rests in quarantine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released: Option<Release>,
@@ -64,7 +70,7 @@ impl Grant {
     /// The first grant of an index, or a later one.
     #[must_use]
     pub const fn new(network: NetworkId, seat: Seat, generation: Generation) -> Self {
-        Self { network, seat, generation, released: None, late: BTreeSet::new() }
+        Self { network, seat, generation, ports: None, released: None, late: BTreeSet::new() }
     }
 
     /// The same, released: it rests until each of these nodes, and those that were late before, has reported it gone.
@@ -72,7 +78,7 @@ impl Grant {
     pub fn release(&self, at: Timestamp, mut holders: BTreeSet<NodeId>) -> Self {
         holders.extend(self.late.iter().cloned());
         let released = Some(Release { at, revision: UNWRITTEN, holders });
-        Self { released, ..Self::new(self.network.clone(), self.seat.clone(), self.generation) }
+        Self { released, late: BTreeSet::new(), ..self.clone() }
     }
 
     /// Puts the commit's revision into a release that is being written.
@@ -166,6 +172,8 @@ pub struct Ledger {
     by_tenant: BTreeMap<TenantId, usize>,
     /// The released ones by the nodes they wait for.
     awaited: BTreeMap<NodeId, BTreeSet<ResourceKey>>,
+    /// Those with ports by slot: a few, of all that a slot has.
+    with_ports: BTreeMap<(AllocationNumber, ExitSlot), BTreeSet<ResourceKey>>,
     records: BTreeMap<Record, Revision>,
 }
 
@@ -205,6 +213,19 @@ impl Ledger {
         let key = move |index| ResourceKey { number, index };
         let range = first.zip(last).map(|(first, last)| self.grants.range(key(first)..=key(last)));
         range.into_iter().flatten().map(|(key, grant)| (key.index, grant))
+    }
+
+    /// The grants in one slot that have ports, quarantined ones too.
+    pub fn ports_in(
+        &self,
+        number: AllocationNumber,
+        slot: ExitSlot,
+    ) -> impl Iterator<Item = (ResourceKey, &Grant, PortBlock)> + '_ {
+        let keys = self.with_ports.get(&(number, slot)).into_iter().flatten();
+        keys.filter_map(|key| {
+            let grant = self.grants.get(key)?;
+            Some((*key, grant, grant.ports?))
+        })
     }
 
     /// The live grants of one network.
@@ -336,6 +357,12 @@ impl Ledger {
         }
         self.by_network.entry(network.clone()).or_default().insert(key);
         *self.by_tenant.entry(network.tenant.clone()).or_default() += 1;
+        let slot = (key.number, key.index.slot());
+        if grant.ports.is_some() {
+            self.with_ports.entry(slot).or_default().insert(key);
+        } else {
+            remove_from(&mut self.with_ports, &slot, &key);
+        }
         let awaits = |grant: &Grant, node: &NodeId| {
             grant.released.as_ref().is_some_and(|release| release.holders.contains(node))
         };

@@ -13,6 +13,7 @@ mod fault;
 mod ledger;
 mod network;
 mod node;
+mod ports;
 mod snapshot;
 mod status;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use network::{
     Attachment, ExitDraft, ExitRef, Exposure, Network, NetworkDraft, Protocol, Workload, WorkloadDraft,
 };
 pub use node::{Family, Node, NodeDraft, Reach};
+pub use ports::{PortBlock, PortBlockError};
 pub(crate) use snapshot::document;
 pub use snapshot::{
     DeviceReport, ExposureView, Format, FormatError, GatewayView, NetworkView, Reports, ResourceView,

@@ -16,6 +16,7 @@ use super::farm::{Farm, Upstream};
 use super::ledger::{Ledger, ResourceKey, Seat};
 use super::network::{Network, Protocol};
 use super::node::{Family, Node, Reach};
+use super::ports::PortBlock;
 use super::world::World;
 use crate::addr::{Allocation, PrefixIndex};
 use crate::id::{ExitSlot, FarmId, Generation, NetworkId, NodeId, Revision, WorkloadNumber};
@@ -120,6 +121,9 @@ pub struct GatewayView {
     pub default_v4: Option<std::net::Ipv4Addr>,
     /// For each exit point, by its index: the indices of all resources of its network, its own included.
     pub exits: BTreeMap<PrefixIndex, Vec<PrefixIndex>>,
+    /// The ports from which networks speak IPv4, by their exit points. One without has IPv6 only.
+    #[serde(default)]
+    pub ports: BTreeMap<PrefixIndex, PortBlock>,
 }
 
 /// A network, as far as a node that takes part sees it.
@@ -154,6 +158,9 @@ pub struct ResourceView {
     pub reach: Reach,
     /// MTU of that node's NIC, in bytes.
     pub mtu: u16,
+    /// Of an exit point: the ports from which the network speaks IPv4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<PortBlock>,
     /// Its WireGuard device, once reported.
     pub device: Option<DeviceReport>,
 }
@@ -240,6 +247,7 @@ impl View<'_> {
                     node: there.id().clone(),
                     reach: there.reach().clone(),
                     mtu: there.mtu(),
+                    ports: grant.ports,
                     device: self.reports.get(&key).cloned(),
                 })
             });
@@ -279,11 +287,17 @@ impl NetworkView {
         })
     }
 
-    /// The indices of a network whose exit point lies in a slot: its own, and all that lie there with it.
-    fn exit_in(&self, allocation: Allocation, slot: ExitSlot) -> Option<(PrefixIndex, Vec<PrefixIndex>)> {
+    /// Its exit point.
+    #[must_use]
+    pub fn exit(&self) -> Option<&ResourceView> {
+        self.resources.iter().find(|resource| resource.seat == Seat::Exit)
+    }
+
+    /// The exit point of a network, if that lies in a slot, and the indices of all that lie there with it, its own too.
+    fn exit_in(&self, allocation: Allocation, slot: ExitSlot) -> Option<(&ResourceView, Vec<PrefixIndex>)> {
         let there = |resource: &&ResourceView| self.allocation == allocation && resource.index.slot() == slot;
-        let exit = self.resources.iter().filter(there).find(|resource| resource.seat == Seat::Exit)?;
-        Some((exit.index, self.resources.iter().filter(there).map(|resource| resource.index).collect()))
+        let exit = self.exit().filter(there)?;
+        Some((exit, self.resources.iter().filter(there).map(|resource| resource.index).collect()))
     }
 }
 
@@ -295,7 +309,11 @@ impl GatewayView {
         (public_v4, default_v4): (Option<Ipv4Net>, Option<std::net::Ipv4Addr>),
         networks: &[NetworkView],
     ) -> Self {
-        let exits = networks.iter().filter_map(|network| network.exit_in(allocation, slot)).collect();
-        Self { allocation, slot, public_v4, default_v4, exits }
+        let (mut exits, mut ports) = (BTreeMap::new(), BTreeMap::new());
+        for (exit, indices) in networks.iter().filter_map(|network| network.exit_in(allocation, slot)) {
+            exits.insert(exit.index, indices);
+            ports.extend(exit.ports.map(|block| (exit.index, block)));
+        }
+        Self { allocation, slot, public_v4, default_v4, exits, ports }
     }
 }

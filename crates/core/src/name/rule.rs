@@ -25,6 +25,10 @@ pub const BOGON_IN_V4: &str = "no private address comes from outside (IPv4)";
 pub const TENANTS_V4: &str = "no IPv4 between networks";
 /// A protocol that port translation cannot serve.
 pub const UNTRANSLATABLE: &str = "this protocol cannot be translated";
+/// IPv4 of a network that was granted no ports of its slot's address.
+pub const NO_PORTS: &str = "no ports of the slot's address are left for this network";
+/// A connection more than a network may have at once over IPv4.
+pub const SHARE: &str = "this network's share of IPv4 connections is in use";
 /// A packet that would leave where it came in.
 pub const HAIRPIN: &str = "no way back out where it came in";
 /// IPv4 from outside that answers nothing.

@@ -18,6 +18,8 @@ use crate::name::IfName;
 pub const CT_ESTABLISHED_RELATED: u32 = 0b110;
 /// Conntrack state bit `invalid`.
 pub const CT_INVALID: u32 = 0b1;
+/// Conntrack state bit `new`.
+pub const CT_NEW: u32 = 0b1000;
 
 /// The contents of the table. An empty one is a table without chains.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -11,10 +11,10 @@ use super::merkle::{leaf_hash, paths, verify_path};
 use super::signed::{self, OpenError, Signed, Statement, decode, encode};
 use crate::addr::Allocation;
 use crate::id::{Generation, NetworkId};
-use crate::model::{ResourceKey, Seat};
+use crate::model::{Grant, PortBlock, ResourceKey, Seat};
 
 /// A prefix index and whose it is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Granted {
     /// Which prefix.
     pub key: ResourceKey,
@@ -24,10 +24,12 @@ pub struct Granted {
     pub network: NetworkId,
     /// For what.
     pub seat: Seat,
+    /// Of an exit point: the ports from which its network speaks IPv4.
+    pub ports: Option<PortBlock>,
 }
 
 /// One thing that the registry says.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Leaf {
     /// The number of a /48, for ever.
     Number(Allocation),
@@ -35,16 +37,64 @@ pub enum Leaf {
     Grant(Granted),
 }
 
+/// As it is signed. A grant with ports is another kind of leaf than one without: those that were signed before there were
+/// ports stay what they are.
+#[derive(BorshSerialize, BorshDeserialize)]
+pub enum LeafWire {
+    /// A number.
+    Number(Allocation),
+    /// A grant without ports.
+    Grant(GrantWire),
+    /// An exit point's, with ports.
+    Exit(GrantWire, PortBlock),
+}
+
+/// A grant, but for its ports.
+#[derive(BorshSerialize, BorshDeserialize)]
+pub struct GrantWire {
+    key: ResourceKey,
+    generation: Generation,
+    network: NetworkId,
+    seat: Seat,
+}
+
 impl Statement for Leaf {
     const KIND: &'static str = "grant";
-    type Wire = Self;
+    type Wire = LeafWire;
 
-    fn wire(&self) -> Self {
-        self.clone()
+    fn wire(&self) -> LeafWire {
+        let granted = match self {
+            Self::Number(allocation) => return LeafWire::Number(*allocation),
+            Self::Grant(granted) => granted.clone(),
+        };
+        let Granted { key, generation, network, seat, ports } = granted;
+        let grant = GrantWire { key, generation, network, seat };
+        match ports {
+            None => LeafWire::Grant(grant),
+            Some(ports) => LeafWire::Exit(grant, ports),
+        }
     }
 
-    fn from_wire(wire: Self) -> Result<Self, OpenError> {
-        Ok(wire)
+    fn from_wire(wire: LeafWire) -> Result<Self, OpenError> {
+        let (grant, ports) = match wire {
+            LeafWire::Number(allocation) => return Ok(Self::Number(allocation)),
+            LeafWire::Grant(grant) => (grant, None),
+            LeafWire::Exit(grant, ports) => (grant, Some(ports)),
+        };
+        let GrantWire { key, generation, network, seat } = grant;
+        if ports.is_some() && seat != Seat::Exit {
+            return Err(OpenError::PortsAstray);
+        }
+        Ok(Self::Grant(Granted { key, generation, network, seat, ports }))
+    }
+}
+
+impl Granted {
+    /// What a grant in force says.
+    #[must_use]
+    pub fn of(key: ResourceKey, grant: &Grant) -> Self {
+        let Grant { network, seat, generation, ports, .. } = grant.clone();
+        Self { key, generation, network, seat, ports }
     }
 }
 

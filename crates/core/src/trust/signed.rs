@@ -64,6 +64,9 @@ pub enum OpenError {
         /// The address given.
         address: String,
     },
+    /// Ports for another than an exit point.
+    #[error("it grants ports to a resource that is no exit point")]
+    PortsAstray,
     /// A count from 1 that is not.
     #[error("{what} 0: they are counted from 1")]
     Zero {
@@ -84,7 +87,7 @@ impl OpenError {
             Self::Shape { .. } => "a newer sixfold may have written it: install a newer one here".to_owned(),
             Self::Fault(fault) => fault.hint(),
             Self::Address { .. } => "like registry.example.net:7443 or [2001:db8::1]:7443".to_owned(),
-            Self::Zero { .. } => "its owner can sign it again".to_owned(),
+            Self::PortsAstray | Self::Zero { .. } => "its owner can sign it again".to_owned(),
         }
     }
 }

@@ -6,8 +6,8 @@ use crate::farm::{Farm, SECRET};
 use proptest::prelude::*;
 use sixfold_core::addr::PrefixIndex;
 use sixfold_core::allocate::{AllocateError, IndexSecret, Terms, allocate, number};
-use sixfold_core::id::{Generation, NodeId};
-use sixfold_core::model::{Grant, Ledger, LedgerChange, ReadSet, ResourceKey, Seat, SlotKey};
+use sixfold_core::id::{Generation, NodeId, Timestamp};
+use sixfold_core::model::{Grant, Ledger, LedgerChange, PortBlock, ReadSet, ResourceKey, Seat, SlotKey};
 use sixfold_core::place::{Placement, place};
 
 fn key(slot: u8) -> SlotKey {
@@ -189,6 +189,89 @@ fn in_a_slot_that_is_nearly_full_the_next_index_upwards_is_taken() {
     assert_eq!(granted(&nearly_full(&[below])), [below.get()]);
 }
 
+fn ports_of(ledger: &Ledger, network: &str) -> Option<PortBlock> {
+    let mut live = ledger.grants_of(&network.parse().unwrap());
+    live.find(|(_, grant)| grant.seat == Seat::Exit).and_then(|(_, grant)| grant.ports)
+}
+
+fn no_port_is_held_twice(ledger: &Ledger) {
+    for allocation in ledger.allocations() {
+        for slot in sixfold_core::id::ExitSlot::all() {
+            let held: Vec<_> = ledger.ports_in(allocation.number(), slot).collect();
+            for (at, (key, _, ports)) in held.iter().enumerate() {
+                assert_eq!(key.index.slot(), slot);
+                let twice = held[at + 1..].iter().find(|(_, _, other)| other.overlaps(*ports));
+                assert_eq!(twice, None, "{ports} of {key:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_exit_point_has_ports_of_its_own_until_none_are_left() {
+    let mut ledger = numbered();
+    for at in 0..65 {
+        grant(&mut ledger, &placement(&format!("t{at}/web"), 1, 1));
+        no_port_is_held_twice(&ledger);
+    }
+    let has = |ledger: &Ledger, at: u8| ports_of(ledger, &format!("t{at}/web")).is_some();
+    assert_eq!((0..65).filter(|at| has(&ledger, *at)).collect::<Vec<_>>(), (0..63).collect::<Vec<_>>());
+    let nodes = ledger.grants().values().filter(|grant| grant.seat != Seat::Exit);
+    assert!(nodes.into_iter().all(|grant| grant.ports.is_none()));
+    grant(&mut ledger, &placement("t70/web", 2, 1));
+    assert!(has(&ledger, 70), "another slot has another address");
+    let before = ledger.clone();
+    grant(&mut ledger, &placement("t64/web", 1, 1));
+    assert_eq!(ledger, before, "nothing to give, and nothing changes");
+}
+
+#[test]
+fn who_has_no_ports_is_given_some_that_have_rested_when_it_is_allocated_again() {
+    let mut ledger = numbered();
+    for at in 0..64 {
+        grant(&mut ledger, &placement(&format!("t{at}/web"), 1, 1));
+    }
+    let late = placement("t63/web", 1, 1);
+    let exit = |ledger: &Ledger| {
+        let mut live = ledger.grants_of(&late.network);
+        live.find(|(_, grant)| grant.seat == Seat::Exit).map(|(key, grant)| (key, grant.clone())).unwrap()
+    };
+    let (key, before) = exit(&ledger);
+    let freed = ports_of(&ledger, "t7/web").unwrap();
+    let nothing = Placement { seats: BTreeSet::new(), ..placement("t7/web", 1, 1) };
+    grant(&mut ledger, &nothing);
+    grant(&mut ledger, &late);
+    assert_eq!(exit(&ledger), (key, before.clone()), "they rest");
+    let later = Terms { now: Timestamp(sixfold_core::limit::QUARANTINE_SECS), ..Terms::default() };
+    let (read, change) = allocate(&ledger, &late, &SECRET, &later).unwrap();
+    ledger.commit(&read, change).unwrap();
+    let expected = Grant { ports: Some(freed), generation: before.generation.next(), ..before };
+    assert_eq!(exit(&ledger), (key, expected));
+    no_port_is_held_twice(&ledger);
+    let again = placement("t7/web", 1, 1);
+    let (read, change) = allocate(&ledger, &again, &SECRET, &later).unwrap();
+    ledger.commit(&read, change).unwrap();
+    assert_eq!(ports_of(&ledger, "t7/web"), None, "its own are another's now");
+    no_port_is_held_twice(&ledger);
+}
+
+#[test]
+fn ports_rest_and_are_reclaimed_with_their_index() {
+    let mut ledger = numbered();
+    let wanted = placement("acme/web", 1, 2);
+    grant(&mut ledger, &wanted);
+    let ports = ports_of(&ledger, "acme/web").unwrap();
+    grant(&mut ledger, &Placement { seats: BTreeSet::new(), ..wanted.clone() });
+    assert_eq!(ports_of(&ledger, "acme/web"), None);
+    for at in 0..70 {
+        grant(&mut ledger, &placement(&format!("t{at}/web"), 1, 1));
+        assert_ne!(ports_of(&ledger, &format!("t{at}/web")), Some(ports), "at rest");
+    }
+    grant(&mut ledger, &wanted);
+    assert_eq!(ports_of(&ledger, "acme/web"), Some(ports));
+    no_port_is_held_twice(&ledger);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -205,6 +288,8 @@ proptest! {
             prop_assert_eq!(live.len(), seats.len());
             prop_assert_eq!(seats, wanted.seats);
             prop_assert!(live.iter().all(|(key, _)| key.index.slot() == wanted.slot.slot));
+            prop_assert!(live.iter().all(|(_, grant)| grant.ports.is_some() == (grant.seat == Seat::Exit)));
+            no_port_is_held_twice(&ledger);
         }
     }
 }

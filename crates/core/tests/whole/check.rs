@@ -71,6 +71,24 @@ fn a_grant_taken_from_one_network_for_another_is_missed_by_the_first() {
 }
 
 #[test]
+fn ports_that_two_networks_have_or_no_exit_point_are_found() {
+    let found = broken(|farm| {
+        let globex = "globex/lab".parse().unwrap();
+        let other = farm.ledger.grants_of(&globex).find_map(|(_, grant)| grant.ports);
+        let (key, grant) = of_acme(farm, &Seat::Exit);
+        (key, Grant { ports: other, ..grant })
+    });
+    assert_eq!(found.len(), 2, "told of both: {found:?}");
+    assert!(found[0].starts_with("network acme/web holds ports "), "{found:?}");
+    assert!(found[0].ends_with(", and network globex/lab some of them"), "{found:?}");
+    let found = broken(|farm| {
+        let (key, grant) = of_acme(farm, &on("cat"));
+        (key, Grant { ports: Some("1024-1024".parse().unwrap()), ..grant })
+    });
+    assert!(found[0].ends_with(", which is no exit point's"), "{found:?}");
+}
+
+#[test]
 fn a_node_that_shares_no_family_with_its_exit_is_cut_off() {
     let alpha = include_str!("../../../../examples/first-farm/farm.toml");
     let alpha: String = alpha

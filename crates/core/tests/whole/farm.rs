@@ -7,7 +7,9 @@ use sixfold_core::check::check;
 use sixfold_core::desire::{Own, OwnDevice, desire, own_resources};
 use sixfold_core::id::NodeId;
 use sixfold_core::key::PrivateKey;
-use sixfold_core::model::{DeviceReport, Ledger, Reports, ResourceKey, Snapshot, World};
+use sixfold_core::model::{
+    DeviceReport, Grant, Ledger, LedgerChange, ReadSet, Reports, ResourceKey, Snapshot, World,
+};
 use sixfold_core::place::place;
 use sixfold_core::plan::{evolve, plan};
 use sixfold_core::spec::parse_all;
@@ -71,6 +73,15 @@ impl Farm {
             self.ledger.commit(&read, change).unwrap();
         }
         assert_eq!(check(&self.world, &self.ledger), []);
+    }
+
+    /// As where no block was left when the network was granted its prefixes.
+    pub(crate) fn take_ports(&mut self, network: &str) {
+        let network = network.parse().unwrap();
+        let grants =
+            self.ledger.grants_of(&network).map(|(key, grant)| (key, Grant { ports: None, ..grant.clone() }));
+        let change = LedgerChange { grants: grants.collect(), ..LedgerChange::default() };
+        self.ledger.commit(&ReadSet::new(), change).unwrap();
     }
 
     /// The nodes' part: a key for each resource, and the port asked for.

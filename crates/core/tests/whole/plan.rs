@@ -74,7 +74,7 @@ fn a_namespace_that_goes_takes_its_contents_along_and_only_its_tunnels_are_let_g
 }
 
 #[test]
-fn withdrawing_an_exit_point_is_one_message_to_the_gateway() {
+fn withdrawing_an_exit_point_costs_the_gateway_a_link_and_what_is_said_of_that() {
     let (farm, desired) = ant();
     let mut state = bare();
     reach(&mut state, &desired);
@@ -102,7 +102,8 @@ fn withdrawing_an_exit_point_is_one_message_to_the_gateway() {
     let plan = plan(&alone.desired(&"ant".parse().unwrap()), &state);
     let gateway: Vec<String> =
         plan.steps.iter().filter(|step| step.netns == netns("gw-1-1")).map(ToString::to_string).collect();
-    assert_eq!(gateway.len(), 1, "{plan}");
+    assert_eq!(gateway.len(), 4, "{plan}");
+    assert!(gateway[1..].iter().all(|step| step.contains("nft 'delete element ")), "{plan}");
     assert!(gateway[0].contains("link del to-"), "the link takes its nexthop and all routes along: {plan}");
 }
 

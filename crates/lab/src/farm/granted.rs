@@ -13,7 +13,7 @@ use ipnet::Ipv6Net;
 use serde::Deserialize;
 use sixfold_core::addr::{Allocation, PrefixIndex};
 use sixfold_core::id::{AllocationNumber, Generation, Label, NetworkId, NodeId, Revision, TenantId};
-use sixfold_core::model::{Grant, Ledger, ResourceKey, Seat};
+use sixfold_core::model::{Grant, Ledger, PortBlock, ResourceKey, Seat};
 
 /// Why an answer says nothing of grants.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +76,7 @@ struct PrefixShown {
     node: Option<Label>,
     prefix: String,
     generation: Generation,
+    ports: Option<PortBlock>,
 }
 
 /// What farms were shown so far: who is called what, and which allocation has which number.
@@ -124,7 +125,7 @@ impl Granted {
         let allocation = self.allocations.iter().find(|allocation| allocation.whole().contains(&prefix))?;
         let index = PrefixIndex::try_from(prefix.network().segments()[3]).ok()?;
         let key = ResourceKey { number: allocation.number(), index };
-        Some((key, Grant::new(network.clone(), seat, shown.generation)))
+        Some((key, Grant { ports: shown.ports, ..Grant::new(network.clone(), seat, shown.generation) }))
     }
 
     /// The id of each node, and all grants as one ledger; its revision is nobody's.

@@ -28,14 +28,14 @@ pub(super) fn check(found: &Records, findings: &mut Findings) {
     let groups = groups(found, findings);
     for (allocation, proof, _) in &found.allocations {
         let name = format!("allocation {} ({})", allocation.number(), allocation.whole());
-        if let Err(what) = proves(&groups, proof.as_ref(), &Leaf::Number(*allocation)) {
+        if let Err(what) = proves(&groups, proof.as_ref(), &Leaf::Number(*allocation), false) {
             findings.add(name, what);
         }
     }
     for (key, (grant, proof, _)) in &found.grants {
-        let (generation, network, seat) = (grant.generation, grant.network.clone(), grant.seat.clone());
-        let leaf = Leaf::Grant(Granted { key: *key, generation, network, seat });
-        if let Err(what) = proves(&groups, proof.as_ref(), &leaf) {
+        if let Err(what) =
+            proves(&groups, proof.as_ref(), &Leaf::Grant(Granted::of(*key, grant)), !grant.is_live())
+        {
             findings.add(place(*key), what);
         }
     }
@@ -171,13 +171,26 @@ fn groups(found: &Records, findings: &mut Findings) -> BTreeMap<Revision, Group>
 }
 
 /// Whether the registry signed this leaf. Of a seal that is not there it is told elsewhere.
-fn proves(groups: &BTreeMap<Revision, Group>, proof: Option<&Proof>, leaf: &Leaf) -> Result<(), String> {
+/// What was `released` may have lost its ports since it was signed: once it has rested, they are another's.
+fn proves(
+    groups: &BTreeMap<Revision, Group>,
+    proof: Option<&Proof>,
+    leaf: &Leaf,
+    released: bool,
+) -> Result<(), String> {
     let proof = proof.ok_or("is not proven by any seal")?;
     let Some(group) = groups.get(&proof.seal) else { return Ok(()) };
     let proven: Proven = read(&proof.path)?;
     match proven.open(group) {
         Err(error) => Err(format!("has no path to the seal of revision {}: {error}", proof.seal)),
-        Ok(said) if said != *leaf => Err("is proven to be something else".to_owned()),
-        Ok(_) => Ok(()),
+        Ok(said) if said == *leaf || released && without_ports(said.clone()) == *leaf => Ok(()),
+        Ok(_) => Err("is proven to be something else".to_owned()),
+    }
+}
+
+fn without_ports(leaf: Leaf) -> Leaf {
+    match leaf {
+        Leaf::Grant(granted) => Leaf::Grant(Granted { ports: None, ..granted }),
+        leaf @ Leaf::Number(_) => leaf,
     }
 }

@@ -199,6 +199,6 @@ fn told(done: service::Done) -> Done {
 }
 
 pub(super) fn held(held: service::Held) -> Held {
-    let service::Held { resource, seat, generation } = held;
-    Held { resource, seat, generation }
+    let service::Held { resource, seat, generation, ports } = held;
+    Held { resource, seat, generation, ports }
 }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use sixfold_core::id::{FarmId, Generation, Label, NetworkId, NodeId, Revision};
-use sixfold_core::model::{DeviceReport, FarmDraft, Grant, NetworkDraft, NodeDraft, ResourceKey, Seat};
+use sixfold_core::model::{
+    DeviceReport, FarmDraft, Grant, NetworkDraft, NodeDraft, PortBlock, ResourceKey, Seat,
+};
 use sixfold_core::trust::Owner;
 
 use super::limit;
@@ -223,10 +225,13 @@ pub struct Held {
     pub seat: Seat,
     /// Of its grant.
     pub generation: Generation,
+    /// Of an exit point: the ports from which the network speaks IPv4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<PortBlock>,
 }
 
 impl Held {
     pub(super) fn of(resource: ResourceKey, grant: &Grant) -> Self {
-        Self { resource, seat: grant.seat.clone(), generation: grant.generation }
+        Self { resource, seat: grant.seat.clone(), generation: grant.generation, ports: grant.ports }
     }
 }

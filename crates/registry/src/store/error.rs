@@ -40,6 +40,14 @@ pub enum StoreError {
         /// The last one known here.
         known: i64,
     },
+    /// It was written by an earlier version, and is opened to be read only.
+    #[error("the store is of schema {found}, and this version reads {known}")]
+    Older {
+        /// What it says it is.
+        found: i64,
+        /// The one known here.
+        known: i64,
+    },
     /// It is a database of something else.
     #[error("{path} is no registry's store")]
     Foreign {
@@ -79,6 +87,7 @@ impl StoreError {
             Self::Newer { .. } => {
                 "run the version that wrote it, or a later one, or restore a backup from before"
             }
+            Self::Older { .. } => "start the registry once: it brings its store to this version",
             Self::Foreign { .. } => "name the registry's own file, or one that is not there yet",
             Self::Damaged { .. } => {
                 "run `sixfold registry fsck`; restore the last backup if it finds more than this"

@@ -2,6 +2,9 @@
 //!
 //! Owns: the schema and its version. The rules repeat what `core` computes in other words: a grant lies in its slot, a seat
 //! has one prefix in force, generations and versions only grow, no grant and no number is ever taken away.
+//!
+//! A file of an older schema becomes one of this by the steps in between; a new one by all of them. So whatever a file has
+//! been through, its tables read the same.
 
 use rusqlite::Connection;
 
@@ -10,8 +13,15 @@ use super::StoreError;
 /// In the file's header: that it is a registry's store ("6fld").
 pub const APPLICATION_ID: i64 = 0x3666_6c64;
 
-/// The version of the tables below.
-pub const SCHEMA_VERSION: i64 = 1;
+/// The version of the tables that the steps below come to.
+pub const SCHEMA_VERSION: i64 = STEPS.len() as i64;
+
+/// From each version to the next, beginning with nothing.
+const STEPS: [&str; 2] = [
+    TABLES,
+    // The ports that an exit point is granted.
+    "ALTER TABLE grants ADD COLUMN ports TEXT CHECK (ports IS NULL OR (seat = 'exit' AND ports LIKE '_%-_%'));",
+];
 
 const TABLES: &str = "
 CREATE TABLE head (
@@ -105,13 +115,15 @@ CREATE TABLE answers (
 CREATE INDEX answers_by_age ON answers (at);
 ";
 
-/// Makes the tables of a new file, or says why the file is not one of ours or not one for this version.
+/// Makes the tables of a new file, or of an older one those of this version, or says why the file is not one of ours or not one for this version.
 pub(super) fn prepare(connection: &Connection, path: &str) -> Result<(), StoreError> {
     let version = checked(connection, path)?;
-    if version == 0 {
+    let steps = STEPS.get(usize::try_from(version).unwrap_or_default()..).unwrap_or_default();
+    if !steps.is_empty() {
         connection.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION_ID};
-             PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            "BEGIN IMMEDIATE; {} PRAGMA application_id = {APPLICATION_ID};
+             PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
+            steps.concat()
         ))?;
     }
     Ok(())
@@ -137,4 +149,42 @@ pub(super) fn checked(connection: &Connection, path: &str) -> Result<i64, StoreE
         return Err(StoreError::Foreign { path: path.to_owned() });
     }
     Ok(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tables(connection: &Connection) -> Vec<(String, Option<String>)> {
+        let mut statement = connection.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name").unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
+    }
+
+    /// A store as each earlier version made it, with a grant in it.
+    #[test]
+    fn a_store_of_an_older_schema_becomes_one_of_this_and_keeps_what_is_in_it() {
+        let new = Connection::open_in_memory().unwrap();
+        prepare(&new, "new").unwrap();
+        for version in 1..STEPS.len() {
+            let old = Connection::open_in_memory().unwrap();
+            let steps = STEPS[..version].concat();
+            old.execute_batch(&format!(
+                "{steps} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version};
+                 INSERT INTO allocations (number, prefix, revision) VALUES (1, '2001:db8:a::/48', 1);
+                 INSERT INTO slots VALUES (1, 1, 1);
+                 INSERT INTO grants (number, slot, prefix, network, seat, generation, revision)
+                    VALUES (1, 1, 4096, 'acme/web', 'exit', 1, 1);"
+            ))
+            .unwrap();
+            prepare(&old, "old").unwrap();
+            assert_eq!(tables(&old), tables(&new), "from schema {version}");
+            assert_eq!(checked(&old, "old").unwrap(), SCHEMA_VERSION);
+            let mut statement = old.prepare("SELECT network, ports FROM grants").unwrap();
+            let kept: (String, Option<String>) =
+                statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            assert_eq!(kept, ("acme/web".to_owned(), None));
+            prepare(&old, "old").unwrap();
+        }
+    }
 }

@@ -59,8 +59,12 @@ impl Sqlite {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY)?;
-        if schema::checked(&connection, &path.display().to_string())? == 0 {
+        let found = schema::checked(&connection, &path.display().to_string())?;
+        if found == 0 {
             return Err(StoreError::Foreign { path: path.display().to_string() });
+        }
+        if found < schema::SCHEMA_VERSION {
+            return Err(StoreError::Older { found, known: schema::SCHEMA_VERSION });
         }
         Ok(Self { connection, _lock: None })
     }
@@ -174,13 +178,13 @@ impl Sqlite {
         for (key, (grant, path)) in group.releases_first() {
             let (number, slot) = (key.number.get(), key.index.slot().get());
             let released = grant.released.as_ref();
-            let sql = "INSERT INTO grants VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+            let sql = "INSERT INTO grants VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
                 ON CONFLICT (number, prefix) DO UPDATE SET network = excluded.network, seat = excluded.seat,
                 generation = excluded.generation, released_at = excluded.released_at,
                 released_revision = excluded.released_revision, holders = excluded.holders, late = excluded.late,
                 seal = CASE WHEN excluded.generation > generation THEN excluded.seal ELSE seal END,
                 path = CASE WHEN excluded.generation > generation THEN excluded.path ELSE path END,
-                revision = excluded.revision";
+                revision = excluded.revision, ports = excluded.ports";
             let released_revision = released.map(|release| match release.is_unwritten() {
                 true => Ok(at),
                 false => self::number(release.revision.0),
@@ -199,6 +203,7 @@ impl Sqlite {
                 path.is_some().then_some(at),
                 path.as_deref(),
                 at,
+                grant.ports.map(String::from),
             ])?;
         }
         Ok(())

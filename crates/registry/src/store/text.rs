@@ -9,7 +9,7 @@ use rusqlite::Row;
 use serde::de::DeserializeOwned;
 use sixfold_core::addr::{Allocation, PrefixIndex};
 use sixfold_core::id::{AllocationNumber, Generation, NodeId, Revision, Timestamp};
-use sixfold_core::model::{Grant, Release, ResourceKey, Seat};
+use sixfold_core::model::{Grant, PortBlock, Release, ResourceKey, Seat};
 
 use super::{Document, DocumentId, Kind, Proof, Record, StoreError};
 
@@ -105,7 +105,10 @@ pub(super) fn grant(row: &Row<'_>) -> Result<Record, StoreError> {
             holders,
         }),
     };
-    let grant = Grant { released, late, ..Grant::new(network, seat, Generation(generation)) };
+    let ports: Option<String> = row.get("ports")?;
+    let ports =
+        ports.map(|ports| ports.parse::<PortBlock>()).transpose().map_err(|error| damaged(what(), error))?;
+    let grant = Grant { ports, released, late, ..Grant::new(network, seat, Generation(generation)) };
     Ok(Record::Grant(key, grant, proof(row)?))
 }
 

@@ -87,7 +87,7 @@ const DOCUMENT: fn(&'static str) -> (&'static str, &'static str, &'static str) =
 /// What is broken, and how.
 type Break = (&'static str, fn(&Connection));
 
-const BREAKS: [Break; 17] = [
+const BREAKS: [Break; 19] = [
     ("a farm's signature", |db| change(db, DOCUMENT("kind = 'farm'"), unsigned)),
     ("a network's signature", |db| change(db, DOCUMENT("kind = 'network'"), unsigned)),
     ("a node's signature", |db| change(db, DOCUMENT("kind = 'node'"), unsigned)),
@@ -128,16 +128,25 @@ const BREAKS: [Break; 17] = [
             generation: sixfold_core::id::Generation(1),
             network: network(),
             seat: Seat::Exit,
+            ports: None,
         });
         let (group, _) = seal(&[leaf], 1, &signing(66));
         change(db, ("seals", "body", "true ORDER BY revision DESC"), |_| to_vec(&group).unwrap());
     }),
     ("a path that leads nowhere", |db| {
-        change(db, ("grants", "path", "seat = 'exit'"), |path| {
+        change(db, ("grants", "path", "seat = 'exit' AND released_at IS NULL"), |path| {
             let mut path: Value = from_slice(path).unwrap();
-            path["index"] = 2.into();
+            path["index"] = 77.into();
             to_vec(&path).unwrap()
         });
+    }),
+    ("ports that were not signed", |db| {
+        let sql = "UPDATE grants SET ports = '1024-1024' WHERE seat = 'exit' AND released_at IS NULL";
+        assert_eq!(db.execute(sql, []).unwrap(), 1);
+    }),
+    ("ports that are kept back", |db| {
+        let sql = "UPDATE grants SET ports = NULL WHERE seat = 'exit' AND released_at IS NULL";
+        assert_eq!(db.execute(sql, []).unwrap(), 1);
     }),
     ("a grant that was given to another", |db| {
         let sql = "UPDATE grants SET generation = 2 WHERE seat = 'exit' AND released_at IS NULL";

@@ -50,6 +50,9 @@ fn sound(path: &Path) {
         let new = slot * 0x1000 + i64::try_from(at).unwrap();
         let sql = "UPDATE grants SET prefix = ?1 WHERE network = ?2 AND seat = ?3";
         connection.execute(sql, (new, network, seat)).unwrap();
+        let (sql, first) =
+            ("UPDATE grants SET ports = ?1 WHERE prefix = ?2 AND ports IS NOT NULL", 1024 * (at + 1));
+        connection.execute(sql, (format!("{first}-{}", first + 1023), new)).unwrap();
         answers.push((format!("\"index\":\"{old:04x}\""), format!("\"index\":\"{new:04x}\"")));
         let sql = "UPDATE documents SET name = replace(name, ?1, ?2), model = replace(model, ?3, ?4)";
         let (from, to) = answers.last().unwrap();
@@ -95,7 +98,7 @@ fn ruled(connection: &Connection) {
     all.iter().for_each(|sql| connection.execute_batch(sql).unwrap());
 }
 
-const BREAKS: [(&str, &str); 30] = [
+const BREAKS: [(&str, &str); 33] = [
     (
         "rotations that cannot be read",
         "INSERT INTO documents VALUES ('rotation', 'tenant-acme', 1, CAST('x' AS BLOB), '\"bytes\"', 3)",
@@ -106,10 +109,16 @@ const BREAKS: [(&str, &str); 30] = [
     ),
     (
         "a seat with two prefixes",
-        "DROP INDEX grants_one_in_force; INSERT INTO grants SELECT number, slot, 0x1777, network, seat, generation, released_at, released_revision, holders, late, seal, path, revision FROM grants WHERE prefix = 0x1000; UPDATE slots SET revision = 99",
+        "DROP INDEX grants_one_in_force; INSERT INTO grants SELECT number, slot, 0x1777, network, seat, generation, released_at, released_revision, holders, late, seal, path, revision, NULL FROM grants WHERE prefix = 0x1000; UPDATE slots SET revision = 99",
     ),
     ("a grant outside its exit's slot", "UPDATE grants SET prefix = 0x2777, slot = 2 WHERE prefix = 0x1001"),
     ("a grant that is in another slot than it says", "UPDATE grants SET slot = 2 WHERE prefix = 0x1001"),
+    (
+        "ports that two networks have",
+        "UPDATE grants SET ports = '5000-7000' WHERE prefix IN (0x1000, 0x1005)",
+    ),
+    ("ports that are none", "UPDATE grants SET ports = '0-7' WHERE prefix = 0x1000"),
+    ("ports of another than an exit point", "UPDATE grants SET ports = '60000-60001' WHERE prefix = 0x1001"),
     ("a grant of PrefixZero", "UPDATE grants SET prefix = 0x0777 WHERE prefix = 0x1001"),
     ("a grant whose network is deleted", "UPDATE documents SET model = '\"gone\"' WHERE name = 'globex/lab'"),
     ("a grant for a node that is not listed", "UPDATE grants SET seat = 'node n0' WHERE prefix = 0x1001"),

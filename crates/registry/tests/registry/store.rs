@@ -10,7 +10,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use sixfold_core::addr::Allocation;
 use sixfold_core::id::{Generation, Revision, Timestamp};
-use sixfold_core::model::{Grant, ResourceKey, Seat};
+use sixfold_core::model::{Grant, PortBlock, ResourceKey, Seat};
 use sixfold_registry::store::{
     Answer, AnswerKey, Compared, Document, DocumentId, Group, Kind, Memory, Model, Proof, Record,
     SCHEMA_VERSION, Sqlite, Store, StoreError,
@@ -95,7 +95,9 @@ fn key(number: u16, index: u16) -> ResourceKey {
 
 fn grant(tenant: &str, seat: &str, generation: u32) -> Grant {
     let seat = if seat == "exit" { Seat::Exit } else { Seat::Node(seat.parse().unwrap()) };
-    Grant::new(format!("{tenant}/web").parse().unwrap(), seat, Generation(generation))
+    let first = 1024 + u16::try_from(generation).unwrap() * 1024;
+    let ports = (seat == Seat::Exit).then(|| PortBlock::new(first, first + 1023).unwrap());
+    Grant { ports, ..Grant::new(format!("{tenant}/web").parse().unwrap(), seat, Generation(generation)) }
 }
 
 fn released(grant: &Grant) -> Grant {
@@ -450,6 +452,11 @@ fn a_store_of_a_newer_version_or_of_something_else_is_left_alone_with_a_clear_wo
         )
     );
     assert!(newer.hint().contains("restore a backup"));
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", SCHEMA_VERSION - 1).unwrap();
+    drop(connection);
+    let older = Sqlite::open_to_read(&path).unwrap_err();
+    assert!(matches!(older, StoreError::Older { .. }) && older.hint().contains("start the registry once"));
     let other = dir.path().join("other.db");
     rusqlite::Connection::open(&other).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
     assert!(matches!(Sqlite::open(&other), Err(StoreError::Foreign { .. })));

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use sixfold_api::resource::Held;
 use sixfold_core::id::NetworkId;
+use sixfold_core::model::Seat;
 use sixfold_core::shown::plain;
 use sixfold_core::spec::{Tenant, parse_network};
 use sixfold_core::trust::{Role, Subject};
 
 use super::change::{Change, Next, next};
+use super::show::ports;
 use super::{Word, path, prefix};
 use crate::caller::{Caller, Known, RegistryArgs, RemovalArgs, invalid, parsed};
 use crate::failed::Failed;
@@ -195,5 +197,7 @@ fn prefixes(known: &Known, grants: &[Held]) -> String {
     let mut rows: Vec<Vec<String>> =
         grants.iter().map(|held| <[String; 2]>::from(prefix(known, held)).to_vec()).collect();
     rows.sort();
-    table::render(&[], rows)
+    let exits = grants.iter().filter(|held| held.seat == Seat::Exit);
+    let ports = exits.map(|_| format!("ipv4: {}\n", ports(grants)));
+    table::render(&[], rows) + &ports.collect::<String>()
 }

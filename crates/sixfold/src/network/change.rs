@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use sixfold_api::client::Method;
-use sixfold_api::resource::{NodeSteps, Preview, Put, ReachChange, Way};
+use sixfold_api::resource::{Held, NodeSteps, Preview, Put, ReachChange, Way};
 use sixfold_core::id::NetworkId;
+use sixfold_core::model::Seat;
 use sixfold_core::shown::plain;
 use sixfold_core::trust::{NetworkStatement, Subject};
 
@@ -29,16 +30,27 @@ pub(super) enum Next {
 /// What has to be said to have a network be so. Nothing is written.
 pub(super) fn next(caller: &mut Caller, id: &NetworkId, subject: Subject) -> Result<Next, Failed> {
     let before: Option<KnownNetwork> = known(caller, id)?;
-    let version = match before {
+    let version = match &before {
         None if matches!(subject, Subject::Deleted(_)) => return Err(super::absent(id)),
         None => 0,
-        Some(before) if before.subject == subject => return Ok(Next::Nothing(before.version)),
+        Some(before) if before.subject == subject && !lacks_ports(&before.grants) => {
+            return Ok(Next::Nothing(before.version));
+        }
         Some(before) => before.version,
     };
     let statement = NetworkStatement { version: version + 1, subject };
     let put = Put { statement: caller.sign(&statement), confirmation: None, token: None };
-    let preview = caller.send(&Method::PUT, &format!("{}?dry_run=true", path(id)), &put)?;
+    let preview: Preview = caller.send(&Method::PUT, &format!("{}?dry_run=true", path(id)), &put)?;
+    // Said again in the same words only where that gives it what it could not have before.
+    if before.is_some_and(|before| before.subject == statement.subject) && lacks_ports(&preview.grants) {
+        return Ok(Next::Nothing(version));
+    }
     Ok(Next::Change(Box::new(Change { statement, preview })))
+}
+
+/// Whether it has an exit point, and that no ports to speak IPv4 from.
+fn lacks_ports(grants: &[Held]) -> bool {
+    grants.iter().any(|held| held.seat == Seat::Exit && held.ports.is_none())
 }
 
 impl Change {

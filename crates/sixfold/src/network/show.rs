@@ -18,7 +18,7 @@ use crate::{output, table};
     long_about = "Show a network: what its tenant says of it, its prefixes and its addresses.\n\n\
     Its tenant sees it, the farmers of its nodes, these nodes, and the registry's operator.\n\n\
     With --json: id, version, revision, deleted, and if it is not: exit (farm, name, slot), nodes (id, name), \
-    prefixes (seat, node, prefix, generation), workloads (name, node, number, address, address_v4), exposures (workload, \
+    prefixes (seat, node, prefix, generation, ports), workloads (name, node, number, address, address_v4), exposures (workload, \
     protocol, port).",
     after_long_help = "Examples:\n  sixfold network show web\n  sixfold network show web --json | jq .workloads"
 )]
@@ -104,6 +104,19 @@ fn exit(known: &Known, network: &Network) -> String {
     format!("{farm} {}", exit.key())
 }
 
+/// What the network's IPv4 leaves from, in words.
+pub(super) fn ports(grants: &[Held]) -> String {
+    match grants.iter().find(|held| held.seat == Seat::Exit).map(|held| held.ports) {
+        Some(Some(ports)) => format!("from ports {ports} of the slot's address, if it has one"),
+        Some(None) => {
+            "none: all ports of the slot's address are other networks'; it has IPv6 only. Apply it again \
+                       when one of those is gone, or choose another exit slot"
+                .to_owned()
+        }
+        None => "-".to_owned(),
+    }
+}
+
 /// The addresses of each workload, as far as its node's prefix is granted.
 fn workloads(
     known: &Known,
@@ -132,7 +145,13 @@ fn document(known: &Known, network: &KnownNetwork) -> Value {
             Seat::Exit => ("exit", None),
             Seat::Node(node) => ("node", Some(node)),
         };
-        json!({ "seat": seat, "node": node, "prefix": prefix(known, held).1, "generation": held.generation })
+        json!({
+            "seat": seat,
+            "node": node,
+            "prefix": prefix(known, held).1,
+            "generation": held.generation,
+            "ports": held.ports,
+        })
     });
     let workloads = workloads(known, live, grants).into_iter().map(|(name, node, number, derived)| {
         json!({
@@ -188,8 +207,9 @@ fn text(known: &Known, network: &KnownNetwork) -> String {
         if table.is_empty() { String::new() } else { format!("\n{title}\n{table}") }
     };
     format!(
-        "{head}exit       {}\nexposed    {exposed}\n{}{}",
+        "{head}exit       {}\nipv4       {}\nexposed    {exposed}\n{}{}",
         exit(known, live),
+        ports(grants),
         section("Prefixes", prefixes),
         section("Workloads", workloads)
     )

@@ -58,6 +58,71 @@ fn others_see_the_same_farm() {
             }
         }
     }
+    each_network_speaks_ipv4_from_its_own_ports(&lab);
+}
+
+/// Datagrams, connections and echoes to the Internet's host, for each network to a port (for echoes, of a length) of its
+/// own: every source port and identifier that arrives is of the block that `nft` lists for the network's link, and the two
+/// blocks have nothing in common.
+fn each_network_speaks_ipv4_from_its_own_ports(lab: &Up) {
+    let map = within(lab, "ant", "gw-1-1", &["nft", "-j", "list", "map", "inet", "sixfold", "ports"]);
+    let map: Value = serde_json::from_str(&map).unwrap();
+    let elements = map["nftables"].as_array().unwrap().iter().find_map(|one| one["map"]["elem"].as_array());
+    let block = |element: &Value| {
+        let ports = element[1]["concat"][1]["range"].as_array().unwrap();
+        let port = |at: usize| ports[at].as_u64().unwrap();
+        (element[0].as_str().unwrap().to_owned(), (port(0), port(1)))
+    };
+    let blocks: Vec<(String, (u64, u64))> = elements.unwrap().iter().map(block).collect();
+    let [(_, one), (_, other)] = &blocks[..] else { panic!("two networks: {map}") };
+    assert!(one.1 < other.0 || other.1 < one.0, "{blocks:?}");
+    let capture = "timeout 60 tcpdump --immediate-mode -Uni core-alpha -w /run/ports.pcap >/dev/null 2>&1 & \
+                   echo $! > /run/ports.pid; for i in $(seq 50); do [ -s /run/ports.pcap ] && sleep 0.2 && exit; sleep 0.1; done; exit 1";
+    lab.says("internet", &["sh", "-c", capture]);
+    let all = namespaces(lab, "bee").into_iter().filter(|name| name.starts_with("load-"));
+    let loads: Vec<String> = all.collect();
+    assert_eq!(loads.len(), 2, "each network has a workload there");
+    for (at, load) in loads.iter().enumerate() {
+        let (port, length) = (9001 + at, 101 + at);
+        let speak = format!(
+            "for i in $(seq 40); do echo x > /dev/udp/198.51.100.1/{port}; \
+             (echo x > /dev/tcp/198.51.100.1/{port}) 2>/dev/null; done; \
+             for i in $(seq 8); do ping -c 1 -W 2 -s {length} 198.51.100.1 || exit; done"
+        );
+        within(lab, "bee", load, &["bash", "-c", &speak]);
+    }
+    let text = "kill $(cat /run/ports.pid); sleep 0.3; tcpdump -nnr /run/ports.pcap 2>/dev/null";
+    let seen = lab.says("internet", &["sh", "-c", text]);
+    let mut of: Vec<BTreeSet<(&str, u64)>> = vec![BTreeSet::new(); 2];
+    for line in seen.lines().filter(|line| line.contains("IP 203.0.113.5")) {
+        let word =
+            |before: &str| line.split(before).nth(1).and_then(|rest| rest.split([' ', ',', ':']).next());
+        let found = (0..2).find_map(|at| {
+            if line.contains("ICMP echo request") {
+                let length = format!("length {}", 109 + at);
+                line.ends_with(&length).then(|| (at, ("icmp", word(" id ").unwrap())))
+            } else {
+                let to = format!("198.51.100.1.{}:", 9001 + at);
+                let protocol = if line.contains("UDP") { "udp" } else { "tcp" };
+                line.contains(&to).then(|| (at, (protocol, word("IP 203.0.113.5.").unwrap())))
+            }
+        });
+        let Some((at, (protocol, port))) = found else { continue };
+        of[at].insert((protocol, port.parse().unwrap()));
+    }
+    let within = |seen: &BTreeSet<(&str, u64)>, (first, last): (u64, u64)| {
+        seen.iter().all(|(_, port)| (first..=last).contains(port))
+    };
+    for (seen, straight) in of.iter().zip([one, other]) {
+        println!("{} different sources, and ports {straight:?} or the others", seen.len());
+        for (protocol, least) in [("udp", 20), ("tcp", 20), ("icmp", 8)] {
+            let count = seen.iter().filter(|(one, _)| *one == protocol).count();
+            assert!(count >= least, "{count} of {protocol}: {seen:?}");
+        }
+    }
+    let [first, second] = &of[..] else { unreachable!() };
+    let fit = within(first, *one) && within(second, *other) || within(first, *other) && within(second, *one);
+    assert!(fit, "{blocks:?}: {first:?} {second:?}");
 }
 
 /// Each base chain of type filter but the one for sources, which lets all others pass, is closed at its end.

@@ -14,7 +14,7 @@ use crate::addr::{Allocation, PrefixIndex};
 use crate::id::{AllocationNumber, ExitSlot, NodeId, WorkloadNumber};
 use crate::limit;
 use crate::model::fault::{self, Fault, Item};
-use crate::model::{ResourceKey, Seat, SlotKey};
+use crate::model::{PortBlock, ResourceKey, Seat, SlotKey};
 
 /// One thing wrong with a snapshot, and where in the document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +54,10 @@ pub enum SnapshotFaultKind {
     ExitWithoutGateway { index: PrefixIndex },
     #[error("index {index} is that of no exit point of this node")]
     GatewayWithoutExit { index: PrefixIndex },
+    #[error("ports {ports} are those of index {index} and, some of them, of index {other}")]
+    PortsTwice { ports: PortBlock, index: PrefixIndex, other: PrefixIndex },
+    #[error("index {index} is no exit point's, and has ports")]
+    PortsAstray { index: PrefixIndex },
 }
 
 fn seat_words(seat: &Seat) -> String {
@@ -160,6 +164,7 @@ impl<'a> Looked<'a> {
             (None, Some(_)) => self.wrong(format!("{at}.default_v4"), Fault::DefaultWithoutPublic),
             (None, None) => {}
         }
+        self.ports(at, gateway);
         let (mut routed, number) = (BTreeSet::new(), gateway.allocation.number());
         for (exit, indices) in &gateway.exits {
             for index in [*exit].iter().filter(|exit| !indices.contains(exit)).chain(indices) {
@@ -171,6 +176,27 @@ impl<'a> Looked<'a> {
                     let what = SnapshotFaultKind::OutsideSlot { index: *index, slot: gateway.slot };
                     self.wrong(format!("{at}.exits.{exit}"), what);
                 }
+            }
+        }
+    }
+
+    /// No port is two networks'.
+    fn ports(&mut self, at: &str, gateway: &GatewayView) {
+        let mut farthest: Option<(PortBlock, PrefixIndex)> = None;
+        let mut sorted: Vec<_> = gateway.ports.iter().map(|(index, ports)| (*ports, *index)).collect();
+        sorted.sort();
+        for (ports, index) in sorted {
+            if !gateway.exits.contains_key(&index) {
+                self.wrong(format!("{at}.ports.{index}"), SnapshotFaultKind::PortsAstray { index });
+            }
+            if let Some((_, other)) = farthest.filter(|(before, _)| before.overlaps(ports)) {
+                self.wrong(
+                    format!("{at}.ports.{index}"),
+                    SnapshotFaultKind::PortsTwice { ports, index, other },
+                );
+            }
+            if farthest.is_none_or(|(before, _)| before.last() < ports.last()) {
+                farthest = Some((ports, index));
             }
         }
     }

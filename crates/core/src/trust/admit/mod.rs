@@ -14,8 +14,10 @@ mod evidence;
 mod refusal;
 mod verdict;
 
+use std::collections::BTreeMap;
+
 use crate::id::{FarmId, NodeId, Revision};
-use crate::model::{Format, GatewayView, NetworkView, ResourceView, Snapshot};
+use crate::model::{Format, GatewayView, NetworkView, PortBlock, ResourceView, Seat, SlotKey, Snapshot};
 
 use super::key::{Role, VerifyingKey};
 use super::proofs::Proofs;
@@ -80,8 +82,9 @@ impl Evidence {
         refusals: &mut Vec<Refusal>,
     ) -> Snapshot {
         let this = own.node.id();
-        let networks: Vec<NetworkView> =
+        let mut networks: Vec<NetworkView> =
             self.networks().filter_map(|statement| self.view(statement, this, refusals)).collect();
+        refuse_shared_ports(&mut networks, refusals);
         let gateways = delegation.held_by(this).filter_map(|slot| {
             let allocation = self.allocation(slot.key.prefix)?;
             let way_out_v4 = (slot.public_v4, slot.default_v4);
@@ -114,9 +117,41 @@ impl Evidence {
                 node: standing.node.id().clone(),
                 reach: standing.node.reach().clone(),
                 mtu: standing.node.mtu(),
+                ports: standing.ports,
                 device: standing.device.ok(),
             });
         }
         NetworkView::new(network, self.allocation(network.exit().prefix)?, resources, this)
+    }
+}
+
+/// Ports that two networks of a slot are granted are neither's: who would answer for what comes from there?
+fn refuse_shared_ports(networks: &mut [NetworkView], refusals: &mut Vec<Refusal>) {
+    let of = |network: &NetworkView| network.exit().and_then(|exit| exit.ports);
+    let mut by_slot = BTreeMap::<SlotKey, Vec<(PortBlock, usize)>>::new();
+    for (at, network) in networks.iter().enumerate() {
+        let key = SlotKey { prefix: network.allocation.whole(), slot: network.slot };
+        by_slot.entry(key).or_default().extend(of(network).map(|ports| (ports, at)));
+    }
+    for mut granted in by_slot.into_values() {
+        granted.sort_by_key(|(ports, _)| *ports);
+        // Sorted by where they begin: what overlaps any earlier one overlaps the one that reaches farthest.
+        let mut shared = BTreeMap::<usize, (PortBlock, usize)>::new();
+        let mut farthest: Option<(PortBlock, usize)> = None;
+        for (ports, at) in granted {
+            if let Some((before, other)) = farthest.filter(|(before, _)| before.overlaps(ports)) {
+                shared.entry(at).or_insert((ports, other));
+                shared.entry(other).or_insert((before, at));
+            }
+            if farthest.is_none_or(|(before, _)| before.last() < ports.last()) {
+                farthest = Some((ports, at));
+            }
+        }
+        for (at, (ports, other)) in shared {
+            let (network, other) = (networks[at].id.clone(), networks[other].id.clone());
+            refusals.push(Refusal::Ports { network, ports, other });
+            let exits = networks[at].resources.iter_mut().filter(|resource| resource.seat == Seat::Exit);
+            exits.for_each(|exit| exit.ports = None);
+        }
     }
 }

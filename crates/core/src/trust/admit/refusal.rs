@@ -1,7 +1,7 @@
 //! Why something that was sent is left out: values, with their words and what may help.
 
 use crate::id::{FarmId, NetworkId, NodeId};
-use crate::model::{ResourceKey, Seat, SlotKey};
+use crate::model::{PortBlock, ResourceKey, Seat, SlotKey};
 use crate::trust::key::Owner;
 use crate::trust::rotation::ChainError;
 use crate::trust::seen::{Object, Stale};
@@ -65,6 +65,8 @@ pub enum Refusal {
         #[source]
         source: Objection,
     },
+    #[error("network {network} has no ports: the registry grants ports {ports} to network {other} as well")]
+    Ports { network: NetworkId, ports: PortBlock, other: NetworkId },
     #[error("{} of network {network} is nobody's peer", resource(seat, *key))]
     Device {
         network: NetworkId,
@@ -115,6 +117,7 @@ impl Refusal {
             }
             Self::NotOwner { .. } => "only its owner can say so: the registry made it up, or mixed it up",
             Self::Replaced { .. } => "its owner can sign it again with the newest key",
+            Self::Ports { .. } => "the registry granted one block twice: look at what runs there",
             Self::Several { .. } => "its owner can sign it again with a higher version",
             Self::OtherFarm { .. } => "join that farm with a token of its farmer",
             Self::NoNode { .. } | Self::NoFarm { .. } => {

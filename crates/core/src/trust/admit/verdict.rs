@@ -8,7 +8,7 @@ use super::evidence::Believed;
 use super::{Evidence, Objection, Refusal};
 use crate::addr::Allocation;
 use crate::id::{Generation, NetworkId, NodeId};
-use crate::model::{DeviceReport, Network, Node, ResourceKey, Seat, SlotDraft};
+use crate::model::{DeviceReport, Network, Node, PortBlock, ResourceKey, Seat, SlotDraft};
 use crate::trust::grant::Granted;
 use crate::trust::key::{Owner, VerifyingKey};
 use crate::trust::seen::Object;
@@ -34,6 +34,8 @@ pub struct Standing {
     pub generation: Generation,
     /// The node it is on.
     pub node: Node,
+    /// Of an exit point: the ports from which its network speaks IPv4.
+    pub ports: Option<PortBlock>,
     /// Its device, or why others have no peer for it.
     pub device: Result<DeviceReport, Objection>,
 }
@@ -138,7 +140,7 @@ impl Evidence {
         grant: &Believed<Granted>,
         vouchers: &mut Vec<Voucher>,
     ) -> Result<Standing, Objection> {
-        let Granted { key, generation, seat, .. } = &grant.statement;
+        let Granted { key, generation, seat, ports, .. } = &grant.statement;
         let slot = ground.slot.key;
         if key.number != ground.allocation.number() || key.index.slot() != slot.slot {
             return Err(Objection::OutsideSlot { slot });
@@ -155,6 +157,7 @@ impl Evidence {
         vouchers.extend(device.as_ref().ok().map(|(voucher, _)| voucher.clone()));
         Ok(Standing {
             generation: *generation,
+            ports: *ports,
             node: node.statement.node.clone(),
             device: device.map(|(_, report)| report),
         })

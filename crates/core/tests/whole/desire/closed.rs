@@ -152,6 +152,9 @@ fn overlap(one: &Element, other: &Element) -> bool {
         (Element::Prefix(one), Element::Prefix(other)) => {
             one.contains(&other.addr()) || other.contains(&one.addr())
         }
+        (Element::LinkPorts(one, _, ports), Element::LinkPorts(other, _, others)) => {
+            one == other || ports.0 <= others.1 && others.0 <= ports.1
+        }
         _ => false,
     }
 }
@@ -210,6 +213,8 @@ proptest! {
                             (SetKind::Prefixes, Element::Prefix(prefix)) => prefix.addr().is_ipv6(),
                             (SetKind::PrefixesV4, Element::Prefix(prefix)) => prefix.addr().is_ipv4(),
                             (SetKind::Ports, Element::Port(_)) | (SetKind::Services, Element::Service(..)) => true,
+                            (SetKind::LinkCounts | SetKind::LinkShares { .. }, Element::Link(_)) => true,
+                            (SetKind::LinkPorts, Element::LinkPorts(..)) => true,
                             _ => false,
                         }, "{} {:?}", name, one);
                     }
@@ -217,7 +222,8 @@ proptest! {
                 prop_assert!(table.elements.keys().all(|key| table.sets.contains_key(&key.set)));
                 for condition in table.chains.values().flat_map(|chain| &chain.rules).flat_map(|rule| &rule.matches) {
                     if let Match::SourceIn(set, _) | Match::DestinationIn(set, _) | Match::DestinationPortIn(_, set)
-                        | Match::SourcePortIn(_, set) | Match::ServiceIn(set, _) = condition {
+                        | Match::SourcePortIn(_, set) | Match::ServiceIn(set, _) | Match::InputLinkIn(set)
+                        | Match::OutputLinkIn(set) = condition {
                         prop_assert!(table.sets.contains_key(set), "{}", set);
                     }
                 }

@@ -79,15 +79,24 @@ impl Liar<'_> {
 
     /// One of the grants, with its position.
     fn grant(&self) -> Option<(usize, Granted)> {
-        let grants: Vec<(usize, Granted)> = (self.proofs.grants.iter().enumerate())
+        let grants = self.grants();
+        grants.get(self.choose(grants.len())).cloned()
+    }
+
+    /// Exit points, with the positions of their grants.
+    fn exits(&self) -> Vec<(usize, Granted)> {
+        self.grants().into_iter().filter(|(_, granted)| granted.seat == Seat::Exit).collect()
+    }
+
+    fn grants(&self) -> Vec<(usize, Granted)> {
+        (self.proofs.grants.iter().enumerate())
             .filter_map(|(at, grant)| {
                 match grant.proven.open(&self.proofs.groups[grant.group].open().unwrap()) {
                     Ok(Leaf::Grant(granted)) => Some((at, granted)),
                     _ => None,
                 }
             })
-            .collect();
-        grants.get(self.choose(grants.len())).cloned()
+            .collect()
     }
 
     /// The registry signs whatever it likes.
@@ -174,7 +183,7 @@ fn inserted_peer(liar: &mut Liar<'_>) {
     let index = free_index(liar, granted.key);
     let key = ResourceKey { index, ..granted.key };
     let seat = Seat::Node(stranger_node());
-    let granted = Granted { key, generation: Generation(1), network: granted.network, seat };
+    let granted = Granted { key, generation: Generation(1), network: granted.network, seat, ports: None };
     let Granted { generation, network, .. } = granted.clone();
     let device = DeviceOf { node: stranger_node(), key, generation, network };
     let report = DeviceReport::new(PublicKey::from_bytes([66; 32]), 66, &elsewhere());
@@ -326,6 +335,22 @@ const LIES: &[Lie] = &[
         let Some((_, granted)) = liar.grant() else { return };
         let key = ResourceKey { index: free_index(liar, granted.key), ..granted.key };
         liar.say(&[Leaf::Grant(Granted { key, ..granted })], &registry());
+    }),
+    ("two networks have the same ports", To::Anybody, |liar| {
+        let exits = liar.exits();
+        let Some((_, first)) = exits.first() else { return };
+        let slot = |granted: &Granted| (granted.key.number, granted.key.index.slot());
+        match exits.iter().find(|(_, other)| other.key != first.key && slot(other) == slot(first)) {
+            Some((at, other)) => {
+                liar.proofs.grants.remove(*at);
+                liar.say(&[Leaf::Grant(Granted { ports: first.ports, ..other.clone() })], &registry());
+            }
+            // Alone in its slot: it is told two things at once.
+            None => {
+                let ports = Some("5000-5999".parse().unwrap());
+                liar.say(&[Leaf::Grant(Granted { ports, ..first.clone() })], &registry());
+            }
+        }
     }),
     ("a grant lies in another slot", To::Anybody, |liar| {
         let Some((at, granted)) = liar.grant() else { return };

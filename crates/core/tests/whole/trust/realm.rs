@@ -6,7 +6,7 @@ use super::dossier::Dossier;
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 use sixfold_core::id::{FarmId, Label, NetworkId, NodeId};
-use sixfold_core::model::{FarmDraft, Grant, Ledger, NetworkDraft, Reports, ResourceKey, World, WorldDraft};
+use sixfold_core::model::{FarmDraft, Ledger, NetworkDraft, Reports, ResourceKey, World, WorldDraft};
 use sixfold_core::trust::{
     Delegation, DeviceOf, DeviceStatement, Granted, Leaf, NetworkStatement, NodeStatement, Owner, Pins,
     Proofs, Role, Signed, SigningKey, Subject, seal,
@@ -140,10 +140,7 @@ impl Realm {
                 .farm
                 .ledger
                 .grants_of(&network)
-                .map(|(key, Grant { network, seat, generation, .. })| {
-                    let (network, seat) = (network.clone(), seat.clone());
-                    (key, Granted { key, generation: *generation, network, seat })
-                })
+                .map(|(key, grant)| (key, Granted::of(key, grant)))
                 .collect();
             let leaves: Vec<Leaf> = granted.iter().map(|(_, granted)| Leaf::Grant(granted.clone())).collect();
             let (group, proven) = seal(&leaves, serial, &registry());
@@ -157,7 +154,7 @@ impl Realm {
 
     /// What a grant's node says of its device.
     pub(crate) fn device(&self, granted: &Granted, version: u64) -> Signed {
-        let Granted { key, generation, network, seat } = granted.clone();
+        let Granted { key, generation, network, seat, .. } = granted.clone();
         let there = self.farm.world.seated(self.farm.world.network(&network).unwrap(), &seat).unwrap();
         let of = DeviceOf { node: there.id().clone(), key, generation, network };
         let statement = DeviceStatement::new(of, version, self.farm.reports[&key].clone()).unwrap();

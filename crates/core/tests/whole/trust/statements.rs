@@ -100,7 +100,8 @@ fn device(report: DeviceReport) -> Result<DeviceStatement, Fault> {
 
 fn granted() -> Leaf {
     let (generation, network) = (Generation(1), label("acme/web"));
-    Leaf::Grant(Granted { key: resource(), generation, network, seat: Seat::Node(label("ant")) })
+    let seat = Seat::Node(label("ant"));
+    Leaf::Grant(Granted { key: resource(), generation, network, seat, ports: None })
 }
 
 fn token(registry: &str) -> Token {
@@ -160,9 +161,11 @@ fn the_bytes_that_are_signed_never_change() {
     put("node, hidden", encode(&node(Reach::Hidden { families })));
     put(DeviceStatement::KIND, encode(&device(report()).unwrap()));
     put(Leaf::KIND, encode(&granted()));
-    let exit =
-        Granted { key: resource(), generation: Generation(2), network: label("acme/web"), seat: Seat::Exit };
-    put("grant, of an exit point", encode(&Leaf::Grant(exit)));
+    let (generation, network) = (Generation(2), label("acme/web"));
+    let exit = Granted { key: resource(), generation, network, seat: Seat::Exit, ports: None };
+    put("grant, of an exit point", encode(&Leaf::Grant(exit.clone())));
+    let ports = Some("1024-2047".parse().unwrap());
+    put("grant, of an exit point with ports", encode(&Leaf::Grant(Granted { ports, ..exit })));
     let prefix = "2001:db8:a::/48".parse().unwrap();
     let allocation = sixfold_core::addr::Allocation::new(prefix, 258_u16.try_into().unwrap()).unwrap();
     put("grant, a number", encode(&Leaf::Number(allocation)));

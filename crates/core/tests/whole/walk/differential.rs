@@ -169,7 +169,7 @@ fn a_harmed_state_is_told_from_a_sound_one() {
     assert!(
         harm(|_, ns| ns.firewall.iter_mut().for_each(|table| table.elements.retain(|key, ()| open(key)))) > 0
     );
-    let snat = |action: &Action| matches!(action, Action::Snat { .. });
+    let snat = |action: &Action| matches!(action, Action::SnatByInput(_));
     let chains = |ns: &mut sixfold_core::state::Namespace,
                   keep: &dyn Fn(&sixfold_core::state::Rule) -> bool| {
         let chains = ns.firewall.iter_mut().flat_map(|table| table.chains.values_mut());

@@ -52,6 +52,8 @@ pub(super) struct Question {
 enum Expected {
     /// At the namespace it is asked of.
     Stopped(&'static str, &'static str),
+    /// The same, while its network has as many connections as it may.
+    StoppedInACrowd(&'static str, &'static str),
     /// The same elsewhere.
     StoppedAt(Place, &'static str, &'static str),
     /// By an `unreachable` route, and counted.
@@ -75,6 +77,9 @@ enum Expected {
 impl Question {
     /// What is otherwise than expected, if anything is.
     pub(super) fn difference(&self, walker: &Walker, memory: &mut Memory) -> Option<String> {
+        if matches!(self.expected, Expected::StoppedInACrowd(..)) {
+            memory.crowd();
+        }
         let end = match self.input {
             Some(link) => walker.send_by(&self.at, link, self.packet.clone(), memory),
             None => walker.send(&self.at, self.packet.clone(), memory),
@@ -85,7 +90,9 @@ impl Question {
         };
         let here = |stop: &Stop| Place { node: stop.node.clone(), netns: stop.netns } == self.at;
         let holds = match &self.expected {
-            Expected::Stopped(chain, comment) => stopped_at(&self.at, chain, comment),
+            Expected::Stopped(chain, comment) | Expected::StoppedInACrowd(chain, comment) => {
+                stopped_at(&self.at, chain, comment)
+            }
             Expected::StoppedAt(at, chain, comment) => stopped_at(at, chain, comment),
             Expected::Refused => {
                 matches!(&end, End::Stopped(stop) if stop.by == By::Unreachable && here(stop))

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use sixfold_core::name::{self, IfName};
 use sixfold_core::reach::By;
 use sixfold_core::state::{
-    Action, CT_ESTABLISHED_RELATED, CT_INVALID, Chain, Element, Family, Firewall, HookPoint, LinkPattern,
-    Match, Namespace, Protocol, RouteTarget, Rule, SetKind, SetName,
+    Action, CT_ESTABLISHED_RELATED, CT_INVALID, CT_NEW, Chain, Element, Family, Firewall, HookPoint,
+    LinkPattern, Match, Namespace, Protocol, RouteTarget, Rule, SetKind, SetName,
 };
 
 use super::{Load, Packet, Place, Route, route};
@@ -27,6 +27,8 @@ pub(super) struct Links {
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     places: BTreeMap<Place, Seen>,
+    /// Every share of connections is in use.
+    crowded: bool,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +39,8 @@ struct Seen {
     tracked: bool,
     /// A rule counted what a route is about to refuse.
     counted: bool,
+    /// Its network has as many connections as it may.
+    crowded: bool,
     /// A rule made its segments fit.
     clamped: bool,
     /// The address that the first packet had before its source was rewritten.
@@ -45,12 +49,18 @@ struct Seen {
 
 impl Memory {
     pub(super) fn enter(&mut self, at: &Place) {
+        let crowded = self.crowded;
         let seen = self.seen(at);
-        (seen.untracked, seen.counted) = (false, false);
+        (seen.untracked, seen.counted, seen.crowded) = (false, false, crowded);
     }
 
     fn seen(&mut self, at: &Place) -> &mut Seen {
         self.places.entry(at.clone()).or_default()
+    }
+
+    /// From now on one connection more is more than a share.
+    pub(super) fn crowd(&mut self) {
+        self.crowded = true;
     }
 
     /// An answer to a rewritten source finds its way back.
@@ -159,8 +169,8 @@ fn holds(ns: &Namespace, condition: &Match, packet: &Packet, (links, seen): (&Li
     match condition {
         Match::InputLink(pattern) => links.input.is_some_and(|link| matches(pattern, link)),
         Match::OutputLink(pattern) => links.output.is_some_and(|link| matches(pattern, link)),
-        Match::InputLinkIn(set) => links.input.is_some_and(|link| holds_link(table, set, link)),
-        Match::OutputLinkIn(set) => links.output.is_some_and(|link| holds_link(table, set, link)),
+        Match::InputLinkIn(set) => links.input.is_some_and(|link| holds_link(table, set, (link, seen))),
+        Match::OutputLinkIn(set) => links.output.is_some_and(|link| holds_link(table, set, (link, seen))),
         Match::Family(family) => (*family == Family::Ipv6) == v6,
         Match::Protocol(protocol) => packet.protocol() == protocol.number(),
         Match::Source(prefix) => prefix.contains(&packet.source),
@@ -211,6 +221,7 @@ fn state(packet: &Packet, seen: &Seen) -> u32 {
         _ if seen.untracked => 0,
         _ if packet.answer && seen.tracked => CT_ESTABLISHED_RELATED,
         Load::Echo | Load::Tcp(_) if packet.answer => CT_INVALID,
+        _ if !packet.answer => CT_NEW,
         _ => 0,
     }
 }
@@ -263,10 +274,9 @@ fn holds_prefix(table: &Firewall, set: &SetName, address: IpAddr) -> bool {
     table.elements_of(set).iter().any(holding)
 }
 
-/// One packet alone is never more than a share.
-fn holds_link(table: &Firewall, set: &SetName, link: IfName) -> bool {
-    let shares = matches!(table.sets[set].kind, SetKind::LinkShares { .. });
-    !shares && table.elements_of(set).contains(&Element::Link(link))
+fn holds_link(table: &Firewall, set: &SetName, (link, seen): (IfName, &Seen)) -> bool {
+    let fits = matches!(table.sets[set].kind, SetKind::LinkShares { .. }) && !seen.crowded;
+    !fits && table.elements_of(set).contains(&Element::Link(link))
 }
 
 fn holds_port(table: &Firewall, set: &SetName, port: Option<u16>) -> bool {
@@ -307,6 +317,14 @@ pub(super) fn is_idle(ns: &Namespace, rule: &Rule) -> bool {
         Match::OutputLink(LinkPattern::Begins(start)) => Some((false, start.clone())),
         _ => None,
     };
+    // What has ports is decided on before what has none.
+    let translated = SetName("translated".into());
+    let everybody = table.elements_of(&translated);
+    let has_ports = |link: &IfName| everybody.contains(&Element::Link(*link));
+    let exits = |link: &&IfName| link.as_str().starts_with("to-");
+    if rule.action == Action::Refuse && ns.links.keys().filter(exits).all(has_ports) {
+        return true;
+    }
     let ends: Vec<(bool, String)> = rule.matches.iter().filter_map(begins).collect();
     let around = matches!(&ends[..], [(true, one), (false, other)] if one == other);
     rule.matches.iter().any(|condition| match condition {

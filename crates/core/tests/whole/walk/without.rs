@@ -36,7 +36,7 @@ const SPARE_ROUTES: [[&str; 3]; 2] = [
     ["gateway", "0.0.0.0/0", "without a default nothing leads there either; it says so in the plan"],
 ];
 
-/// Two workloads on one resource, ports over both protocols, and hosts that are guarded.
+/// Two workloads on one resource, ports over both protocols, a network without ports for IPv4, and hosts that are guarded.
 fn broad() -> Farm {
     let farm = include_str!("../../../../../examples/first-farm/farm.toml");
     let farm = farm.replace(
@@ -48,7 +48,9 @@ fn broad() -> Farm {
         "{acme}\n[[workload]]\nname = \"spare\"\nnode = \"ant\"\n[[expose]]\nworkload = \"spare\"\nprotocol = \"udp\"\nport = 53\n"
     );
     let globex = include_str!("../../../../../examples/first-farm/globex.toml");
-    Farm::new(&[("farm.toml", &farm), ("acme.toml", &acme), ("globex.toml", globex)])
+    let mut farm = Farm::new(&[("farm.toml", &farm), ("acme.toml", &acme), ("globex.toml", globex)]);
+    farm.take_ports("globex/lab");
+    farm
 }
 
 /// What a namespace is, in a word.

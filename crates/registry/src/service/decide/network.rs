@@ -36,6 +36,9 @@ pub(super) fn put(
     let before = state.world.network(network.id());
     grant(state, &mut decided, &placement, (network.exit(), before.map(Network::exit)), now)?;
     decided.change.affected = affected(state, before, Some(&network));
+    if !decided.change.ledger.grants.is_empty() {
+        decided.change.affected.extend(all_of(state, &network));
+    }
     decided.write(id, said, Model::Network(NetworkDraft::from(network.clone())));
     // What it names has to be there still when it is written.
     let named = network.nodes().iter().map(DocumentId::node);
@@ -96,8 +99,6 @@ fn grant(
 
 /// The nodes that see a network otherwise afterwards.
 fn affected(state: &State, before: Option<&Network>, after: Option<&Network>) -> BTreeSet<NodeId> {
-    let holder = |network: &Network| Some(state.slot(network.exit())?.holder().clone());
-    let all = |network: &Network| network.nodes().iter().cloned().chain(holder(network)).collect();
     match (before, after) {
         (Some(before), Some(after)) if before.nodes() == after.nodes() && before.exit() == after.exit() => {
             // Only what is on a node itself is otherwise there: others see no workloads of it.
@@ -112,9 +113,12 @@ fn affected(state: &State, before: Option<&Network>, after: Option<&Network>) ->
             let changed = after.nodes().iter().filter(|node| here(before, node) != here(after, node));
             changed.cloned().collect()
         }
-        _ => {
-            let sets = [before, after].into_iter().flatten().map(all);
-            sets.flat_map(|set: BTreeSet<NodeId>| set).collect()
-        }
+        _ => [before, after].into_iter().flatten().flat_map(|network| all_of(state, network)).collect(),
     }
+}
+
+/// The nodes of a network, its exit's holder among them.
+fn all_of(state: &State, network: &Network) -> BTreeSet<NodeId> {
+    let holder = state.slot(network.exit()).map(|slot| slot.holder().clone());
+    network.nodes().iter().cloned().chain(holder).collect()
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use sixfold_core::addr::{GATEWAY_LOOPBACK_V4, Gateway, Resource};
-use sixfold_core::model::Slot;
+use sixfold_core::model::{Network, Slot};
 use sixfold_core::name::rule;
 
 use super::{
@@ -24,7 +24,10 @@ pub(super) fn questions(farm: &Farm, slot: &Slot) -> Vec<Question> {
     let derived = Gateway::derive(&allocation, slot.key().slot);
     let mut asked = Asked::of(Place { node: slot.holder().clone(), netns: derived.netns });
     let networks = farm.world.networks().values().filter(|network| network.exit().key() == slot.key());
-    let networks: Vec<Vec<Member<'_>>> = networks.map(|network| members(farm, network)).collect();
+    let has_ports =
+        |network: &Network| farm.ledger.grants_of(network.id()).any(|(_, grant)| grant.ports.is_some());
+    let networks: Vec<(Vec<Member<'_>>, bool)> =
+        networks.map(|network| (members(farm, network), has_ports(network))).collect();
     let nobody = Resource::derive(&allocation, ungranted(farm, slot.key().slot));
     by_itself(&mut asked, &derived);
     let forged = (nobody.local_address.into(), OUTSIDE[0], ASK);
@@ -34,10 +37,11 @@ pub(super) fn questions(farm: &Farm, slot: &Slot) -> Vec<Question> {
         over_v4(&mut asked, &derived, address.addr().into());
         asked.by(derived.public, (OUTSIDE_V4[0], nobody.local_address_v4.into(), ASK), Expected::Refused);
     }
-    for (at, network) in networks.iter().enumerate() {
+    for (at, (network, has_ports)) in networks.iter().enumerate() {
         let other = networks.get(at + 1).or(networks.first()).filter(|_| networks.len() > 1);
-        of_network(&mut asked, &derived, network, other.map(|network| &network[1]));
-        of_network_v4(&mut asked, &derived, network, slot.public_v4().map(|address| address.addr().into()));
+        of_network(&mut asked, &derived, network, other.map(|(network, _)| &network[1]));
+        let public = slot.public_v4().map(|address| address.addr().into());
+        of_network_v4(&mut asked, &derived, network, (public, *has_ports));
         let sender = &network[1];
         let to_nobody = (sender.address_v4(), nobody.local_address_v4.into(), ASK);
         asked.by(network[0].derived.to_exit, to_nobody, Expected::Refused);
@@ -93,16 +97,29 @@ fn of_network(asked: &mut Asked, gateway: &Gateway, network: &[Member<'_>], stra
     }
 }
 
-fn of_network_v4(asked: &mut Asked, gateway: &Gateway, network: &[Member<'_>], public: Option<IpAddr>) {
+fn of_network_v4(
+    asked: &mut Asked,
+    gateway: &Gateway,
+    network: &[Member<'_>],
+    (public, has_ports): (Option<IpAddr>, bool),
+) {
     let (link, from) = (network[0].derived.to_exit, network[1].address_v4());
     let stopped = |comment| Expected::Stopped("forward", comment);
     asked.by(link, (from, from, ASK), stopped(rule::TENANTS_V4));
     for load in [ASK, CALL, Load::Udp(CLOSED_PORT)] {
-        let expected = public.map_or(Expected::Refused, Expected::Outside);
+        let expected = match public {
+            None => Expected::Refused,
+            Some(_) if !has_ports => stopped(rule::NO_PORTS),
+            Some(address) => Expected::Outside(address),
+        };
         asked.by(link, (from, OUTSIDE_V4[0], load), expected);
+        if public.is_some() && has_ports {
+            asked.by(link, (from, OUTSIDE_V4[0], load), Expected::StoppedInACrowd("forward", rule::SHARE));
+        }
     }
     if public.is_some() {
-        asked.by(link, (from, OUTSIDE_V4[0], GRE), stopped(rule::UNTRANSLATABLE));
+        let untranslatable = if has_ports { rule::UNTRANSLATABLE } else { rule::NO_PORTS };
+        asked.by(link, (from, OUTSIDE_V4[0], GRE), stopped(untranslatable));
         asked.unasked(link, (from, OUTSIDE_V4[0], ASK), stopped(rule::UNCONNECTED));
         asked.by(gateway.public, (OUTSIDE_V4[0], from, ASK), stopped(rule::UNASKED_V4));
     }
