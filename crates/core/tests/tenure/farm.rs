@@ -80,8 +80,8 @@ pub(crate) struct Machine {
     pub(crate) kernel: Duty,
     told: Mark,
     overheard: Option<Mark>,
-    /// It began while another one forwarded that was cut from the segment, and both still do.
-    pub(crate) estranged: bool,
+    /// It began beside another one that forwarded: that yields to it, or was cut from the segment.
+    pub(crate) beside: bool,
 }
 
 impl Machine {
@@ -194,11 +194,11 @@ impl State {
         }
     }
 
-    /// Forgets what cuts led to once it is over.
-    fn reunite(&mut self) {
+    /// Forgets who began beside whom once one is alone.
+    fn part(&mut self) {
         let forward = self.machines.iter().filter(|machine| machine.kernel != Duty::Rest).count();
         for machine in &mut self.machines {
-            machine.estranged &= forward > 1 && machine.kernel != Duty::Rest;
+            machine.beside &= forward > 1 && machine.kernel != Duty::Rest;
         }
     }
 }
@@ -297,18 +297,18 @@ impl Farm {
     }
 
     fn act(&self, state: &mut State, at: At) {
-        let mut sight = state.sight(at);
+        let seen = state.sight(at);
+        let away = |other: &Machine| !other.attached && other.kernel != Duty::Rest;
+        let hidden = state.machines.iter().any(away);
         let machine = &mut state.machines[at];
+        let mut sight = seen;
         match self.without {
             Some(Rule::Silence) => sight.answered = false,
             Some(Rule::Yielding) => sight.yielded = machine.told.from.is_some(),
             _ => {}
         }
-        let now = machine.watch().act(&node(at), sight);
-        let before = std::mem::replace(&mut machine.kernel, now);
-        let away = |other: &Machine| !other.attached && other.kernel != Duty::Rest;
-        let begins = before == Duty::Rest && state.machines[at].kernel != Duty::Rest;
-        state.machines[at].estranged |= begins && state.machines.iter().any(away);
+        machine.kernel = machine.watch().act(&node(at), sight);
+        machine.beside |= !seen.forwards && machine.kernel != Duty::Rest && (hidden || seen.yielded);
     }
 
     fn start_agent(&self, state: &mut State, at: At) {
@@ -346,14 +346,8 @@ impl Model for Farm {
 
     fn init_states(&self) -> Vec<State> {
         let told = Mark { epoch: 1, holder: 0, from: None };
-        let rests = Machine {
-            agent: true,
-            attached: true,
-            kernel: Duty::Rest,
-            told,
-            overheard: None,
-            estranged: false,
-        };
+        let rests =
+            Machine { agent: true, attached: true, kernel: Duty::Rest, told, overheard: None, beside: false };
         let holds = Machine { kernel: Duty::Hold, ..rests };
         let mut state = State {
             machines: [holds, rests, rests],
@@ -396,7 +390,7 @@ impl Model for Farm {
         };
         state.faults = last.faults.checked_sub(fault)?;
         self.happens(&mut state, event);
-        state.reunite();
+        state.part();
         (state != *last).then_some(state)
     }
 
