@@ -313,7 +313,7 @@ fn on_a_macvlan() -> Vec<Step> {
         (Stage::Dismantle, Op::DelLink { name }),
         (Stage::Up, Op::SetUp { name, up: true }),
         (Stage::Up, Op::SetUp { name, up: true }),
-        (Stage::Dismantle, Op::SetUp { name, up: false }),
+        (Stage::Fence, Op::SetUp { name, up: false }),
         (Stage::Link, Op::SetMtu { name, mtu: 1300 }),
         (Stage::Link, Op::SetMac { name, mac: mac("02:00:00:00:00:06") }),
         (Stage::Address, Op::AddAddress(address("pub-1-1", "192.0.2.7/24"))),

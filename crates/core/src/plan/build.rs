@@ -138,9 +138,9 @@ impl Builder<'_> {
         if let (Some(mac), true) = (desired.mac, desired.mac != observed.mac) {
             self.push(steps, Stage::Link, Op::SetMac { name: *name, mac });
         }
-        if desired.up != observed.up {
-            let stage = if desired.up { Stage::Up } else { Stage::Dismantle };
-            self.push(steps, stage, Op::SetUp { name: *name, up: desired.up });
+        // removals() has set down what is to be down.
+        if desired.up && !observed.up {
+            self.push(steps, Stage::Up, Op::SetUp { name: *name, up: true });
         }
     }
 

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::state::fall_netns;
-use crate::state::{LinkEnd, Netns, NodeState, fall};
+use crate::state::{LinkEnd, LinkKind, Netns, NodeState, fall};
 
 pub use evolve::{Refusal, evolve};
 pub use op::{Op, Step};
@@ -78,17 +78,25 @@ fn step(stage: Stage, netns: &Netns, op: Op) -> Step {
     Step { stage, netns: netns.clone(), op }
 }
 
-/// Namespaces and links that must go, taken out of `remaining`.
+/// Namespaces and links that must go or down, taken out of `remaining`.
 fn removals(desired: &NodeState, observed: &NodeState, remaining: &mut Cow<'_, NodeState>) -> Vec<Step> {
     let mut steps = Vec::new();
     for (netns, there) in &observed.namespaces {
         let want = desired.namespaces.get(netns);
         for (name, link) in &there.links {
-            let keep = want.and_then(|want| want.links.get(name)).is_some_and(|want| want.kind == link.kind);
-            if keep {
+            let kept = want.and_then(|want| want.links.get(name)).filter(|want| want.kind == link.kind);
+            let outside = matches!(link.kind, LinkKind::Macvlan { .. });
+            if link.up && kept.map_or(outside, |want| !want.up) {
+                let stage = if outside { Stage::Fence } else { Stage::Dismantle };
+                let lower = step(stage, netns, Op::SetUp { name: *name, up: false });
+                // What hangs on a link that is down goes with it, and is made again where it is desired.
+                evolve(remaining.to_mut(), &lower).expect("the link was observed there");
+                steps.push(lower);
+            }
+            if kept.is_some() {
                 continue;
             }
-            if there.devices.contains_key(name) && matches!(link.kind, crate::state::LinkKind::Tun { .. }) {
+            if there.devices.contains_key(name) && matches!(link.kind, LinkKind::Tun { .. }) {
                 steps.push(step(Stage::Disconnect, netns, Op::DelDevice { link: *name }));
             }
             let end = LinkEnd { netns: netns.clone(), link: *name };

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
-    /// Routes and nexthops go first: nothing is drawn to what is about to vanish.
+    /// What the outside reaches goes down first: an address that is taken away stops nobody who knows its neighbour.
+    Fence,
+    /// Routes and nexthops: nothing is drawn to what is about to vanish.
     Withdraw,
     /// Then peers and devices: nothing arrives any more, and the tunnel process lets go of its descriptors, which
     /// would keep a namespace alive.
@@ -46,7 +48,8 @@ impl Stage {
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Withdraw => "withdraw routes first, so that nothing is drawn to what goes",
+            Self::Fence => "cut off from the outside what goes, before anything else",
+            Self::Withdraw => "withdraw routes, so that nothing is drawn to what goes",
             Self::Disconnect => "disconnect peers and devices",
             Self::Dismantle => "take down neighbours, addresses and links",
             Self::Uncover => "remove unreachable routes after all that they covered",

@@ -107,6 +107,51 @@ fn withdrawing_an_exit_point_costs_the_gateway_a_link_and_what_is_said_of_that()
     assert!(gateway[0].contains("link del to-"), "the link takes its nexthop and all routes along: {plan}");
 }
 
+/// The neighbour entry that the upstream router has would go on working without the address.
+#[test]
+fn a_gateway_that_goes_is_cut_off_before_anything_else_is_done() {
+    let (_, desired) = ant();
+    let mut state = bare();
+    reach(&mut state, &desired);
+    let mut less = desired;
+    less.namespaces
+        .retain(|name, _| !["gw-1-1", "net-10a9-1", "net-1e65-1"].contains(&name.to_string().as_str()));
+    let plan = plan(&less, &state);
+    assert_eq!(lines(&plan)[0], "ip -n gw-1-1 link set pub-1-1 down", "{plan}");
+    assert_eq!(plan.steps.iter().filter(|step| step.stage == Stage::Fence).count(), 1, "{plan}");
+    assert_eq!(plan.steps.last().unwrap().op, Op::DelNetns, "{plan}");
+}
+
+#[test]
+fn a_gateway_that_rests_keeps_all_but_its_way_to_the_outside_and_begins_by_that_alone() {
+    let (_, holding) = ant();
+    let link = "pub-1-1".parse().unwrap();
+    let mut resting = holding.clone();
+    let ns = resting.at(netns("gw-1-1"));
+    ns.links.get_mut(&link).unwrap().up = false;
+    ns.routes.retain(|_, target| target.link() != Some(&link));
+    let mut state = bare();
+    reach(&mut state, &holding);
+    let stop = plan(&resting, &state);
+    assert_eq!(lines(&stop)[0], "ip -n gw-1-1 link set pub-1-1 down", "{stop}");
+    // The kernel drops IPv6 addresses of a link that goes down: they are given again, to be there when it goes up.
+    let again = |step: &sixfold_core::plan::Step| matches!(&step.op, Op::AddAddress(key) if key.link == link);
+    assert!(stop.steps[1..].iter().all(again) && stop.len() == 3, "{stop}");
+    reach(&mut state, &resting);
+    let begin = plan(&holding, &state);
+    assert_eq!(lines(&begin)[0], "ip -n gw-1-1 link set pub-1-1 up", "{begin}");
+    assert_eq!(
+        begin.len(),
+        1 + holding.namespaces[&netns("gw-1-1")]
+            .routes
+            .values()
+            .filter(|target| target.link() == Some(&link))
+            .count(),
+        "{begin}"
+    );
+    reach(&mut state, &holding);
+}
+
 #[test]
 fn one_port_more_costs_one_element() {
     let (farm, before) = ant();
