@@ -9,7 +9,7 @@ use sixfold_core::model::{
 };
 use sixfold_core::trust::{
     Confirm, Delegation, DeviceOf, DeviceStatement, Digest, Granted, Leaf, Leaving, NetworkStatement,
-    NodeStatement, Proofs, ProvenGrant, Reclaim, Role, Rotation, Signed, SigningKey, Subject, Token, encode,
+    Invitation, NodeStatement, Proofs, ProvenGrant, Reclaim, Role, Rotation, Signed, SigningKey, Subject, Token, encode,
     seal,
 };
 
@@ -127,7 +127,8 @@ fn rotation() -> Rotation {
     Rotation { owner: registry().verifying().owner(Role::Admin), sequence: 1, next }
 }
 
-/// The bodies of good statements, by kind: farm, network, node, device, grant, group, rotation, token, confirm, leaving, reclaim.
+/// The bodies of good statements, by kind: farm, network, node, device, grant, group, rotation, token, confirm, leaving, reclaim,
+/// invitation.
 ///
 /// # Panics
 /// If one is wrong.
@@ -145,6 +146,8 @@ pub fn statements() -> Vec<Vec<Vec<u8>>> {
         Confirm { owner: registry().verifying().owner(Role::Farmer), change: Digest([3; 32]), limit: 5 };
     let deleted = NetworkStatement { version: 2, subject: Subject::Deleted(said.network.id().clone()) };
     let reclaim = Reclaim { network: said.network.id().clone(), version: 3 };
+    let invitation =
+        Invitation { registry_key: registry().verifying(), nonce: [6; 16], expires: 1_800_000_000 };
     let leaving = Leaving { node: id(Role::Node).into(), farm: id(Role::Farmer).into(), version: 2 };
     vec![
         vec![encode(&said.farm)],
@@ -158,5 +161,6 @@ pub fn statements() -> Vec<Vec<Vec<u8>>> {
         vec![encode(&confirm)],
         vec![encode(&leaving)],
         vec![encode(&reclaim)],
+        vec![encode(&invitation)],
     ]
 }

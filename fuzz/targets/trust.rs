@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use sixfold_core::trust::{
     Admitted, Chain, Confirm, Delegation, DeviceStatement, Group, Leaf, Leaving, NetworkStatement,
-    NodeStatement, Pins, Proofs, Reclaim, Role, Rotation, Seen, SigningKey, Statement, Token, VerifyingKey,
+    Invitation, NodeStatement, Pins, Proofs, Reclaim, Role, Rotation, Seen, SigningKey, Statement, Token, VerifyingKey,
     admit, decode, encode,
 };
 use sixfold_fuzz::{bytes_of, proofs, statements};
@@ -40,7 +40,7 @@ fn one<T: Statement>(kind: usize, change: &[u8]) {
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, change)) = data.split_first() else { return };
-    match kind % 14 {
+    match kind % 15 {
         0 => one::<Delegation>(0, change),
         1 => one::<NetworkStatement>(1, change),
         2 => one::<NodeStatement>(2, change),
@@ -55,9 +55,11 @@ fuzz_target!(|data: &[u8]| {
         11 => {
             let text = String::from_utf8_lossy(change);
             let _ = Token::read(&text);
+            let _ = Invitation::read(&text);
             let _ = SigningKey::from_pem(&text);
             let _ = VerifyingKey::from_pem(&text);
         }
+        14 => one::<Invitation>(11, change),
         _ => {
             let Ok((proofs, _)) = Proofs::read(&bytes_of(&PROOFS, change)) else { return };
             for rotations in &proofs.rotations {

@@ -37,7 +37,7 @@ pub struct Put {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<SignedShape>)]
     pub confirmation: Option<Signed>,
-    /// What a node joins its farm by, the first time.
+    /// What a node joins its farm by, the first time; a farm's invitation, by which it is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
 }

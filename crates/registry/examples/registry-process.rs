@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         metrics: None,
         key: SigningKey::from_seed(&[0xf0; 32]),
         admin: None,
+        is_open: true,
         quota: PREFIXES_PER_TENANT,
     };
     Ok(start(config)?.serve(|| {})?)

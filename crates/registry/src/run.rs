@@ -36,6 +36,8 @@ pub struct Config {
     pub key: SigningKey,
     /// The operator's key.
     pub admin: Option<VerifyingKey>,
+    /// Whether every key may make a farm, without an invitation.
+    pub is_open: bool,
     /// Prefixes that a tenant may have.
     pub quota: usize,
 }
@@ -126,13 +128,15 @@ pub fn start(config: Config) -> Result<Running, RunError> {
     let failed = |source| RunError::Store { path: path.clone(), source };
     let store = Sqlite::open(&path).map_err(failed)?;
     let identity = Identity::of(&config.key)?;
+    let own = config.key.verifying();
     let sealer = Box::new(Signing(config.key));
     let (service, writer) =
         Service::start(Box::new(store), Some(sealer), Box::new(SystemClock), config.quota).map_err(failed)?;
     let life = service.life();
     let (stop, stopped) = watch::channel(false);
     let clock = Box::new(SystemClock);
-    let desk = Desk::new(Setup { service, clock, admin: config.admin, stop: stopped });
+    let (admin, is_open) = (config.admin, config.is_open);
+    let desk = Desk::new(Setup { service, clock, admin, own, is_open, stop: stopped });
     let directory = Arc::clone(&desk);
     let listener = Listener::bind(&config.listen, tls::server(&identity)?, router(&desk), directory)
         .map_err(|(address, source)| RunError::Listen { address, source })?;

@@ -126,6 +126,8 @@ pub(crate) struct Caller {
     run: String,
     /// Requests under an idempotency key so far.
     sent: u64,
+    /// What lets somebody in of whom nothing is known yet.
+    token: Option<String>,
 }
 
 impl Caller {
@@ -135,7 +137,12 @@ impl Caller {
         let client = Client::new(url.address(), *url.key().as_bytes(), Some(&identity))?;
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Failed::environment)?;
         let run = nonce()?.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { url, owner: held.owner(role), held, runtime, client, run, sent: 0 })
+        Ok(Self { url, owner: held.owner(role), held, runtime, client, run, sent: 0, token: None })
+    }
+
+    /// The same, let in by a token.
+    pub(crate) fn with_token(self, token: Option<String>) -> Self {
+        Self { token, ..self }
     }
 
     pub(crate) const fn url(&self) -> &RegistryUrl {
@@ -263,7 +270,7 @@ impl Caller {
         statement: &T,
         limit: Option<u32>,
     ) -> Result<Result<Done, ClientError>, Failed> {
-        let put = Put { statement: self.sign(statement), confirmation: None, token: None };
+        let put = Put { statement: self.sign(statement), confirmation: None, token: self.token.clone() };
         match (self.send(method, path, &put), limit) {
             (Err(ClientError::Refused(problem)), Some(limit)) if problem.kind == Told::Unconfirmed => {
                 let confirmation = Some(self.confirmation(&problem, limit)?);

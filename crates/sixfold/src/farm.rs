@@ -10,6 +10,7 @@ mod allocation;
 mod apply;
 mod create;
 mod exit;
+mod invite;
 pub(crate) mod show;
 mod token;
 
@@ -30,13 +31,13 @@ use crate::{Done, output};
 #[command(
     arg_required_else_help = true,
     long_about = "Say what belongs to your farm, and let machines join it.\n\n\
-    A farm is its farmer's key's: one farm for each key. What is said of it is signed with that key, and the registry keeps it \
+    A farm is its farmer's key's: one farm for each key. A registry makes it of who has its operator's invitation. What is said of it is signed with that key, and the registry keeps it \
     and tells the nodes, which check it again.\n\n\
     A slot is held by nodes, and nodes join a farm that is there. So a farm is made first without slots; each machine joins \
     it by a token; then the same file is applied, and its slots are there.",
     after_long_help = "Examples:\n  \
         sixfold key new farmer\n  \
-        sixfold farm create farm.toml\n  \
+        sixfold farm create farm.toml --invitation TOKEN\n  \
         sixfold farm token                       # on the node: sixfold node join TOKEN\n  \
         sixfold farm apply farm.toml             # once the holders of its slots have joined\n  \
         sixfold farm show"
@@ -53,6 +54,7 @@ enum Verb {
     Show(show::Args),
     List(show::ListArgs),
     Token(token::Args),
+    Invite(invite::Args),
     Allocation(allocation::Args),
     Exit(exit::Args),
 }
@@ -64,6 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failed> {
         Verb::Show(args) => show::run(args),
         Verb::List(args) => show::list(args),
         Verb::Token(args) => token::run(args),
+        Verb::Invite(args) => invite::run(args),
         Verb::Allocation(args) => allocation::run(args),
         Verb::Exit(args) => exit::run(args),
     }?;

@@ -385,7 +385,8 @@ impl Ledger {
     }
 
     /// Numbers count up and are never given twice; `None` when all are given.
-    pub(crate) fn next_number(&self) -> Option<AllocationNumber> {
+    #[must_use]
+    pub fn next_number(&self) -> Option<AllocationNumber> {
         let last = self.numbers.values().map(|number| i64::from(number.get())).max().unwrap_or(0);
         AllocationNumber::try_from(last + 1).ok()
     }

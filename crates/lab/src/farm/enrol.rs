@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 impl Running {
     /// Starts the registry, where it was or anew.
     pub(super) fn start_registry(&mut self, tell: &mut dyn FnMut(&str)) -> Result<(), FarmError> {
-        let words = ["registry", "run", "--dir", DIR, "--name", NAME];
+        let words = ["registry", "run", "--open", "--dir", DIR, "--name", NAME];
         tell(&format!("registry$ sixfold {}", words.join(" ")));
         let door = Door { keeper: None, netns: Some(REGISTRY.to_owned()) };
         // What an earlier one said is not to be taken for what this one does.

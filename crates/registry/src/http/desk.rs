@@ -41,6 +41,10 @@ pub struct Desk {
     /// Turns to build what a node is told.
     pub(super) builds: Semaphore,
     admin: Option<VerifyingKey>,
+    /// The registry's own key.
+    pub(super) own: VerifyingKey,
+    /// Whether every key may make a farm.
+    pub(super) is_open: bool,
     pub(super) nodes: Nodes,
     pub(super) rates: Rates,
     pub(super) readiness: Readiness,
@@ -56,6 +60,10 @@ pub struct Setup {
     pub clock: Box<dyn Clock + Sync>,
     /// The operator's key, if there is one.
     pub admin: Option<VerifyingKey>,
+    /// The registry's own key.
+    pub own: VerifyingKey,
+    /// Whether every key may make a farm, without an invitation.
+    pub is_open: bool,
     /// Becomes true when the registry stops.
     pub stop: watch::Receiver<bool>,
 }
@@ -64,7 +72,7 @@ impl Desk {
     /// A desk at which nobody has been yet.
     #[must_use]
     pub fn new(setup: Setup) -> Arc<Self> {
-        let Setup { service, clock, admin, stop } = setup;
+        let Setup { service, clock, admin, own, is_open, stop } = setup;
         Arc::new(Self {
             service,
             clock,
@@ -77,6 +85,8 @@ impl Desk {
             readiness: Readiness::default(),
             shown: Shown::default(),
             admin,
+            own,
+            is_open,
             polls: Mutex::default(),
         })
     }

@@ -94,7 +94,8 @@ mod tests {
         let (service, _writer) =
             Service::start(Box::<Memory>::default(), None, clock(), 100).expect("a store in memory");
         let (_stop, stop) = watch::channel(false);
-        let desk = Desk::new(Setup { service, clock: clock(), admin: None, stop });
+        let own = sixfold_core::trust::SigningKey::from_seed(&[1; 32]).verifying();
+        let desk = Desk::new(Setup { service, clock: clock(), admin: None, own, is_open: true, stop });
         let op = || {
             let network = "acme/web".parse().expect("an id");
             Op::RemoveNetwork { said: Said { version: 1, body: [].into() }, network }

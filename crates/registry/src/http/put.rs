@@ -13,24 +13,26 @@ use sixfold_api::problem::{Kind, Problem};
 use sixfold_api::resource::{Done, Held, Put};
 use sixfold_core::id::{FarmId, Label};
 use sixfold_core::trust::{
-    Confirm, Delegation, DeviceStatement, Leaving, NetworkStatement, NodeStatement, OpenError, Owned, Owner,
-    Reclaim, Role, Signed, Statement, Subject as Of, Token,
+    Confirm, Delegation, DeviceStatement, Invitation, InvitationError, Leaving, NetworkStatement,
+    NodeStatement, OpenError, Owned, Owner, Reclaim, Role, Signed, Statement, Subject as Of, Token,
 };
 
 use super::answer::{Answer, Call};
 use super::desk::Desk;
 use super::desk::caller::Subject;
 use super::{preview, read, refuse};
-use crate::service::{self, Confirmation, IdempotencyKey, Op, Request, Said};
+use crate::service::{self, Confirmation, IdempotencyKey, Op, Request, Said, hex};
+use crate::store::DocumentId;
 
-/// A farm, by its farmer.
+/// A farm, by its farmer; the first time with an invitation of the operator's.
 pub(super) async fn farm(desk: Arc<Desk>, mut call: Call) -> Result<Answer, Problem> {
-    let Subject::Farm(id) = &call.subject else { return Err(read::absent()) };
-    let owner = Owner::farmer(id);
+    let Subject::Farm(id) = call.subject.clone() else { return Err(read::absent()) };
+    let owner = Owner::farmer(&id);
     let put: Put = call.document().await?;
     let delegation: Delegation = open(&desk, &put.statement, &owner)?;
     let said = said(&put.statement, delegation.version())?;
-    let op = Op::PutFarm { said, farm: delegation.with_nodes(Vec::new()) };
+    let token = invited(&desk, &id, put.token.as_deref())?;
+    let op = Op::PutFarm { said, farm: delegation.with_nodes(Vec::new()), token };
     ask(&desk, call.idempotency_key()?, (owner, op, put.confirmation)).await
 }
 
@@ -166,8 +168,27 @@ fn token(desk: &Desk, farm: &FarmId, text: &str) -> Result<String, Problem> {
     }
     let farmer = desk.service.read(|state| read::statement_of_farm(state, farm))?.key;
     token.admits(farmer, signed.key, desk.now().0).map_err(told)?;
-    let nonce: String = token.nonce.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("{farm}-{nonce}"))
+    if token.registry_key != desk.own {
+        return Err(refused("the token is for another registry"));
+    }
+    Ok(format!("{farm}-{}", hex(&token.nonce)))
+}
+
+/// The invitation's name in the store, if one is needed and it lets in a farm now.
+fn invited(desk: &Desk, farm: &FarmId, text: Option<&str>) -> Result<Option<String>, Problem> {
+    let told =
+        |error: InvitationError| Problem::from_error(Kind::Refused, &error).hint(error.hint().to_owned());
+    let is_known = desk.service.read(|state| state.document(&DocumentId::farm(farm)).is_some());
+    let Some(text) = text.filter(|_| !is_known) else {
+        if is_known || desk.is_open {
+            return Ok(None);
+        }
+        let problem = refused("this registry knows no such farm, and takes a new one by an invitation only");
+        return Err(problem.hint("ask its operator for what `sixfold farm invite` prints".to_owned()));
+    };
+    let (invitation, signed) = Invitation::read(text).map_err(told)?;
+    invitation.admits((desk.own, desk.admin().copied()), signed.key, desk.now().0).map_err(told)?;
+    Ok(Some(format!("invitation-{}", hex(&invitation.nonce))))
 }
 
 /// Gives the service what was verified, and waits for what comes of it.

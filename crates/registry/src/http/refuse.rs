@@ -45,7 +45,8 @@ fn kind_of_refusal(refusal: &Refusal) -> Kind {
         | Refusal::OtherRequest { .. }
         | Refusal::OldKey { .. }
         | Refusal::NotAgain { .. }
-        | Refusal::TokenUsed => Kind::Conflict,
+        | Refusal::TokenUsed
+        | Refusal::NoNumber { .. } => Kind::Conflict,
         Refusal::Unknown(_) | Refusal::NotSeated { .. } => Kind::NotFound,
         Refusal::NoToken { .. } => Kind::Forbidden,
         Refusal::Breaker { .. } => Kind::Unconfirmed,

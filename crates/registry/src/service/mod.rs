@@ -35,6 +35,7 @@ use tokio::sync::{oneshot, watch};
 use crate::store::{Compared, Document, DocumentId, Group, Kind, Model, Store, StoreError};
 
 pub use clock::{Clock, SystemClock};
+pub(crate) use decide::hex;
 pub use events::Ring;
 pub use preview::{Draft, Preview};
 pub use refusal::{Failed, Refusal};

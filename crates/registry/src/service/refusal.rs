@@ -84,9 +84,15 @@ pub enum Refusal {
         /// The node.
         node: NodeId,
     },
-    /// A token joins one node.
+    /// A token lets one in.
     #[error("this token was used already")]
     TokenUsed,
+    /// All numbers of allocations are given, and none is ever given twice.
+    #[error("there is no number left for allocation {prefix}")]
+    NoNumber {
+        /// The allocation.
+        prefix: ipnet::Ipv6Net,
+    },
     /// The key is another request's.
     #[error("{who} has used the key {key} for another request")]
     OtherRequest {
@@ -168,7 +174,10 @@ impl Refusal {
             Self::NotSeated { .. } | Self::Generation { .. } => "take the newest snapshot first".to_owned(),
             Self::OtherFarm { .. } => "a node leaves one farm before it joins another".to_owned(),
             Self::NoToken { .. } => "ask the farm's operator for a token".to_owned(),
-            Self::TokenUsed => "a token joins one node: ask for another".to_owned(),
+            Self::TokenUsed => "a token lets one in, once: ask for another".to_owned(),
+            Self::NoNumber { .. } => {
+                "this registry takes no further allocation: begin another one".to_owned()
+            }
             Self::OtherRequest { .. } => "give each request a key of its own".to_owned(),
             Self::Breaker { .. } => "if it is meant, confirm exactly this change and sign that".to_owned(),
             Self::OldKey { .. } => {

@@ -79,6 +79,8 @@ pub enum Op {
         said: Said,
         /// What they mean.
         farm: FarmDraft,
+        /// The invitation it is made by, which is used up with it; a farm that is known needs none.
+        token: Option<String>,
     },
     /// A node shall be so, and of this farm.
     PutNode {
@@ -159,7 +161,8 @@ impl Op {
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let (name, said, parts) = match self {
-            Self::PutFarm { said, farm } => ("put farm", Some(said), vec![json(farm)]),
+            // By what a farm was let in is not looked at again, and so not part of it.
+            Self::PutFarm { said, farm, .. } => ("put farm", Some(said), vec![json(farm)]),
             Self::PutNode { said, farm, node, token } => {
                 ("put node", Some(said), vec![json(farm), json(node), json(token)])
             }

@@ -8,6 +8,7 @@ mod events;
 mod feed;
 mod flow;
 mod fsck;
+mod invite;
 mod keys;
 mod leave;
 mod ready;
@@ -82,12 +83,22 @@ impl Running {
     }
 
     fn registry_on(address: &str, store: Box<dyn Store>) -> Self {
+        Self::registry_for(address, store, true)
+    }
+
+    /// One that makes farms of those who are invited only.
+    fn closed() -> Self {
+        Self::registry_for("[::1]:0", Box::new(Memory::default()), false)
+    }
+
+    fn registry_for(address: &str, store: Box<dyn Store>, is_open: bool) -> Self {
         let sealer = Box::new(Signing(signing(REGISTRY)));
         let clock = Box::new(SystemClock);
         let (service, _writer) = Service::start(store, Some(sealer), clock, PREFIXES_PER_TENANT).unwrap();
         let (stop, stopped) = watch::channel(false);
         let (clock, admin) = (Box::new(SystemClock), Some(signing(ADMIN).verifying()));
-        let desk = Desk::new(Setup { service, clock, admin, stop: stopped.clone() });
+        let own = signing(REGISTRY).verifying();
+        let desk = Desk::new(Setup { service, clock, admin, own, is_open, stop: stopped.clone() });
         Self::listen(address, (router(&desk), desk), (stop, stopped))
     }
 

@@ -8,7 +8,9 @@ use sixfold_core::limit::NODES_PER_NETWORK;
 use sixfold_registry::service::Failed;
 use sixfold_registry::store::Memory;
 
-use crate::ground::{Hands, Registry, network, put_network};
+use sixfold_core::model::{SlotDraft, SlotKey};
+
+use crate::ground::{Hands, Registry, farm, network, put_farm, put_network, slot};
 
 /// How often too much is asked for.
 const TIMES: usize = 5;
@@ -65,4 +67,31 @@ fn the_operator_says_how_many_prefixes_a_tenant_may_have() {
     assert!(over.starts_with("tenant acme has 3 prefixes and asks for 3 more: its quota is 5; "), "{over}");
     registry.ask("acme", "", put_network(1, network("acme/more", 1, [1]))).unwrap();
     registry.ask("globex", "", put_network(1, network("globex/lab", 1, [1, 2]))).unwrap();
+}
+
+#[test]
+fn a_slot_that_would_have_no_number_is_not_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("registry.db");
+    Registry::open(&path, &Hands::at(1)).furnish(2).end();
+    // All numbers but the last one, which others have by now.
+    let sql = "WITH RECURSIVE n (at) AS (SELECT 2 UNION ALL SELECT at + 1 FROM n WHERE at < 65534)
+        INSERT INTO allocations SELECT at, printf('2400:%x::/48', at), NULL, NULL, 1 FROM n";
+    rusqlite::Connection::open(&path).unwrap().execute(sql, []).unwrap();
+    let registry = Registry::open(&path, &Hands::at(1));
+    let with = |version, prefixes: &[&str]| {
+        let mut draft = farm(&[(1, 0), (2, 1)]);
+        for prefix in prefixes {
+            let key = SlotKey { prefix: prefix.parse().unwrap(), ..slot(3) };
+            draft.allocations.push(key.prefix);
+            draft.slots.push(SlotDraft { key, ..draft.slots[0].clone() });
+        }
+        put_farm(version, draft)
+    };
+    let refused = registry.refused("alpha", "", with(3, &["2001:db8:b::/48", "2001:db8:c::/48"]));
+    assert!(refused.starts_with("there is no number left for allocation 2001:db8:c::/48; "), "{refused}");
+    registry.ask("alpha", "", with(3, &["2001:db8:b::/48"])).unwrap();
+    let refused = registry.refused("alpha", "", with(4, &["2001:db8:b::/48", "2001:db8:c::/48"]));
+    assert!(refused.starts_with("there is no number left"), "{refused}");
+    registry.ask("alpha", "", with(4, &["2001:db8:b::/48"])).expect("what has its number goes on");
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use sixfold_core::spec::{DeclaredFarm, parse_farm};
-use sixfold_core::trust::Role;
+use sixfold_core::trust::{Invitation, Role};
 
 use super::{keys, put};
 use crate::caller::{RegistryArgs, RemovalArgs, invalid, parsed};
@@ -17,12 +17,17 @@ use crate::output;
     Takes the file's name for the farm, its allocations, upstream, management and host_firewall. Its nodes are passed over: a \
     real farm's nodes join by themselves, each by a token of `sixfold farm token`. Its slots need nodes to hold them: once \
     those have joined, `sixfold farm apply` of the same file makes them.",
-    after_long_help = "Examples:\n  sixfold farm create examples/first-farm/farm.toml"
+    after_long_help = "Examples:\n  sixfold farm create farm.toml --invitation TOKEN\n  \
+    sixfold farm create examples/first-farm/farm.toml"
 )]
 pub(super) struct Args {
     /// Farm file, as examples/first-farm/farm.toml
     #[arg(value_name = "FILE")]
     file: PathBuf,
+
+    /// What the registry's operator printed with `sixfold farm invite`; a registry that runs with --open needs none
+    #[arg(long, value_name = "TOKEN")]
+    invitation: Option<String>,
 
     #[command(flatten)]
     registry: RegistryArgs,
@@ -43,6 +48,13 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
             .hint(Some("change it with `sixfold farm apply FILE`, or name the --key of another farm")));
     }
     let slots: Vec<_> = draft.slots.drain(..).map(|slot| slot.key).collect();
+    if let Some(text) = &args.invitation {
+        Invitation::read(text).map_err(|error| {
+            let hint = error.hint();
+            Failed::refused(error).hint(Some(hint))
+        })?;
+    }
+    let mut caller = caller.with_token(args.invitation.clone());
     let said = put(&mut caller, (draft, name, 1), &RemovalArgs::default())?;
     let file = args.file.display();
     let next = match slots.is_empty() {

@@ -30,7 +30,7 @@ pub(super) struct Args {
     registry: RegistryArgs,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "not a time like 90s, 10m, 1h or 7d".to_owned();
     let unit = match text.chars().last() {
         Some('s') => 1,

@@ -14,6 +14,9 @@ use sixfold_registry::run::{Config, RunError, start};
 use crate::failed::{Failed, Kind};
 use crate::{Done, alive, key, output};
 
+/// The operator's key, in the registry's folder.
+const OPERATOR: &str = "operator.pem";
+
 /// Keep farms, networks and grants, and serve them until SIGTERM or SIGINT
 #[derive(Debug, clap::Args)]
 #[command(
@@ -21,7 +24,9 @@ use crate::{Done, alive, key, output};
     Once it listens it prints its public key, where it listens and by which URL it is reached, and says no more there; the \
     log is on standard error. The URL is what everybody's --registry wants, and what join tokens carry. \
     Clients prove their keys and need the registry's: no certificate authority is asked. DIR has the private key \
-    (registry.pem) and the store (registry.db); both are made if they are not there.",
+    (registry.pem), the store (registry.db), and without --admin the operator's key (operator.pem); each is made if it is \
+    not there.\n\n\
+    A farm is made by whom the operator invited: sixfold farm invite --key DIR/operator.pem.",
     after_long_help = "Exit codes:\n  \
         0  ended as asked\n  \
         1  refused: the key file holds no key\n  \
@@ -51,9 +56,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics: Option<SocketAddr>,
 
-    /// Public key of the operator, who may read everything and take networks back: 44 characters of base64
+    /// Public key of the operator, who invites farms, may read everything and take networks back: 44 characters of base64
+    /// [default: of DIR/operator.pem, which is made]
     #[arg(long, value_name = "KEY")]
     admin: Option<VerifyingKey>,
+
+    /// Let every key make a farm, without an invitation: for a lab, or where a firewall lets in only whom you know
+    #[arg(long)]
+    open: bool,
 
     /// How many prefixes a tenant may have, those that rest after a release included
     #[arg(long, value_name = "N", default_value_t = PREFIXES_PER_TENANT, value_parser = quota)]
@@ -111,12 +121,17 @@ fn reached_by(name: Option<&Name>, at: SocketAddr, key: VerifyingKey) -> Result<
 }
 
 pub(crate) fn run(args: Args) -> Result<Done, Failed> {
-    let Args { dir, listen, name, metrics, admin, quota } = args;
+    let Args { dir, listen, name, metrics, admin, open, quota } = args;
     raise_open_files();
     // Makes the folder too, for nobody else to look into.
     let key = key::read_or_make(Role::Registry, &dir.join("registry.pem"))?;
+    let admin = match admin {
+        Some(operator) => operator,
+        None => key::read_or_make(Role::Admin, &dir.join(OPERATOR))?.verifying(),
+    };
     let public = key.verifying();
-    let running = start(Config { dir, listen, metrics, key, admin, quota }).map_err(run_failed)?;
+    let running = start(Config { dir, listen, metrics, key, admin: Some(admin), is_open: open, quota })
+        .map_err(run_failed)?;
     let addresses = running.addresses().map_err(Failed::environment)?;
     let metrics = running.metrics().map_err(Failed::environment)?;
     let first = *addresses.first().expect("there is an address to listen at by default");

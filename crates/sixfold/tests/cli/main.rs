@@ -72,7 +72,7 @@ fn help_of_every_command() {
         insta::assert_snapshot!(format!("help-node-{verb}"), printed(&["node", verb, "--help"], 0));
     }
     insta::assert_snapshot!("help-trust-show", printed(&["trust", "show", "--help"], 0));
-    for verb in ["create", "apply", "show", "list", "token"] {
+    for verb in ["create", "apply", "show", "list", "token", "invite"] {
         insta::assert_snapshot!(format!("help-farm-{verb}"), printed(&["farm", verb, "--help"], 0));
     }
     for verb in ["plan", "apply", "show", "list", "delete"] {

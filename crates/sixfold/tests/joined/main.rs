@@ -22,8 +22,10 @@ const LATER: u64 = 1 << 40;
 
 fn registry(machine: &Machine) -> (Process, VerifyingKey) {
     let dir = machine.at("registry");
-    let process =
-        machine.begin("registry", &["registry", "run", "--listen", ADDRESS, "--dir", dir.to_str().unwrap()]);
+    let process = machine.begin(
+        "registry",
+        &["registry", "run", "--open", "--listen", ADDRESS, "--dir", dir.to_str().unwrap()],
+    );
     let key = process.said("key ").parse().unwrap();
     process.said("listening at ");
     (process, key)

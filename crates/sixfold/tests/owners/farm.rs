@@ -108,6 +108,32 @@ fn a_token_lets_one_machine_in_and_the_next_is_told_so_at_once() {
     let second = joined("bee");
     assert_eq!(second.code, Some(1), "{second:?}");
     assert!(second.err.contains("this token was used already"), "{}", second.err);
-    assert!(second.err.contains("hint: a token joins one node: ask for another"), "{}", second.err);
+    assert!(second.err.contains("hint: a token lets one in, once: ask for another"), "{}", second.err);
     assert!(!second.err.contains("trying again"), "{}", second.err);
+}
+
+#[test]
+fn a_farm_is_made_by_an_invitation_of_the_operators_and_by_each_one() {
+    let ground = Ground::with(&[]);
+    ground.key(Role::Farmer, "alpha");
+    let alone = ground.prints("alpha", &["farm", "create", FARM], 1);
+    assert!(alone.contains("hint: ask its operator for what `sixfold farm invite` prints"), "{alone}");
+    let operator = ground.path("registry/operator.pem");
+    let invite = || {
+        let args = ["farm", "invite", "--key", operator.to_str().unwrap()];
+        ground.prints("alpha", &args, 0).trim().to_owned()
+    };
+    let one = invite();
+    let garbled = ground.prints("alpha", &["farm", "create", FARM, "--invitation", &one[1..]], 1);
+    assert!(garbled.contains("it is no invitation"), "{garbled}");
+    let forged = ground.prints("alpha", &["farm", "invite"], 0);
+    let forged = ground.prints("alpha", &["farm", "create", FARM, "--invitation", forged.trim()], 1);
+    assert!(forged.contains("is not signed by the operator"), "{forged}");
+    ground.prints("alpha", &["farm", "create", FARM, "--invitation", &one], 0);
+    ground.prints("alpha", &["farm", "allocation", "add", "2001:db8:b::/48"], 0);
+    ground.key(Role::Farmer, "beta");
+    let farm = ground.file("beta.toml", "farm = \"beta\"\nallocations = [\"2001:db8:c::/48\"]\n");
+    let twice = ground.prints("beta", &["farm", "create", &farm, "--invitation", &one], 1);
+    assert!(twice.contains("this token was used already"), "{twice}");
+    ground.prints("beta", &["farm", "create", &farm, "--invitation", &invite()], 0);
 }

@@ -25,10 +25,15 @@ pub(crate) struct Said {
 
 impl Ground {
     pub(crate) fn new() -> Self {
+        Self::with(&["--open", "--admin", &key_of("operator").verifying().to_string()])
+    }
+
+    /// A registry with these arguments.
+    pub(crate) fn with(args: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_sixfold"));
         command.args(["registry", "run", "--listen", "[::1]:0", "--dir"]).arg(dir.path().join("registry"));
-        command.args(["--admin", &key_of("operator").verifying().to_string()]);
+        command.args(args);
         command.env_remove("SIXFOLD_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut registry = command.spawn().unwrap();
         let lines = BufReader::new(registry.stdout.take().unwrap()).lines();

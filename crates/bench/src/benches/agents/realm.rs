@@ -72,6 +72,7 @@ pub(crate) fn be_the_registry() -> Result<(), Failed> {
             metrics: None,
             key: registry_key(),
             admin: None,
+            is_open: true,
             quota: QUOTA,
         };
         let running = start(config)?;

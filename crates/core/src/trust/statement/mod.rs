@@ -6,6 +6,7 @@
 mod confirm;
 mod device;
 mod farm;
+mod invitation;
 mod leaving;
 mod network;
 mod node;
@@ -15,6 +16,7 @@ mod token;
 pub use confirm::Confirm;
 pub use device::{DeviceOf, DeviceStatement};
 pub use farm::Delegation;
+pub use invitation::{Invitation, InvitationError};
 pub use leaving::Leaving;
 pub use network::{NetworkStatement, Subject};
 pub use node::NodeStatement;

@@ -63,6 +63,17 @@ pub fn is_registry_address(text: &str) -> bool {
     is_host && port_is_canonical && text.len() <= limit::REGISTRY_ADDRESS_MAX
 }
 
+/// What is signed, as one word that can be pasted.
+pub(super) fn coded(start: &str, signed: &Signed) -> String {
+    let bytes = borsh::to_vec(signed).expect("a list of bytes takes all that is written");
+    format!("{start}{}", URL_SAFE_NO_PAD.encode(bytes))
+}
+
+pub(super) fn decoded(start: &str, text: &str) -> Option<Signed> {
+    let bytes = URL_SAFE_NO_PAD.decode(text.trim().strip_prefix(start)?).ok()?;
+    Signed::try_from_slice(&bytes).ok()
+}
+
 /// Why a token is worth nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
@@ -101,8 +112,7 @@ impl Token {
     /// A signed token as text.
     #[must_use]
     pub fn write(signed: &Signed) -> String {
-        let bytes = borsh::to_vec(signed).expect("a list of bytes takes all that is written");
-        format!("{START}{}", URL_SAFE_NO_PAD.encode(bytes))
+        coded(START, signed)
     }
 
     /// Reads a token and verifies its signature; whose key that is, is judged by [`Token::admits`] or by a chain.
@@ -110,9 +120,7 @@ impl Token {
     /// # Errors
     /// If it is none.
     pub fn read(text: &str) -> Result<(Self, Signed), TokenError> {
-        let coded = text.trim().strip_prefix(START).ok_or(TokenError::Text)?;
-        let bytes = URL_SAFE_NO_PAD.decode(coded).map_err(|_| TokenError::Text)?;
-        let signed = Signed::try_from_slice(&bytes).map_err(|_| TokenError::Text)?;
+        let signed = decoded(START, text).ok_or(TokenError::Text)?;
         let token = signed.open().map_err(TokenError::Open)?;
         Ok((token, signed))
     }

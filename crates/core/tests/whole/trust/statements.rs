@@ -11,9 +11,9 @@ use sixfold_core::model::{
     Reach, ResourceKey, Seat, SlotDraft, SlotKey, Upstream, WorkloadDraft,
 };
 use sixfold_core::trust::{
-    Confirm, Delegation, DeviceOf, DeviceStatement, Digest, Granted, Group, Leaf, Leaving, NetworkStatement,
-    NodeStatement, OpenError, Owner, Reclaim, Role, Rotation, Signature, Signed, SigningKey, Statement,
-    Subject, Token, TokenError, VerifyingKey, decode, encode,
+    Confirm, Delegation, DeviceOf, DeviceStatement, Digest, Granted, Group, Invitation, InvitationError,
+    Leaf, Leaving, NetworkStatement, NodeStatement, OpenError, Owner, Reclaim, Role, Rotation, Signature,
+    Signed, SigningKey, Statement, Subject, Token, TokenError, VerifyingKey, decode, encode,
 };
 
 use super::realm::{any_realm, id, key};
@@ -136,6 +136,33 @@ fn reclaim() -> Reclaim {
     Reclaim { network: label("acme/web"), version: 5 }
 }
 
+fn invitation() -> Invitation {
+    Invitation { registry_key: key(Role::Registry, "r").verifying(), nonce: [4; 16], expires: 1_800_000_000 }
+}
+
+#[test]
+fn an_invitation_is_by_one_operator_to_one_registry_for_a_while() {
+    let operator = key(Role::Admin, "operator");
+    let text = Invitation::write(&Signed::new(&invitation(), &operator));
+    let (read, signed) = Invitation::read(&format!("{text}\n")).unwrap();
+    assert_eq!(read, invitation());
+    let (registry, by) = (read.registry_key, Some(operator.verifying()));
+    let at = |registry, by, secs| read.admits((registry, by), signed.key, secs);
+    assert_eq!(at(registry, by, 1_799_999_999), Ok(()));
+    assert_eq!(at(registry, by, 1_800_000_007), Err(InvitationError::Expired { secs: 7 }));
+    assert_eq!(at(registry, None, 0), Err(InvitationError::Signer));
+    assert_eq!(at(registry, Some(registry), 0), Err(InvitationError::Signer));
+    assert_eq!(at(operator.verifying(), by, 0), Err(InvitationError::Registry));
+    let token = Token::write(&Signed::new(&token("a:1"), &operator));
+    for bad in ["", "sixfold-farm1.", &text[..text.len() - 1], &token] {
+        assert_eq!(Invitation::read(bad), Err(InvitationError::Text), "{bad}");
+    }
+    let forged = Signed { key: registry, ..signed.clone() };
+    let forged = Invitation::read(&Invitation::write(&forged)).unwrap_err();
+    assert_eq!(forged, InvitationError::Open(OpenError::Signature));
+    assert!(!forged.hint().is_empty());
+}
+
 fn group() -> Group {
     Group { root: Digest([1; 32]), size: 2, serial: 9 }
 }
@@ -175,6 +202,7 @@ fn the_bytes_that_are_signed_never_change() {
     put(Confirm::KIND, encode(&confirm()));
     put(Leaving::KIND, encode(&leaving()));
     put(Reclaim::KIND, encode(&reclaim()));
+    put(Invitation::KIND, encode(&invitation()));
     insta::assert_snapshot!(text);
 }
 
@@ -316,6 +344,7 @@ fn sound<T: Statement + PartialEq + Debug>(statement: &T, signer: &SigningKey, b
         (Confirm::KIND, signed.open::<Confirm>().err()),
         (Leaving::KIND, signed.open::<Leaving>().err()),
         (Reclaim::KIND, signed.open::<Reclaim>().err()),
+        (Invitation::KIND, signed.open::<Invitation>().err()),
     ];
     for (kind, error) in kinds.into_iter().filter(|(kind, _)| *kind != T::KIND) {
         assert_eq!(error, Some(OpenError::Signature), "{} as {kind}", T::KIND);

@@ -13,8 +13,13 @@ use crate::service::request::Said;
 use crate::service::state::{Edit, State};
 use crate::store::{Compared, DocumentId, Kind, Model};
 
-/// A farm as its farmer wants it, with the nodes it has.
-pub(super) fn put(state: &mut State, said: &Said, draft: &FarmDraft) -> Result<Decided, Refusal> {
+/// A farm as its farmer wants it, with the nodes it has. Whether a new one needs an invitation is known to whoever asks.
+pub(super) fn put(
+    state: &mut State,
+    said: &Said,
+    draft: &FarmDraft,
+    token: Option<&str>,
+) -> Result<Decided, Refusal> {
     let id = DocumentId::farm(&draft.id);
     if news(state, &id, said)? == News::No {
         return Ok(Decided::default());
@@ -22,8 +27,11 @@ pub(super) fn put(state: &mut State, said: &Said, draft: &FarmDraft) -> Result<D
     let alone = FarmDraft { nodes: Vec::new(), ..draft.clone() };
     let nodes = state.nodes.values().filter(|(farm, _)| *farm == draft.id);
     let whole = FarmDraft { nodes: nodes.map(|(_, node)| node.clone()).collect(), ..draft.clone() };
+    let is_new = state.document(&id).is_none();
+    let spent = token.filter(|_| is_new).map(|token| spend(state, token, draft.id.as_str())).transpose()?;
     let mut decided = tried(state, whole)?;
-    number(state, draft, &mut decided);
+    decided.add(spent.unwrap_or_default());
+    number(state, draft, &mut decided)?;
     decided.write(id, said, Model::Farm(alone));
     // The farm's own slots are compared with nodes, and all farms with each other.
     decided.read.extend(state.farms.keys().map(|farm| Compared::Document(DocumentId::farm(farm))));
@@ -49,12 +57,7 @@ pub(super) fn put_node(
         (Some(_), _) => {}
         (None, None) => return Err(Refusal::NoToken { node: node.id.clone() }),
         (None, Some(token)) => {
-            let token = DocumentId { kind: Kind::Token, name: token.to_owned() };
-            if state.document(&token).is_some() {
-                return Err(Refusal::TokenUsed);
-            }
-            let said = Said { version: 1, body: node.id.as_str().as_bytes().into() };
-            spent.write(token, &said, Model::Bytes);
+            spent = spend(state, token, node.id.as_str())?;
         }
     }
     let draft = state.farm_draft(farm).ok_or_else(|| Refusal::Unknown(DocumentId::farm(farm)))?;
@@ -62,12 +65,22 @@ pub(super) fn put_node(
         FarmDraft { nodes: draft.nodes.into_iter().filter(|it| it.id != node.id).collect(), ..draft };
     whole.nodes.push(node.clone());
     let mut decided = tried(state, whole)?;
-    decided.change.documents.append(&mut spent.change.documents);
-    decided.read.append(&mut spent.read);
+    decided.add(spent);
     decided.read.insert(Compared::Document(DocumentId::farm(farm)));
     decided.change.affected.insert(node.id.clone());
     decided.write(id, said, Model::Node { farm: farm.clone(), node: node.clone() });
     Ok(decided)
+}
+
+/// A token is used up by whom it lets in.
+fn spend(state: &State, token: &str, who: &str) -> Result<Decided, Refusal> {
+    let id = DocumentId { kind: Kind::Token, name: token.to_owned() };
+    if state.document(&id).is_some() {
+        return Err(Refusal::TokenUsed);
+    }
+    let mut spent = Decided::default();
+    spent.write(id, &Said { version: 1, body: who.as_bytes().into() }, Model::Bytes);
+    Ok(spent)
 }
 
 /// A node that leaves: no network may list it, and no slot.
@@ -140,13 +153,18 @@ fn touched(state: &State, before: Option<&Farm>, after: &Farm) -> (BTreeSet<Netw
     (networks, nodes)
 }
 
-/// A /48 gets its number when its first slot is configured.
-fn number(state: &State, draft: &FarmDraft, decided: &mut Decided) {
+/// A /48 gets its number when its first slot is configured; a slot that would have none is not made.
+fn number(state: &State, draft: &FarmDraft, decided: &mut Decided) -> Result<(), Refusal> {
     let prefixes: BTreeSet<_> = draft.slots.iter().map(|slot| slot.key.prefix).collect();
     let new = prefixes.into_iter().filter(|prefix| state.ledger.allocation(*prefix).is_none());
     let allocations: Vec<_> = new.collect();
-    if !allocations.is_empty() {
+    if let Some(last) = allocations.last() {
+        let first = state.ledger.next_number().map_or(usize::MAX, |number| usize::from(number.get()));
+        if first.saturating_add(allocations.len() - 1) > usize::from(u16::MAX) {
+            return Err(Refusal::NoNumber { prefix: *last });
+        }
         decided.read.insert(Compared::Allocations);
         decided.change.ledger = LedgerChange { allocations, ..LedgerChange::default() };
     }
+    Ok(())
 }

@@ -31,6 +31,12 @@ pub(super) struct Decided {
 }
 
 impl Decided {
+    /// Adds the documents of another change.
+    fn add(&mut self, other: Self) {
+        self.change.documents.extend(other.change.documents);
+        self.read.extend(other.read);
+    }
+
     /// Has a document written, and compared with what it was before.
     fn write(&mut self, id: DocumentId, said: &Said, model: Model) {
         let document = Document { version: said.version, body: said.body.clone(), model };
@@ -47,7 +53,7 @@ pub(super) fn decide(
     now: Timestamp,
 ) -> Result<Decided, Refusal> {
     let mut decided = match op {
-        Op::PutFarm { said, farm } => farm::put(state, said, farm),
+        Op::PutFarm { said, farm, token } => farm::put(state, said, farm, token.as_deref()),
         Op::PutNode { said, farm, node, token } => {
             farm::put_node(state, said, (farm, node), token.as_deref())
         }
@@ -129,7 +135,7 @@ fn news(state: &State, id: &DocumentId, said: &Said) -> Result<News, Refusal> {
 }
 
 /// Bytes as they are named.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {

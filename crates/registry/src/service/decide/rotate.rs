@@ -79,7 +79,7 @@ fn spoken_by(state: &State, owner: &Owner) -> BTreeSet<DocumentId> {
 /// What is known, in a later version: nothing else may change with a key.
 fn resigned(state: &State, op: &Op) -> Result<(DocumentId, Said, Model), Refusal> {
     let (id, said, model, same) = match op {
-        Op::PutFarm { said, farm } => {
+        Op::PutFarm { said, farm, .. } => {
             let same = state.farms.get(&farm.id) == Some(farm);
             (DocumentId::farm(&farm.id), said.clone(), Model::Farm(farm.clone()), same)
         }
