@@ -134,7 +134,7 @@ impl Group {
     }
 }
 
-/// A back end. One writer at a time; the conformance suite in `tests/store` says what each must do.
+/// A back end. One writer at a time; the conformance suite in `tests/registry/store.rs` says what each must do.
 pub trait Store: Send {
     /// Gives every record whose last change is after a revision (0: all), in no order, but answers. Returns the newest
     /// revision there is.
