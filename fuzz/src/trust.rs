@@ -87,7 +87,8 @@ fn said() -> Said {
         let of = DeviceOf { node: node.clone(), key, generation, network: id.clone() };
         let report = DeviceReport::new(PublicKey::from_bytes([key.index.low(); 32]), key.index.get(), &reach);
         devices.push(DeviceStatement::new(of, 1, report).expect("the device is right"));
-        leaves.push(Leaf::Grant(Granted { key, generation, network: id, seat }));
+        let ports = (seat == Seat::Exit).then(|| read("1024-2047"));
+        leaves.push(Leaf::Grant(Granted { key, generation, network: id, seat, ports }));
     }
     let itself = NodeDraft { id: node.clone(), reach, nic: read("eth0"), mtu: 1500 };
     Said {

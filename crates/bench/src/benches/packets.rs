@@ -12,7 +12,7 @@ use sixfold_core::addr::{Gateway, PrefixIndex};
 use sixfold_core::desire::desire;
 use sixfold_core::id::ExitSlot;
 use sixfold_core::mac::Mac;
-use sixfold_core::model::{GatewayView, Snapshot};
+use sixfold_core::model::{GatewayView, PortBlock, Snapshot};
 use sixfold_core::name::NetnsName;
 use sixfold_core::state::{
     Link, LinkEnd, LinkKind, METRIC, Namespace, Netns, NodeState, RouteKey, RouteTarget,
@@ -197,7 +197,10 @@ fn serving(first: &GatewayView, slot: u8, networks: u16) -> GatewayView {
         PrefixIndex::new(u16::from(slot) << 12 | number).expect("an index of a slot that can be granted")
     };
     let exits = (0..networks).map(|number| (index(number), vec![index(number)])).collect();
-    GatewayView { slot: ExitSlot::try_from(slot).expect("one of the sixteen"), exits, ..first.clone() }
+    // As many as there are blocks: the others have IPv6 only.
+    let ports = (0..networks).map(index).zip(PortBlock::all()).collect();
+    let slot = ExitSlot::try_from(slot).expect("one of the sixteen");
+    GatewayView { slot, exits, ports, ..first.clone() }
 }
 
 /// Gives every link of a gateway's its other end, all of them in one namespace, where packets are for nobody.
