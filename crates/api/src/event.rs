@@ -19,6 +19,8 @@ pub enum EventKind {
     NodeJoined,
     /// A node left its farm.
     NodeLeft,
+    /// A node left with what a tenant's network had on it: its farmer removed it.
+    NodeTaken,
     /// A node is what it shall be.
     NodeInSync,
     /// A node is not what it shall be.
@@ -47,6 +49,7 @@ impl EventKind {
             Self::FarmPut => "farm-put",
             Self::NodeJoined => "node-joined",
             Self::NodeLeft => "node-left",
+            Self::NodeTaken => "node-taken",
             Self::NodeInSync => "node-in-sync",
             Self::NodeOutOfSync => "node-out-of-sync",
             Self::NodeSilent => "node-silent",

@@ -174,6 +174,16 @@ impl From<Network> for NetworkDraft {
 }
 
 impl NetworkDraft {
+    /// It without the nodes that are not kept and all that is on these; `None` if it is on none then.
+    #[must_use]
+    pub fn kept_on(mut self, is_kept: impl Fn(&NodeId) -> bool) -> Option<Self> {
+        self.nodes.retain(&is_kept);
+        self.workloads.retain(|workload| is_kept(&workload.node));
+        let left: BTreeSet<&Label> = self.workloads.iter().map(|workload| &workload.name).collect();
+        self.exposures.retain(|exposure| left.contains(&exposure.workload));
+        (!self.nodes.is_empty()).then_some(self)
+    }
+
     /// Its workloads, each with its number: the one it asked for, or in the order of the list the first on its node
     /// that nobody asked for and nobody has.
     fn numbered<'a>(&'a self) -> Vec<Workload> {

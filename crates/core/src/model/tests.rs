@@ -204,3 +204,27 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<std::collections::BTreeMap<SlotKey, u8>>(&json).unwrap()[&key], 1);
     }
 }
+
+#[test]
+fn a_network_without_a_node_is_without_what_is_on_it() {
+    let workload = |name: &str, node: &str| WorkloadDraft {
+        name: name.parse().unwrap(),
+        node: node.parse().unwrap(),
+        number: None,
+        attachment: Attachment::default(),
+    };
+    let exposed =
+        |name: &str| Exposure { workload: name.parse().unwrap(), protocol: Protocol::Tcp, port: 80 };
+    let draft = NetworkDraft {
+        id: "acme/web".parse().unwrap(),
+        nodes: ["ant", "bee"].map(|node| node.parse().unwrap()).to_vec(),
+        exit: ExitDraft { farm: "alpha".parse().unwrap(), prefix: None, slot: 1_i64.try_into().unwrap() },
+        workloads: vec![workload("one", "ant"), workload("two", "bee")],
+        exposures: vec![exposed("one"), exposed("two")],
+    };
+    let kept = draft.clone().kept_on(|node| node.as_str() == "ant").unwrap();
+    assert_eq!(kept.nodes, ["ant".parse().unwrap()]);
+    assert_eq!((kept.workloads, kept.exposures), (vec![workload("one", "ant")], vec![exposed("one")]));
+    assert_eq!(draft.clone().kept_on(|_| true), Some(draft.clone()));
+    assert_eq!(draft.kept_on(|_| false), None);
+}

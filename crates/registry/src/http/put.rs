@@ -85,7 +85,8 @@ pub(super) async fn leaving(desk: Arc<Desk>, mut call: Call) -> Result<Answer, P
     let owner = leaving.owners().into_iter().find(|owner| desk.is_of(owner, &put.statement.key));
     let owner = owner
         .ok_or_else(|| refused(format!("the statement is signed neither by node {id} nor by farm {farm}")))?;
-    ask(&desk, call.idempotency_key()?, (owner, Op::RemoveNode { said, node: id }, put.confirmation)).await
+    let op = Op::RemoveNode { said, node: id, forced: owner.role == Role::Farmer };
+    ask(&desk, call.idempotency_key()?, (owner, op, put.confirmation)).await
 }
 
 /// That a network's prefixes are taken back, by the operator.

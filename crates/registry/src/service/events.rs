@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use sixfold_api::event::{Event, EventKind, Events, Happened};
-use sixfold_core::id::{FarmId, Timestamp};
+use sixfold_core::id::{FarmId, NodeId, Timestamp};
 use tokio::sync::watch;
 
 use super::limit;
@@ -83,7 +83,25 @@ impl Ring {
 
 /// What a change tells, beside what was there before it.
 pub(super) fn told(before: &State, change: &Change) -> Vec<Happened> {
-    change.documents.iter().filter_map(|(id, document)| of(before, id, document)).collect()
+    let said = change.documents.iter().filter_map(|(id, document)| of(before, id, document));
+    said.chain(taken(before, change)).collect()
+}
+
+/// Networks that lose a node with which its farmer goes: their tenants said nothing.
+fn taken<'a>(before: &'a State, change: &'a Change) -> impl Iterator<Item = Happened> + 'a {
+    let gone = change
+        .documents
+        .iter()
+        .filter(|(id, document)| id.kind == Kind::Node && document.model == Model::Gone);
+    let nodes = gone.filter_map(|(id, _)| id.name.parse::<NodeId>().ok());
+    nodes.flat_map(|node| {
+        let farm = before.world.home(&node).cloned();
+        let networks = before.world.networks_on(&node).map(|network| network.id().clone());
+        let taken = |network| {
+            Happened::new(EventKind::NodeTaken).farm(farm.clone()).node(node.clone()).network(network)
+        };
+        networks.map(taken).collect::<Vec<_>>()
+    })
 }
 
 fn of(before: &State, id: &DocumentId, document: &Document) -> Option<Happened> {

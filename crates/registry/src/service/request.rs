@@ -99,6 +99,8 @@ pub enum Op {
         said: Said,
         /// The node.
         node: NodeId,
+        /// Whether networks lose what they have on it: the farmer's machine is the farmer's.
+        forced: bool,
     },
     /// A network shall be so: it gets the prefixes that it has not yet, and gives back those of nodes that it leaves.
     PutNetwork {
@@ -166,7 +168,9 @@ impl Op {
             Self::PutNode { said, farm, node, token } => {
                 ("put node", Some(said), vec![json(farm), json(node), json(token)])
             }
-            Self::RemoveNode { said, node } => ("remove node", Some(said), vec![json(node)]),
+            Self::RemoveNode { said, node, forced } => {
+                ("remove node", Some(said), vec![json(node), json(forced)])
+            }
             Self::PutNetwork { said, network } => ("put network", Some(said), vec![json(network)]),
             Self::RemoveNetwork { said, network } => ("remove network", Some(said), vec![json(network)]),
             Self::PutDevice { said, node, resource, generation, report } => {

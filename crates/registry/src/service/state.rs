@@ -10,10 +10,10 @@ use ipnet::Ipv6Net;
 use sha2::Sha256;
 use sixfold_core::addr::Allocation;
 use sixfold_core::allocate::IndexSecret;
-use sixfold_core::id::{FarmId, NodeId, Revision};
+use sixfold_core::id::{FarmId, NetworkId, NodeId, Revision};
 use sixfold_core::model::{
     ExitRef, Farm, FarmDraft, Ledger, LedgerChange, Network, NetworkDraft, NodeDraft, Reports, ResourceKey,
-    Slot, Snapshot, World, WorldDraft,
+    Seat, Slot, Snapshot, World, WorldDraft,
 };
 use sixfold_core::trust::{Chain, Owner, Role, Signed, VerifyingKey};
 
@@ -38,7 +38,7 @@ pub struct Kept {
 pub(super) enum Edit {
     Farm(Farm),
     Network(Network),
-    NoNetwork(sixfold_core::id::NetworkId),
+    NoNetwork(NetworkId),
 }
 
 /// What one request changes.
@@ -103,6 +103,18 @@ impl State {
                 }
             }
         })?;
+        // A network is on the nodes that it has prefixes for: others were taken out of it with their machines.
+        let mut seats: BTreeMap<&NetworkId, BTreeSet<&NodeId>> = BTreeMap::new();
+        for (_, grant, _) in grants.iter().filter(|(_, grant, _)| grant.is_live()) {
+            if let Seat::Node(node) = &grant.seat {
+                seats.entry(&grant.network).or_default().insert(node);
+            }
+        }
+        let kept = |network: NetworkDraft| {
+            let nodes = seats.get(&network.id);
+            network.kept_on(|node| nodes.is_some_and(|nodes| nodes.contains(node)))
+        };
+        drafts.networks = drafts.networks.into_iter().filter_map(kept).collect();
         drafts.farms = state.farms.keys().filter_map(|farm| state.farm_draft(farm)).collect();
         let wrong = |error: &dyn ToString| StoreError::Damaged {
             what: "the world of farms and networks".to_owned(),
@@ -284,7 +296,7 @@ impl State {
 
     /// The prefixes that a network has in force.
     #[must_use]
-    pub fn held_by(&self, network: &sixfold_core::id::NetworkId) -> Vec<Held> {
+    pub fn held_by(&self, network: &NetworkId) -> Vec<Held> {
         self.ledger.grants_of(network).map(|(key, grant)| Held::of(key, grant)).collect()
     }
 
@@ -308,7 +320,7 @@ impl State {
 
     /// A network as its tenant said it, for reading.
     #[must_use]
-    pub fn network_draft(&self, id: &sixfold_core::id::NetworkId) -> Option<NetworkDraft> {
+    pub fn network_draft(&self, id: &NetworkId) -> Option<NetworkDraft> {
         self.world.network(id).cloned().map(NetworkDraft::from)
     }
 }

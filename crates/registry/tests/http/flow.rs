@@ -155,7 +155,7 @@ pub(super) async fn news(client: &mut Client, seed: u8, tag: Option<&str>, wait:
 }
 
 /// What the node believes of what it is told; nothing it is told is refused.
-fn believed(proofs: &Proofs, seed: u8) -> Snapshot {
+pub(super) fn believed(proofs: &Proofs, seed: u8) -> Snapshot {
     let pins = Pins { registry: signing(REGISTRY).verifying(), farm: farm() };
     let admitted = admit(proofs, &pins, &Seen::default(), &node(seed));
     assert_eq!(admitted.refusals, []);

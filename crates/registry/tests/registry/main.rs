@@ -12,3 +12,4 @@ mod quota;
 mod race;
 mod service;
 mod store;
+mod taken;

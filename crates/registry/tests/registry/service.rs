@@ -162,8 +162,8 @@ fn what_cannot_be_is_refused_with_its_reason_and_changes_nothing() {
             token: Some("token-1".into()),
         },
         Op::PutNode { said: said(2, "x"), farm: "omega".parse().unwrap(), node: node(1), token: None },
-        Op::RemoveNode { said: said(2, "gone"), node: "n0".parse().unwrap() },
-        Op::RemoveNode { said: said(2, "gone"), node: "n9".parse().unwrap() },
+        Op::RemoveNode { said: said(2, "gone"), node: "n0".parse().unwrap(), forced: false },
+        Op::RemoveNode { said: said(2, "gone"), node: "n9".parse().unwrap(), forced: true },
         Op::PutDevice {
             said: said(1, "x"),
             node: "n1".parse().unwrap(),

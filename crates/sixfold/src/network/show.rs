@@ -18,7 +18,8 @@ use crate::{output, table};
     long_about = "Show a network: what its tenant says of it, its prefixes and its addresses.\n\n\
     Its tenant sees it, the farmers of its nodes, these nodes, and the registry's operator.\n\n\
     With --json: id, version, revision, deleted, and if it is not: exit (farm, name, slot), nodes (id, name), \
-    prefixes (seat, node, prefix, generation, ports), workloads (name, node, number, address, address_v4), exposures (workload, \
+    prefixes (seat, node, prefix, generation, ports), missing (nodes that their farmers took out of it), workloads (name, node, number, \
+    address, address_v4), exposures (workload, \
     protocol, port).",
     after_long_help = "Examples:\n  sixfold network show web\n  sixfold network show web --json | jq .workloads"
 )]
@@ -134,6 +135,12 @@ fn workloads(
     derived.collect()
 }
 
+/// The nodes that the tenant named and that have no prefix of it any more: their farmers removed them.
+fn missing<'a>(network: &'a Network, grants: &[Held]) -> Vec<&'a NodeId> {
+    let has = |node: &NodeId| grants.iter().any(|held| held.seat == Seat::Node(node.clone()));
+    network.nodes().iter().filter(|node| !has(node)).collect()
+}
+
 fn document(known: &Known, network: &KnownNetwork) -> Value {
     let KnownNetwork { id, subject, version, revision, grants, .. } = network;
     let Subject::Live(live) = subject else {
@@ -174,6 +181,7 @@ fn document(known: &Known, network: &KnownNetwork) -> Value {
         },
         "nodes": live.nodes().iter().map(node).collect::<Vec<_>>(),
         "prefixes": prefixes.collect::<Vec<_>>(),
+        "missing": missing(live, grants),
         "workloads": workloads.collect::<Vec<_>>(),
         "exposures": live.exposures(),
     })
@@ -206,8 +214,17 @@ fn text(known: &Known, network: &KnownNetwork) -> String {
     let section = |title: &str, table: String| {
         if table.is_empty() { String::new() } else { format!("\n{title}\n{table}") }
     };
+    let missing: String = missing(live, grants)
+        .into_iter()
+        .map(|node| {
+            format!(
+                "missing    {}: its farmer took it out; apply the network without it\n",
+                called(known, node)
+            )
+        })
+        .collect();
     format!(
-        "{head}exit       {}\nipv4       {}\nexposed    {exposed}\n{}{}",
+        "{head}exit       {}\nipv4       {}\nexposed    {exposed}\n{missing}{}{}",
         exit(known, live),
         ports(grants),
         section("Prefixes", prefixes),

@@ -14,9 +14,11 @@ use crate::output;
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "Have a node be in your farm no more: one that is gone, or that shall go.\n\n\
-    No network may have a resource on it, and no slot name it as a holder. A node that is still there leaves by \
-    `sixfold node leave`, which takes all that is ours from it, too.",
-    after_long_help = "Examples:\n  sixfold node remove cat"
+    No slot may name it as a holder: first `sixfold farm exit set` or `sixfold farm apply`. Networks that have a resource on it lose that: its \
+    prefixes rest for up to seven days, the tenants hear of it, and their networks go on without this node; one that has \
+    no other is on none until its tenant says so. That takes the word --confirm-removal N, with the number of these networks. A node that is \
+    still there leaves by `sixfold node leave`, which takes all that is ours from it, too.",
+    after_long_help = "Examples:\n  sixfold node remove cat\n  sixfold node remove cat --confirm-removal 3"
 )]
 pub(super) struct Args {
     /// Name or id

@@ -121,3 +121,41 @@ fn an_operator_takes_a_network_back_and_its_tenant_can_have_it_again() {
     let again = ground.prints("acme", &["network", "apply", ACME, "--yes"], 0);
     assert!(again.contains("now version 3"), "{again}");
 }
+
+#[test]
+fn a_network_goes_on_without_a_node_that_its_farmer_took_away() {
+    let ground = Ground::new();
+    first_farm(&ground);
+    ground.key(Role::Tenant, "acme");
+    ground.prints("acme", &["network", "apply", ACME, "--yes"], 0);
+    let taken = |word: &[&str], code| {
+        ground.prints("alpha", &[&["node", "remove", "cat", "--yes"], word].concat(), code)
+    };
+    let refused = taken(&[], 1);
+    assert!(
+        refused.contains("would lose 1 resources at once") && refused.contains("--confirm-removal N"),
+        "{refused}"
+    );
+    assert!(taken(&["--confirm-removal", "1"], 0).contains("is in the farm no more"));
+    let cat = ground.key(Role::Node, "cat");
+    let shown = ground.prints("acme", &["network", "show", "web"], 0);
+    assert!(shown.contains(&format!("missing    {cat}: its farmer took it out")), "{shown}");
+    let document = ground.json("acme", &["network", "show", "web", "--json"]);
+    assert_eq!((&document["missing"][0], &document["version"]), (&cat.as_str().into(), &1.into()));
+    assert_eq!(document["prefixes"].as_array().unwrap().len(), 3, "{document:#}");
+    let heard = ground.prints("acme", &["events"], 0);
+    assert!(heard.contains("node-taken") && heard.contains(&cat), "{heard}");
+    let again = ground.prints("acme", &["network", "apply", ACME, "--yes"], 1);
+    assert!(again.contains("cat"), "what the file names is not there: {again}");
+
+    // A key is replaced nevertheless, and whatever was deleted is not signed again.
+    let exit = "exit = { farm = \"alpha\", slot = 1 }";
+    let text = format!("tenant = \"acme\"\nnetwork = \"brief\"\nnodes = [\"ant\"]\n{exit}\n");
+    let file = ground.file("brief.toml", &text);
+    ground.prints("acme", &["network", "apply", &file, "--yes"], 0);
+    ground.prints("acme", &["network", "delete", "brief", "--yes"], 0);
+    let key = ground.path("acme.pem");
+    let said = ground.prints("acme", &["key", "rotate", "tenant", "--file", key.to_str().unwrap()], 0);
+    assert!(said.contains("told, with 1 statement signed again"), "{said}");
+    assert_eq!(ground.json("acme", &["network", "show", "web", "--json"])["missing"][0], cat.as_str());
+}

@@ -1,7 +1,7 @@
 //! The breaker: what takes much away is done only if its owner has said that exactly this is meant.
 //!
 //! Owns: what is much. A change trips it that would leave a farm empty which was not, or take more than a tenth of a
-//! node's resources and at least five.
+//! node's resources and at least five, or take any from tenants with a node that its farmer removes.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,9 @@ pub(super) fn check<'a>(
     let worst = taken.iter().filter(|(node, count)| is_much(**count, has(state, node)));
     let worst = worst.max_by_key(|(_, count)| **count);
     let emptied = emptied(state, change, &taken);
-    if worst.is_none() && emptied.is_none() {
+    // Tenants lose by it what they did not give away.
+    let forced = matches!(op, Op::RemoveNode { .. }) && !taken.is_empty();
+    if worst.is_none() && emptied.is_none() && !forced {
         return Ok(None);
     }
     let most = taken.values().copied().max().unwrap_or_default() as u64;
@@ -32,7 +34,8 @@ pub(super) fn check<'a>(
     match confirmed.filter(|confirmed| confirmed.change == digest && confirmed.limit >= most) {
         Some(confirmed) => Ok(Some(confirmed)),
         None => {
-            let node = worst.map(|(node, _)| node.clone());
+            let most_taken = || taken.iter().max_by_key(|(_, count)| **count);
+            let node = worst.or_else(|| most_taken().filter(|_| forced)).map(|(node, _)| node.clone());
             Err(Refusal::Breaker { node, farm: emptied, taken: most, change: digest })
         }
     }

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use sixfold_core::check::check_paths;
-use sixfold_core::id::{FarmId, NetworkId, NodeId};
+use sixfold_core::id::{FarmId, NetworkId, NodeId, Timestamp};
 use sixfold_core::model::{Farm, FarmDraft, LedgerChange, NodeDraft, Slot};
 
 use super::device::members;
-use super::{Decided, News, news};
+use super::{Decided, News, network, news};
 use crate::service::refusal::Refusal;
 use crate::service::request::Said;
-use crate::service::state::{Edit, State};
+use crate::service::state::{Change, Edit, State};
 use crate::store::{Compared, DocumentId, Kind, Model};
 
 /// A farm as its farmer wants it, with the nodes it has. Whether a new one needs an invitation is known to whoever asks.
@@ -83,8 +83,13 @@ fn spend(state: &State, token: &str, who: &str) -> Result<Decided, Refusal> {
     Ok(spent)
 }
 
-/// A node that leaves: no network may list it, and no slot.
-pub(super) fn remove_node(state: &mut State, said: &Said, node: &NodeId) -> Result<Decided, Refusal> {
+/// A node that leaves: no slot may name it, and no network list it, unless its farmer takes it out of these.
+pub(super) fn remove_node(
+    state: &mut State,
+    said: &Said,
+    (node, forced): (&NodeId, bool),
+    now: Timestamp,
+) -> Result<Decided, Refusal> {
     let id = DocumentId::node(node);
     let known = state.document(&id).ok_or_else(|| Refusal::Unknown(id.clone()))?;
     if known.gone || news(state, &id, said)? == News::No {
@@ -93,11 +98,33 @@ pub(super) fn remove_node(state: &mut State, said: &Said, node: &NodeId) -> Resu
     let (farm, _) = state.nodes.get(node).ok_or_else(|| Refusal::Unknown(id.clone()))?.clone();
     let draft = state.farm_draft(&farm).ok_or_else(|| Refusal::Unknown(DocumentId::farm(&farm)))?;
     let whole = FarmDraft { nodes: draft.nodes.into_iter().filter(|it| it.id != *node).collect(), ..draft };
-    let mut decided = tried(state, whole)?;
+    let without = if forced { network::without(state, node, now)? } else { Decided::default() };
+    let mut decided = tried_beside(state, whole, &without.change)?;
+    decided.change.ledger = without.change.ledger;
+    decided.change.edits.splice(..0, without.change.edits);
+    decided.change.affected.extend(without.change.affected);
+    decided.read.extend(without.read);
     decided.read.insert(Compared::Document(DocumentId::farm(&farm)));
     decided.change.affected.insert(node.clone());
     decided.write(id, said, Model::Gone);
     Ok(decided)
+}
+
+/// Tries a farm on, beside networks that change with it.
+fn tried_beside(state: &mut State, draft: FarmDraft, change: &Change) -> Result<Decided, Refusal> {
+    let mut before = Vec::new();
+    for edit in &change.edits {
+        before.extend(match edit {
+            Edit::Network(network) => state.world.insert_network(network.clone()),
+            Edit::NoNetwork(id) => state.world.remove_network(id),
+            Edit::Farm(_) => None,
+        });
+    }
+    let decided = tried(state, draft);
+    for network in before {
+        state.world.insert_network(network);
+    }
+    decided
 }
 
 /// Tries a farm on: sound by itself and beside all others, and every network still has a path to its exit.

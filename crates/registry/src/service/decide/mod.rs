@@ -57,7 +57,7 @@ pub(super) fn decide(
         Op::PutNode { said, farm, node, token } => {
             farm::put_node(state, said, (farm, node), token.as_deref())
         }
-        Op::RemoveNode { said, node } => farm::remove_node(state, said, node),
+        Op::RemoveNode { said, node, forced } => farm::remove_node(state, said, (node, *forced), now),
         Op::PutNetwork { .. } | Op::RemoveNetwork { .. } => of_network(state, op, now),
         Op::PutDevice { said, node, resource, generation, report } => {
             device::put(state, said, node, (*resource, *generation), report)

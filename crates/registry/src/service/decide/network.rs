@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use sixfold_core::allocate::{Terms, allocate};
 use sixfold_core::check::check_paths;
 use sixfold_core::id::{NetworkId, NodeId, Timestamp};
-use sixfold_core::model::{ExitRef, Network, NetworkDraft, Record};
+use sixfold_core::model::{ExitRef, Network, NetworkDraft, Record, Seat};
 use sixfold_core::place::{Placement, place};
 
+use super::device::members;
 use super::{Decided, News, news};
 use crate::service::refusal::Refusal;
 use crate::service::request::Said;
@@ -72,6 +73,32 @@ pub(super) fn remove(
         decided.change.edits.push(Edit::NoNetwork(network.clone()));
     }
     decided.write(id, said, Model::Gone);
+    Ok(decided)
+}
+
+/// Every network that lists a node, without it: the farmer takes the machine away. What the tenants said stays as they said
+/// it; until they say something newer, their networks are on the nodes that they have prefixes for.
+pub(super) fn without(state: &State, node: &NodeId, now: Timestamp) -> Result<Decided, Refusal> {
+    let mut decided = Decided::default();
+    for before in state.world.networks_on(node) {
+        let farm = state.world.farm(&before.exit().farm);
+        let placement = farm.and_then(|farm| place(before, farm)).expect("a valid network has an exit slot");
+        let left = NetworkDraft::from(before.clone()).kept_on(|one| one != node);
+        let left = left.map(|draft| state.world.network_from(draft).map_err(Refusal::Invalid)).transpose()?;
+        let is_left = |seat: &Seat| left.is_some() && *seat != Seat::Node(node.clone());
+        let seats = placement.seats.iter().filter(|seat| is_left(seat)).cloned().collect();
+        let mut released = Decided::default();
+        grant(state, &mut released, &Placement { seats, ..placement }, (before.exit(), None), now)?;
+        decided.change.ledger.grants.extend(released.change.ledger.grants);
+        decided.read.extend(released.read);
+        // A tenant who says something meanwhile is asked of again.
+        decided.read.insert(Compared::Document(DocumentId::network(before.id())));
+        decided.change.affected.extend(members(state, before));
+        decided.change.edits.push(match left {
+            Some(network) => Edit::Network(network),
+            None => Edit::NoNetwork(before.id().clone()),
+        });
+    }
     Ok(decided)
 }
 

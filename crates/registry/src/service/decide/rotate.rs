@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use sixfold_core::id::NetworkId;
 use sixfold_core::model::Seat;
 use sixfold_core::trust::{Owner, Role, Signed};
 
@@ -11,7 +12,7 @@ use super::{Decided, News, news};
 use crate::service::refusal::Refusal;
 use crate::service::request::{Op, Said};
 use crate::service::state::{State, device_version};
-use crate::store::{DocumentId, Model};
+use crate::store::{DocumentId, Kind, Model};
 
 /// The owner's rotations, and what was signed again.
 pub(super) fn put(state: &State, said: &Said, owner: &Owner, again: &[Op]) -> Result<Decided, Refusal> {
@@ -50,9 +51,11 @@ fn spoken_by(state: &State, owner: &Owner) -> BTreeSet<DocumentId> {
     let mut spoken = BTreeSet::new();
     match owner.role {
         Role::Tenant => {
-            let networks = state.world.networks().keys();
-            let own = networks.filter(|id| id.tenant.as_str() == owner.id.as_str());
-            spoken.extend(own.map(DocumentId::network));
+            // Those too that have no node any more: their tenant did not delete them.
+            let live = state.documents_of(Kind::Network).filter(|(_, kept)| !kept.gone);
+            let ids = live.filter_map(|(name, _)| name.parse::<NetworkId>().ok());
+            let own = ids.filter(|id| id.tenant.as_str() == owner.id.as_str());
+            spoken.extend(own.map(|id| DocumentId::network(&id)));
         }
         Role::Farmer => {
             let own = state.farms.keys().filter(|id| id.as_str() == owner.id.as_str());
@@ -84,7 +87,10 @@ fn resigned(state: &State, op: &Op) -> Result<(DocumentId, Said, Model), Refusal
             (DocumentId::farm(&farm.id), said.clone(), Model::Farm(farm.clone()), same)
         }
         Op::PutNetwork { said, network } => {
-            let same = state.network_draft(&network.id).as_ref() == Some(network);
+            // But for nodes that were taken out of it: that is not the tenant's word.
+            let known = state.network_draft(&network.id);
+            let is_on = |node: &_| known.as_ref().is_some_and(|known| known.nodes.contains(node));
+            let same = network.clone().kept_on(is_on) == known;
             (DocumentId::network(&network.id), said.clone(), Model::Network(network.clone()), same)
         }
         Op::PutNode { said, farm, node, .. } => {
