@@ -9,6 +9,7 @@ use sixfold_api::resource::{Farm, Farms, Named, Network, Networks, Node};
 use sixfold_api::version::Version;
 use sixfold_core::id::{FarmId, Label, NetworkId, NodeId, TenantId};
 use sixfold_core::trust::{Delegation, Leaving, NodeStatement, Signed, Statement, decode};
+use tokio::task::spawn_blocking;
 
 use super::answer::{Answer, Call};
 use super::desk::Desk;
@@ -32,34 +33,46 @@ pub(super) async fn ready(desk: Arc<Desk>, _: Call) -> Result<Answer, Problem> {
 
 /// All farms.
 pub(super) async fn farms(desk: Arc<Desk>, _: Call) -> Result<Answer, Problem> {
-    let farms: Result<Vec<Named>, Problem> = desk.service.read(|state| {
+    let bodies: Vec<(String, Arc<[u8]>)> = desk.service.read(|state| {
         let farms = state.documents_of(Document::Farm).filter(|(_, kept)| !kept.gone);
-        farms.map(|(id, kept)| named::<Delegation>(id, kept, |farm| farm.name().clone())).collect()
+        farms.map(|(id, kept)| (id.to_owned(), Arc::clone(&kept.body))).collect()
     });
-    Answer::of(&Farms { farms: farms? })
+    aside(move || {
+        let farms = bodies.iter().map(|(id, body)| named::<Delegation>(id, body, |farm| farm.name().clone()));
+        Answer::of(&Farms { farms: farms.collect::<Result<_, Problem>>()? })
+    })
+    .await
 }
 
 /// A farm.
 pub(super) async fn farm(desk: Arc<Desk>, call: Call) -> Result<Answer, Problem> {
     let Subject::Farm(id) = call.subject else { return Err(absent()) };
-    let farm = desk.service.read(|state| {
-        let kept = kept(state, &DocumentId::farm(&id))?;
+    let (kept, allocations, nodes) = desk.service.read(|state| {
+        let kept = kept(state, &DocumentId::farm(&id))?.clone();
         let known = state.world().farm(&id).ok_or_else(absent)?;
         let allocations = known.allocations().iter().filter_map(|prefix| state.ledger().allocation(*prefix));
         let nodes = known.nodes().keys().map(|node| {
             let id = DocumentId::node(node);
-            named::<NodeStatement>(&id.name, self::kept(state, &id)?, |node| node.name.clone())
+            let body = Arc::clone(&self::kept(state, &id)?.body);
+            Ok((id.name, body))
         });
-        Ok(Farm {
-            id: id.clone(),
-            version: kept.version,
-            revision: kept.revision,
-            statement: signed(kept)?,
-            allocations: allocations.collect(),
-            nodes: nodes.collect::<Result<_, Problem>>()?,
-        })
-    });
-    farm.and_then(|farm| Ok(Answer::of(&farm)?.at(farm.revision)))
+        let nodes = nodes.collect::<Result<Vec<_>, Problem>>()?;
+        Ok::<_, Problem>((kept, allocations.collect(), nodes))
+    })?;
+    aside(move || {
+        let nodes = nodes.iter().map(|(id, body)| named::<NodeStatement>(id, body, |node| node.name.clone()));
+        let nodes = nodes.collect::<Result<_, Problem>>()?;
+        let (version, revision, statement) = (kept.version, kept.revision, signed(&kept)?);
+        Ok(Answer::of(&Farm { id, version, revision, statement, allocations, nodes })?.at(revision))
+    })
+    .await
+}
+
+/// Does what takes more than a moment where nobody else waits for it: a farm has thousands of statements.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    spawn_blocking(work).await.map_err(|error| Problem::from_error(Kind::Internal, &error))?
 }
 
 /// A node.
@@ -126,13 +139,13 @@ pub(super) fn farm_of(state: &State, node: &NodeId) -> Option<FarmId> {
 
 /// What a node is called by its operator.
 pub(super) fn name_of(state: &State, node: &NodeId) -> Result<Label, Problem> {
-    let statement: NodeStatement = stated(kept(state, &DocumentId::node(node))?)?;
+    let statement: NodeStatement = stated(&kept(state, &DocumentId::node(node))?.body)?;
     Ok(statement.name)
 }
 
 /// What a document says. It was verified when it was taken.
-fn stated<T: Statement>(kept: &Kept) -> Result<T, Problem> {
-    decode(&signed(kept)?.body).map_err(|error| Problem::from_error(Kind::Internal, &error))
+fn stated<T: Statement>(body: &[u8]) -> Result<T, Problem> {
+    decode(&signed_in(body)?.body).map_err(|error| Problem::from_error(Kind::Internal, &error))
 }
 
 /// The statement of a farm.
@@ -142,12 +155,16 @@ pub(super) fn statement_of_farm(state: &State, farm: &FarmId) -> Result<Signed, 
 
 /// A document as its owner signed it.
 pub(super) fn signed(kept: &Kept) -> Result<Signed, Problem> {
-    serde_json::from_slice(&kept.body).map_err(|error| Problem::from_error(Kind::Internal, &error))
+    signed_in(&kept.body)
+}
+
+fn signed_in(body: &[u8]) -> Result<Signed, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem::from_error(Kind::Internal, &error))
 }
 
 /// An id with the name its owner gave it.
-fn named<T: Statement>(id: &str, kept: &Kept, name: impl Fn(&T) -> Label) -> Result<Named, Problem> {
-    let statement: T = stated(kept)?;
+fn named<T: Statement>(id: &str, body: &[u8], name: impl Fn(&T) -> Label) -> Result<Named, Problem> {
+    let statement: T = stated(body)?;
     let id = id.parse().map_err(|_| absent())?;
     Ok(Named { id, name: name(&statement) })
 }
