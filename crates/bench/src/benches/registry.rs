@@ -99,7 +99,7 @@ impl Registry {
     }
 
     fn ask(&self, who: &str, op: Op) -> Result<(), Failure> {
-        let request = Request { who: who.parse()?, key: None, op, confirmed: None };
+        let request = Request { who: who.parse()?, key: None, op, by: None, confirmed: None };
         self.service.ask(request)?;
         Ok(())
     }
@@ -121,7 +121,7 @@ impl Registry {
         };
         let key = Some(format!("key-{name}").parse()?);
         let op = Op::PutNetwork { said: said(1), network };
-        self.service.ask(Request { who: tenant.parse()?, key, op, confirmed: None })?;
+        self.service.ask(Request { who: tenant.parse()?, key, op, by: None, confirmed: None })?;
         Ok(())
     }
 

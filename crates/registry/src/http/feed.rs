@@ -147,7 +147,7 @@ pub(super) async fn put_status(desk: Arc<Desk>, mut call: Call) -> Result<Answer
         return Answer::of(&Done { revision, grants: Vec::new() });
     }
     let op = Op::InSync { node: node.clone(), revision: at };
-    let request = Request { who: node.into(), key: None, op, confirmed: None };
+    let request = Request { who: node.into(), key: None, op, by: None, confirmed: None };
     let submitted = desk.service.submit(request).map_err(|failed| refuse::problem(&failed))?;
     let outcome = submitted.await.unwrap_or(Err(Failed::Unknown));
     let done = outcome.map_err(|failed| refuse::problem(&failed))?;

@@ -15,6 +15,7 @@ use sixfold_core::id::{FarmId, Label};
 use sixfold_core::trust::{
     Confirm, Delegation, DeviceStatement, Invitation, InvitationError, Leaving, NetworkStatement,
     NodeStatement, OpenError, Owned, Owner, Reclaim, Role, Signed, Statement, Subject as Of, Token,
+    VerifyingKey,
 };
 
 use super::answer::{Answer, Call};
@@ -33,7 +34,7 @@ pub(super) async fn farm(desk: Arc<Desk>, mut call: Call) -> Result<Answer, Prob
     let said = said(&put.statement, delegation.version())?;
     let token = invited(&desk, &id, put.token.as_deref())?;
     let op = Op::PutFarm { said, farm: delegation.with_nodes(Vec::new()), token };
-    ask(&desk, call.idempotency_key()?, (owner, op, put.confirmation)).await
+    ask(&desk, call.idempotency_key()?, (owner, Some(put.statement.key)), (op, put.confirmation)).await
 }
 
 /// A node, by itself; the first time with a token of its farm.
@@ -45,7 +46,7 @@ pub(super) async fn node(desk: Arc<Desk>, mut call: Call) -> Result<Answer, Prob
     let token = put.token.as_deref().map(|text| token(&desk, &statement.farm, text)).transpose()?;
     let said = said(&put.statement, statement.version)?;
     let op = Op::PutNode { said, farm: statement.farm, node: statement.node.into(), token };
-    ask(&desk, call.idempotency_key()?, (owner, op, put.confirmation)).await
+    ask(&desk, call.idempotency_key()?, (owner, Some(put.statement.key)), (op, put.confirmation)).await
 }
 
 /// A network, by its tenant: as it shall be, or that it is no more.
@@ -65,7 +66,7 @@ pub(super) async fn network(desk: Arc<Desk>, mut call: Call) -> Result<Answer, P
     if call.is_dry_run()? {
         return preview::network(desk, op).await;
     }
-    ask(&desk, call.idempotency_key()?, (owner, op, put.confirmation)).await
+    ask(&desk, call.idempotency_key()?, (owner, Some(put.statement.key)), (op, put.confirmation)).await
 }
 
 /// That a node leaves, by itself or its farmer.
@@ -86,7 +87,7 @@ pub(super) async fn leaving(desk: Arc<Desk>, mut call: Call) -> Result<Answer, P
     let owner = owner
         .ok_or_else(|| refused(format!("the statement is signed neither by node {id} nor by farm {farm}")))?;
     let op = Op::RemoveNode { said, node: id, forced: owner.role == Role::Farmer };
-    ask(&desk, call.idempotency_key()?, (owner, op, put.confirmation)).await
+    ask(&desk, call.idempotency_key()?, (owner, Some(put.statement.key)), (op, put.confirmation)).await
 }
 
 /// That a network's prefixes are taken back, by the operator.
@@ -103,7 +104,8 @@ pub(super) async fn reclaim(desk: Arc<Desk>, mut call: Call) -> Result<Answer, P
     let (said, owner) = (said(&put.statement, reclaim.version)?, put.statement.key.owner(Role::Admin));
     let op = Op::RemoveNetwork { said, network: id.clone() };
     let farm = desk.service.read(|state| Some(state.world().network(&id)?.exit().farm.clone()));
-    let answer = ask(&desk, call.idempotency_key()?, (owner, op, put.confirmation)).await?;
+    let answer =
+        ask(&desk, call.idempotency_key()?, (owner, Some(put.statement.key)), (op, put.confirmation)).await?;
     if farm.is_some() {
         tracing::warn!(network = %id, version = reclaim.version, "the operator took a network's prefixes back");
         desk.tell(Happened::new(EventKind::NetworkReclaimed).farm(farm).network(id));
@@ -120,7 +122,7 @@ pub(super) async fn device(desk: Arc<Desk>, mut call: Call) -> Result<Answer, Pr
     let said = said(&put.statement, statement.version())?;
     let (resource, generation) = (statement.key(), statement.generation());
     let op = Op::PutDevice { said, node: id, resource, generation, report: statement.report().clone() };
-    ask(&desk, call.idempotency_key()?, (owner, op, put.confirmation)).await
+    ask(&desk, call.idempotency_key()?, (owner, Some(put.statement.key)), (op, put.confirmation)).await
 }
 
 fn refused(words: impl Into<String>) -> Problem {
@@ -196,11 +198,13 @@ fn invited(desk: &Desk, farm: &FarmId, text: Option<&str>) -> Result<Option<Stri
 async fn ask(
     desk: &Desk,
     key: Option<IdempotencyKey>,
-    (owner, op, confirmation): (Owner, Op, Option<Signed>),
+    (owner, signer): (Owner, Option<VerifyingKey>),
+    (op, confirmation): (Op, Option<Signed>),
 ) -> Result<Answer, Problem> {
     let confirmed = confirmation.map(|signed| confirmed(desk, &signed, &owner)).transpose()?;
-    let who: Label = owner.id;
-    let request = Request { who, key, op, confirmed };
+    let who: Label = owner.id.clone();
+    let by = signer.map(|signer| (owner, signer));
+    let request = Request { who, key, op, by, confirmed };
     let submitted = desk.service.submit(request).map_err(|failed| refuse::problem(&failed))?;
     let outcome = submitted.await.unwrap_or(Err(service::Failed::Unknown));
     let done = outcome.map_err(|failed| refuse::problem(&failed))?;

@@ -46,6 +46,7 @@ fn kind_of_refusal(refusal: &Refusal) -> Kind {
         | Refusal::OldKey { .. }
         | Refusal::NotAgain { .. }
         | Refusal::TokenUsed
+        | Refusal::Replaced { .. }
         | Refusal::NoNumber { .. } => Kind::Conflict,
         Refusal::Unknown(_) | Refusal::NotSeated { .. } => Kind::NotFound,
         Refusal::NoToken { .. } => Kind::Forbidden,

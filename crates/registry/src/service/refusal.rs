@@ -113,6 +113,12 @@ pub enum Refusal {
         /// What a confirmation has to name.
         change: [u8; 32],
     },
+    /// It is signed by a key that was replaced meanwhile.
+    #[error("the key that signed it is not the newest of {owner}")]
+    Replaced {
+        /// Whose.
+        owner: sixfold_core::trust::Owner,
+    },
     /// With a replaced key something is missing that the old one signed.
     #[error("{id} is still signed by the key that is replaced")]
     OldKey {
@@ -180,6 +186,7 @@ impl Refusal {
             }
             Self::OtherRequest { .. } => "give each request a key of its own".to_owned(),
             Self::Breaker { .. } => "if it is meant, confirm exactly this change and sign that".to_owned(),
+            Self::Replaced { .. } => "sign it by the key that came after".to_owned(),
             Self::OldKey { .. } => {
                 "sign it again by the new key, one version later, and send all of it together".to_owned()
             }

@@ -11,7 +11,7 @@ use sixfold_core::id::{FarmId, Generation, Label, NetworkId, NodeId, Revision};
 use sixfold_core::model::{
     DeviceReport, FarmDraft, Grant, NetworkDraft, NodeDraft, PortBlock, ResourceKey, Seat,
 };
-use sixfold_core::trust::Owner;
+use sixfold_core::trust::{Owner, VerifyingKey};
 
 use super::limit;
 
@@ -24,6 +24,8 @@ pub struct Request {
     pub key: Option<IdempotencyKey>,
     /// What for.
     pub op: Op,
+    /// By whose key it is signed, where that has to be the owner's newest still when it is done.
+    pub by: Option<(Owner, VerifyingKey)>,
     /// That its owner wants exactly this, though it takes much away.
     pub confirmed: Option<Confirmation>,
 }

@@ -188,7 +188,7 @@ impl Writer {
                 return again(request, &answer, digest);
             }
         }
-        let decided = decide(&mut self.working, &request.op, request.confirmed.as_ref(), now);
+        let decided = decide(&mut self.working, request, now);
         let decided = decided.inspect_err(|refusal| {
             self.known.events.add(now, events::refused(&request.op, refusal));
         })?;

@@ -43,7 +43,7 @@ pub(crate) fn said(version: u64, text: &str) -> Said {
 
 pub(crate) fn request(who: &str, key: &str, op: Op) -> Request {
     let key = (!key.is_empty()).then(|| key.parse().unwrap());
-    Request { who: label(who), key, op, confirmed: None }
+    Request { who: label(who), key, op, by: None, confirmed: None }
 }
 
 pub(crate) fn slot(number: u8) -> SlotKey {

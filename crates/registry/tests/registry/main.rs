@@ -10,6 +10,7 @@ mod preview;
 mod process;
 mod quota;
 mod race;
+mod replaced;
 mod service;
 mod store;
 mod taken;

@@ -47,7 +47,7 @@ pub(in crate::http) async fn put(desk: Arc<Desk>, mut call: Call) -> Result<Answ
         serde_json::to_vec(&given.rotations).map_err(|error| Problem::from_error(Kind::Internal, &error))?;
     let said = Said { version: chain.length() as u64, body: body.into() };
     let op = Op::Rotate { said, owner: owner.clone(), again };
-    ask(&desk, call.idempotency_key()?, (owner, op, None)).await
+    ask(&desk, call.idempotency_key()?, (owner, None), (op, None)).await
 }
 
 /// A statement of the owner's role, by the newest key.

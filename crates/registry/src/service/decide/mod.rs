@@ -17,7 +17,7 @@ use sixfold_core::model::{Fault, Item};
 
 use super::limit;
 use super::refusal::Refusal;
-use super::request::{Confirmation, Op, Said};
+use super::request::{Op, Request, Said};
 use super::state::{Change, State};
 use crate::store::{Compared, Document, DocumentId, Kind, Model};
 
@@ -46,12 +46,14 @@ impl Decided {
 }
 
 /// Computes what a request changes. The state is lent to be tried on, and is given back as it was.
-pub(super) fn decide(
-    state: &mut State,
-    op: &Op,
-    confirmed: Option<&Confirmation>,
-    now: Timestamp,
-) -> Result<Decided, Refusal> {
+pub(super) fn decide(state: &mut State, request: &Request, now: Timestamp) -> Result<Decided, Refusal> {
+    let Request { op, by, confirmed, .. } = request;
+    // A key may have been replaced while the request waited.
+    if let Some((owner, _)) =
+        by.as_ref().filter(|(owner, key)| state.owner_of(owner.role, key).as_ref() != Some(owner))
+    {
+        return Err(Refusal::Replaced { owner: owner.clone() });
+    }
     let mut decided = match op {
         Op::PutFarm { said, farm, token } => farm::put(state, said, farm, token.as_deref()),
         Op::PutNode { said, farm, node, token } => {
@@ -65,7 +67,7 @@ pub(super) fn decide(
         Op::Rotate { said, owner, again } => rotate::put(state, said, owner, again),
         Op::InSync { node, revision } => Ok(device::in_sync(state, node, *revision)),
     }?;
-    if let Some(confirmation) = breaker::check(state, &decided.change, op, confirmed)? {
+    if let Some(confirmation) = breaker::check(state, &decided.change, op, confirmed.as_ref())? {
         let id = DocumentId { kind: Kind::Confirm, name: hex(&confirmation.change) };
         if state.document(&id).is_none() {
             let said = Said { version: 1, body: confirmation.body.clone() };
