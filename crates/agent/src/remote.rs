@@ -93,8 +93,10 @@ pub struct RegistryFeed {
     reports: Reports,
     /// To be followed, and not asked for yet.
     follow: Option<Received>,
-    /// Not kept on disk yet: to be judged again then.
+    /// To be judged then.
     unkept: Option<(Vec<u8>, Instant)>,
+    /// Until when nothing is judged.
+    rests_until: Instant,
     /// What the registry shows of this node.
     shown: Option<Snapshot>,
     link: RegistryStatus,
@@ -132,8 +134,8 @@ impl RegistryFeed {
             held: None,
             received_bytes: 0,
         };
-        let (unkept, shown) = (None, None);
-        Ok(Self { node, post, judge, reports, follow, unkept, shown, link, refusals, unsaid: None })
+        let (unkept, rests_until, shown, unsaid) = (None, Instant::now(), None, None);
+        Ok(Self { node, post, judge, reports, follow, unkept, rests_until, shown, link, refusals, unsaid })
     }
 
     /// Waits until the registry was heard of, one way or the other.
@@ -164,7 +166,7 @@ impl RegistryFeed {
         }
         self.link.received_bytes = self.link.received_bytes.saturating_add(inbox.received_bytes);
         if let Some(bytes) = inbox.proofs {
-            self.unkept = Some((bytes, Instant::now()));
+            self.unkept = Some((bytes, self.rests_until));
         }
         if let Some(link) = inbox.link {
             self.heard(link);
@@ -192,7 +194,10 @@ impl RegistryFeed {
     /// Judges what was shown, if its time has come.
     fn judge(&mut self) -> Result<(), FeedError> {
         let Some((bytes, _)) = self.unkept.take_if(|(_, at)| *at <= Instant::now()) else { return Ok(()) };
-        match self.judge.judge(&bytes) {
+        let began = Instant::now();
+        let judged = self.judge.judge(&bytes);
+        self.rests_until = Instant::now() + rest(began.elapsed());
+        match judged {
             Ok(Judged { follow, shown, refusals, held }) => {
                 if let Some(held) = held.as_ref().filter(|held| self.link.held.as_ref() != Some(held)) {
                     tracing::warn!(held, "what the registry shows is not followed");
@@ -268,6 +273,25 @@ impl Feed for RegistryFeed {
     }
 }
 
+/// How long nothing is judged after a judgement that took so long: of somebody who shows the largest document there may be
+/// again and again, the loop that mends this node is not to notice much. A usual one takes milliseconds.
+fn rest(took: Duration) -> Duration {
+    const USUAL: Duration = Duration::from_millis(50);
+    if took <= USUAL { Duration::ZERO } else { 4 * took }
+}
+
 fn now_secs() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rest;
+    use std::time::Duration;
+
+    #[test]
+    fn whoever_shows_much_is_looked_at_a_fifth_of_the_time() {
+        assert_eq!(rest(Duration::from_millis(3)), Duration::ZERO);
+        assert_eq!(rest(Duration::from_secs(2)), Duration::from_secs(8));
+    }
 }

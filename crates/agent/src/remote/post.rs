@@ -6,8 +6,8 @@
 //!              └──────────────────────┘ ──── inbox, bell ─▶
 //! ```
 //!
-//! Owns: the thread and the two sockets. Nothing that the courier does holds up the agent's loop or makes it keep more than
-//! the newest of each kind. Must not look into what it carries, but for what is to be signed.
+//! Owns: the thread and the two sockets. What the courier does holds the agent's loop up no longer than judging what it
+//! brought takes, and makes it keep no more than the newest of each kind. Must not look into what it carries, but for what is to be signed.
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
