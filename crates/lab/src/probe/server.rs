@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use sixfold_core::reach::Traffic;
 
-use super::sniff::Tally;
+use super::sniff::{Sniffer, Tally};
 use super::wire::{self, Request, Response};
 use super::{ProbeError, listen, shoot, sniff};
 
@@ -21,9 +21,10 @@ use super::{ProbeError, listen, shoot, sniff};
 const CONVERSATIONS_MAX: usize = 8;
 
 /// What all conversations of a probe have in common.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Probe {
     tally: Tally,
+    sniffer: Arc<Sniffer>,
     listening: Arc<Mutex<BTreeSet<Traffic>>>,
     conversations: Arc<AtomicUsize>,
 }
@@ -35,9 +36,11 @@ struct Probe {
 /// No raw sockets, or no socket at that path. Once it serves it does not return but by such an error.
 pub fn serve(socket: &Path) -> Result<std::convert::Infallible, ProbeError> {
     let failed = |source| ProbeError::Serve { path: socket.to_owned(), source };
-    let probe = Probe::default();
+    let tally = Tally::default();
     // First of all: who connects must find it counting.
-    sniff::start(&probe.tally)?;
+    let sniffer = sniff::start(&tally)?;
+    let (listening, conversations) = (Arc::default(), Arc::default());
+    let probe = Probe { tally, sniffer, listening, conversations };
     match std::fs::remove_file(socket) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
         _ => {}
@@ -78,8 +81,12 @@ impl Probe {
             Request::Shoot { shots, timeout_millis } => {
                 Response::Outcomes(shoot::shoot(&shots, Duration::from_millis(timeout_millis))?)
             }
-            Request::Received => Response::Arrivals(self.tally.read()),
+            Request::Received => {
+                self.sniffer.settle();
+                Response::Arrivals(self.tally.read())
+            }
             Request::Forget => {
+                self.sniffer.settle();
                 self.tally.forget();
                 Response::Done
             }

@@ -70,41 +70,60 @@ enum Kind {
     Syn,
 }
 
+/// Counts what raw sockets receive.
+pub(super) struct Sniffer {
+    open: Vec<(Family, Kind, Socket)>,
+    tally: Tally,
+    /// Held from taking packets until they are counted.
+    counting: Mutex<()>,
+}
+
 /// Starts to count into `tally`, in a thread of its own, for as long as the process lives.
 ///
 /// # Errors
 /// No raw sockets.
-pub(super) fn start(tally: &Tally) -> Result<(), ProbeError> {
+pub(super) fn start(tally: &Tally) -> Result<Arc<Sniffer>, ProbeError> {
     let mut open = Vec::new();
     for family in [Family::Ipv6, Family::Ipv4] {
         open.push((family, Kind::Echo, sockets::icmp(family)?));
         open.push((family, Kind::Syn, sockets::syns(family)?));
     }
-    let tally = tally.clone();
-    thread::spawn(move || sniff(&open, &tally));
-    Ok(())
+    let sniffer = Arc::new(Sniffer { open, tally: tally.clone(), counting: Mutex::new(()) });
+    let sniffs = Arc::clone(&sniffer);
+    thread::spawn(move || sniffs.sniff());
+    Ok(sniffer)
 }
 
-fn sniff(open: &[(Family, Kind, Socket)], tally: &Tally) {
-    let wanted: Vec<_> = open.iter().map(|(_, _, socket)| (socket.as_fd(), PollFlags::POLLIN)).collect();
-    loop {
-        let Ok(ready) = sockets::ready(&wanted, None) else { return };
-        for ((family, kind, socket), _) in open.iter().zip(ready).filter(|(_, ready)| *ready) {
-            let taken = sockets::drain(socket, |bytes, _| match kind {
-                Kind::Echo => {
-                    if let Some(Icmp::Request(sign)) = packet::parse_icmp(*family, bytes) {
-                        tally.payload(sign.nonce);
-                    }
+impl Sniffer {
+    /// Counts all that is there: what was answered has arrived, whether or not the thread had its turn.
+    pub(super) fn settle(&self) {
+        let _counting = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.open.iter().for_each(|one| self.count(one));
+    }
+
+    fn sniff(&self) {
+        let wanted: Vec<_> =
+            self.open.iter().map(|(_, _, socket)| (socket.as_fd(), PollFlags::POLLIN)).collect();
+        while sockets::ready(&wanted, None).is_ok() {
+            self.settle();
+        }
+    }
+
+    fn count(&self, (family, kind, socket): &(Family, Kind, Socket)) {
+        let taken = sockets::drain(socket, |bytes, _| match kind {
+            Kind::Echo => {
+                if let Some(Icmp::Request(sign)) = packet::parse_icmp(*family, bytes) {
+                    self.tally.payload(sign.nonce);
                 }
-                Kind::Syn => {
-                    if let Some(from_port) = packet::parse_syn(*family, bytes) {
-                        tally.syn(from_port);
-                    }
-                }
-            });
-            if let Err(source) = taken {
-                tracing::debug!(%source, "a raw socket gave an error");
             }
+            Kind::Syn => {
+                if let Some(from_port) = packet::parse_syn(*family, bytes) {
+                    self.tally.syn(from_port);
+                }
+            }
+        });
+        if let Err(source) = taken {
+            tracing::debug!(%source, "a raw socket gave an error");
         }
     }
 }
