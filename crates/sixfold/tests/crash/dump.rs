@@ -174,10 +174,12 @@ fn home(part: &Value) -> String {
     format!("{kind} {} {name}", what["table"])
 }
 
-/// The elements of a set have no order.
+/// The elements of a set or a map have no order.
 fn in_order(mut part: Value) -> Value {
-    if let Some(Value::Array(elements)) = part.get_mut("set").and_then(|set| set.get_mut("elem")) {
-        elements.sort_by_key(ToString::to_string);
+    for kind in ["set", "map"] {
+        if let Some(Value::Array(elements)) = part.get_mut(kind).and_then(|set| set.get_mut("elem")) {
+            elements.sort_by_key(ToString::to_string);
+        }
     }
     part
 }

@@ -1,3 +1,5 @@
+//! Trains that a generator makes are joined and cut again; what is no super-packet is refused.
+
 use super::checksum::Sum;
 use super::transport::{TCP, Transport, UDP};
 use super::{Header, Joiner, Malformed, split};

@@ -181,9 +181,9 @@ impl Found<'_> {
             if let Some(chain) = one.get("chain") {
                 let value = format!("{} {} {}", chain["type"], chain["hook"], chain["prio"]);
                 rules.entry(word(&chain["name"])).or_default().insert(0, value);
-            } else if let Some(set) = one.get("set") {
+            } else if let Some(set) = one.get("set").or_else(|| one.get("map")) {
                 let name = word(&set["name"]);
-                self.put(format!("set {name}"), set["type"].to_string(), None, true);
+                self.put(format!("set {name}"), format!("{} {}", set["type"], set["map"]), None, true);
                 for element in set["elem"].as_array().into_iter().flatten() {
                     self.put(format!("element {name} {}", spelled(element)), String::new(), None, true);
                 }
@@ -200,13 +200,24 @@ impl Found<'_> {
     }
 }
 
-/// An element as one types it.
+/// An element as one types it: without its own counter or share, and that of a map with what it leads to.
 fn spelled(element: &Value) -> String {
+    if let Some(with) = element.get("elem") {
+        return spelled(&with["val"]);
+    }
+    if let Some([key, value]) = element.as_array().map(Vec::as_slice) {
+        return format!("{} : {}", spelled(key), spelled(value));
+    }
+    if let Some([first, last]) = element.get("range").and_then(Value::as_array).map(Vec::as_slice) {
+        return format!("{}-{}", word(first), word(last));
+    }
     if let Some(prefix) = element.get("prefix") {
         return format!("{}/{}", word(&prefix["addr"]), prefix["len"]);
     }
     match element.get("concat").and_then(Value::as_array) {
-        Some(parts) => parts.iter().map(word).collect::<Vec<_>>().join(" . "),
+        Some(parts) => parts.iter().map(spelled).collect::<Vec<_>>().join(" . "),
+        // A link is not to be taken for a word of nft's.
+        None if element.as_str().is_some_and(|name| name.starts_with("to-")) => element.to_string(),
         None => word(element),
     }
 }
