@@ -126,7 +126,7 @@ impl Happened {
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
-    /// Grows; a registry that is started anew goes on above its last ones.
+    /// Grows, with gaps; it stays what it is when the registry is started anew.
     pub number: u64,
     /// When, in seconds since 1970.
     pub at_secs: u64,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
+use sixfold_api::event::Event;
 use sixfold_core::id::{NetworkId, Revision};
 use sixfold_core::model::{ResourceKey, Seat};
 use sixfold_core::trust::{Chain, Signed};
@@ -25,6 +26,7 @@ pub(super) fn read(connection: &Connection, findings: &mut Findings) -> Result<R
         Err(other) => findings.add("database", other),
     })?;
     slots(connection, &found, findings)?;
+    events(connection, findings)?;
     let mut statement =
         connection.prepare("SELECT who, key, body, revision FROM answers ORDER BY who, key")?;
     let mut rows = statement.query([])?;
@@ -42,6 +44,23 @@ pub(super) fn read(connection: &Connection, findings: &mut Findings) -> Result<R
         }
     }
     Ok(found)
+}
+
+/// Each event can be read, and is the one of its number.
+fn events(connection: &Connection, findings: &mut Findings) -> Result<(), StoreError> {
+    let mut statement = connection.prepare("SELECT number, body FROM events ORDER BY number")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (number, body): (i64, String) = (row.get(0)?, row.get(1)?);
+        match serde_json::from_str::<Event>(&body) {
+            Err(error) => findings.add(format!("event {number}"), format!("cannot be read: {error}")),
+            Ok(event) if i64::try_from(event.number) != Ok(number) => {
+                findings.add(format!("event {number}"), format!("says that it is event {}", event.number));
+            }
+            Ok(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Each slot's revision is that of the newest grant in it: what a commit compares.

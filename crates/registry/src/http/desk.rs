@@ -73,6 +73,7 @@ impl Desk {
     #[must_use]
     pub fn new(setup: Setup) -> Arc<Self> {
         let Setup { service, clock, admin, own, is_open, stop } = setup;
+        let nodes = Nodes::after(&service.events().all(), clock.now());
         Arc::new(Self {
             service,
             clock,
@@ -80,7 +81,7 @@ impl Desk {
             previews: Semaphore::new(limit::PREVIEWS),
             preview_places: Semaphore::new(limit::PREVIEWS_WAITING),
             builds: Semaphore::new(limit::BUILDS),
-            nodes: Nodes::default(),
+            nodes,
             rates: Rates::default(),
             readiness: Readiness::default(),
             shown: Shown::default(),
@@ -113,15 +114,20 @@ impl Desk {
         self.clock.now()
     }
 
-    /// Tells whom it concerns what happened.
-    pub(super) fn tell(&self, what: Happened) {
-        self.service.events().add(self.now(), [what]);
+    /// Tells whom it concerns what happened. Whoever waits for what is returned has it told before an answer.
+    pub(super) fn tell(&self, what: Happened) -> oneshot::Receiver<()> {
+        self.service.tell(self.now(), what)
     }
 
     /// Tells what happened to a node.
-    pub(super) fn tell_of(&self, node: &NodeId, kind: EventKind, text: impl Into<String>) {
+    pub(super) fn tell_of(
+        &self,
+        node: &NodeId,
+        kind: EventKind,
+        text: impl Into<String>,
+    ) -> oneshot::Receiver<()> {
         let farm = self.service.read(|state| state.world().home(node).cloned());
-        self.tell(Happened::new(kind).farm(farm).node(node.clone()).text(text));
+        self.tell(Happened::new(kind).farm(farm).node(node.clone()).text(text))
     }
 
     /// Looks for nodes that say nothing any more, and forgets who waits no more, until the registry stops.
@@ -131,7 +137,7 @@ impl Desk {
             let there_are =
                 desk.service.read(|state| state.world().nodes().map(|(_, it)| it.id().clone()).collect());
             for node in desk.nodes.sweep(&there_are, desk.now()) {
-                desk.tell_of(&node, EventKind::NodeSilent, "");
+                drop(desk.tell_of(&node, EventKind::NodeSilent, ""));
             }
             desk.service.forget_idle();
             desk.polls.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, poll| !poll.is_closed());

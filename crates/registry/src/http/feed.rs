@@ -140,7 +140,7 @@ pub(super) async fn put_status(desk: Arc<Desk>, mut call: Call) -> Result<Answer
     let at = if status.revision == revision { newest } else { status.revision };
     let gone = status.in_sync && desk.service.is_waited_for(&node);
     if let Some(kind) = desk.nodes.hear(status, desk.now()) {
-        desk.tell_of(&node, kind, format!("at revision {at}"));
+        let _told = desk.tell_of(&node, kind, format!("at revision {at}")).await;
     }
     // A store that was set back does not know what is gone.
     if !gone || desk.service.is_sound().is_err() {

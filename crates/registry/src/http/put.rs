@@ -108,7 +108,7 @@ pub(super) async fn reclaim(desk: Arc<Desk>, mut call: Call) -> Result<Answer, P
         ask(&desk, call.idempotency_key()?, (owner, Some(put.statement.key)), (op, put.confirmation)).await?;
     if farm.is_some() {
         tracing::warn!(network = %id, version = reclaim.version, "the operator took a network's prefixes back");
-        desk.tell(Happened::new(EventKind::NetworkReclaimed).farm(farm).network(id));
+        let _told = desk.tell(Happened::new(EventKind::NetworkReclaimed).farm(farm).network(id)).await;
     }
     Ok(answer)
 }

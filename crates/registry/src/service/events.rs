@@ -1,8 +1,12 @@
-//! What happened lately: a ring in memory, numbered, for whoever asks what is new.
+//! What happened lately: a ring, numbered, for whoever asks what is new; kept in the store, bounded there too.
 //!
-//! Owns: the numbers and the bound. They begin with the time of the start, so that a registry that is started anew goes on
-//! above its earlier ones. What must outlive a registry is a document (an owner's word, the operator's), not an event. Must
-//! not decide who may hear of what: the asker's filter does.
+//! ```text
+//! a commit's ─▶ number ─▶ Store::commit ─▶ show          what others saw ─▶ waiting ─▶ number ─▶ Store::keep ─▶ show
+//! ```
+//!
+//! Owns: the numbers and the bound. Numbers are given and shown by the writer's thread alone. A registry that is started anew
+//! goes on above all that were told before, kept or not: above the time of its start. What cannot be kept is told all the
+//! same. Must not decide who may hear of what: the asker's filter does.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +19,7 @@ use super::limit;
 use super::refusal::Refusal;
 use super::request::Op;
 use super::state::{Change, State};
-use crate::store::{Document, DocumentId, Kind, Model};
+use crate::store::{Document, DocumentId, Kind, Model, Told};
 
 /// Numbers for each second of the clock.
 const PER_SEC: u64 = 1 << 20;
@@ -24,37 +28,73 @@ const PER_SEC: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Ring {
     events: Mutex<VecDeque<Event>>,
+    /// What is still to be numbered.
+    waiting: Mutex<VecDeque<(Timestamp, Happened)>>,
     /// The number of the newest one, or where numbers begin.
     newest: watch::Sender<u64>,
-    /// Where they began.
+    /// All that came after it is there, or was.
     first: u64,
+    /// New ones are above it.
+    floor: u64,
 }
 
 impl Ring {
-    /// An empty one.
+    /// With what was kept, in order.
     #[must_use]
-    pub fn new(now: Timestamp) -> Self {
-        let first = now.0.saturating_mul(PER_SEC);
-        Self { events: Mutex::default(), newest: watch::Sender::new(first), first }
+    pub fn new(kept: Vec<Event>, now: Timestamp) -> Self {
+        let floor = now.0.saturating_mul(PER_SEC);
+        let newest = kept.last().map_or(floor, |event| event.number);
+        let first = kept.first().map_or(floor, |event| event.number.saturating_sub(1));
+        let newest = watch::Sender::new(newest);
+        Self { events: Mutex::new(kept.into()), waiting: Mutex::default(), newest, first, floor }
     }
 
-    /// Takes in what happened. The same again as the newest is not told twice.
-    pub fn add(&self, at: Timestamp, happened: impl IntoIterator<Item = Happened>) {
-        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = *self.newest.borrow();
-        let mut newest = before;
-        for what in happened {
-            if events.back().is_some_and(|last| last.what == what) {
+    /// All that is there.
+    #[must_use]
+    pub fn all(&self) -> Vec<Event> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// Has something wait until the writer has time for it. Past what the ring holds the oldest goes.
+    pub(super) fn wait(&self, at: Timestamp, happened: impl IntoIterator<Item = Happened>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.extend(happened.into_iter().map(|what| (at, what)));
+        let over = waiting.len().saturating_sub(limit::EVENTS_MAX);
+        waiting.drain(..over);
+    }
+
+    /// Takes what waits.
+    pub(super) fn waiting(&self) -> Vec<(Timestamp, Happened)> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+    }
+
+    /// Gives numbers, to be kept and then shown. The same again as the newest is not told twice.
+    pub(super) fn number(&self, happened: Vec<(Timestamp, Happened)>) -> Told {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut newest = (*self.newest.borrow()).max(self.floor);
+        let mut told: Vec<Event> = Vec::new();
+        for (at, what) in happened {
+            if told.last().or(events.back()).is_some_and(|last| last.what == what) {
                 continue;
             }
             newest += 1;
-            if events.len() == limit::EVENTS_MAX {
-                events.pop_front();
-            }
-            events.push_back(Event { number: newest, at_secs: at.0, what });
+            told.push(Event { number: newest, at_secs: at.0, what });
         }
-        if newest > before {
-            self.newest.send_replace(newest);
+        let over = (events.len() + told.len()).saturating_sub(limit::EVENTS_MAX);
+        let forget = over.checked_sub(1).and_then(|last| events.iter().chain(&told).nth(last));
+        let forget = forget.map_or(0, |event| event.number);
+        Told { events: told, forget }
+    }
+
+    /// Shows what was numbered.
+    pub(super) fn show(&self, told: Told) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.extend(told.events);
+        while events.len() > limit::EVENTS_MAX {
+            events.pop_front();
+        }
+        if let Some(last) = events.back().filter(|last| last.number > *self.newest.borrow()) {
+            self.newest.send_replace(last.number);
         }
     }
 
@@ -162,13 +202,20 @@ pub(super) fn refused(op: &Op, refusal: &Refusal) -> Option<Happened> {
 mod tests {
     use super::*;
 
+    impl Ring {
+        fn add(&self, at: Timestamp, happened: impl IntoIterator<Item = Happened>) {
+            self.wait(at, happened);
+            self.show(self.number(self.waiting()));
+        }
+    }
+
     fn silent(node: usize) -> Happened {
         Happened::new(EventKind::NodeSilent).node(format!("n{node}").parse().expect("a label"))
     }
 
     #[test]
     fn what_is_new_is_told_once_and_what_is_forgotten_is_said() {
-        let ring = Ring::new(Timestamp(1000));
+        let ring = Ring::new(Vec::new(), Timestamp(1000));
         let start = ring.after(0, |_| true);
         assert_eq!((start.events.len(), start.missed), (0, false));
         ring.add(Timestamp(1001), (0..3).map(silent));
@@ -186,7 +233,7 @@ mod tests {
 
     #[test]
     fn many_are_told_in_parts_without_a_gap() {
-        let ring = Ring::new(Timestamp(1));
+        let ring = Ring::new(Vec::new(), Timestamp(1));
         ring.add(Timestamp(1), (0..limit::EVENTS_MAX).map(silent));
         let (mut next, mut told) = (0, Vec::new());
         while told.len() < limit::EVENTS_MAX {
@@ -200,15 +247,36 @@ mod tests {
     /// A registry that is started anew tells those who know a number of the one before what they missed.
     #[test]
     fn numbers_go_on_above_those_of_an_earlier_start() {
-        let before = Ring::new(Timestamp(1000));
+        let before = Ring::new(Vec::new(), Timestamp(1000));
         before.add(Timestamp(1500), (0..9).map(silent));
         let known = before.after(0, |_| true).next;
-        let ring = Ring::new(Timestamp(2000));
+        let ring = Ring::new(Vec::new(), Timestamp(2000));
         ring.add(Timestamp(2001), [silent(1)]);
         let new = ring.after(known, |_| true);
         assert_eq!((new.events.len(), new.missed), (1, true));
-        let set_back = Ring::new(Timestamp(500));
+        let set_back = Ring::new(Vec::new(), Timestamp(500));
         set_back.add(Timestamp(501), [silent(1)]);
         assert_eq!(set_back.after(known, |_| true).events.len(), 1);
+    }
+
+    #[test]
+    fn what_was_kept_keeps_its_numbers_and_new_ones_are_above_all() {
+        let before = Ring::new(Vec::new(), Timestamp(1000));
+        before.add(Timestamp(1001), (0..9).map(silent));
+        let known = before.all()[4].number;
+        let ring = Ring::new(before.all(), Timestamp(2000));
+        let told = ring.after(known, |_| true);
+        assert_eq!((told.events, told.missed), (before.all()[5..].to_vec(), false));
+        // One that was told and not kept: its number says nothing else now.
+        before.add(Timestamp(1500), [silent(77)]);
+        let lost = before.all()[9].number;
+        ring.add(Timestamp(2001), [silent(1)]);
+        let new = ring.all()[9].clone();
+        assert!(new.number > lost, "{} after {lost}", new.number);
+        assert_eq!(ring.after(lost, |_| true).events, [new]);
+        // Of a full ring the store forgets what the ring does.
+        let told = ring.number((0..limit::EVENTS_MAX).map(|at| (Timestamp(1), silent(at))).collect());
+        assert_eq!(told.forget, ring.all()[9].number);
+        assert_eq!(told.events.len(), limit::EVENTS_MAX);
     }
 }

@@ -29,6 +29,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
+use sixfold_api::event::Happened;
 use sixfold_core::id::{NodeId, Revision, Timestamp};
 use tokio::sync::{oneshot, watch};
 
@@ -96,7 +97,7 @@ impl Service {
             store.commit(&secret()?)?;
             state = State::read(&*store, quota)?;
         }
-        let (feed, events) = (Feed::default(), Ring::new(clock.now()));
+        let (feed, events) = (Feed::default(), Ring::new(store.told()?, clock.now()));
         let known = Arc::new(Known {
             state: RwLock::new(state.clone()),
             feed,
@@ -166,6 +167,15 @@ impl Service {
     #[must_use]
     pub fn life(&self) -> Life {
         Life(Arc::clone(&self.known))
+    }
+
+    /// Something happened that is no change. It is told once it is kept, which arrives later; if nothing arrives, the writer
+    /// has much to do, and comes to it.
+    pub fn tell(&self, at: Timestamp, what: Happened) -> oneshot::Receiver<()> {
+        self.known.events.wait(at, [what]);
+        let (reply, told) = oneshot::channel();
+        let _full = self.asks.try_send(Ask::Events(reply));
+        told
     }
 
     /// What happened lately.

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, PoisonError};
 
+use sixfold_api::event::Happened;
 use sixfold_core::check::check_network;
 use sixfold_core::id::{Revision, Timestamp};
 use sixfold_core::model::{Grant, ResourceKey};
@@ -24,6 +25,8 @@ use crate::store::{Answer, AnswerKey, Compared, Group, Store, StoreError, cuts};
 /// What is asked, and where the answer goes.
 pub(super) enum Ask {
     Request(Box<Request>, oneshot::Sender<Outcome>),
+    /// To keep what waits to be told.
+    Events(oneshot::Sender<()>),
     /// Whether it can write.
     Probe(oneshot::Sender<Result<(), Failed>>),
 }
@@ -42,6 +45,7 @@ pub(super) struct Writer {
 struct Making {
     group: Group,
     changes: Vec<Change>,
+    happened: Vec<Happened>,
     outcomes: Vec<Outcome>,
 }
 
@@ -58,7 +62,8 @@ impl Writer {
     /// Serves until nobody can ask any more.
     pub(super) fn run(mut self, inbox: &Receiver<Ask>) {
         while let Ok(first) = inbox.recv() {
-            let (mut requests, mut replies, mut probes) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut requests, mut replies) = (Vec::new(), Vec::new());
+            let (mut probes, mut tellers) = (Vec::new(), Vec::new());
             for ask in [first].into_iter().chain(inbox.try_iter().take(limit::WAITING_MAX - 1)) {
                 match ask {
                     Ask::Request(request, reply) => {
@@ -66,13 +71,22 @@ impl Writer {
                         replies.push(reply);
                     }
                     Ask::Probe(reply) => probes.push(reply),
+                    Ask::Events(reply) => tellers.push(reply),
                 }
+            }
+            // What happened before is told before.
+            self.keep();
+            for reply in tellers {
+                // Who no longer waits has it all the same.
+                let _gone = reply.send(());
             }
             let mut outcomes = Vec::with_capacity(requests.len());
             while outcomes.len() < requests.len() {
                 let some = self.group(&requests[outcomes.len()..]);
                 outcomes.extend(some);
             }
+            // What refusals tell.
+            self.keep();
             for (reply, outcome) in replies.into_iter().zip(outcomes) {
                 // Who no longer waits asks again with the same key.
                 drop(reply.send(outcome));
@@ -82,6 +96,20 @@ impl Writer {
                 probes.into_iter().for_each(|reply| drop(reply.send(writable.clone())));
             }
         }
+    }
+
+    /// Keeps and tells what happened beside commits. It is told also where it cannot be kept.
+    fn keep(&mut self) {
+        let told = self.known.events.number(self.known.events.waiting());
+        if told.events.is_empty() {
+            return;
+        }
+        if !self.has_stopped()
+            && let Err(error) = self.store.keep(&told)
+        {
+            tracing::warn!(%error, "what happened is told and not kept");
+        }
+        self.known.events.show(told);
     }
 
     /// Whether it can write. Nothing that is asked for hangs on it, so a failure ends nothing.
@@ -190,7 +218,7 @@ impl Writer {
         }
         let decided = decide(&mut self.working, request, now);
         let decided = decided.inspect_err(|refusal| {
-            self.known.events.add(now, events::refused(&request.op, refusal));
+            self.known.events.wait(now, events::refused(&request.op, refusal));
         })?;
         let writes = !decided.change.ledger.grants.is_empty()
             || !decided.change.ledger.allocations.is_empty()
@@ -218,6 +246,7 @@ impl Writer {
     /// Takes a change into the working state and the group.
     fn take(&mut self, decided: Decided, making: &mut Making, at: Revision) -> Result<(), Failed> {
         let Decided { change, read, .. } = decided;
+        let happened = events::told(&self.working, &change);
         self.working.apply(&change, at);
         let networks = change.edits.iter().filter_map(|edit| match edit {
             Edit::Network(network) => Some(network.id()),
@@ -246,12 +275,15 @@ impl Writer {
         group.grants.extend(change.ledger.grants.iter().map(|(key, grant)| (*key, (grant.clone(), None))));
         group.documents.extend(change.documents.iter().cloned());
         making.changes.push(change);
+        making.happened.extend(happened);
         Ok(())
     }
 
     /// Seals a group, has it written, and lets everybody know.
     fn commit(&mut self, making: Making) -> Result<Vec<Outcome>, StoreError> {
-        let Making { mut group, changes, outcomes } = making;
+        let Making { mut group, changes, happened, outcomes } = making;
+        let now = self.clock.now();
+        group.told = self.known.events.number(happened.into_iter().map(|what| (now, what)).collect());
         let at = self.working.revision();
         let sealed = self.seal(&mut group, at);
         cuts::at("made");
@@ -259,6 +291,7 @@ impl Writer {
         cuts::at("durable");
         if revision != at {
             tracing::warn!(%revision, expected = %at, "somebody else writes to the store: reading it again");
+            self.known.events.show(group.told);
             self.read_again()?;
             return Ok(outcomes);
         }
@@ -268,9 +301,7 @@ impl Writer {
             (seal, numbers.collect::<Vec<_>>(), grants.collect::<Vec<_>>())
         });
         let mut known = self.known.state.write().unwrap_or_else(PoisonError::into_inner);
-        let mut happened = Vec::new();
         for change in &changes {
-            happened.extend(events::told(&known, change));
             known.apply(change, at);
         }
         if let Some((seal, numbers, grants)) = proofs {
@@ -279,7 +310,7 @@ impl Writer {
             }
         }
         drop(known);
-        self.known.events.add(self.clock.now(), happened);
+        self.known.events.show(group.told);
         self.known.feed.tell(changes.iter().flat_map(|change| &change.affected), at);
         cuts::at("told");
         Ok(outcomes)

@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ipnet::Ipv6Net;
+use sixfold_api::event::Event;
 use sixfold_core::addr::Allocation;
 use sixfold_core::id::{AllocationNumber, ExitSlot, NetworkId, Revision};
 use sixfold_core::model::{Grant, ResourceKey, Seat};
 
 use super::{
     Answer, AnswerKey, Compared, Document, DocumentId, FORGET_AT_ONCE, Group, Proof, Record, Store,
-    StoreError,
+    StoreError, Told,
 };
 
 /// A store in memory.
@@ -27,6 +28,7 @@ pub struct Memory {
     in_force: BTreeMap<(NetworkId, Seat), ResourceKey>,
     documents: BTreeMap<DocumentId, (Document, Revision)>,
     answers: BTreeMap<AnswerKey, (Answer, Revision)>,
+    events: BTreeMap<u64, Event>,
 }
 
 impl Memory {
@@ -67,6 +69,7 @@ impl Memory {
         }
         self.write_documents(group, at)?;
         self.write_answers(group, at)?;
+        self.write_told(&group.told)?;
         Ok(at)
     }
 
@@ -118,6 +121,16 @@ impl Memory {
                 return Err(refused("the version of a document only grows"));
             }
         }
+        Ok(())
+    }
+
+    fn write_told(&mut self, told: &Told) -> Result<(), StoreError> {
+        for event in &told.events {
+            if self.events.insert(event.number, event.clone()).is_some() {
+                return Err(refused("a number says one thing"));
+            }
+        }
+        self.events.retain(|number, _| *number > told.forget);
         Ok(())
     }
 
@@ -174,6 +187,17 @@ impl Store for Memory {
         let revision = after.write(group)?;
         *self = after;
         Ok(revision)
+    }
+
+    fn keep(&mut self, told: &Told) -> Result<(), StoreError> {
+        let mut after = self.clone();
+        after.write_told(told)?;
+        *self = after;
+        Ok(())
+    }
+
+    fn told(&self) -> Result<Vec<Event>, StoreError> {
+        Ok(self.events.values().cloned().collect())
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {

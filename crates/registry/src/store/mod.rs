@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sixfold_api::event::Event;
 use sixfold_core::addr::Allocation;
 use sixfold_core::id::{AllocationNumber, ExitSlot, Label, Revision, Timestamp};
 use sixfold_core::model::{Grant, ResourceKey};
@@ -92,6 +93,15 @@ pub enum Record {
     Seal(Arc<[u8]>),
 }
 
+/// What happened, to be kept beside the records: it is about them, and none of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// New, with their numbers.
+    pub events: Vec<Event>,
+    /// Those up to this number are forgotten.
+    pub forget: u64,
+}
+
 /// The bytes of a path from a record to its commit's seal.
 pub type Path = Option<Arc<[u8]>>;
 
@@ -112,6 +122,8 @@ pub struct Group {
     pub seal: Option<Arc<[u8]>>,
     /// Answers from before then may go.
     pub forget_before: Timestamp,
+    /// What of it is worth telling.
+    pub told: Told,
 }
 
 impl Group {
@@ -156,6 +168,18 @@ pub trait Store: Send {
     /// [`StoreError::Conflict`], [`StoreError::Full`] and [`StoreError::Refused`] say that nothing was written; after any
     /// other one nobody knows, and only reading again, by a process of its own, tells.
     fn commit(&mut self, group: &Group) -> Result<Revision, StoreError>;
+
+    /// Keeps what happened apart from any commit, and comes back when it is durable. The revision stays.
+    ///
+    /// # Errors
+    /// If it is not kept.
+    fn keep(&mut self, told: &Told) -> Result<(), StoreError>;
+
+    /// What is kept of what happened, in the order of its numbers.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn told(&self) -> Result<Vec<Event>, StoreError>;
 
     /// Writes something that changes no record, and comes back when it is durable.
     ///

@@ -17,10 +17,15 @@ pub const APPLICATION_ID: i64 = 0x3666_6c64;
 pub const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 
 /// From each version to the next, beginning with nothing.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     TABLES,
     // The ports that an exit point is granted.
     "ALTER TABLE grants ADD COLUMN ports TEXT CHECK (ports IS NULL OR (seat = 'exit' AND ports LIKE '_%-_%'));",
+    // What happened, for whoever asks later.
+    "CREATE TABLE events (
+        number INTEGER PRIMARY KEY CHECK (number > 0),
+        body TEXT NOT NULL CHECK (json_valid(body))
+    ) STRICT;",
 ];
 
 const TABLES: &str = "

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use sixfold_api::event::Event;
 use sixfold_core::id::{Revision, Timestamp};
 
 use super::{
     Answer, AnswerKey, Compared, Document, DocumentId, FORGET_AT_ONCE, Group, Record, Store, StoreError,
-    cuts, rows, schema, text,
+    Told, cuts, rows, schema, text,
 };
 
 /// How long to wait for somebody else who writes: only a backup or a check that was cut in the middle holds a lock at all.
@@ -144,6 +145,7 @@ impl Sqlite {
         cuts::at("documents written");
         self.write_answers(group, at)?;
         cuts::at("answers written");
+        self.write_told(&group.told)?;
         Ok(revision)
     }
 
@@ -219,6 +221,34 @@ impl Sqlite {
         let values = params![id.kind.as_str(), id.name, version, &document.body[..], model, at];
         self.connection.prepare_cached(sql)?.execute(values)?;
         Ok(())
+    }
+
+    fn write_told(&self, told: &Told) -> Result<(), StoreError> {
+        for event in &told.events {
+            let body = serde_json::to_string(event)
+                .map_err(|error| StoreError::Refused { what: format!("an event is no JSON: {error}") })?;
+            let sql = "INSERT INTO events (number, body) VALUES (?1, ?2)";
+            self.connection.prepare_cached(sql)?.execute(params![number(event.number)?, body])?;
+        }
+        let sql = "DELETE FROM events WHERE number <= ?1";
+        self.connection.prepare_cached(sql)?.execute([number(told.forget)?])?;
+        Ok(())
+    }
+
+    /// Does something, all of it or nothing.
+    fn transaction<T>(&self, work: impl FnOnce(&Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        cuts::at("begun");
+        let written = work(self).and_then(|done| {
+            self.connection.prepare_cached("COMMIT")?.execute([])?;
+            Ok(done)
+        });
+        cuts::at("committed");
+        // Of what failed the database has often taken back everything by itself; where not, it is done here.
+        if written.is_err() && !self.connection.is_autocommit() {
+            self.connection.prepare_cached("ROLLBACK")?.execute([])?;
+        }
+        written
     }
 
     fn write_answers(&self, group: &Group, at: i64) -> Result<(), StoreError> {
@@ -317,18 +347,26 @@ impl Store for Sqlite {
 
     fn commit(&mut self, group: &Group) -> Result<Revision, StoreError> {
         cuts::at("before");
-        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        cuts::at("begun");
-        let written = self.write(group).and_then(|revision| {
-            self.connection.prepare_cached("COMMIT")?.execute([])?;
-            Ok(revision)
-        });
-        cuts::at("committed");
-        // Of what failed the database has often taken back everything by itself; where not, it is done here.
-        if written.is_err() && !self.connection.is_autocommit() {
-            self.connection.prepare_cached("ROLLBACK")?.execute([])?;
+        self.transaction(|store| store.write(group))
+    }
+
+    fn keep(&mut self, told: &Told) -> Result<(), StoreError> {
+        self.transaction(|store| store.write_told(told))
+    }
+
+    fn told(&self) -> Result<Vec<Event>, StoreError> {
+        let mut statement = self.connection.prepare("SELECT number, body FROM events ORDER BY number")?;
+        let mut rows = statement.query([])?;
+        let mut events = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (number, body): (i64, String) = (row.get(0)?, row.get(1)?);
+            let event = serde_json::from_str(&body).map_err(|error| StoreError::Damaged {
+                what: format!("event {number}"),
+                why: error.to_string(),
+            })?;
+            events.push(event);
         }
-        written
+        Ok(events)
     }
 
     /// Writes a file beside the database, on the same disk: within the database there may be room of its own for a little

@@ -8,6 +8,9 @@ use sixfold_api::event::{EventKind, Events};
 use sixfold_api::problem::Kind;
 use sixfold_api::resource::{Done, Heard, Network};
 use sixfold_core::trust::{Proofs, Reclaim};
+use sixfold_registry::copy::copy;
+use sixfold_registry::fsck::fsck;
+use sixfold_registry::store::Sqlite;
 
 use super::flow::{FARMER, NODES, TENANT, joined, live, network, node, put, refused, send, status};
 use super::{ADMIN, Running};
@@ -170,4 +173,35 @@ async fn the_operator_takes_prefixes_back_where_a_tenant_is_gone_and_nobody_else
     let prefixes = |done: &Done| done.grants.iter().map(|held| held.resource).collect::<Vec<_>>();
     assert_eq!(prefixes(&back), prefixes(&done));
     assert!(back.grants.iter().all(|held| held.generation.0 == 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_outlives_the_registry_with_its_numbers_and_is_not_told_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (before, after) = (dir.path().join("before.db"), dir.path().join("after.db"));
+    let open = |path: &std::path::Path| Box::new(Sqlite::open(path).unwrap());
+    let running = Running::registry_on("[::1]:0", open(&before));
+    let [_farmer, mut holder, _other] = joined(&running).await;
+    let path = format!("/v1/nodes/{}/status", node(NODES[0]));
+    holder.send::<Done>(Method::PUT, &path, &status(NODES[0], true), None).await.unwrap();
+    let mut admin = running.client(Some(ADMIN));
+    let joined = events(&mut admin, 0, 0).await;
+    let known = joined.events[1].number;
+    // What is told is kept by then.
+    while !kinds(&events(&mut admin, 0, 0).await).contains(&EventKind::NodeInSync) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let told = events(&mut admin, known, 0).await;
+    copy(&before, &after, fsck).unwrap();
+
+    let running = Running::registry_on("[::1]:0", open(&after));
+    let mut admin = running.client(Some(ADMIN));
+    assert_eq!(events(&mut admin, known, 0).await, told, "nothing was missed");
+    // The node says what it said: that is no transition.
+    let mut holder = running.client(Some(NODES[0]));
+    holder.send::<Done>(Method::PUT, &path, &status(NODES[0], true), None).await.unwrap();
+    holder.send::<Done>(Method::PUT, &path, &status(NODES[0], false), None).await.unwrap();
+    let new = events(&mut admin, told.next, 20).await;
+    assert_eq!((kinds(&new), new.missed), (vec![EventKind::NodeOutOfSync], false));
+    assert!(new.events[0].number > told.next);
 }

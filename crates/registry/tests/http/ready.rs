@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sixfold_api::client::ClientError;
+use sixfold_api::event::Event;
 use sixfold_api::problem::Kind;
 use sixfold_api::version::Version;
 use sixfold_core::id::Revision;
-use sixfold_registry::store::{Answer, AnswerKey, Group, Memory, Record, Store, StoreError};
+use sixfold_registry::store::{Answer, AnswerKey, Group, Memory, Record, Store, StoreError, Told};
 
 use super::Running;
 use super::flow::{FARMER, found, refused};
@@ -36,6 +37,14 @@ impl Store for Fills {
         self.0.commit(group)
     }
 
+    fn keep(&mut self, told: &Told) -> Result<(), StoreError> {
+        self.0.keep(told)
+    }
+
+    fn told(&self) -> Result<Vec<Event>, StoreError> {
+        self.0.told()
+    }
+
     fn probe(&mut self) -> Result<(), StoreError> {
         self.room()
     }
@@ -56,6 +65,14 @@ impl Store for Breaks {
     fn commit(&mut self, group: &Group) -> Result<Revision, StoreError> {
         assert!(!self.1.load(Ordering::SeqCst), "made to end");
         self.0.commit(group)
+    }
+
+    fn keep(&mut self, told: &Told) -> Result<(), StoreError> {
+        self.0.keep(told)
+    }
+
+    fn told(&self) -> Result<Vec<Event>, StoreError> {
+        self.0.told()
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {

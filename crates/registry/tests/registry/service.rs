@@ -1,12 +1,13 @@
 //! What requests come to: keys, versions, releases, breakers, feeds.
 
+use sixfold_api::event::Event;
 use sixfold_core::check::check;
 use sixfold_core::id::{Generation, NodeId, Revision};
 use sixfold_core::limit;
 use sixfold_core::model::{Reach, ResourceKey, Seat};
 use sixfold_registry::service::{Confirmation, Done, Failed, Newly, Op, Refusal, Sealed};
 use sixfold_registry::store::{
-    Answer, AnswerKey, DocumentId, Group, Memory, Record, Sqlite, Store, StoreError,
+    Answer, AnswerKey, DocumentId, Group, Memory, Record, Sqlite, Store, StoreError, Told,
 };
 
 use crate::ground::{
@@ -453,6 +454,14 @@ impl Store for Breaks {
             3 => Err(StoreError::Io { source: Box::new(std::io::Error::other("the disk is gone")) }),
             _ => self.0.commit(group),
         }
+    }
+
+    fn keep(&mut self, told: &Told) -> Result<(), StoreError> {
+        self.0.keep(told)
+    }
+
+    fn told(&self) -> Result<Vec<Event>, StoreError> {
+        self.0.told()
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {

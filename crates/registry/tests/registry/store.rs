@@ -8,12 +8,13 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use sixfold_api::event::{Event, EventKind, Happened};
 use sixfold_core::addr::Allocation;
 use sixfold_core::id::{Generation, Revision, Timestamp};
 use sixfold_core::model::{Grant, PortBlock, ResourceKey, Seat};
 use sixfold_registry::store::{
     Answer, AnswerKey, Compared, Document, DocumentId, Group, Kind, Memory, Model, Proof, Record,
-    SCHEMA_VERSION, Sqlite, Store, StoreError,
+    SCHEMA_VERSION, Sqlite, Store, StoreError, Told,
 };
 
 use crate::ground::label;
@@ -32,6 +33,14 @@ impl<S: Store> Store for Fails<S> {
 
     fn commit(&mut self, group: &Group) -> Result<Revision, StoreError> {
         if self.1.replace(!self.1.get()) { self.0.commit(group) } else { Err(StoreError::Full) }
+    }
+
+    fn keep(&mut self, told: &Told) -> Result<(), StoreError> {
+        self.0.keep(told)
+    }
+
+    fn told(&self) -> Result<Vec<Event>, StoreError> {
+        self.0.told()
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {
@@ -55,6 +64,14 @@ impl<S: Store> Store for Delays<S> {
     fn commit(&mut self, group: &Group) -> Result<Revision, StoreError> {
         sleep(Duration::from_millis(1));
         self.0.commit(group)
+    }
+
+    fn keep(&mut self, told: &Told) -> Result<(), StoreError> {
+        self.0.keep(told)
+    }
+
+    fn told(&self) -> Result<Vec<Event>, StoreError> {
+        self.0.told()
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {
@@ -82,6 +99,14 @@ impl<S: Store> Store for Repeats<S> {
             assert!(matches!(second, Err(StoreError::Conflict { .. })), "{second:?}");
         }
         Ok(revision)
+    }
+
+    fn keep(&mut self, told: &Told) -> Result<(), StoreError> {
+        self.0.keep(told)
+    }
+
+    fn told(&self) -> Result<Vec<Event>, StoreError> {
+        self.0.told()
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {
@@ -163,7 +188,7 @@ fn prepared(store: &mut dyn Store) -> Revision {
 
 type Case = fn(&mut dyn Store);
 
-const CASES: [(&str, Case); 9] = [
+const CASES: [(&str, Case); 10] = [
     ("a new store has nothing", |store| assert_eq!(all(store, 0), (0, Vec::new()))),
     ("what is written is read, since when it was written", |store| {
         prepared(store);
@@ -294,6 +319,24 @@ const CASES: [(&str, Case); 9] = [
         assert_eq!(store.answer(&answer("a", 10).0).unwrap(), None);
         assert_eq!(store.answer(&answer("b", 20).0).unwrap(), Some(answer("b", 20).1));
         assert_eq!(all(store, 0).1, Vec::<String>::new(), "answers are not read with the rest");
+    }),
+    ("what happened is kept in order, with a commit or without, until it is forgotten", |store| {
+        let event = |number| {
+            let what = Happened::new(EventKind::NodeSilent).text(format!("the {number}th"));
+            Event { number, at_secs: 7, what }
+        };
+        let told =
+            |numbers: &[u64], forget| Told { events: numbers.iter().copied().map(event).collect(), forget };
+        store.keep(&told(&[3, 5], 0)).or_else(|_| store.keep(&told(&[3, 5], 0))).unwrap();
+        let head = all(store, 0).0;
+        let group = Group { told: told(&[8, 9], 3), ..documents([(id("a"), document(1, "one"))]) };
+        assert_eq!(write(store, &group).0, head + 1);
+        assert_eq!(store.told().unwrap(), [5, 8, 9].map(event));
+        // Of a group that is refused nothing is told, and no number says two things.
+        let group = Group { told: told(&[10], 9), ..documents([(id("a"), document(1, "again"))]) };
+        refused(store, &group);
+        assert!(matches!(store.keep(&told(&[9], 0)), Err(StoreError::Refused { .. } | StoreError::Full)));
+        assert_eq!(store.told().unwrap(), [5, 8, 9].map(event));
     }),
     ("what is sealed keeps its path until it is granted again", |store| {
         let path = |text: &str| -> Option<Arc<[u8]>> { Some(text.as_bytes().into()) };

@@ -1,5 +1,5 @@
 //! What each node said last, and which start of its agent says it. In memory: a registry that is started anew hears of all
-//! of them within a heartbeat.
+//! of them within a heartbeat, and what was told of them before is not told again.
 //!
 //! Owns: what is a transition: in sync or not, silent or not, one machine or two. The time is an argument. Must not write
 //! or tell: whoever asks does.
@@ -8,7 +8,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use sixfold_api::event::{EventKind, Session};
+use sixfold_api::event::{Event, EventKind, Session};
 use sixfold_api::resource::{Duplicate, Heard};
 use sixfold_core::id::{NodeId, Timestamp};
 use sixfold_core::model::Status;
@@ -21,6 +21,8 @@ struct Last {
     at: Timestamp,
     status: Option<Status>,
     silent: bool,
+    /// Of being in sync, not so, or silent, which was told last.
+    told: Option<EventKind>,
     session: Option<Session>,
     /// A later start that asked while the session that holds waited for news, and when: if nothing is heard of the one
     /// that holds, it was the same machine's.
@@ -33,7 +35,16 @@ struct Last {
 
 impl Last {
     const fn new(at: Timestamp) -> Self {
-        Self { at, status: None, silent: false, session: None, challenge: None, spoke: false, refused: None }
+        Self {
+            at,
+            status: None,
+            silent: false,
+            told: None,
+            session: None,
+            challenge: None,
+            spoke: false,
+            refused: None,
+        }
     }
 }
 
@@ -64,15 +75,30 @@ impl Nodes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// With what was told of nodes before the registry started: that is not told again. They have their time from now.
+    pub(in crate::http) fn after(told: &[Event], now: Timestamp) -> Self {
+        let mut all = BTreeMap::new();
+        for Event { what, .. } in told {
+            let Some(node) = &what.node else { continue };
+            match what.kind {
+                EventKind::NodeLeft => drop(all.remove(node)),
+                EventKind::NodeInSync | EventKind::NodeOutOfSync | EventKind::NodeSilent => {
+                    let last = Last { told: Some(what.kind), ..Last::new(now) };
+                    all.insert(node.clone(), last);
+                }
+                _ => {}
+            }
+        }
+        Self(Mutex::new(all))
+    }
+
     /// Keeps what a node said, in place of what it said before. Returns what that changes.
     pub(in crate::http) fn hear(&self, status: Status, now: Timestamp) -> Option<EventKind> {
         let mut all = self.all();
         let last = all.entry(status.node.clone()).or_insert(Last::new(now));
-        let before = last.status.as_ref().filter(|_| !last.silent).map(|status| status.in_sync);
-        let now_is = status.in_sync;
+        let kind = if status.in_sync { EventKind::NodeInSync } else { EventKind::NodeOutOfSync };
         (last.at, last.silent, last.status) = (now, false, Some(status));
-        let kind = if now_is { EventKind::NodeInSync } else { EventKind::NodeOutOfSync };
-        (before != Some(now_is)).then_some(kind)
+        (last.told.replace(kind) != Some(kind)).then_some(kind)
     }
 
     /// What a node said last, since the registry started.
@@ -96,7 +122,9 @@ impl Nodes {
                     let last = last.get_mut();
                     if !last.silent && now.secs_since(last.at) > limit::SILENT_SECS {
                         last.silent = true;
-                        silent.push(node.clone());
+                        if last.told.replace(EventKind::NodeSilent) != Some(EventKind::NodeSilent) {
+                            silent.push(node.clone());
+                        }
                     }
                 }
             }

@@ -116,7 +116,7 @@ fn in_session(desk: &Desk, route: &Route, subject: &Subject, parts: &Parts) -> R
         if second.is_news {
             let words = format!("start {own} was refused: start {first} of another agent holds the key");
             tracing::warn!(%node, first, own, "two machines use one key");
-            desk.tell_of(node, EventKind::DuplicateKey, words);
+            drop(desk.tell_of(node, EventKind::DuplicateKey, words));
         }
         let words = format!(
             "node {node} is asked for by another agent, of start {first}, and this one is of start {own}"
