@@ -45,8 +45,11 @@ fn sound(path: &Path) {
         connection.query_row(sql, [network, seat], |row| row.get(0)).unwrap()
     };
     let mut answers = Vec::new();
-    for (at, (network, seat)) in SEATS.iter().enumerate() {
-        let (old, slot) = (of(network, seat), if *network == "globex/lab" { 2 } else { 1 });
+    let drawn = SEATS.map(|(network, seat)| of(network, seat));
+    // Aside first: one that was drawn may be one that another is to have.
+    connection.execute("UPDATE grants SET prefix = -prefix", ()).unwrap();
+    for (at, ((network, seat), old)) in SEATS.iter().zip(drawn).enumerate() {
+        let slot = if *network == "globex/lab" { 2 } else { 1 };
         let new = slot * 0x1000 + i64::try_from(at).unwrap();
         let sql = "UPDATE grants SET prefix = ?1 WHERE network = ?2 AND seat = ?3";
         connection.execute(sql, (new, network, seat)).unwrap();

@@ -86,7 +86,7 @@ impl Ground {
         serde_json::from_str(&self.prints(name, args, 0)).unwrap()
     }
 
-    /// A text with what is the same each time for ids, folders, times, and the prefixes that a registry draws by lot.
+    /// A text with what is the same each time for ids, folders, times, and the prefixes and ports that a registry draws by lot.
     pub(crate) fn plain(&self, text: &str, ids: &[(&str, &str)]) -> String {
         let text = text.replace(self.dir.path().to_str().unwrap(), "DIR");
         let text = ids.iter().fold(text, |text, (id, name)| text.replace(id, &format!("<{name}>")));
@@ -96,7 +96,6 @@ impl Ground {
     }
 }
 
-/// One word of many, without time or lot.
 /// A key that is made of a name.
 fn key_of(name: &str) -> SigningKey {
     let mut seed = [0; 32];
@@ -104,6 +103,7 @@ fn key_of(name: &str) -> SigningKey {
     SigningKey::from_seed(&seed)
 }
 
+/// One word of many, without time or lot.
 fn word(words: &[&str], at: usize) -> String {
     let word = words[at];
     let next = |step: usize, wanted: &str| words.get(at + step).is_some_and(|next| next.starts_with(wanted));
@@ -115,6 +115,9 @@ fn word(words: &[&str], at: usize) -> String {
         return word.replace(&time, "TIME");
     }
     if at > 0 && next(1, "of") && ["prefix", "grant"].iter().any(|before| words[at - 1].ends_with(before)) {
+        return "LOT".to_owned();
+    }
+    if at > 0 && words[at - 1] == "ports" && word.contains('-') {
         return "LOT".to_owned();
     }
     let (start, end) = word.split_at(word.find('\n').unwrap_or(word.len()));
