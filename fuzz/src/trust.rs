@@ -8,9 +8,9 @@ use sixfold_core::model::{
     SlotDraft, SlotKey, Upstream, WorkloadDraft,
 };
 use sixfold_core::trust::{
-    Confirm, Delegation, DeviceOf, DeviceStatement, Digest, Granted, Leaf, Leaving, NetworkStatement,
-    Invitation, NodeStatement, Proofs, ProvenGrant, Reclaim, Role, Rotation, Signed, SigningKey, Subject, Token, encode,
-    seal,
+    Confirm, Delegation, DeviceOf, DeviceStatement, Digest, Granted, Invitation, Leaf, Leaving,
+    NetworkStatement, NodeStatement, Proofs, ProvenGrant, Reclaim, Role, Rotation, Signed, SigningKey,
+    Subject, Token, encode, seal,
 };
 
 /// The one key there is: the registry's, and everybody else's.

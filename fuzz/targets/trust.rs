@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use sixfold_core::trust::{
-    Admitted, Chain, Confirm, Delegation, DeviceStatement, Group, Leaf, Leaving, NetworkStatement,
-    Invitation, NodeStatement, Pins, Proofs, Reclaim, Role, Rotation, Seen, SigningKey, Statement, Token, VerifyingKey,
-    admit, decode, encode,
+    Admitted, Chain, Confirm, Delegation, DeviceStatement, Group, Invitation, Leaf, Leaving,
+    NetworkStatement, NodeStatement, Pins, Proofs, Reclaim, Role, Rotation, Seen, SigningKey, Statement,
+    Token, VerifyingKey, admit, decode, encode,
 };
 use sixfold_fuzz::{bytes_of, proofs, statements};
 
