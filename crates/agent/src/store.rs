@@ -148,15 +148,15 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Self, DiskError> {
         Self::of(dir)
     }
-
-    /// Reads both slots of a folder, and makes nothing.
-    #[must_use]
-    pub fn peek(dir: &Path) -> Loaded {
-        Self::at(dir).load()
-    }
 }
 
 impl<T: Content> Store<T> {
+    /// Reads both slots of a folder, and makes nothing.
+    #[must_use]
+    pub fn peek(dir: &Path) -> Loaded<T> {
+        Self::at(dir).load()
+    }
+
     /// Opens the slots of some content in a folder, which is made if need be.
     ///
     /// # Errors

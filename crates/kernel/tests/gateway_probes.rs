@@ -25,13 +25,12 @@ use nix::sys::socket::{
     setsockopt, socket, sockopt,
 };
 use sixfold_core::addr::{PrefixIndex, Resource};
-use sixfold_core::allocate::{IndexSecret, Terms, allocate, number};
 use sixfold_core::desire::{Own, desire};
-use sixfold_core::model::{GatewayView, Ledger, PortBlock, Reports, Snapshot};
+use sixfold_core::model::{GatewayView, PortBlock};
 use sixfold_core::name::rule;
-use sixfold_core::place::place;
 use sixfold_core::spec::parse_all;
 use sixfold_core::state::*;
+use sixfold_core::trial::Trial;
 
 const PROBES: u32 = 10_000;
 /// Of one rule's absence: enough for each kind of packet to be there many times.
@@ -114,18 +113,7 @@ impl Gateway {
             ("globex.toml", include_str!("../../../examples/first-farm/globex.toml")),
         ];
         let world = parse_all(&files.map(|(name, text)| (name.to_owned(), text.to_owned()))).unwrap();
-        let mut ledger = Ledger::default();
-        for slot in world.farms().values().flat_map(|farm| farm.slots().keys()) {
-            let (read, change) = number(&ledger, slot.prefix);
-            ledger.commit(&read, change).unwrap();
-        }
-        for network in world.networks().values() {
-            let placement = place(network, world.farm(&network.exit().farm).unwrap()).unwrap();
-            let (read, change) =
-                allocate(&ledger, &placement, &IndexSecret([7; 32]), &Terms::default()).unwrap();
-            ledger.commit(&read, change).unwrap();
-        }
-        let snapshot = Snapshot::for_node(&world, &ledger, &Reports::new(), &"ant".parse().unwrap()).unwrap();
+        let snapshot = Trial::new(world).unwrap().snapshot(&"ant".parse().unwrap()).unwrap();
         let own = Own { backend: Backend::Tunnel, bridge_netfilter: false, devices: Default::default() };
         let state = desire(&snapshot, &own);
         let table = state.namespaces[&Netns::Named("gw-1-1".parse().unwrap())].firewall.clone().unwrap();

@@ -11,18 +11,16 @@ use std::time::Duration;
 
 use nft_ground::row::*;
 use nft_ground::*;
-use sixfold_core::allocate::{IndexSecret, Terms, allocate, number};
 use sixfold_core::desire::{Own, desire};
-use sixfold_core::model::{Ledger, Reports, Snapshot};
 use sixfold_core::name::rule;
-use sixfold_core::place::place;
 use sixfold_core::spec::parse_all;
 use sixfold_core::state::*;
+use sixfold_core::trial::Trial;
 use socket2::{Domain, Socket, Type};
 
 /// Left is an exit point, right the upstream router.
 fn ground() -> (Row, Firewall) {
-    (Row::with_links(["to-10a9-1", "pub-1-1"]), gateway())
+    (Row::with_links(["to-19bb-1", "pub-1-1"]), gateway())
 }
 
 fn gateway() -> Firewall {
@@ -31,17 +29,7 @@ fn gateway() -> Firewall {
         ("acme.toml", include_str!("../../../examples/first-farm/acme.toml")),
     ];
     let world = parse_all(&files.map(|(name, text)| (name.to_owned(), text.to_owned()))).unwrap();
-    let mut ledger = Ledger::default();
-    for slot in world.farms().values().flat_map(|farm| farm.slots().keys()) {
-        let (read, change) = number(&ledger, slot.prefix);
-        ledger.commit(&read, change).unwrap();
-    }
-    for network in world.networks().values() {
-        let placement = place(network, world.farm(&network.exit().farm).unwrap()).unwrap();
-        let (read, change) = allocate(&ledger, &placement, &IndexSecret([7; 32]), &Terms::default()).unwrap();
-        ledger.commit(&read, change).unwrap();
-    }
-    let snapshot = Snapshot::for_node(&world, &ledger, &Reports::new(), &"ant".parse().unwrap()).unwrap();
+    let snapshot = Trial::new(world).unwrap().snapshot(&"ant".parse().unwrap()).unwrap();
     let own = Own { backend: Backend::Tunnel, bridge_netfilter: false, devices: Default::default() };
     let state = desire(&snapshot, &own);
     state.namespaces[&Netns::Named("gw-1-1".parse().unwrap())].firewall.clone().unwrap()

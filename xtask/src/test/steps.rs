@@ -18,7 +18,7 @@ pub(crate) struct Step {
 }
 
 /// What a farm needs of the stock kernel, which loads nothing by itself in the guest.
-const STOCK_MODULES: &str = "tun,veth,macvlan,bridge,wireguard,nf_tables,nft_fib_inet,nft_fib_ipv4,nft_fib_ipv6,nft_ct,nft_limit,nft_nat,nft_chain_nat";
+const STOCK_MODULES: &str = "tun,veth,macvlan,bridge,wireguard,nf_tables,nft_fib_inet,nft_fib_ipv4,nft_fib_ipv6,nft_ct,nft_limit,nft_nat,nft_chain_nat,nft_connlimit,nft_reject_inet";
 
 /// Every step. What tests of levels 2 and 3 print are figures, which are shown of those that pass too.
 pub(crate) const TABLE: [Step; 10] = [

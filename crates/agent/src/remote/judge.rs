@@ -69,17 +69,9 @@ impl Judge {
             tracing::warn!(error = words(error, error.hint()), "a slot of the last good proofs is not used");
         }
         let (node, pins) = (joined.node.id().clone(), joined.pins());
+        let judged = loaded.received.as_ref().map(|kept| followed(kept, joined)).unwrap_or_default();
         let seen = loaded.received.as_ref().map(|kept| kept.seen.clone()).unwrap_or_default();
-        let judge = Self { pins, node, store, last: loaded.received, seen };
-        let judged = judge.last.as_ref().map(|kept| {
-            let admitted = admit(&kept.proofs, &judge.pins, &judge.seen, &judge.node);
-            let refusals = lines(&admitted.refusals);
-            let follow = admitted
-                .snapshot
-                .map(|snapshot| Received::proved(snapshot, kept.unknown.clone(), kept.shown().to_owned()));
-            Judged { follow, refusals, ..Judged::default() }
-        });
-        Ok((judge, judged.unwrap_or_default()))
+        Ok((Self { pins, node, store, last: loaded.received, seen }, judged))
     }
 
     /// What was seen of all that was followed.
@@ -130,6 +122,23 @@ impl Judge {
         }
         (!is_whole).then(|| format!("the registry does not show this node in its farm; {stays}"))
     }
+}
+
+/// What a node that joined follows, by what it keeps of its registry, and which slots are damaged. Makes nothing.
+#[must_use]
+pub fn peek(state: &Path, joined: &Joined) -> (Option<Received>, Vec<String>) {
+    let loaded = Store::<Kept>::peek(state);
+    let follow = loaded.received.as_ref().and_then(|kept| followed(kept, joined).follow);
+    (follow, loaded.damaged.iter().map(ToString::to_string).collect())
+}
+
+/// What was followed is judged by what was seen with it.
+fn followed(kept: &Kept, joined: &Joined) -> Judged {
+    let admitted = admit(&kept.proofs, &joined.pins(), &kept.seen, joined.node.id());
+    let follow = admitted
+        .snapshot
+        .map(|snapshot| Received::proved(snapshot, kept.unknown.clone(), kept.shown().to_owned()));
+    Judged { follow, refusals: lines(&admitted.refusals), ..Judged::default() }
 }
 
 fn lines(refusals: &[Refusal]) -> Vec<String> {

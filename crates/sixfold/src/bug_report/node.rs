@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use sixfold_agent::disk;
 use sixfold_agent::dry::dry;
 use sixfold_agent::received::Received;
+use sixfold_agent::remote::joined::Joined;
+use sixfold_agent::remote::judge;
 use sixfold_agent::run::Places;
 use sixfold_agent::store::Store;
 use sixfold_core::limit;
@@ -19,6 +21,7 @@ use sixfold_kernel::{Kernel as _, Scope};
 use super::{Found, Part, Words, missing};
 use crate::agent::NodeArgs;
 use crate::failed::Failed;
+use crate::node::joined_failed;
 use crate::tunnel;
 
 /// So much of the end of a log.
@@ -77,16 +80,21 @@ fn devices(node: &NodeArgs) -> Found {
     tunnel::shown(&node.tunnel_socket()).map_err(missing)
 }
 
+/// Of a registry, where the node has joined one; else of a file.
 fn last_good(node: &NodeArgs) -> Result<Received, Failed> {
-    let dir = node.places().state;
+    let places = node.places();
+    let dir = &places.state;
     // A folder that cannot be entered looks like one that has no snapshot.
     let hint = Some("name the folder of the agent with --state, if it has another");
-    fs::read_dir(&dir).map_err(|error| Failed::cannot("read", &dir, error).hint(hint))?;
-    let loaded = Store::peek(&dir);
-    let damaged = loaded.damaged.iter().map(ToString::to_string);
-    loaded
-        .received
-        .ok_or_else(|| missing(format!("no snapshot in {}", dir.display())).details(damaged).hint(hint))
+    fs::read_dir(dir).map_err(|error| Failed::cannot("read", dir, error).hint(hint))?;
+    let (received, damaged) = match Joined::read(&places.joined()).map_err(joined_failed)? {
+        Some(joined) => judge::peek(dir, &joined),
+        None => {
+            let loaded = Store::<Received>::peek(dir);
+            (loaded.received, loaded.damaged.iter().map(ToString::to_string).collect())
+        }
+    };
+    received.ok_or_else(|| missing(format!("no snapshot in {}", dir.display())).details(damaged).hint(hint))
 }
 
 fn snapshot(node: &NodeArgs) -> Found {

@@ -147,10 +147,10 @@ pub(crate) fn population(pid_namespace: u64) -> usize {
     namespaces.filter(|found| found.ino() == pid_namespace).count()
 }
 
-/// Waits until something holds, for two seconds at most.
+/// Waits until something holds, for so long that what is only slow has come: twenty seconds at most.
 #[track_caller]
 pub(crate) fn soon(what: &str, holds: impl Fn() -> bool) {
-    soon_within(Duration::from_secs(2), what, holds);
+    soon_within(Duration::from_secs(20), what, holds);
 }
 
 /// Waits until something holds, for so long at most.
