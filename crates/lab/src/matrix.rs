@@ -105,7 +105,7 @@ impl Settings {
     #[must_use]
     pub const fn new(internet: Ipv6Addr, internet_v4: Ipv4Addr) -> Self {
         let stop_timeout = SYN_WAIT.saturating_add(Duration::from_millis(100));
-        let (warm_up, pass_timeout) = (Duration::from_secs(20), Duration::from_secs(10));
+        let (warm_up, pass_timeout) = (Duration::from_secs(20), Duration::from_secs(20));
         Self { internet, internet_v4, count: 2, warm_up, pass_timeout, stop_timeout }
     }
 
