@@ -186,12 +186,10 @@ impl KeyStore {
     /// If one cannot be deleted; the others are, the next time.
     pub fn expire(&self, now: SystemTime) -> Result<(), KeyStoreError> {
         for path in &self.files()? {
-            let ours = path.file_stem().and_then(OsStr::to_str).and_then(resource_of).is_some();
-            let end = path.extension().map_or("", |end| end.to_str().unwrap_or("?"));
-            if ours && end == HALF {
+            if is_ours(path, &[HALF]) {
                 disk::delete(path)?;
             }
-            if end != RETIRED {
+            if path.extension().is_none_or(|end| end != RETIRED) {
                 continue;
             }
             let since = fs::symlink_metadata(path).and_then(|meta| meta.modified());
@@ -210,9 +208,7 @@ impl KeyStore {
     pub fn clear(&mut self) -> Result<(), KeyStoreError> {
         self.public.clear();
         for path in self.files()? {
-            let ours = path.file_stem().and_then(OsStr::to_str).and_then(resource_of).is_some();
-            let end = path.extension().map_or("", |end| end.to_str().unwrap_or("?"));
-            if ours && ["", RETIRED, HALF].contains(&end) {
+            if is_ours(&path, &["", RETIRED, HALF]) {
                 disk::delete(&path)?;
             }
         }
@@ -236,6 +232,13 @@ impl Keys for KeyStore {
         let private = read(&self.path(*resource)).ok().flatten()?;
         (private.public() == *public).then_some(private)
     }
+}
+
+/// Whether a file is named after a resource, with one of these endings.
+fn is_ours(path: &Path, ends: &[&str]) -> bool {
+    let end = path.extension().map_or("", |end| end.to_str().unwrap_or("?"));
+    let resource = path.file_stem().and_then(OsStr::to_str).and_then(resource_of);
+    resource.is_some() && ends.contains(&end)
 }
 
 /// The resource that a file is named after.

@@ -13,12 +13,11 @@ use std::time::{Duration, Instant};
 use sixfold_core::model::SessionStatus;
 use sixfold_core::name::IfName;
 use sixfold_core::state::{Netns, NodeState, PeerKey};
+use sixfold_kernel::tunnel::SESSION;
 use sixfold_kernel::{Kernel, Scope, Session};
 
 use super::sweep::{PERIOD_SECS, Sweep};
 
-/// After a handshake a session lives so long (WireGuard's `REJECT_AFTER_TIME`).
-const SESSION: Duration = Duration::from_secs(180);
 /// Packets that have been sent for so long without a session: nobody answers.
 const PATIENCE: Duration = Duration::from_secs(180);
 /// Drops of what was to be sent, in the tunnel process's words: each is a try that `tx_bytes` does not show.

@@ -27,7 +27,7 @@ pub use network::{
     Attachment, ExitDraft, ExitRef, Exposure, Network, NetworkDraft, Protocol, Workload, WorkloadDraft,
 };
 pub use node::{Family, Node, NodeDraft, Reach};
-pub use ports::{PortBlock, PortBlockError};
+pub use ports::{PortBlock, PortBlockError, shared as shared_ports};
 pub(crate) use snapshot::document;
 pub use snapshot::{
     DeviceReport, ExposureView, Format, FormatError, GatewayView, NetworkView, Reports, ResourceView,

@@ -60,6 +60,22 @@ impl PortBlock {
     }
 }
 
+/// Of the given blocks those that share a port with one that begins before, from the lowest on: the one before that reaches
+/// farthest, and the block.
+#[must_use]
+pub fn shared<K: Copy + Ord>(blocks: impl IntoIterator<Item = (PortBlock, K)>) -> Vec<[(PortBlock, K); 2]> {
+    let mut sorted: Vec<_> = blocks.into_iter().collect();
+    sorted.sort();
+    let (mut farthest, mut found): (Option<(PortBlock, K)>, _) = (None, Vec::new());
+    for one in sorted {
+        found.extend(farthest.filter(|(before, _)| before.overlaps(one.0)).map(|before| [before, one]));
+        if farthest.is_none_or(|(before, _)| before.last < one.0.last) {
+            farthest = Some(one);
+        }
+    }
+    found
+}
+
 impl fmt::Display for PortBlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!("{}-{}", self.first, self.last))

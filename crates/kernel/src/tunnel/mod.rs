@@ -27,6 +27,7 @@ use sixfold_core::state::Peer;
 use crate::cut;
 use crate::session::Session;
 pub use counted::Totals;
+pub use uapi::SESSION;
 pub(crate) use uapi::{Held, endpoint};
 
 /// Bytes of the longest reply: the names and ports of all devices.

@@ -22,7 +22,7 @@ use crate::cut;
 use crate::netns::errno;
 
 /// Seconds after which WireGuard gives up a session (`REJECT_AFTER_TIME`): until then its address is the peer's choice.
-pub(crate) const SESSION: Duration = Duration::from_secs(180);
+pub const SESSION: Duration = Duration::from_secs(180);
 
 /// Bytes of an answer: 4,096 peers of a dozen prefixes each, with room.
 const ANSWER_MAX: usize = 16 << 20;

@@ -17,7 +17,6 @@ use sixfold_core::id::{NodeId, Revision};
 use sixfold_core::model::Status;
 use sixfold_core::trust::{Difference, Parts};
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 
 use super::answer::{Answer, Call};
@@ -69,12 +68,12 @@ pub(super) async fn snapshot(desk: Arc<Desk>, call: Call) -> Result<Answer, Prob
 /// What a network stands on, each thing with its proof.
 pub(super) async fn network(desk: Arc<Desk>, call: Call) -> Result<Answer, Problem> {
     let Subject::Network(id) = call.subject else { return Err(read::absent()) };
-    let built = spawn_blocking(move || {
+    read::aside(move || {
         let gathered = desk.service.read(|state| Gathered::of_network(state, &id));
         let proofs = gathered.ok_or_else(read::absent)?.proofs()?;
         Ok(Answer::of(&proofs)?.at(proofs.revision))
-    });
-    built.await.map_err(|error| Problem::from_error(Kind::Internal, &error))?
+    })
+    .await
 }
 
 /// Once a node's snapshot is of another revision than `known`; never if the service has ended. An earlier one is news
@@ -90,11 +89,10 @@ async fn build(
     node: &NodeId,
     known: Option<(Tag, bool)>,
 ) -> Result<Option<Answer>, Problem> {
-    let failed = |error: &dyn std::error::Error| Problem::from_error(Kind::Internal, &error);
     // At the size of a farm this is more than a moment's work, and others are answered meanwhile.
-    let _turn = desk.builds.acquire().await.map_err(|error| failed(&error))?;
+    let _turn = desk.builds.acquire().await.map_err(|error| Problem::from_error(Kind::Internal, &error))?;
     let (desk, node) = (Arc::clone(desk), node.clone());
-    let built = spawn_blocking(move || {
+    read::aside(move || {
         let gathered = desk.service.read(|state| Gathered::of(state, &node)).ok_or_else(read::absent)?;
         let proofs = gathered.proofs()?;
         let parts = Parts::of(&proofs);
@@ -117,8 +115,8 @@ async fn build(
             None => Answer::of(&proofs)?,
         };
         Ok(Some(answer.tagged(text)))
-    });
-    built.await.map_err(|error| failed(&error))?
+    })
+    .await
 }
 
 /// What a node says of itself.

@@ -12,7 +12,6 @@ use sixfold_core::id::{Label, NodeId};
 use sixfold_core::plan::Plan;
 use sixfold_core::reach;
 use sixfold_core::state::Backend;
-use tokio::task::spawn_blocking;
 
 use super::answer::Answer;
 use super::desk::Desk;
@@ -26,7 +25,7 @@ pub(super) async fn network(desk: Arc<Desk>, op: Op) -> Result<Answer, Problem> 
     // Plans of all nodes are more than a moment's work; only so many are made at a time.
     let _turn = desk.previews.acquire().await.map_err(|error| Problem::from_error(Kind::Internal, &error))?;
     let desk = Arc::clone(&desk);
-    let planned = spawn_blocking(move || {
+    read::aside(move || {
         let draft = desk.service.preview(&op, desk.now()).map_err(|failed| refuse::problem(&failed))?;
         let told = draft.plan(|node| carrier(&desk, node));
         let name = |(node, plan): (NodeId, Plan)| {
@@ -43,8 +42,8 @@ pub(super) async fn network(desk: Arc<Desk>, op: Op) -> Result<Answer, Problem> 
             confirmation_needed: told.breaker.as_ref().and_then(needed),
         };
         Ok(Answer::of(&preview)?.at(told.revision))
-    });
-    planned.await.map_err(|error| Problem::from_error(Kind::Internal, &error))?
+    })
+    .await
 }
 
 /// There are as many as anybody would wait for.

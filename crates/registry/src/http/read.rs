@@ -69,7 +69,7 @@ pub(super) async fn farm(desk: Arc<Desk>, call: Call) -> Result<Answer, Problem>
 }
 
 /// Does what takes more than a moment where nobody else waits for it: a farm has thousands of statements.
-async fn aside<T: Send + 'static>(
+pub(super) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     spawn_blocking(work).await.map_err(|error| Problem::from_error(Kind::Internal, &error))?

@@ -12,6 +12,7 @@ use sha2::Sha256;
 use sixfold_core::id::{NodeId, Revision};
 use sixfold_core::trust::Fingerprint;
 
+use super::hex;
 use super::state::State;
 
 /// Digits of a fingerprint, and of the code behind it.
@@ -31,7 +32,7 @@ impl State {
     #[must_use]
     pub fn write_tag(&self, node: &NodeId, tag: Tag) -> String {
         let Tag { revision, parts } = tag;
-        let code: String = self.code(node, tag).iter().map(|byte| format!("{byte:02x}")).collect();
+        let code = hex(&self.code(node, tag));
         format!("{revision}-{parts}{code}")
     }
 

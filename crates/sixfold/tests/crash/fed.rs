@@ -6,13 +6,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Output;
-use std::time::Instant;
 
 use sixfold_core::model::Status;
 
 use crate::dump::Dump;
 use crate::place::{Place, SIXFOLD};
-use crate::walk::{is_killed, settle, succeeded, words};
+use crate::walk::{in_time, is_killed, settle, succeeded, words};
 
 /// No holder of a slot: all that it is follows from what others say.
 const NODE: &str = "bee";
@@ -61,13 +60,7 @@ impl Fed {
             why.push(format!("the agent after it does not succeed: {}", words(&after)));
             return why;
         }
-        let began = Instant::now();
-        let (is, files) = loop {
-            let is = state(&self.place);
-            if is == self.whole || began.elapsed() > crate::walk::SETTLING {
-                break is;
-            }
-        };
+        let (is, files) = in_time(&self.whole, || state(&self.place));
         why.extend(self.whole.0.differences(&is));
         why.extend(self.whole.1.symmetric_difference(&files).map(|file| format!("files differ in {file}")));
         let effect = &self.effects[k - 1];

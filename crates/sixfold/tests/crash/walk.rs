@@ -25,7 +25,7 @@ use crate::place::{NODES, Place};
 use crate::traffic::{Captures, Nonces, Probes, Volley};
 
 /// How long the kernel may take to end what was deleted.
-pub(crate) const SETTLING: Duration = Duration::from_secs(5);
+const SETTLING: Duration = Duration::from_secs(5);
 /// How long all may take to shake hands anew: a call that came too early is made again after 5 s.
 const MEETING: Duration = Duration::from_secs(60);
 /// How long the nodes that nobody touches may take to answer each other.
@@ -374,15 +374,9 @@ impl Walk {
     /// A node and in what it differs from what it should be, once that has had its time: the kernel ends a namespace that
     /// was deleted, and with it its links, a moment later.
     fn differences(&self, node: &str, wanted: &Dump) -> (Dump, Vec<String>) {
-        let began = Instant::now();
-        loop {
-            let is = self.dump(node);
-            let differences = wanted.differences(&is);
-            if differences.is_empty() || began.elapsed() > SETTLING {
-                return (is, differences);
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
+        let is = in_time(wanted, || self.dump(node));
+        let differences = wanted.differences(&is);
+        (is, differences)
     }
 
     /// A node as it stays.
@@ -392,6 +386,18 @@ impl Walk {
 
     fn dump(&self, node: &str) -> Dump {
         Dump::of(&self.place, node, &self.farm.devices())
+    }
+}
+
+/// What is seen as soon as it is as wanted, or when that has had its time.
+pub(crate) fn in_time<T: PartialEq>(wanted: &T, look: impl Fn() -> T) -> T {
+    let began = Instant::now();
+    loop {
+        let is = look();
+        if is == *wanted || began.elapsed() > SETTLING {
+            return is;
+        }
+        thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -38,4 +38,10 @@ impl Sum {
         let [high, low] = self.partial();
         [!high, !low]
     }
+
+    /// As it stands in a UDP header, where zero says that there is none.
+    pub(super) fn finish_udp(self) -> [u8; 2] {
+        let sum = self.finish();
+        if sum == [0, 0] { [0xff, 0xff] } else { sum }
+    }
 }

@@ -1,5 +1,8 @@
 //! The header in front of each packet.
 
+use super::Malformed;
+use super::transport::{TCP, Transport, UDP};
+
 /// Its length in bytes.
 pub const HEADER_LEN: usize = 10;
 
@@ -7,7 +10,7 @@ const NEEDS_CHECKSUM: u8 = 1;
 const NO_GSO: u8 = 0;
 const TCP_V4: u8 = 1;
 const TCP_V6: u8 = 4;
-const UDP: u8 = 5;
+const UDP_L4: u8 = 5;
 
 /// What is said of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,15 +25,6 @@ pub struct Header {
     pub(super) checksum_start: u16,
     /// Where the checksum stands, from there.
     pub(super) checksum_offset: u16,
-}
-
-/// What a super-packet is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// It is one packet.
-    Single,
-    Tcp,
-    Udp,
 }
 
 impl Header {
@@ -63,33 +57,35 @@ impl Header {
         self.flags & NEEDS_CHECKSUM != 0
     }
 
-    /// `None` for a kind that was not asked for.
-    pub(super) const fn kind(&self) -> Option<Kind> {
+    /// The protocol of the packets that a super-packet is cut into; none if it is one packet.
+    ///
+    /// # Errors
+    /// For what was not asked for.
+    pub(super) const fn protocol(&self) -> Result<Option<u8>, Malformed> {
         match self.gso_type {
-            NO_GSO => Some(Kind::Single),
-            TCP_V4 | TCP_V6 => Some(Kind::Tcp),
-            UDP => Some(Kind::Udp),
-            _ => None,
+            NO_GSO => Ok(None),
+            TCP_V4 | TCP_V6 => Ok(Some(TCP)),
+            UDP_L4 => Ok(Some(UDP)),
+            _ => Err(Malformed),
         }
     }
 
-    /// Of packets of one flow: the transport's header begins and ends there, and each packet but the last carries so much.
-    pub(super) fn of(is_v6: bool, kind: Kind, (start, end): (usize, usize), payload: usize) -> Self {
-        let (gso_type, checksum_offset) = match (kind, is_v6) {
-            (Kind::Single, _) => return Self::default(),
-            (Kind::Tcp, false) => (TCP_V4, super::transport::TCP_CHECKSUM),
-            (Kind::Tcp, true) => (TCP_V6, super::transport::TCP_CHECKSUM),
-            (Kind::Udp, _) => (UDP, super::transport::UDP_CHECKSUM),
+    /// Of packets of one flow, each of which but the last carries so many bytes.
+    pub(super) fn of(flow: &Transport, payload: usize) -> Self {
+        let gso_type = match (flow.protocol, flow.is_v6) {
+            (TCP, false) => TCP_V4,
+            (TCP, true) => TCP_V6,
+            _ => UDP_L4,
         };
         // Offsets in a packet, whose length is 16 bits.
         let short = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
         Self {
             flags: NEEDS_CHECKSUM,
             gso_type,
-            header_len: short(end),
+            header_len: short(flow.payload),
             gso_size: short(payload),
-            checksum_start: short(start),
-            checksum_offset: short(checksum_offset),
+            checksum_start: short(flow.start),
+            checksum_offset: short(flow.checksum() - flow.start),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Putting packets of one flow together, so that cutting them again gives the same bytes.
 
-use super::header::{Header, Kind};
+use super::header::Header;
 use super::transport::{TCP, Transport};
 
 const ACK: u8 = 0x10;
@@ -18,8 +18,8 @@ pub struct Group {
     pub header: Header,
     /// Which packets of the train, in order. Of the first all bytes go, of the others the payload.
     pub members: Vec<usize>,
-    /// Where the payload of each begins.
-    pub payload: usize,
+    /// `None`: of no flow, so that it is one packet.
+    flow: Option<Transport>,
     /// `None`: it takes no other packet.
     open: Option<Open>,
 }
@@ -27,7 +27,6 @@ pub struct Group {
 /// A group that can grow.
 #[derive(Debug, Clone, Copy)]
 struct Open {
-    transport: Transport,
     /// Payload of the first.
     size: usize,
     /// Bytes so far.
@@ -51,7 +50,7 @@ impl Joiner {
         for at in 0..packets.len() {
             self.add(packets, at, with_udp);
         }
-        for group in &self.groups[..self.used] {
+        for group in &mut self.groups[..self.used] {
             head(group, packets);
         }
         &self.groups[..self.used]
@@ -62,11 +61,11 @@ impl Joiner {
         let Some(transport) = Transport::of(packet) else {
             // Of whatever flow it is, nothing after it goes before it.
             self.groups[..self.used].iter_mut().for_each(|group| group.open = None);
-            return self.begin(at, None, 0);
+            return self.begin(at, None, None);
         };
         let own = self.groups[..self.used].iter_mut().find(|group| {
-            let same = |open: Open| is_of(&open.transport, &packets[group.members[0]], &transport, packet);
-            group.open.is_some_and(same)
+            let same = |flow: Transport| is_of(&flow, &packets[group.members[0]], &transport, packet);
+            group.open.is_some() && group.flow.is_some_and(same)
         });
         if let Some(group) = own {
             if group.take(packets, at, transport) {
@@ -79,11 +78,11 @@ impl Joiner {
             && (if transport.protocol == TCP { flags(&transport, packet) == ACK } else { with_udp })
             && transport.is_sound(packet);
         let sequence = sequence(&transport, packet).wrapping_add(size as u32);
-        let open = Open { transport, size, length: packet.len(), sequence };
-        self.begin(at, is_joinable.then_some(open), transport.payload);
+        let open = Open { size, length: packet.len(), sequence };
+        self.begin(at, Some(transport), is_joinable.then_some(open));
     }
 
-    fn begin(&mut self, at: usize, open: Option<Open>, payload: usize) {
+    fn begin(&mut self, at: usize, flow: Option<Transport>, open: Option<Open>) {
         if self.used == self.groups.len() {
             self.groups.push(Group::default());
         }
@@ -91,21 +90,28 @@ impl Joiner {
         self.used += 1;
         group.members.clear();
         group.members.push(at);
-        (group.header, group.payload, group.open) = (Header::default(), payload, open);
+        (group.header, group.flow, group.open) = (Header::default(), flow, open);
     }
 }
 
 impl Group {
+    /// Where the payload of each packet begins.
+    #[must_use]
+    pub fn payload(&self) -> usize {
+        self.flow.map_or(0, |flow| flow.payload)
+    }
+
     /// Takes the next packet of its flow, if cutting would give it back as it is.
     fn take(&mut self, packets: &[Vec<u8>], at: usize, transport: Transport) -> bool {
-        let Some(mut open) = self.open.filter(|open| open.transport == transport) else { return false };
+        let Some(mut open) = self.open.filter(|_| self.flow == Some(transport)) else { return false };
         let (first, packet) = (&packets[self.members[0]], &packets[at]);
         let size = packet.len() - transport.payload;
         let fits = size > 0
             && size <= open.size
             && open.length + size <= BYTES
             && self.members.len() < PACKETS
-            && are_alike(&open, first, packet, self.members.len())
+            && are_alike(&transport, first, packet, self.members.len())
+            && (transport.protocol != TCP || sequence(&transport, packet) == open.sequence)
             && transport.is_sound(packet);
         if !fits {
             return false;
@@ -114,29 +120,24 @@ impl Group {
         open.length += size;
         open.sequence = open.sequence.wrapping_add(size as u32);
         let is_pushed = transport.protocol == TCP && flags(&transport, packet) & PSH != 0;
-        self.header =
-            Header::of(transport.is_v6, kind(&transport), (transport.start, transport.payload), open.size);
         self.open = (size == open.size && !is_pushed).then_some(open);
         true
     }
 }
 
-const fn kind(transport: &Transport) -> Kind {
-    if transport.protocol == TCP { Kind::Tcp } else { Kind::Udp }
-}
-
 /// Whether a packet is of the flow of another.
-fn is_of(open: &Transport, first: &[u8], transport: &Transport, packet: &[u8]) -> bool {
+fn is_of(flow: &Transport, first: &[u8], transport: &Transport, packet: &[u8]) -> bool {
     let ports = |of: &Transport| of.start..of.start + 4;
-    open.is_v6 == transport.is_v6
-        && open.protocol == transport.protocol
-        && open.addresses(first) == transport.addresses(packet)
-        && first[ports(open)] == packet[ports(transport)]
+    flow.is_v6 == transport.is_v6
+        && flow.protocol == transport.protocol
+        && flow.addresses(first) == transport.addresses(packet)
+        && first[ports(flow)] == packet[ports(transport)]
 }
 
-/// Whether a packet is, but for its payload, what cutting makes of the first: of the same headers, the next in number.
-fn are_alike(open: &Open, first: &[u8], packet: &[u8], number: usize) -> bool {
-    let Transport { is_v6, protocol, start, payload } = open.transport;
+/// Whether a packet's headers are, but for TCP's sequence number, what cutting makes of the first's for the one of this
+/// number.
+fn are_alike(flow: &Transport, first: &[u8], packet: &[u8], number: usize) -> bool {
+    let Transport { is_v6, protocol, start, payload } = *flow;
     let same = |range: std::ops::Range<usize>| first[range.clone()] == packet[range];
     let is_ip_alike = if is_v6 {
         // Traffic class and flow label, next header, hop limit, and whatever stands between.
@@ -151,9 +152,8 @@ fn are_alike(open: &Open, first: &[u8], packet: &[u8], number: usize) -> bool {
     }
     // Acknowledgement, window, urgent pointer and options; of the flags only PSH may come.
     is_ip_alike
-        && sequence(&open.transport, packet) == open.sequence
         && same(start + 8..start + 13)
-        && flags(&open.transport, packet) & !PSH == ACK
+        && flags(flow, packet) & !PSH == ACK
         && same(start + 14..start + 16)
         && same(start + 18..payload)
 }
@@ -169,11 +169,13 @@ fn sequence(transport: &Transport, packet: &[u8]) -> u32 {
     u32::from_be_bytes([packet[at], packet[at + 1], packet[at + 2], packet[at + 3]])
 }
 
-/// Makes the first packet the head of all: lengths, the last one's PSH, and the checksum left to whoever cuts.
-fn head(group: &Group, packets: &mut [Vec<u8>]) {
-    let [first, .., last] = group.members[..] else { return };
-    let Some(transport) = Transport::of(&packets[first]) else { return };
-    let more: usize = group.members[1..].iter().map(|at| packets[*at].len() - group.payload).sum();
+/// Makes the first packet the head of all: what stands in front, lengths, the last one's PSH, and the checksum left to
+/// whoever cuts.
+fn head(group: &mut Group, packets: &mut [Vec<u8>]) {
+    let (Some(transport), [first, .., last]) = (group.flow, &group.members[..]) else { return };
+    let (first, last) = (*first, *last);
+    group.header = Header::of(&transport, packets[first].len() - transport.payload);
+    let more: usize = group.members[1..].iter().map(|at| packets[*at].len() - transport.payload).sum();
     let length = packets[first].len() + more;
     let push = if transport.protocol == TCP { flags(&transport, &packets[last]) & PSH } else { 0 };
     let packet = &mut packets[first];

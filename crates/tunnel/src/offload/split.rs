@@ -1,8 +1,8 @@
 //! Cutting what a TUN gives into packets as they would have been sent without offload.
 
 use super::checksum::Sum;
-use super::header::{Header, Kind};
-use super::transport::{TCP, Transport, UDP};
+use super::header::Header;
+use super::transport::{TCP, Transport, UDP, UDP_CHECKSUM};
 
 const FIN: u8 = 0x01;
 const PSH: u8 = 0x08;
@@ -23,15 +23,14 @@ pub fn split(
     scratch: &mut Vec<u8>,
     mut each: impl FnMut(&[u8]),
 ) -> Result<(), Malformed> {
-    let kind = header.kind().ok_or(Malformed)?;
-    if kind == Kind::Single {
+    let Some(protocol) = header.protocol()? else {
         if header.needs_checksum() {
             complete(header, packet)?;
         }
         each(packet);
         return Ok(());
-    }
-    let all = lengthened(packet, header, kind).ok_or(Malformed)?;
+    };
+    let all = lengthened(packet, header, protocol).ok_or(Malformed)?;
     let size = usize::from(header.gso_size);
     let payload = &packet[all.payload..];
     let count = payload.len().div_ceil(size);
@@ -44,9 +43,8 @@ pub fn split(
         all.set_lengths(scratch, length);
         let at = all.checksum();
         scratch[at..at + 2].fill(0);
-        let sum = all.pseudo(scratch, length - all.start).add(&scratch[all.start..]).finish();
-        // A UDP checksum of zero would say that there is none.
-        let sum = if all.protocol == UDP && sum == [0, 0] { [0xff, 0xff] } else { sum };
+        let sum = all.pseudo(scratch, length - all.start).add(&scratch[all.start..]);
+        let sum = if all.protocol == UDP { sum.finish_udp() } else { sum.finish() };
         scratch[at..at + 2].copy_from_slice(&sum);
         each(scratch);
     }
@@ -54,7 +52,7 @@ pub fn split(
 }
 
 /// The headers of a super-packet. Its own lengths are not believed: the kernel leaves some of them to whoever cuts.
-fn lengthened(packet: &mut [u8], header: Header, kind: Kind) -> Option<Transport> {
+fn lengthened(packet: &mut [u8], header: Header, protocol: u8) -> Option<Transport> {
     match packet.first()? >> 4 {
         6 => {
             let length = u16::try_from(packet.len().checked_sub(40)?).ok()?;
@@ -66,16 +64,11 @@ fn lengthened(packet: &mut [u8], header: Header, kind: Kind) -> Option<Transport
         }
     }
     let all = Transport::of(packet)?;
-    let is_kind = match kind {
-        Kind::Tcp => all.protocol == TCP,
-        Kind::Udp => all.protocol == UDP,
-        Kind::Single => false,
-    };
     let fits = header.gso_size > 0
         && packet.len() > all.payload
         && header.needs_checksum()
         && usize::from(header.checksum_start) == all.start;
-    (is_kind && fits).then_some(all)
+    (all.protocol == protocol && fits).then_some(all)
 }
 
 /// What differs from segment to segment besides lengths and checksums.
@@ -108,9 +101,9 @@ fn complete(header: Header, packet: &mut [u8]) -> Result<(), Malformed> {
         return Err(Malformed);
     }
     // What stands there is the pseudo header's sum.
-    let sum = Sum::default().add(&packet[start..]).finish();
-    let is_udp = usize::from(header.checksum_offset) == super::transport::UDP_CHECKSUM;
-    let sum = if is_udp && sum == [0, 0] { [0xff, 0xff] } else { sum };
+    let sum = Sum::default().add(&packet[start..]);
+    let is_udp = usize::from(header.checksum_offset) == UDP_CHECKSUM;
+    let sum = if is_udp { sum.finish_udp() } else { sum.finish() };
     packet[at..at + 2].copy_from_slice(&sum);
     Ok(())
 }

@@ -101,7 +101,7 @@ fn joined(packets: &[Vec<u8>], with_udp: bool) -> Vec<(Header, Vec<u8>)> {
     let groups = joiner.join(&mut packets, with_udp).to_vec();
     let whole = |group: &super::Group| {
         let mut bytes = packets[group.members[0]].clone();
-        group.members[1..].iter().for_each(|at| bytes.extend(&packets[*at][group.payload..]));
+        group.members[1..].iter().for_each(|at| bytes.extend(&packets[*at][group.payload()..]));
         (group.header, bytes)
     };
     groups.iter().map(whole).collect()

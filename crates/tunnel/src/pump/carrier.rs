@@ -60,25 +60,19 @@ impl Carrier {
         while let Some((first, endpoint)) = rest.first() {
             let count = if to.takes_trains { train(rest) } else { 1 };
             let (now, later) = rest.split_at(count);
-            rest = later;
-            if count == 1 {
-                unsent += usize::from(
-                    send_datagrams(to.udp.as_fd(), &[IoSlice::new(first)], None, *endpoint).is_err(),
-                );
-                continue;
-            }
             let parts: Vec<IoSlice<'_>> = now.iter().map(|(datagram, _)| IoSlice::new(datagram)).collect();
-            let each = u16::try_from(first.len()).ok();
+            let each = u16::try_from(first.len()).ok().filter(|_| count > 1);
             match send_datagrams(to.udp.as_fd(), &parts, each, *endpoint) {
-                Ok(()) => {}
-                // Its way out cannot cut trains (no checksum offload), or each is longer than its MTU.
-                Err(errno @ (Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE)) => {
+                // Its way out cannot cut trains (no checksum offload), or each is longer than its MTU: one by one.
+                Err(errno @ (Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE)) if count > 1 => {
                     tracing::debug!(port = to.port, %errno, "no trains any more");
                     to.takes_trains = false;
-                    rest = &self.datagrams[self.datagrams.len() - rest.len() - count..];
+                    continue;
                 }
                 Err(_) => unsent += count,
+                Ok(()) => {}
             }
+            rest = later;
         }
         unsent
     }
@@ -93,7 +87,7 @@ impl Carrier {
         for group in groups {
             let header = group.header.bytes();
             let mut parts = vec![IoSlice::new(&header), IoSlice::new(&packets[group.members[0]])];
-            parts.extend(group.members[1..].iter().map(|at| IoSlice::new(&packets[*at][group.payload..])));
+            parts.extend(group.members[1..].iter().map(|at| IoSlice::new(&packets[*at][group.payload()..])));
             if put(&to.tun, &parts).is_err() {
                 unsent += group.members.len();
             }

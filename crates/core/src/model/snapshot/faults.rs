@@ -14,7 +14,7 @@ use crate::addr::{Allocation, PrefixIndex};
 use crate::id::{AllocationNumber, ExitSlot, NodeId, WorkloadNumber};
 use crate::limit;
 use crate::model::fault::{self, Fault, Item};
-use crate::model::{PortBlock, ResourceKey, Seat, SlotKey};
+use crate::model::{PortBlock, ResourceKey, Seat, SlotKey, shared_ports};
 
 /// One thing wrong with a snapshot, and where in the document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -182,22 +182,12 @@ impl<'a> Looked<'a> {
 
     /// No port is two networks'.
     fn ports(&mut self, at: &str, gateway: &GatewayView) {
-        let mut farthest: Option<(PortBlock, PrefixIndex)> = None;
-        let mut sorted: Vec<_> = gateway.ports.iter().map(|(index, ports)| (*ports, *index)).collect();
-        sorted.sort();
-        for (ports, index) in sorted {
-            if !gateway.exits.contains_key(&index) {
-                self.wrong(format!("{at}.ports.{index}"), SnapshotFaultKind::PortsAstray { index });
-            }
-            if let Some((_, other)) = farthest.filter(|(before, _)| before.overlaps(ports)) {
-                self.wrong(
-                    format!("{at}.ports.{index}"),
-                    SnapshotFaultKind::PortsTwice { ports, index, other },
-                );
-            }
-            if farthest.is_none_or(|(before, _)| before.last() < ports.last()) {
-                farthest = Some((ports, index));
-            }
+        for index in gateway.ports.keys().filter(|index| !gateway.exits.contains_key(index)) {
+            self.wrong(format!("{at}.ports.{index}"), SnapshotFaultKind::PortsAstray { index: *index });
+        }
+        let blocks = gateway.ports.iter().map(|(index, ports)| (*ports, *index));
+        for [(_, other), (ports, index)] in shared_ports(blocks) {
+            self.wrong(format!("{at}.ports.{index}"), SnapshotFaultKind::PortsTwice { ports, index, other });
         }
     }
 

@@ -17,7 +17,9 @@ mod verdict;
 use std::collections::BTreeMap;
 
 use crate::id::{FarmId, NodeId, Revision};
-use crate::model::{Format, GatewayView, NetworkView, PortBlock, ResourceView, Seat, SlotKey, Snapshot};
+use crate::model::{
+    Format, GatewayView, NetworkView, PortBlock, ResourceView, Seat, SlotKey, Snapshot, shared_ports,
+};
 
 use super::key::{Role, VerifyingKey};
 use super::proofs::Proofs;
@@ -133,19 +135,11 @@ fn refuse_shared_ports(networks: &mut [NetworkView], refusals: &mut Vec<Refusal>
         let key = SlotKey { prefix: network.allocation.whole(), slot: network.slot };
         by_slot.entry(key).or_default().extend(of(network).map(|ports| (ports, at)));
     }
-    for mut granted in by_slot.into_values() {
-        granted.sort_by_key(|(ports, _)| *ports);
-        // Sorted by where they begin: what overlaps any earlier one overlaps the one that reaches farthest.
+    for granted in by_slot.into_values() {
         let mut shared = BTreeMap::<usize, (PortBlock, usize)>::new();
-        let mut farthest: Option<(PortBlock, usize)> = None;
-        for (ports, at) in granted {
-            if let Some((before, other)) = farthest.filter(|(before, _)| before.overlaps(ports)) {
-                shared.entry(at).or_insert((ports, other));
-                shared.entry(other).or_insert((before, at));
-            }
-            if farthest.is_none_or(|(before, _)| before.last() < ports.last()) {
-                farthest = Some((ports, at));
-            }
+        for [(before, other), (ports, at)] in shared_ports(granted) {
+            shared.entry(at).or_insert((ports, other));
+            shared.entry(other).or_insert((before, at));
         }
         for (at, (ports, other)) in shared {
             let (network, other) = (networks[at].id.clone(), networks[other].id.clone());

@@ -38,7 +38,7 @@ pub(super) fn put(
     grant(state, &mut decided, &placement, (network.exit(), before.map(Network::exit)), now)?;
     decided.change.affected = affected(state, before, Some(&network));
     if !decided.change.ledger.grants.is_empty() {
-        decided.change.affected.extend(all_of(state, &network));
+        decided.change.affected.extend(members(state, &network));
     }
     decided.write(id, said, Model::Network(NetworkDraft::from(network.clone())));
     // What it names has to be there still when it is written.
@@ -140,12 +140,6 @@ fn affected(state: &State, before: Option<&Network>, after: Option<&Network>) ->
             let changed = after.nodes().iter().filter(|node| here(before, node) != here(after, node));
             changed.cloned().collect()
         }
-        _ => [before, after].into_iter().flatten().flat_map(|network| all_of(state, network)).collect(),
+        _ => [before, after].into_iter().flatten().flat_map(|network| members(state, network)).collect(),
     }
-}
-
-/// The nodes of a network, its exit's holder among them.
-fn all_of(state: &State, network: &Network) -> BTreeSet<NodeId> {
-    let holder = state.slot(network.exit()).map(|slot| slot.holder().clone());
-    network.nodes().iter().cloned().chain(holder).collect()
 }
