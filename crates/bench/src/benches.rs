@@ -8,6 +8,7 @@ mod registry;
 mod resources;
 mod routes;
 mod state;
+mod tunnel;
 
 pub(crate) use self::agents::be_the_registry;
 use crate::Setting;
@@ -23,7 +24,7 @@ pub(crate) struct Bench {
 }
 
 /// Every bench, in the order in which they run.
-pub(crate) const ALL: [Bench; 10] = [
+pub(crate) const ALL: [Bench; 11] = [
     Bench {
         name: "routes",
         about: "a gateway's routes from nothing and unchanged, against ip -batch and BIRD",
@@ -69,5 +70,10 @@ pub(crate) const ALL: [Bench; 10] = [
         name: "agents",
         about: "a thousand agents that hold feeds: a change that touches ten of them, from its sending to their empty plans",
         run: agents::run,
+    },
+    Bench {
+        name: "tunnel",
+        about: "streams and small packets through the tunnel, against the bare cable and others' tunnels",
+        run: tunnel::run,
     },
 ];

@@ -9,6 +9,16 @@ pub(crate) enum Unit {
     Bytes,
     /// Things: messages, steps.
     Count,
+    /// The more the better.
+    BitsPerSecond,
+    /// The same, of packets.
+    PerSecond,
+}
+
+impl Unit {
+    const fn is_rate(self) -> bool {
+        matches!(self, Self::BitsPerSecond | Self::PerSecond)
+    }
 }
 
 /// The values of one side, one for each round.
@@ -84,8 +94,10 @@ impl Costs {
 /// What is wanted of a figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Aim {
-    /// So many times as fast as the reference.
+    /// So many times as good as the reference.
     Times(f64),
+    /// No less than that, in the figure's unit.
+    AtLeast(f64),
     /// No more than that, in the figure's unit.
     AtMost(f64),
     /// No further from the reference than that, in the figure's unit.
@@ -128,22 +140,25 @@ impl Figure {
         self
     }
 
-    /// The reference over ours: above 1 ours costs less. Of rounds that ran in turn the median of their ratios, so that
+    /// How many times as good as the reference ours is: of what costs the reference over ours, of rates ours over the
+    /// reference. Of rounds that ran in turn the median of their ratios, so that
     /// what disturbed one round disturbs both of its sides.
     pub(crate) fn ratio(&self) -> Option<f64> {
         let (_, reference) = self.reference.as_ref()?;
+        let ratio = |theirs: f64, ours: f64| if self.unit.is_rate() { ours / theirs } else { theirs / ours };
         if reference.count() == self.ours.count() {
             let ratios: Vec<f64> =
-                reference.0.iter().zip(&self.ours.0).map(|(theirs, ours)| theirs / ours).collect();
+                reference.0.iter().zip(&self.ours.0).map(|(theirs, ours)| ratio(*theirs, *ours)).collect();
             return Some(median(&ratios)).filter(|ratio| ratio.is_finite());
         }
-        Some(reference.median() / self.ours.median()).filter(|ratio| ratio.is_finite())
+        Some(ratio(reference.median(), self.ours.median())).filter(|ratio| ratio.is_finite())
     }
 
     /// Whether the aim is met; `None` without one, or without the reference that it speaks of.
     pub(crate) fn met(&self) -> Option<bool> {
         match self.aim? {
             Aim::Times(times) => self.ratio().map(|ratio| ratio >= times),
+            Aim::AtLeast(least) => Some(self.ours.median() >= least),
             Aim::AtMost(most) => Some(self.ours.median() <= most),
             Aim::Within(distance) => {
                 let (_, reference) = self.reference.as_ref()?;
@@ -180,11 +195,19 @@ mod tests {
     }
 
     #[test]
+    fn of_rates_more_is_better() {
+        let figure = Figure::new("x", Unit::BitsPerSecond, samples(&[2.0])).beside("y", samples(&[4.0]));
+        assert_eq!(figure.ratio(), Some(0.5));
+        assert_eq!(figure.aiming(Aim::Times(0.6)).met(), Some(false));
+    }
+
+    #[test]
     fn aims_are_met_or_not() {
         let ours = || Figure::new("x", Unit::Seconds, samples(&[2.0]));
         assert_eq!(ours().met(), None);
         assert_eq!(ours().aiming(Aim::Times(1.0)).met(), None, "there is no reference");
         assert_eq!(ours().aiming(Aim::AtMost(2.0)).met(), Some(true));
+        assert_eq!(ours().aiming(Aim::AtLeast(2.1)).met(), Some(false));
         assert_eq!(ours().aiming(Aim::AtMost(1.9)).met(), Some(false));
         assert_eq!(ours().beside("y", samples(&[1.5])).aiming(Aim::Within(0.5)).met(), Some(true));
         assert_eq!(ours().beside("y", samples(&[1.4])).aiming(Aim::Within(0.5)).met(), Some(false));

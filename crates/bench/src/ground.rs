@@ -27,6 +27,8 @@ use sixfold_kernel::{Kernel as _, Keys, Scope};
 
 use crate::failed::{Failed, chain};
 
+/// Tells a tunnel process where its control socket is to be.
+const CONTROL: &str = "SIXFOLD_BENCH_CONTROL";
 /// This program's file, whatever has become of it.
 const SELF: &str = "/proc/self/exe";
 /// A process of ours is ready within that, or something is wrong.
@@ -105,8 +107,13 @@ impl Process {
 
     /// Starts the tunnel process, and waits until it serves.
     pub(crate) fn tunnel() -> Result<Self, Failed> {
-        let process = Self::part("tunnel")?;
-        await_file(Path::new("/run/sixfold/tunnel.sock"))?;
+        Self::tunnel_at(&sixfold_tunnel::Config::default().control)
+    }
+
+    /// One of several, by its control socket.
+    pub(crate) fn tunnel_at(control: &Path) -> Result<Self, Failed> {
+        let process = Self::part_with("tunnel", &[(CONTROL, control.as_os_str())])?;
+        await_file(control)?;
         Ok(process)
     }
 
@@ -152,8 +159,11 @@ pub(crate) fn await_file(path: &Path) -> Result<(), Failed> {
 /// Is the tunnel process.
 pub(crate) fn be_the_tunnel() -> Result<(), Failed> {
     set_pdeathsig(Signal::SIGKILL).map_err(|errno| Failed::system("follow its parent")(errno.into()))?;
-    sixfold_tunnel::run(sixfold_tunnel::Config::default())
-        .map_err(|error| Failed::meaningless("the tunnel process", chain(&error)))
+    let mut config = sixfold_tunnel::Config::default();
+    if let Some(control) = std::env::var_os(CONTROL) {
+        config.control = control.into();
+    }
+    sixfold_tunnel::run(config).map_err(|error| Failed::meaningless("the tunnel process", chain(&error)))
 }
 
 /// The kernel that is measured, by the path that the agent takes.

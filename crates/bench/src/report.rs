@@ -38,7 +38,7 @@ impl Report {
         let Machine { kernel, processors, load } = &self.before;
         let _ = writeln!(
             text,
-            "\nMedians; ratio: reference / ours, of rounds that ran in turn. Linux {kernel}, {processors} processors, \
+            "\nMedians; ratio: how many times as good as the reference, of rounds that ran in turn. Linux {kernel}, {processors} processors, \
             load {load} before and {} after.",
             self.after.load
         );
@@ -96,6 +96,7 @@ fn entry(figure: &Figure) -> Value {
     };
     let aim = figure.aim.map(|aim| match aim {
         Aim::Times(times) => json!({ "times": times }),
+        Aim::AtLeast(least) => json!({ "at_least": least }),
         Aim::AtMost(most) => json!({ "at_most": most }),
         Aim::Within(distance) => json!({ "within": distance }),
     });
@@ -105,6 +106,8 @@ fn entry(figure: &Figure) -> Value {
         Unit::Seconds => "seconds",
         Unit::Bytes => "bytes",
         Unit::Count => "count",
+        Unit::BitsPerSecond => "bits_per_second",
+        Unit::PerSecond => "per_second",
     };
     json!({
         "bench": figure.bench, "what": figure.what, "unit": unit, "ours": samples(&figure.ours),
@@ -120,6 +123,7 @@ fn range(samples: &Samples, unit: Unit) -> String {
 fn worded_aim(aim: Aim, unit: Unit) -> String {
     match aim {
         Aim::Times(times) => format!("{times} times"),
+        Aim::AtLeast(least) => format!(">= {}", worded(least, unit)),
         Aim::AtMost(most) => format!("<= {}", worded(most, unit)),
         Aim::Within(distance) => format!("+- {}", worded(distance, unit)),
     }
@@ -130,6 +134,8 @@ fn worded(value: f64, unit: Unit) -> String {
     let steps: &[(f64, &str)] = match unit {
         Unit::Seconds => &[(1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns")],
         Unit::Bytes => &[(1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")],
+        Unit::BitsPerSecond => &[(1e9, "Gb/s"), (1e6, "Mb/s"), (1e3, "kb/s"), (1.0, "b/s")],
+        Unit::PerSecond => &[(1e6, "M/s"), (1e3, "k/s"), (1.0, "/s")],
         Unit::Count => return format!("{value:.0}"),
     };
     let fits = steps.iter().find(|(size, _)| value.abs() >= *size).or(steps.last());
@@ -157,6 +163,8 @@ mod tests {
         assert_eq!(worded(0.0, Unit::Seconds), "0.00 ns");
         assert_eq!(worded(64e6, Unit::Bytes), "64.0 MB");
         assert_eq!(worded(12_288.0, Unit::Count), "12288");
+        assert_eq!(worded(4.2e9, Unit::BitsPerSecond), "4.20 Gb/s");
+        assert_eq!(worded(119_000.0, Unit::PerSecond), "119 k/s");
     }
 
     #[test]

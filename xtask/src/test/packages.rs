@@ -27,6 +27,8 @@ pub(crate) enum Ground {
     Schemathesis,
     /// BIRD, unpacked: a reference of what routes cost.
     Bird,
+    /// Tunnels that are not ours, at pinned versions: references of what ours carries.
+    Tunnels,
 }
 
 /// A Debian package and what it is for.
@@ -36,7 +38,7 @@ struct Package {
     ground: Ground,
 }
 
-const PACKAGES: [Package; 19] = [
+const PACKAGES: [Package; 20] = [
     Package {
         name: "iproute2",
         why: "ip: what the kernel says of links, addresses and routes",
@@ -60,6 +62,7 @@ const PACKAGES: [Package; 19] = [
         ground: Ground::Oracles,
     },
     Package { name: "iperf3", why: "streams that must not break, and their speed", ground: Ground::Oracles },
+    Package { name: "ethtool", why: "turns off what a cable does for its sender", ground: Ground::Oracles },
     Package { name: "busybox-static", why: "the virtual machine's first programs", ground: Ground::Oracles },
     Package { name: "mandoc", why: "reads our manual pages, and is strict", ground: Ground::Oracles },
     Package { name: "zsh", why: "reads the completions made for it", ground: Ground::Oracles },
@@ -103,6 +106,10 @@ const CARGO_DENY: &str = "0.20.2";
 /// What builds and feeds the targets of `fuzz/`. Pinned as the other; a minute to build.
 const CARGO_FUZZ: &str = "0.13.2";
 
+/// What carries packets as our tunnel does. Pinned as the others; some minutes to build.
+const TUNNELS: [(&str, &str, &str); 2] =
+    [("boringtun-cli", "boringtun-cli", "0.7.1"), ("gotatun-cli", "gotatun", "0.10.2")];
+
 /// What asks a service everything that its description allows. Pinned as the other; half a minute to fetch.
 const SCHEMATHESIS: &str = "4.32.5";
 
@@ -127,7 +134,8 @@ pub(crate) fn prepare(
     let fuzz = grounds.contains(&Ground::CargoFuzz) && !has_tool(root, "cargo-fuzz", CARGO_FUZZ);
     let bird = grounds.contains(&Ground::Bird) && !has_bird(root);
     let schemathesis = grounds.contains(&Ground::Schemathesis) && !has_schemathesis(root);
-    let fetched = Fetched { kernel, deny, fuzz, bird, schemathesis };
+    let tunnels: Vec<_> = TUNNELS.into_iter().filter(|tunnel| needs_tunnel(root, grounds, *tunnel)).collect();
+    let fetched = Fetched { kernel, deny, fuzz, bird, schemathesis, tunnels: !tunnels.is_empty() };
     writeln!(told_to, "{}", announcement(&needed, &missing, fetched))?;
     if !missing.is_empty() || kernel || bird {
         install(&missing, kernel || bird)?;
@@ -144,7 +152,10 @@ pub(crate) fn prepare(
     if deny {
         build_tool(root, "cargo-deny", CARGO_DENY)?;
     }
-    if fuzz { build_tool(root, "cargo-fuzz", CARGO_FUZZ) } else { Ok(()) }
+    if fuzz {
+        build_tool(root, "cargo-fuzz", CARGO_FUZZ)?;
+    }
+    tunnels.into_iter().try_for_each(|(package, _, version)| build_tool(root, package, version))
 }
 
 /// What is to be brought that is no installed package.
@@ -155,6 +166,7 @@ struct Fetched {
     fuzz: bool,
     bird: bool,
     schemathesis: bool,
+    tunnels: bool,
 }
 
 /// What is about to happen, in words.
@@ -192,6 +204,13 @@ fn announcement(needed: &[&Package], missing: &[&str], fetched: Fetched) -> Stri
     if fetched.fuzz {
         text += &format!(
             "\nTo be built under target/tools: cargo-fuzz {CARGO_FUZZ} (a minute), to make up hostile inputs.\n"
+        );
+    }
+    if fetched.tunnels {
+        let named = TUNNELS.map(|(package, _, version)| format!("{package} {version}"));
+        text += &format!(
+            "\nTo be built under target/tools: {} (some minutes), to carry what ours carries.\n",
+            named.join(" and ")
         );
     }
     text.trim_end().to_owned()
@@ -312,6 +331,11 @@ pub(crate) fn settle<'a>(root: &Path, command: &'a mut Command) -> &'a mut Comma
 fn has_tool(root: &Path, name: &str, version: &str) -> bool {
     let said = Command::new(tools(root).join("bin").join(name)).arg("--version").output();
     said.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).trim().ends_with(version))
+}
+
+fn needs_tunnel(root: &Path, grounds: &BTreeSet<Ground>, tunnel: (&str, &str, &str)) -> bool {
+    let (_, program, version) = tunnel;
+    grounds.contains(&Ground::Tunnels) && !has_tool(root, program, version)
 }
 
 fn build_tool(root: &Path, name: &str, version: &str) -> io::Result<()> {
