@@ -30,6 +30,9 @@ pub(crate) struct Request {
     /// Only this module of core, as of `plan` [default: those of .cargo/mutants.toml]
     #[arg(long, value_name = "MODULE")]
     module: Vec<String>,
+    /// Only lines that are other than in that commit
+    #[arg(long, value_name = "REVISION")]
+    since: Option<String>,
 }
 
 /// Runs both rounds and sums up; true when enough was noticed and all that was not is explained.
@@ -40,7 +43,12 @@ pub(crate) fn run(root: &Path, request: &Request) -> io::Result<bool> {
     let work = root.join("target/mutants");
     fs::create_dir_all(&work)?;
     let rounds = Rounds { root, work: &work, program: obtain(root)? };
-    let sample = request.sample();
+    let mut sample = request.sample();
+    if let Some(revision) = &request.since {
+        let file = work.join("since.diff");
+        fs::write(&file, changed_since(root, revision)?)?;
+        sample.extend(["--in-diff".to_owned(), file.display().to_string()]);
+    }
     let first = rounds.round("first", &sample, &quickly())?;
     let survivors: Vec<&Outcome> = first.iter().filter(|outcome| outcome.is_missed()).collect();
     println!("{} of {} changes are left for every test of core", survivors.len(), first.len());
@@ -57,6 +65,17 @@ pub(crate) fn run(root: &Path, request: &Request) -> io::Result<bool> {
     let summary = Summary::of(outcomes, &explained);
     println!("{summary}");
     Ok(summary.is_good())
+}
+
+/// What of core is other than in a commit.
+fn changed_since(root: &Path, revision: &str) -> io::Result<Vec<u8>> {
+    let mut git = Command::new("git");
+    git.args(["diff", revision, "--", "crates/core/src"]).current_dir(root).stdin(Stdio::null());
+    let output = git.output()?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    Err(io::Error::other(format!("git diff: {}", String::from_utf8_lossy(&output.stderr).trim())))
 }
 
 impl Request {
@@ -134,7 +153,7 @@ mod tests {
     fn the_first_round_asks_quick_tests_and_a_sample_is_passed_on() {
         let words = quickly().join(" ");
         assert!(words.starts_with("--cargo-arg=--test --cargo-arg=whole -- -- --skip "), "{words}");
-        let request = Request { shard: Some("1/8".to_owned()), module: vec!["plan".to_owned()] };
+        let request = Request { shard: Some("1/8".to_owned()), module: vec!["plan".to_owned()], since: None };
         assert_eq!(request.sample(), ["--shard", "1/8", "--re", "^crates/core/src/plan[./]"]);
     }
 }
