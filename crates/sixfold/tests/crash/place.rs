@@ -79,7 +79,7 @@ impl Place {
     pub(crate) fn in_node(&self, node: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--target={}", self.keepers[node]));
-        command.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--", "timeout", "-k", "1", "60"]);
+        command.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--", "timeout", "-k", "1", "300"]);
         command.env_remove("SIXFOLD_LOG");
         command
     }
