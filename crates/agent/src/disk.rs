@@ -79,6 +79,21 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DiskError> {
     sync_parent(path)
 }
 
+/// Adds to the end of a file that its owner alone may open, and makes it if need be. After a crash all, a part or none of
+/// it is there.
+///
+/// # Errors
+/// If it cannot be made or written, or is no regular file.
+pub fn append(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DiskError> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true).mode(mode).custom_flags(O_NOFOLLOW | O_NONBLOCK);
+    let mut file = options.open(path).map_err(DiskError::of("write", path))?;
+    file.write_all(bytes).map_err(DiskError::of("write", path))?;
+    cut::after(format_args!("file {} added to", path.display()));
+    file.sync_all().map_err(DiskError::of("write", path))?;
+    sync_parent(path)
+}
+
 /// Gives a file another name; whether there was one.
 ///
 /// # Errors

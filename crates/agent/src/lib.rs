@@ -12,6 +12,7 @@
 //! speak to the kernel (`kernel`), or know the registry. It ends without touching anything: traffic goes on.
 
 pub mod accept;
+pub mod blocks;
 mod devices;
 pub mod disk;
 pub mod dry;

@@ -10,6 +10,7 @@ use sixfold_core::plan::{self, Plan};
 use sixfold_core::state::{Netns, NodeState};
 use sixfold_kernel::{Failure, Kernel, ObserveError, Scope};
 
+use crate::blocks;
 use crate::disk::{self, DiskError};
 use crate::keys::{KeyStore, KeyStoreError};
 use crate::pass::{apply, done};
@@ -101,7 +102,7 @@ pub fn remove<K: Kernel>(kernel: &mut K, places: &Places) -> Result<u64, RemoveE
     keys.clear()?;
     Store::open(&places.state)?.delete()?;
     Store::<Kept>::of(&places.state)?.delete()?;
-    for file in [reports::FILE, session::FILE] {
+    for file in [reports::FILE, session::FILE, blocks::FILE] {
         disk::delete(&places.state.join(file))?;
     }
     disk::delete(&places.status())?;

@@ -25,7 +25,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -35,6 +35,7 @@ use sixfold_core::state::Netns;
 use sixfold_kernel::{Failure, Kernel, Scope};
 
 use crate::accept::Current;
+use crate::blocks::PortLog;
 use crate::disk::{self, DiskError};
 use crate::events::{Events, Unheard};
 use crate::feed::Feed;
@@ -113,6 +114,7 @@ pub struct Agent<K, F> {
     picture: Picture,
     sweep: Sweep,
     sweep_of_devices: Sweep,
+    ports: PortLog,
     /// Damage was found that no event told of: there may be more.
     alarmed: bool,
     counts: Counts,
@@ -156,6 +158,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         ground: Box<dyn Fn() -> Ground>,
     ) -> Result<Self, RunError> {
         let keys = KeyStore::open(&places.keys())?;
+        let ports = PortLog::open(&places.state, SystemTime::now())?;
         let agent = Self {
             kernel,
             feed,
@@ -167,6 +170,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             picture: Picture::default(),
             sweep: Sweep::within(PERIOD_SECS),
             sweep_of_devices: Sweep::within(PEERS_SECS),
+            ports,
             alarmed: false,
             counts: Counts::default(),
             status: None,
@@ -245,6 +249,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             self.tell_of_waiting();
             return BTreeSet::new();
         };
+        let unwritten = self.ports.note(snapshot, SystemTime::now()).err();
         let ground = (self.ground)();
         let of = (snapshot.node.id(), snapshot.revision, ground.backend);
         self.counts.passes += 1;
@@ -262,6 +267,10 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             }
             Err(error) => status::of_blindness(of, self.counts, &error, self.status.as_ref()),
         };
+        // Connectivity goes before being able to say whose it was.
+        if let Some(error) = unwritten {
+            self.say(words(&error, error.hint()));
+        }
         let status = Status { unknown_fields: self.current.unknown().to_vec(), ..status };
         self.publish(status, &failed);
         if let Some(status) = &self.status {

@@ -3,6 +3,8 @@
 use sixfold_api::event::{Event, Events};
 use sixfold_core::shown::plain;
 use sixfold_core::trust::Role;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::caller::RegistryArgs;
 use crate::failed::Failed;
@@ -69,35 +71,19 @@ fn line(event: &Event, json: bool) -> Result<String, Failed> {
     ];
     let about: Vec<String> = about.into_iter().flatten().collect();
     let text = if what.text.is_empty() { String::new() } else { format!(": {}", plain(&what.text)) };
-    Ok(format!(
-        "{:>6}  {}  {:<17} {}{text}\n",
-        event.number,
-        time(event.at_secs),
-        what.kind,
-        about.join(", ")
-    ))
+    Ok(format!("{:>6}  {}  {:<17} {}{text}\n", event.number, utc(event.at_secs), what.kind, about.join(", ")))
 }
 
 /// A time as RFC 3339 has it, in UTC, from seconds since 1970.
-fn time(secs: u64) -> String {
-    let (days, second) = (secs / 86_400, secs % 86_400);
-    // Years that begin with March: the day that comes and goes is their last. 719468 days before 1970 one began, of the
-    // first of 400 years, after which all repeats.
-    let day = days + 719_468;
-    let (era, day_of_era) = (day / 146_097, day % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let (day, month) =
-        (day_of_year - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+pub(crate) fn utc(secs: u64) -> String {
+    let time = i64::try_from(secs).ok().and_then(|secs| OffsetDateTime::from_unix_timestamp(secs).ok());
+    // Past the year 9999 it has no such form.
+    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| format!("@{secs}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::time;
+    use super::utc;
 
     #[test]
     fn times_are_those_that_date_tells() {
@@ -107,9 +93,10 @@ mod tests {
             (951_782_400, "2000-02-29T00:00:00Z"),
             (1_709_251_199, "2024-02-29T23:59:59Z"),
             (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (u64::MAX, "@18446744073709551615"),
             (1_795_286_772, "2026-11-21T18:46:12Z"),
         ] {
-            assert_eq!(time(secs), told);
+            assert_eq!(utc(secs), told);
         }
     }
 }

@@ -10,6 +10,7 @@ mod bug_report;
 mod caller;
 mod completions;
 mod events;
+mod exit;
 mod failed;
 mod farm;
 mod key;
@@ -64,6 +65,7 @@ use self::failed::Failed;
         /etc/sixfold/*.pem            keys of nodes and registries\n  \
         /var/lib/sixfold/registry     a registry's store\n  \
         /var/lib/sixfold              what outlives a reboot: private keys, the last good snapshots\n  \
+        /var/lib/sixfold/ports.log    a gateway's: which network had which ports, and when\n  \
         /run/sixfold/status.json      what the agent says of this node\n  \
         /run/sixfold/agent.lock       held by this node's one agent\n  \
         /run/sixfold/tunnel.sock      where the tunnel process listens\n  \
@@ -97,6 +99,7 @@ enum Command {
     Node(node::Args),
     Status(status::Args),
     Events(events::Args),
+    Exit(exit::Args),
     Trust(trust::Args),
     Key(key::Args),
     BugReport(bug_report::Args),
@@ -176,6 +179,7 @@ fn main() -> ExitCode {
         Command::Lab(args) => lab::run(args, &cli.log),
         Command::Status(args) => status::run(&args),
         Command::Events(args) => events::run(&args),
+        Command::Exit(args) => exit::run(&args),
         Command::Trust(args) => trust::run(&args),
         Command::Key(args) => key::run(&args),
         Command::BugReport(args) => bug_report::run(&args),

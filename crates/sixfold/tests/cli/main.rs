@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
 mod codes;
+mod exit;
 mod generated;
 mod keys;
 mod registry;
@@ -54,6 +55,7 @@ fn help_of_every_command() {
         "node",
         "status",
         "events",
+        "exit",
         "trust",
         "key",
         "bug-report",
@@ -71,6 +73,7 @@ fn help_of_every_command() {
     for verb in ["list", "show", "remove"] {
         insta::assert_snapshot!(format!("help-node-{verb}"), printed(&["node", verb, "--help"], 0));
     }
+    insta::assert_snapshot!("help-exit-who", printed(&["exit", "who", "--help"], 0));
     insta::assert_snapshot!("help-trust-show", printed(&["trust", "show", "--help"], 0));
     for verb in ["create", "apply", "show", "list", "token", "invite"] {
         insta::assert_snapshot!(format!("help-farm-{verb}"), printed(&["farm", verb, "--help"], 0));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::ground::{Up, soon, words};
+use crate::ground::{SIXFOLD, Up, soon, words};
 
 /// The namespaces of a node, by `ip`.
 fn namespaces(lab: &Up, node: &str) -> Vec<String> {
@@ -123,6 +123,15 @@ fn each_network_speaks_ipv4_from_its_own_ports(lab: &Up) {
     let [first, second] = &of[..] else { unreachable!() };
     let fit = within(first, *one) && within(second, *other) || within(first, *other) && within(second, *one);
     assert!(fit, "{blocks:?}: {first:?} {second:?}");
+    // Who complains of a port is told whose it is: of one network all, and the one whose link has the block.
+    let whose: Vec<BTreeSet<String>> = of
+        .iter()
+        .map(|seen| seen.iter().step_by(9).map(|(_, port)| whose(lab, *port, &blocks)).collect())
+        .collect();
+    assert!(whose.iter().all(|of| of.len() == 1) && whose[0] != whose[1], "{whose:?}");
+    // A tenant's name is its key's.
+    let told: BTreeSet<&str> = whose.iter().flatten().filter_map(|id| id.split('/').nth(1)).collect();
+    assert_eq!(told, BTreeSet::from(["lab", "web"]));
 }
 
 /// Each base chain of type filter but the one for sources, which lets all others pass, is closed at its end.
@@ -248,6 +257,18 @@ fn only_known_addresses(text: &str, known: &BTreeSet<IpAddr>) {
     };
     let strange: Vec<_> = seen.iter().filter(|one| !is_known(one)).collect();
     assert!(strange.is_empty(), "{strange:?} of {seen:?}");
+}
+
+/// The network that ant says a port of its slot is of.
+fn whose(lab: &Up, port: u64, blocks: &[(String, (u64, u64))]) -> String {
+    let who = format!("203.0.113.5:{port}");
+    let command = [SIXFOLD, "exit", "who", &who, "--json", "--state", "/run/sixfold/state"];
+    let told: Value = serde_json::from_str(&lab.says("ant", &command)).unwrap();
+    let [found] = &told["found"].as_array().unwrap()[..] else { panic!("{told}") };
+    let (link, _) = blocks.iter().find(|(_, (first, last))| (first..=last).contains(&&port)).unwrap();
+    let index = found["index"].as_str().unwrap();
+    assert!(link.starts_with(&format!("to-{index}-")), "{link}: {told}");
+    found["network"].as_str().unwrap().to_owned()
 }
 
 /// Of `address.port` or of an address alone.

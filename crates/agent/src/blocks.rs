@@ -1,0 +1,288 @@
+//! Who spoke IPv4 from which ports of a gateway, and when: what a farmer is asked by whoever complains of an address.
+//!
+//! ```text
+//! ports.log    sixfold-ports 1                                                   the first line
+//!              + 1795286772 203.0.113.7 1024-2047 2001:db8:a::/48 1000 acme/web  from then on: seconds since 1970
+//!              - 1795286801 203.0.113.7 1024-2047 2001:db8:a::/48 1000           until then
+//! ```
+//!
+//! Owns: that file. A line that a block begins is on the disk before the first packet can leave by it, so that no port is
+//! ever somebody's of whom nothing is known. What ended long ago is forgotten when the agent starts. Must not know
+//! connections: two lines for each change of a network, whatever it sends.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sixfold_core::addr::PrefixIndex;
+use sixfold_core::id::{NetworkId, Revision};
+use sixfold_core::model::{PortBlock, Snapshot};
+
+use crate::disk::{self, DiskError};
+
+/// The log's name in the folder of what outlives a reboot.
+pub const FILE: &str = "ports.log";
+/// How long what ended is remembered: complaints come within weeks.
+pub const RETENTION: Duration = Duration::from_secs(180 * 86_400);
+
+const HEAD: &str = "sixfold-ports 1\n";
+/// Bytes of a log at most: 63 blocks of 16 slots, changed every minute for a month.
+const BYTES_MAX: usize = 512 << 20;
+
+/// A block of one address, as one exit point has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Block {
+    /// The slot's address.
+    pub address: Ipv4Addr,
+    /// Ports of TCP and of UDP, and identifiers of echoes.
+    pub ports: PortBlock,
+    /// The /48 of the slot.
+    pub allocation: String,
+    /// The exit point's prefix in it.
+    pub index: PrefixIndex,
+}
+
+/// A block, whose it was and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Which.
+    pub block: Block,
+    /// The network; none if a line of another version says something else.
+    pub network: Option<NetworkId>,
+    /// From when, in seconds since 1970.
+    pub from_secs: u64,
+    /// Until when; none: until now.
+    pub until_secs: Option<u64>,
+}
+
+impl Taken {
+    /// Whether that port of that address was in it then.
+    #[must_use]
+    pub fn has(&self, address: Ipv4Addr, port: u16, at_secs: u64) -> bool {
+        let Block { address: own, ports, .. } = &self.block;
+        let is_then = self.from_secs <= at_secs && self.until_secs.is_none_or(|until| at_secs <= until);
+        *own == address && (ports.first()..=ports.last()).contains(&port) && is_then
+    }
+}
+
+/// Everything that a log tells, in its order; `None` if there is none. A line that this version does not know is passed
+/// over, and so is one that was cut short.
+///
+/// # Errors
+/// If it is there and cannot be read.
+pub fn read(state: &Path) -> Result<Option<Vec<Taken>>, DiskError> {
+    let bytes = disk::read(&state.join(FILE), BYTES_MAX)?;
+    Ok(bytes.map(|bytes| parse(&String::from_utf8_lossy(&bytes))))
+}
+
+fn parse(text: &str) -> Vec<Taken> {
+    let (mut all, mut open) = (Vec::<Taken>::new(), BTreeMap::<Block, usize>::new());
+    // What comes after the last line's end was cut short.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    for (begins, at_secs, block, network) in whole.lines().filter_map(line) {
+        let before = open.remove(&block);
+        if let Some(taken) = before.and_then(|at| all.get_mut(at)) {
+            taken.until_secs = Some(at_secs);
+        }
+        if begins {
+            open.insert(block.clone(), all.len());
+            all.push(Taken { block, network, from_secs: at_secs, until_secs: None });
+        }
+    }
+    all
+}
+
+/// Whether a line begins a block, when, which, and whose it is.
+fn line(line: &str) -> Option<(bool, u64, Block, Option<NetworkId>)> {
+    let mut words = line.split(' ');
+    let begins = match words.next()? {
+        "+" => true,
+        "-" => false,
+        _ => return None,
+    };
+    let at_secs = words.next()?.parse().ok()?;
+    let (address, ports) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let (allocation, index) = (words.next()?.to_owned(), words.next()?.parse().ok()?);
+    let network = words.next().and_then(|word| word.parse().ok());
+    Some((begins, at_secs, Block { address, ports, allocation, index }, network))
+}
+
+fn written(text: &mut String, (sign, at_secs): (char, u64), block: &Block, network: Option<&NetworkId>) {
+    let Block { address, ports, allocation, index } = block;
+    // Writing to a String cannot fail.
+    let _ = write!(text, "{sign} {at_secs} {address} {ports} {allocation} {index}");
+    let _ = match network {
+        Some(network) => writeln!(text, " {network}"),
+        None => writeln!(text),
+    };
+}
+
+/// The log of a running agent.
+#[derive(Debug)]
+pub(crate) struct PortLog {
+    path: PathBuf,
+    open: BTreeMap<Block, Option<NetworkId>>,
+    /// The snapshot that was noted last.
+    noted: Option<Revision>,
+}
+
+impl PortLog {
+    /// Takes up the log in a folder, without what ended long ago or was cut short.
+    pub(crate) fn open(state: &Path, now: SystemTime) -> Result<Self, DiskError> {
+        let path = state.join(FILE);
+        let bytes = disk::read(&path, BYTES_MAX)?.unwrap_or_default();
+        let all = parse(&String::from_utf8_lossy(&bytes));
+        let oldest = secs(now).saturating_sub(RETENTION.as_secs());
+        let is_kept = |taken: &&Taken| taken.until_secs.is_none_or(|until| until >= oldest);
+        let is_whole = bytes.is_empty() || bytes.ends_with(b"\n");
+        if !is_whole || !all.iter().all(|taken| is_kept(&taken)) {
+            let mut text = HEAD.to_owned();
+            for taken in all.iter().filter(is_kept) {
+                written(&mut text, ('+', taken.from_secs), &taken.block, taken.network.as_ref());
+                if let Some(until) = taken.until_secs {
+                    written(&mut text, ('-', until), &taken.block, None);
+                }
+            }
+            disk::replace(&path, text.as_bytes(), 0o600)?;
+        }
+        let open = all.into_iter().filter(|taken| taken.until_secs.is_none());
+        Ok(Self { path, open: open.map(|taken| (taken.block, taken.network)).collect(), noted: None })
+    }
+
+    /// Writes down in what a snapshot differs from the one before.
+    pub(crate) fn note(&mut self, snapshot: &Snapshot, now: SystemTime) -> Result<(), DiskError> {
+        if self.noted == Some(snapshot.revision) {
+            return Ok(());
+        }
+        let (blocks, at_secs) = (blocks(snapshot), secs(now));
+        let is_new = self.open.is_empty() && !self.path.exists();
+        let mut text = if is_new { HEAD.to_owned() } else { String::new() };
+        let before = text.len();
+        for block in
+            self.open.iter().filter(|open| blocks.get(open.0) != Some(open.1)).map(|(block, _)| block)
+        {
+            written(&mut text, ('-', at_secs), block, None);
+        }
+        for (block, network) in blocks.iter().filter(|(block, network)| self.open.get(block) != Some(network))
+        {
+            written(&mut text, ('+', at_secs), block, network.as_ref());
+        }
+        if text.len() > before {
+            disk::append(&self.path, text.as_bytes(), 0o600)?;
+        }
+        (self.open, self.noted) = (blocks, Some(snapshot.revision));
+        Ok(())
+    }
+}
+
+/// The blocks of the gateways in a snapshot that have an address, with their networks.
+fn blocks(snapshot: &Snapshot) -> BTreeMap<Block, Option<NetworkId>> {
+    let mut blocks = BTreeMap::new();
+    for gateway in &snapshot.gateways {
+        let (Some(public), prefix) = (gateway.public_v4, gateway.allocation.whole()) else { continue };
+        let networks = snapshot.networks.iter().filter(|network| network.allocation == gateway.allocation);
+        let ids: BTreeMap<PrefixIndex, &NetworkId> = networks
+            .flat_map(|network| network.resources.iter().map(|resource| (resource.index, &network.id)))
+            .collect();
+        for (index, ports) in &gateway.ports {
+            let allocation = prefix.to_string();
+            let block = Block { address: public.addr(), ports: *ports, allocation, index: *index };
+            blocks.insert(block, ids.get(index).map(|id| (*id).clone()));
+        }
+    }
+    blocks
+}
+
+fn secs(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
+
+    use super::*;
+
+    fn snapshot() -> Snapshot {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/first-farm");
+        let names = ["farm.toml", "acme.toml", "globex.toml"];
+        let read = |name: &str| (name.to_owned(), std::fs::read_to_string(folder.join(name)).unwrap());
+        let world = sixfold_core::spec::parse_all(&names.map(read)).unwrap();
+        let trial = sixfold_core::trial::Trial::new(world).unwrap();
+        let node = "ant".parse().unwrap();
+        Snapshot::for_node(trial.world(), trial.ledger(), &Default::default(), &node).unwrap()
+    }
+
+    #[test]
+    fn who_has_which_block_is_written_as_it_changes_and_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |secs| UNIX_EPOCH + Duration::from_secs(secs);
+        let mut snapshot = snapshot();
+        let (index, ports) = snapshot.gateways[0].ports.first_key_value().unwrap();
+        let (index, ports) = (*index, *ports);
+        let address = snapshot.gateways[0].public_v4.unwrap().addr();
+        let mut log = PortLog::open(dir.path(), at(100)).unwrap();
+        log.note(&snapshot, at(100)).unwrap();
+        // The same again, and after a restart, is no news.
+        log.note(&snapshot, at(110)).unwrap();
+        snapshot.revision.0 += 1;
+        let mut log = PortLog::open(dir.path(), at(120)).unwrap();
+        log.note(&snapshot, at(120)).unwrap();
+        snapshot.revision.0 += 1;
+        snapshot.gateways[0].ports.remove(&index);
+        log.note(&snapshot, at(200)).unwrap();
+        let all = read(dir.path()).unwrap().unwrap();
+        let of = |at_secs| {
+            let found = all.iter().filter(|taken| taken.has(address, ports.first(), at_secs));
+            found.map(|taken| (taken.from_secs, taken.until_secs)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(99), []);
+        assert_eq!(of(150), [(100, Some(200))]);
+        assert_eq!(of(201), []);
+        assert!(all.iter().all(|taken| taken.network.is_some()), "{all:?}");
+        let others = all.iter().filter(|taken| taken.until_secs.is_none());
+        assert_eq!(others.count(), snapshot.gateways[0].ports.len(), "the others go on");
+    }
+
+    const TEXT: &str = "sixfold-ports 1\n\
+        + 100 203.0.113.7 1024-2047 2001:db8:a::/48 1000 acme/web\n\
+        + 100 203.0.113.7 2048-3071 2001:db8:a::/48 1001 globex/lab\n\
+        ? a line of a later version\n\
+        - 200 203.0.113.7 1024-2047 2001:db8:a::/48 1000\n\
+        + 300 203.0.113.7 1024-2047 2001:db8:a::/48 1005 umbrella/ops\n";
+
+    fn whose(text: &str, port: u16, at_secs: u64) -> Vec<String> {
+        let address = "203.0.113.7".parse().unwrap();
+        let all = parse(text);
+        let found = all.iter().filter(|taken| taken.has(address, port, at_secs));
+        found.map(|taken| taken.network.as_ref().unwrap().to_string()).collect()
+    }
+
+    #[test]
+    fn a_port_is_whose_it_was_then() {
+        assert_eq!(whose(TEXT, 1500, 150), ["acme/web"]);
+        assert_eq!(whose(TEXT, 1500, 250), [""; 0], "between two");
+        assert_eq!(whose(TEXT, 1500, 9999), ["umbrella/ops"], "until now");
+        assert_eq!(whose(TEXT, 2048, 9999), ["globex/lab"]);
+        assert_eq!(whose(TEXT, 2047, 99), [""; 0], "before all");
+        assert_eq!(whose(TEXT, 80, 150), [""; 0], "nobody's");
+    }
+
+    #[test]
+    fn what_was_cut_short_or_ended_long_ago_goes_and_the_rest_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        std::fs::write(&path, format!("{TEXT}- 400 203.0.113.7 2048-30")).unwrap();
+        let at = |secs| UNIX_EPOCH + Duration::from_secs(secs);
+        let log = PortLog::open(dir.path(), at(500)).unwrap();
+        assert_eq!(log.open.len(), 2, "what a line began that ends nowhere is open");
+        let all = read(dir.path()).unwrap().unwrap();
+        assert_eq!(all, parse(TEXT), "nothing but the half line went");
+        PortLog::open(dir.path(), at(201 + RETENTION.as_secs())).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(!text.contains("acme/web"), "{text}");
+    }
+}
