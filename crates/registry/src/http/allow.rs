@@ -1,7 +1,7 @@
 //! Who may do what. One function over role, verb and object decides every request; what it does not name is refused.
 //!
 //! Owns: the roles, the verbs, the kinds of objects, and that function. Whose an object is, is found out before (`whose`
-//! is part of the object). Must not read anything. The whole table is written out in `tests/http/table.txt`.
+//! is part of the object). Must not read anything. The whole table is written out in `tests/http/table`.
 
 use std::fmt;
 

@@ -1,5 +1,7 @@
 //! Who may do what, written out: every route and every role. And what is committed of it for others.
 
+mod asked;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -30,7 +32,7 @@ fn written() -> String {
 /// To allow more, or to add a route, is to change this file too, by hand.
 #[test]
 fn every_route_and_role_is_as_the_table_says() {
-    assert_eq!(written(), include_str!("table.txt"), "tests/http/table.txt is the table that holds");
+    assert_eq!(written(), include_str!("table.txt"), "tests/http/table/table.txt is the table that holds");
 }
 
 /// Nothing can be asked twice, and nobody may do with what is others' what may not be done with one's own.
