@@ -8,7 +8,7 @@ use sixfold_core::model::{
     SlotDraft, SlotKey, Upstream, WorkloadDraft,
 };
 use sixfold_core::trust::{
-    Confirm, Delegation, DeviceOf, DeviceStatement, Digest, Granted, Invitation, Leaf, Leaving,
+    Confirm, Delegation, DeviceOf, DeviceStatement, Digest, Dissolution, Granted, Invitation, Leaf, Leaving,
     NetworkStatement, NodeStatement, Proofs, ProvenGrant, Reclaim, Role, Rotation, Signed, SigningKey,
     Subject, Token, encode, seal,
 };
@@ -129,7 +129,7 @@ fn rotation() -> Rotation {
 }
 
 /// The bodies of good statements, by kind: farm, network, node, device, grant, group, rotation, token, confirm, leaving, reclaim,
-/// invitation.
+/// invitation, dissolution.
 ///
 /// # Panics
 /// If one is wrong.
@@ -147,8 +147,10 @@ pub fn statements() -> Vec<Vec<Vec<u8>>> {
         Confirm { owner: registry().verifying().owner(Role::Farmer), change: Digest([3; 32]), limit: 5 };
     let deleted = NetworkStatement { version: 2, subject: Subject::Deleted(said.network.id().clone()) };
     let reclaim = Reclaim { network: said.network.id().clone(), version: 3 };
+    let prefixes = vec!["2001:db8:a::/48".parse().expect("a prefix")];
     let invitation =
-        Invitation { registry_key: registry().verifying(), nonce: [6; 16], expires: 1_800_000_000 };
+        Invitation { registry_key: registry().verifying(), nonce: [6; 16], expires: 1_800_000_000, prefixes };
+    let dissolution = Dissolution { farm: id(Role::Farmer).into(), version: 4 };
     let leaving = Leaving { node: id(Role::Node).into(), farm: id(Role::Farmer).into(), version: 2 };
     vec![
         vec![encode(&said.farm)],
@@ -163,5 +165,6 @@ pub fn statements() -> Vec<Vec<Vec<u8>>> {
         vec![encode(&leaving)],
         vec![encode(&reclaim)],
         vec![encode(&invitation)],
+        vec![encode(&dissolution)],
     ]
 }

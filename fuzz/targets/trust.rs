@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use sixfold_core::trust::{
-    Admitted, Chain, Confirm, Delegation, DeviceStatement, Group, Invitation, Leaf, Leaving,
+    Admitted, Chain, Confirm, Delegation, DeviceStatement, Dissolution, Group, Invitation, Leaf, Leaving,
     NetworkStatement, NodeStatement, Pins, Proofs, Reclaim, Role, Rotation, Seen, SigningKey, Statement,
     Token, VerifyingKey, admit, decode, encode,
 };
@@ -40,7 +40,7 @@ fn one<T: Statement>(kind: usize, change: &[u8]) {
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, change)) = data.split_first() else { return };
-    match kind % 15 {
+    match kind % 16 {
         0 => one::<Delegation>(0, change),
         1 => one::<NetworkStatement>(1, change),
         2 => one::<NodeStatement>(2, change),
@@ -60,6 +60,7 @@ fuzz_target!(|data: &[u8]| {
             let _ = VerifyingKey::from_pem(&text);
         }
         14 => one::<Invitation>(11, change),
+        15 => one::<Dissolution>(12, change),
         _ => {
             let Ok((proofs, _)) = Proofs::read(&bytes_of(&PROOFS, change)) else { return };
             for rotations in &proofs.rotations {

@@ -15,6 +15,8 @@ use utoipa::ToSchema;
 pub enum EventKind {
     /// A farmer said a farm, for the first time or anew.
     FarmPut,
+    /// A farm that nobody was in is no more, by the operator's word.
+    FarmDissolved,
     /// A node joined a farm.
     NodeJoined,
     /// A node left its farm.
@@ -47,6 +49,7 @@ impl EventKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::FarmPut => "farm-put",
+            Self::FarmDissolved => "farm-dissolved",
             Self::NodeJoined => "node-joined",
             Self::NodeLeft => "node-left",
             Self::NodeTaken => "node-taken",

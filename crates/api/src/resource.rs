@@ -222,6 +222,9 @@ pub struct Farm {
     /// Of their commit.
     #[schema(value_type = u64)]
     pub revision: Revision,
+    /// Whether it is no more: then the statement is the operator's word on that.
+    #[serde(default)]
+    pub deleted: bool,
     /// The farmer's words.
     #[schema(value_type = SignedShape)]
     pub statement: Signed,

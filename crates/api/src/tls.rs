@@ -19,7 +19,7 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error as RustlsError,
     ServerConfig, SignatureScheme,
 };
-use sixfold_core::trust::SigningKey;
+use sixfold_core::trust::{SigningKey, pem};
 use zeroize::Zeroizing;
 
 use self::elsewhere::Elsewhere;
@@ -32,10 +32,6 @@ pub type RawKey = [u8; 32];
 const NAME: &str = "sixfold";
 /// What is spoken inside.
 const ALPN: &[u8] = b"http/1.1";
-/// What stands before the 32 bytes of an Ed25519 key in a certificate (RFC 8410, 4).
-const SPKI_ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
-/// What stands before the 32 bytes of a private one (RFC 8410, 7).
-const PKCS8_ED25519: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 
 /// Why a key cannot be spoken with.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +82,7 @@ impl Identity {
     /// [`TlsError`] if the library does not take it.
     pub fn of(key: &SigningKey) -> Result<Self, TlsError> {
         let mut pkcs8 = Zeroizing::new([0; 48]);
-        pkcs8[..16].copy_from_slice(&PKCS8_ED25519);
+        pkcs8[..16].copy_from_slice(&pem::PRIVATE);
         pkcs8[16..].copy_from_slice(&*key.seed());
         Self::from_pkcs8(&*pkcs8)
     }
@@ -176,7 +172,7 @@ pub fn server_name() -> ServerName<'static> {
 pub fn key_of(certificate: &CertificateDer<'_>) -> Result<RawKey, RustlsError> {
     let parsed = ParsedCertificate::try_from(certificate)?;
     let spki = parsed.subject_public_key_info();
-    spki.strip_prefix(&SPKI_ED25519)
+    spki.strip_prefix(&pem::PUBLIC)
         .and_then(|key| key.try_into().ok())
         .ok_or(RustlsError::InvalidCertificate(CertificateError::BadEncoding))
 }

@@ -246,10 +246,19 @@ impl<'a> Held<'a> {
 /// nothing to commit, and what needs the allocation is refused as [`AllocateError::Unnumbered`].
 #[must_use]
 pub fn number(ledger: &Ledger, prefix: ipnet::Ipv6Net) -> (ReadSet, LedgerChange) {
+    number_all(ledger, [prefix])
+}
+
+/// The same for several, in their order, each once: those that no number is left for are not in the change.
+#[must_use]
+pub fn number_all(
+    ledger: &Ledger,
+    prefixes: impl IntoIterator<Item = ipnet::Ipv6Net>,
+) -> (ReadSet, LedgerChange) {
     let read = ledger.read([Record::Allocations]);
-    let needs_one = ledger.allocation(prefix).is_none() && ledger.next_number().is_some();
-    let allocations = if needs_one { vec![prefix] } else { Vec::new() };
-    (read, LedgerChange { allocations, ..LedgerChange::default() })
+    let left = ledger.next_number().map_or(0, |first| usize::from(u16::MAX - first.get()) + 1);
+    let without = prefixes.into_iter().filter(|prefix| ledger.allocation(*prefix).is_none());
+    (read, LedgerChange { allocations: without.take(left).collect(), ..LedgerChange::default() })
 }
 
 /// The indices that one seat asks for, in order.

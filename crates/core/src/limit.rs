@@ -80,6 +80,10 @@ pub const PORTS_PER_NETWORK: u16 = 1024;
 /// Seconds that a released prefix rests at most (7 days): a node that was away for longer starts from its snapshot anew.
 pub const QUARANTINE_SECS: u64 = 7 * 24 * 60 * 60;
 
+/// Seconds that a join token or an invitation may be good (31 days, and one for clocks that differ): a machine that was
+/// ordered today is there in a month. A registry remembers those that were used for as long.
+pub const TOKEN_SECS_MAX: u64 = 32 * 24 * 60 * 60;
+
 /// Bytes of one signed statement: what fits in a file that a person wrote fits in here.
 pub const STATEMENT_BYTES_MAX: usize = FILE_BYTES_MAX;
 

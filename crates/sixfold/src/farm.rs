@@ -9,6 +9,7 @@
 mod allocation;
 mod apply;
 mod create;
+mod delete;
 mod exit;
 mod invite;
 pub(crate) mod show;
@@ -20,7 +21,7 @@ use clap::Subcommand;
 use sixfold_core::id::{Label, NodeId};
 use sixfold_core::model::{FarmDraft, Fault, SlotKey};
 use sixfold_core::spec::Names;
-use sixfold_core::trust::Delegation;
+use sixfold_core::trust::{Delegation, Invitation};
 
 use crate::caller::{Caller, KnownFarm, RemovalArgs};
 use crate::failed::Failed;
@@ -57,6 +58,7 @@ enum Verb {
     Invite(invite::Args),
     Allocation(allocation::Args),
     Exit(exit::Args),
+    Delete(delete::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<Done, Failed> {
@@ -69,6 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failed> {
         Verb::Invite(args) => invite::run(args),
         Verb::Allocation(args) => allocation::run(args),
         Verb::Exit(args) => exit::run(args),
+        Verb::Delete(args) => delete::run(args),
     }?;
     Ok(Done::Yes)
 }
@@ -146,6 +149,28 @@ fn facts(names: &Names, farm: &FarmDraft) -> Vec<String> {
         fact
     }));
     facts
+}
+
+/// What the operator's word lets a farm take.
+#[derive(Debug, clap::Args)]
+struct InvitationArgs {
+    /// What the registry's operator printed with `sixfold farm invite`, for what is new to the farm; a registry that runs with
+    /// --open needs none
+    #[arg(long, value_name = "TOKEN")]
+    invitation: Option<String>,
+}
+
+impl InvitationArgs {
+    /// The text, if it is an invitation at all.
+    fn read(&self) -> Result<Option<String>, Failed> {
+        if let Some(text) = &self.invitation {
+            Invitation::read(text).map_err(|error| {
+                let hint = error.hint();
+                Failed::refused(error).hint(Some(hint))
+            })?;
+        }
+        Ok(self.invitation.clone())
+    }
 }
 
 /// What a node is called, or its id.

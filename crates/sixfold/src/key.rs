@@ -45,7 +45,11 @@ enum Verb {
     )]
     New(Whose),
     /// Show ids and public keys
-    #[command(after_long_help = "Examples:\n  sixfold key show\n  sixfold key show node --json")]
+    #[command(
+        long_about = "Show keys: ids and public keys, nothing private; without a role, those in their places.\n\n\
+        With --json: keys (role, id, public_key, rotations, file).",
+        after_long_help = "Examples:\n  sixfold key show\n  sixfold key show node --json"
+    )]
     Show {
         /// Whose [default: of every role that has a key in its place]
         #[arg(value_enum)]

@@ -87,7 +87,7 @@ impl Registry {
 
     /// The farm: 17 slots, each held by a node.
     fn furnish(&self) -> Result<(), Failure> {
-        self.ask("farmer", Op::PutFarm { said: said(1), farm: farm(0)?, token: None })?;
+        self.ask("farmer", Op::PutFarm { said: said(1), farm: farm(0)?, invited: None })?;
         for at in 0..self.nodes {
             let address = Some(format!("2001:db8:ffff::{:x}/64", at + 16).parse()?);
             let reach = Reach::Public { address, address_v4: None };
@@ -95,7 +95,7 @@ impl Registry {
             let (farm, token) = ("farm".parse()?, Some(format!("token-{at}")));
             self.ask("farmer", Op::PutNode { said: said(1), farm, node, token })?;
         }
-        self.ask("farmer", Op::PutFarm { said: said(2), farm: farm(SLOTS)?, token: None })
+        self.ask("farmer", Op::PutFarm { said: said(2), farm: farm(SLOTS)?, invited: None })
     }
 
     fn ask(&self, who: &str, op: Op) -> Result<(), Failure> {

@@ -18,7 +18,7 @@ mod grant;
 mod key;
 mod merkle;
 mod parts;
-mod pem;
+pub mod pem;
 mod proofs;
 mod rotation;
 mod seen;
@@ -40,6 +40,6 @@ pub use seen::{Mark, Object, Seen, Stale};
 pub use shown::Shown;
 pub use signed::{OpenError, Signed, Statement, decode, encode};
 pub use statement::{
-    Confirm, Delegation, DeviceOf, DeviceStatement, Invitation, InvitationError, Leaving, NetworkStatement,
-    NodeStatement, Owned, Reclaim, Subject, Token, TokenError, is_registry_address,
+    Confirm, Delegation, DeviceOf, DeviceStatement, Dissolution, Invitation, InvitationError, Leaving,
+    NetworkStatement, NodeStatement, Owned, Reclaim, Subject, Token, TokenError, is_registry_address,
 };

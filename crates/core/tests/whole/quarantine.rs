@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use sixfold_core::allocate::{AllocateError, Terms, allocate, number};
+use sixfold_core::allocate::{AllocateError, Terms, allocate, number, number_all};
 use sixfold_core::id::{NodeId, Revision, Timestamp};
 use sixfold_core::limit;
 use sixfold_core::model::{Grant, Ledger, LedgerChange, ReadSet, ResourceKey, Seat, SlotKey};
@@ -173,6 +173,10 @@ fn numbers_that_are_used_up_are_no_panic() {
     let kept = allocations.iter().map(|(prefix, number)| {
         (sixfold_core::addr::Allocation::new(*prefix, (*number).try_into().unwrap()).unwrap(), Revision(1))
     });
+    // Of several only those get one that there is one left for.
+    let nearly = Ledger::restore(Revision(1), kept.clone().take(65_534), []);
+    let new = [allocations[65_533].0, allocations[65_534].0, last];
+    assert_eq!(number_all(&nearly, new).1.allocations, [allocations[65_534].0]);
     let mut ledger = Ledger::restore(Revision(1), kept, []);
     let (read, change) = number(&ledger, last);
     ledger.commit(&read, change).unwrap();

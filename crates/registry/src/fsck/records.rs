@@ -165,7 +165,7 @@ fn documents(found: &Records, findings: &mut Findings) {
             Model::Network(_) => id.kind == Kind::Network,
             Model::Node { .. } => id.kind == Kind::Node,
             Model::Device { .. } => id.kind == Kind::Device,
-            Model::Gone => matches!(id.kind, Kind::Network | Kind::Node),
+            Model::Gone => matches!(id.kind, Kind::Farm | Kind::Network | Kind::Node),
             Model::Bytes => {
                 matches!(id.kind, Kind::Confirm | Kind::Rotation | Kind::Token | Kind::Secret)
             }

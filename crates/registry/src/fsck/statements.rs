@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use sixfold_core::id::Revision;
 use sixfold_core::model::{FarmDraft, NetworkDraft, NodeDraft};
 use sixfold_core::trust::{
-    Chain, Confirm, Delegation, DeviceStatement, Granted, Group, Leaf, Leaving, NetworkStatement,
-    NodeStatement, Owned, Owner, Proven, Reclaim, Signed, Statement, Subject, VerifyingKey,
+    Chain, Confirm, Delegation, DeviceStatement, Dissolution, Granted, Group, Leaf, Leaving,
+    NetworkStatement, NodeStatement, Owned, Owner, Proven, Reclaim, Signed, Statement, Subject, VerifyingKey,
 };
 
 use super::{Findings, Records, place};
@@ -138,6 +138,10 @@ fn gone(keys: &Keys, id: &DocumentId, signed: &Signed) -> Result<(u64, bool), St
             return Err(format!("is signed neither by node {} nor by farm {}", says.node, says.farm));
         }
         return Ok((says.version, DocumentId::node(&says.node) == *id));
+    }
+    if id.kind == Kind::Farm {
+        let says: Dissolution = opened(signed)?;
+        return Ok((says.version, DocumentId::farm(&says.farm) == *id));
     }
     // By the operator, whose key is not in the store; or by the tenant.
     if let Ok(says) = opened::<Reclaim>(signed) {

@@ -99,10 +99,11 @@ pub const fn allows(role: Role, verb: Verb, object: Object) -> bool {
         (Role::Node, Verb::Read | Verb::Put, Thing::Node | Thing::Status, Whose::Own) => true,
         (Role::Node, Verb::Read, Thing::Snapshot | Thing::Network, Whose::Own) => true,
         (Role::Node, Verb::Put, Thing::Device, Whose::Own) => true,
-        // The operator sees what is stored, and may take prefixes back; nobody's words are theirs to change.
+        // The operator sees what is stored, and may take prefixes back and farms that nobody uses; nobody's words are theirs
+        // to change.
         (Role::Admin, Verb::Read, Thing::Farm | Thing::Node | Thing::Status, _) => true,
         (Role::Admin, Verb::Read, Thing::Tenant | Thing::Network | Thing::Events, _) => true,
-        (Role::Admin, Verb::Delete, Thing::Network, _) => true,
+        (Role::Admin, Verb::Delete, Thing::Network | Thing::Farm, _) => true,
         _ => false,
     }
 }

@@ -116,8 +116,7 @@ fn parameter(param: Param) -> Parameter {
         |most| Object::builder().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(most)).build();
     match param {
         Param::After => query("after", "The number up to which events are known", number(u64::MAX >> 11)),
-        Param::Session => header(SESSION, SESSION_PATTERN, Required::False),
-        Param::OwnSession => header(SESSION, SESSION_PATTERN, Required::True),
+        Param::Session => header(SESSION, SESSION_PATTERN, Required::True),
         Param::Wait => query("wait", "Seconds to wait for something newer", number(WAIT_MAX.as_secs())),
         Param::IfNoneMatch => header("if-none-match", TAG_PATTERN, Required::False),
         Param::Difference => header(DIFFERENCE_TAKEN, "^sixfold-parts$", Required::False),

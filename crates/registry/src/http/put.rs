@@ -12,28 +12,29 @@ use sixfold_api::event::{EventKind, Happened};
 use sixfold_api::problem::{Kind, Problem};
 use sixfold_api::resource::{Done, Held, Put};
 use sixfold_core::id::{FarmId, Label};
+use sixfold_core::model::FarmDraft;
 use sixfold_core::trust::{
-    Confirm, Delegation, DeviceStatement, Invitation, InvitationError, Leaving, NetworkStatement,
-    NodeStatement, OpenError, Owned, Owner, Reclaim, Role, Signed, Statement, Subject as Of, Token,
-    VerifyingKey,
+    Confirm, Delegation, DeviceStatement, Dissolution, Invitation, InvitationError, Leaving,
+    NetworkStatement, NodeStatement, OpenError, Owned, Owner, Reclaim, Role, Signed, Statement,
+    Subject as Of, Token, VerifyingKey,
 };
 
 use super::answer::{Answer, Call};
 use super::desk::Desk;
 use super::desk::caller::Subject;
 use super::{preview, read, refuse};
-use crate::service::{self, Confirmation, IdempotencyKey, Op, Request, Said, hex};
-use crate::store::DocumentId;
+use crate::service::{self, Confirmation, IdempotencyKey, Invited, Op, Request, Said, hex};
 
-/// A farm, by its farmer; the first time with an invitation of the operator's.
+/// A farm, by its farmer; with an invitation of the operator's, where it is new or takes an allocation.
 pub(super) async fn farm(desk: Arc<Desk>, mut call: Call) -> Result<Answer, Problem> {
     let Subject::Farm(id) = call.subject.clone() else { return Err(read::absent()) };
     let owner = Owner::farmer(&id);
     let put: Put = call.document().await?;
     let delegation: Delegation = open(&desk, &put.statement, &owner)?;
     let said = said(&put.statement, delegation.version())?;
-    let token = invited(&desk, &id, put.token.as_deref())?;
-    let op = Op::PutFarm { said, farm: delegation.with_nodes(Vec::new()), token };
+    let farm = delegation.with_nodes(Vec::new());
+    let invited = invited(&desk, &farm, put.token.as_deref())?;
+    let op = Op::PutFarm { said, farm, invited };
     ask(&desk, call.idempotency_key()?, (owner, Some(put.statement.key)), (op, put.confirmation)).await
 }
 
@@ -113,6 +114,25 @@ pub(super) async fn reclaim(desk: Arc<Desk>, mut call: Call) -> Result<Answer, P
     Ok(answer)
 }
 
+/// That a farm is no more, by the operator.
+pub(super) async fn dissolution(desk: Arc<Desk>, mut call: Call) -> Result<Answer, Problem> {
+    let Subject::Farm(id) = call.subject.clone() else { return Err(read::absent()) };
+    let put: Put = call.document().await?;
+    let dissolution: Dissolution = put.statement.open().map_err(unopened)?;
+    if desk.admin() != Some(&put.statement.key) {
+        return Err(refused("the statement is not signed by the operator's key"));
+    }
+    if dissolution.farm != id {
+        return Err(refused(format!(
+            "the statement is about farm {}, and the path about {id}",
+            dissolution.farm
+        )));
+    }
+    let (said, owner) = (said(&put.statement, dissolution.version)?, put.statement.key.owner(Role::Admin));
+    let op = Op::RemoveFarm { said, farm: id };
+    ask(&desk, call.idempotency_key()?, (owner, Some(put.statement.key)), (op, put.confirmation)).await
+}
+
 /// A WireGuard device, by its node.
 pub(super) async fn device(desk: Arc<Desk>, mut call: Call) -> Result<Answer, Problem> {
     let Subject::Node(id) = call.subject.clone() else { return Err(read::absent()) };
@@ -177,21 +197,19 @@ fn token(desk: &Desk, farm: &FarmId, text: &str) -> Result<String, Problem> {
     Ok(format!("{farm}-{}", hex(&token.nonce)))
 }
 
-/// The invitation's name in the store, if one is needed and it lets in a farm now.
-fn invited(desk: &Desk, farm: &FarmId, text: Option<&str>) -> Result<Option<String>, Problem> {
+/// By what a farm is let in, where not every farm is. What is not needed is not looked at: whoever asks again may do so late.
+fn invited(desk: &Desk, farm: &FarmDraft, text: Option<&str>) -> Result<Option<Invited>, Problem> {
+    if desk.is_open {
+        return Ok(None);
+    }
+    let is_new = desk.service.read(|state| state.claimed_by(farm).is_some());
+    let Some(text) = text.filter(|_| is_new) else { return Ok(Some(Invited::default())) };
     let told =
         |error: InvitationError| Problem::from_error(Kind::Refused, &error).hint(error.hint().to_owned());
-    let is_known = desk.service.read(|state| state.document(&DocumentId::farm(farm)).is_some());
-    let Some(text) = text.filter(|_| !is_known) else {
-        if is_known || desk.is_open {
-            return Ok(None);
-        }
-        let problem = refused("this registry knows no such farm, and takes a new one by an invitation only");
-        return Err(problem.hint("ask its operator for what `sixfold farm invite` prints".to_owned()));
-    };
     let (invitation, signed) = Invitation::read(text).map_err(told)?;
     invitation.admits((desk.own, desk.admin().copied()), signed.key, desk.now().0).map_err(told)?;
-    Ok(Some(format!("invitation-{}", hex(&invitation.nonce))))
+    let token = Some(format!("invitation-{}", hex(&invitation.nonce)));
+    Ok(Some(Invited { token, prefixes: invitation.prefixes }))
 }
 
 /// Gives the service what was verified, and waits for what comes of it.

@@ -48,7 +48,10 @@ pub(super) async fn farms(desk: Arc<Desk>, _: Call) -> Result<Answer, Problem> {
 pub(super) async fn farm(desk: Arc<Desk>, call: Call) -> Result<Answer, Problem> {
     let Subject::Farm(id) = call.subject else { return Err(absent()) };
     let (kept, allocations, nodes) = desk.service.read(|state| {
-        let kept = kept(state, &DocumentId::farm(&id))?.clone();
+        let kept = state.document(&DocumentId::farm(&id)).ok_or_else(absent)?.clone();
+        if kept.gone {
+            return Ok((kept, Vec::new(), Vec::new()));
+        }
         let known = state.world().farm(&id).ok_or_else(absent)?;
         let allocations = known.allocations().iter().filter_map(|prefix| state.ledger().allocation(*prefix));
         let nodes = known.nodes().keys().map(|node| {
@@ -62,8 +65,9 @@ pub(super) async fn farm(desk: Arc<Desk>, call: Call) -> Result<Answer, Problem>
     aside(move || {
         let nodes = nodes.iter().map(|(id, body)| named::<NodeStatement>(id, body, |node| node.name.clone()));
         let nodes = nodes.collect::<Result<_, Problem>>()?;
-        let (version, revision, statement) = (kept.version, kept.revision, signed(&kept)?);
-        Ok(Answer::of(&Farm { id, version, revision, statement, allocations, nodes })?.at(revision))
+        let (version, revision, deleted) = (kept.version, kept.revision, kept.gone);
+        let statement = signed(&kept)?;
+        Ok(Answer::of(&Farm { id, version, revision, deleted, statement, allocations, nodes })?.at(revision))
     })
     .await
 }

@@ -52,6 +52,10 @@ fn kind_of_refusal(refusal: &Refusal) -> Kind {
         Refusal::NoToken { .. } => Kind::Forbidden,
         Refusal::Breaker { .. } => Kind::Unconfirmed,
         Refusal::TooLong { .. } => Kind::TooLarge,
-        Refusal::Invalid(_) | Refusal::Violated(_) | Refusal::Version { .. } => Kind::Refused,
+        Refusal::Invalid(_)
+        | Refusal::Violated(_)
+        | Refusal::Version { .. }
+        | Refusal::Uninvited { .. }
+        | Refusal::InUse { .. } => Kind::Refused,
     }
 }

@@ -53,10 +53,8 @@ pub(super) enum Param {
     DryRun,
     /// The number of the last event that is known.
     After,
-    /// Which start of the node's agent asks; it may be left out.
+    /// Which start of the node's agent asks.
     Session,
-    /// The same, and it must be there.
-    OwnSession,
 }
 
 /// A row: what is served where, and who may ask for it.

@@ -156,6 +156,9 @@ fn of(before: &State, id: &DocumentId, document: &Document) -> Option<Happened> 
         Model::Node { farm, node } if known.is_none() => {
             Some(Happened::new(EventKind::NodeJoined).farm(farm.clone()).node(node.id.clone()))
         }
+        Model::Gone if id.kind == Kind::Farm => {
+            Some(Happened::new(EventKind::FarmDissolved).farm(id.name.parse::<FarmId>().ok()?).text(version))
+        }
         Model::Gone if id.kind == Kind::Node => {
             let node = id.name.parse().ok()?;
             let farm = before.nodes.get(&node).map(|(farm, _)| farm.clone());

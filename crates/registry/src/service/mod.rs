@@ -40,7 +40,9 @@ pub(crate) use decide::hex;
 pub use events::Ring;
 pub use preview::{Draft, Preview};
 pub use refusal::{Failed, Refusal};
-pub use request::{Confirmation, Done, Held, IdempotencyKey, IdempotencyKeyError, Op, Request, Said};
+pub use request::{
+    Confirmation, Done, Held, IdempotencyKey, IdempotencyKeyError, Invited, Op, Request, Said,
+};
 pub use seal::{Newly, Sealed, Sealer};
 pub use state::{Kept, State, device_version};
 pub use tag::Tag;

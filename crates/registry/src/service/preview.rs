@@ -73,7 +73,7 @@ impl Draft {
         let after = change.edits.iter().fold(before, |before, edit| match edit {
             Edit::Network(after) => Some(after),
             Edit::NoNetwork(_) => None,
-            Edit::Farm(_) => before,
+            Edit::Farm(_) | Edit::NoFarm(_) => before,
         });
         let defect = |fault: sixfold_core::model::Fault| Failed::Defect { what: fault.to_string() };
         let farms = farms(state, [before, after]);

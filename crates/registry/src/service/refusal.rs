@@ -84,6 +84,22 @@ pub enum Refusal {
         /// The node.
         node: NodeId,
     },
+    /// A farm, or an allocation of one, that the operator invited nobody for.
+    #[error("{}", uninvited(.allocation))]
+    Uninvited {
+        /// The allocation, if there is one.
+        allocation: Option<ipnet::Ipv6Net>,
+    },
+    /// A farm that somebody uses.
+    #[error("farm {farm} is in use: {nodes} nodes are in it, and {networks} networks on them")]
+    InUse {
+        /// The farm.
+        farm: sixfold_core::id::FarmId,
+        /// Its nodes.
+        nodes: usize,
+        /// Networks that have a resource on one.
+        networks: usize,
+    },
     /// A token lets one in.
     #[error("this token was used already")]
     TokenUsed,
@@ -157,6 +173,15 @@ fn told<T: ToString>(found: impl ExactSizeIterator<Item = T>) -> String {
     words.join("; ")
 }
 
+fn uninvited(allocation: &Option<ipnet::Ipv6Net>) -> String {
+    match allocation {
+        Some(prefix) => {
+            format!("this registry takes allocation {prefix} by an invitation that names it only")
+        }
+        None => "this registry knows no such farm, and takes a new one by an invitation only".to_owned(),
+    }
+}
+
 fn breaker(taken: u64, node: &Option<NodeId>, farm: &Option<sixfold_core::id::FarmId>) -> String {
     match (farm, node) {
         (Some(farm), _) => format!("farm {farm} would be left empty"),
@@ -180,6 +205,14 @@ impl Refusal {
             Self::NotSeated { .. } | Self::Generation { .. } => "take the newest snapshot first".to_owned(),
             Self::OtherFarm { .. } => "a node leaves one farm before it joins another".to_owned(),
             Self::NoToken { .. } => "ask the farm's operator for a token".to_owned(),
+            Self::Uninvited { allocation } => {
+                let prefix = allocation.map_or_else(|| "PREFIX".to_owned(), |prefix| prefix.to_string());
+                format!("ask its operator for what `sixfold farm invite {prefix}` prints")
+            }
+            Self::InUse { .. } => {
+                "its nodes leave first: `sixfold node leave` on each, or `sixfold node remove` by its farmer"
+                    .to_owned()
+            }
             Self::TokenUsed => "a token lets one in, once: ask for another".to_owned(),
             Self::NoNumber { .. } => {
                 "this registry takes no further allocation: begin another one".to_owned()

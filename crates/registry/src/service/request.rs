@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use sixfold_core::id::{FarmId, Generation, Label, NetworkId, NodeId, Revision};
@@ -81,8 +82,15 @@ pub enum Op {
         said: Said,
         /// What they mean.
         farm: FarmDraft,
-        /// The invitation it is made by, which is used up with it; a farm that is known needs none.
-        token: Option<String>,
+        /// By what it is let in, at a registry that does not take every farm.
+        invited: Option<Invited>,
+    },
+    /// A farm that nobody is in shall be no more.
+    RemoveFarm {
+        /// The operator's words.
+        said: Said,
+        /// The farm.
+        farm: FarmId,
     },
     /// A node shall be so, and of this farm.
     PutNode {
@@ -149,6 +157,15 @@ pub enum Op {
     },
 }
 
+/// By what a farm is let in, and takes allocations that it has not yet. Without any of it, it changes what it has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Invited {
+    /// The invitation's name, which is used up.
+    pub token: Option<String>,
+    /// In these lie the allocations that it may take.
+    pub prefixes: Vec<Ipv6Net>,
+}
+
 /// An owner's word that a change which takes much away is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confirmation {
@@ -167,6 +184,7 @@ impl Op {
         let (name, said, parts) = match self {
             // By what a farm was let in is not looked at again, and so not part of it.
             Self::PutFarm { said, farm, .. } => ("put farm", Some(said), vec![json(farm)]),
+            Self::RemoveFarm { said, farm } => ("remove farm", Some(said), vec![json(farm)]),
             Self::PutNode { said, farm, node, token } => {
                 ("put node", Some(said), vec![json(farm), json(node), json(token)])
             }
@@ -200,6 +218,7 @@ impl Op {
     pub fn said(&self) -> Option<&Said> {
         match self {
             Self::PutFarm { said, .. }
+            | Self::RemoveFarm { said, .. }
             | Self::PutNode { said, .. }
             | Self::RemoveNode { said, .. }
             | Self::PutNetwork { said, .. }

@@ -39,6 +39,7 @@ pub(super) enum Edit {
     Farm(Farm),
     Network(Network),
     NoNetwork(NetworkId),
+    NoFarm(FarmId),
 }
 
 /// What one request changes.
@@ -139,6 +140,11 @@ impl State {
             Model::Node { farm, node } => {
                 self.nodes.insert(node.id.clone(), (farm.clone(), node.clone()));
             }
+            Model::Gone if id.kind == Kind::Farm => {
+                if let Ok(farm) = id.name.parse() {
+                    self.farms.remove::<FarmId>(&farm);
+                }
+            }
             Model::Gone if id.kind == Kind::Node => {
                 if let Ok(node) = id.name.parse() {
                     self.nodes.remove::<NodeId>(&node);
@@ -172,6 +178,7 @@ impl State {
                 Edit::Farm(farm) => drop(self.world.insert_farm(farm.clone())),
                 Edit::Network(network) => drop(self.world.insert_network(network.clone())),
                 Edit::NoNetwork(id) => drop(self.world.remove_network(id)),
+                Edit::NoFarm(id) => drop(self.world.remove_farm(id)),
             }
         }
         for (key, grant) in &change.ledger.grants {
@@ -210,6 +217,18 @@ impl State {
         let nodes = self.nodes.values().filter(|(of, _)| of == farm);
         draft.nodes = nodes.map(|(_, node)| node.clone()).collect();
         Some(draft)
+    }
+
+    /// What a farm takes by being so that it has not yet: none, if it has all of it. A farm that is not there takes being
+    /// there, and its allocations.
+    #[must_use]
+    pub fn claimed_by(&self, draft: &FarmDraft) -> Option<Vec<Ipv6Net>> {
+        let before = self.farms.get(&draft.id);
+        let has = |allocation: &Ipv6Net| {
+            before.is_some_and(|farm| farm.allocations.iter().any(|own| own.contains(allocation)))
+        };
+        let new: Vec<Ipv6Net> = draft.allocations.iter().copied().filter(|one| !has(one)).collect();
+        (before.is_none() || !new.is_empty()).then_some(new)
     }
 
     /// The slot that is a network's exit.

@@ -251,7 +251,7 @@ impl Writer {
         let networks = change.edits.iter().filter_map(|edit| match edit {
             Edit::Network(network) => Some(network.id()),
             Edit::NoNetwork(id) => Some(id),
-            Edit::Farm(_) => None,
+            Edit::Farm(_) | Edit::NoFarm(_) => None,
         });
         let wrong: Vec<_> = networks
             .flat_map(|network| check_network(&self.working.world, &self.working.ledger, network))

@@ -12,7 +12,9 @@ use sixfold_registry::copy::copy;
 use sixfold_registry::fsck::fsck;
 use sixfold_registry::store::Sqlite;
 
-use super::flow::{FARMER, NODES, TENANT, joined, live, network, node, put, refused, send, status};
+use super::flow::{
+    FARMER, NODES, TENANT, joined, live, network, node, node_statement, put, refused, send, status,
+};
 use super::{ADMIN, Running};
 
 async fn events(client: &mut Client, after: u64, wait: u64) -> Events {
@@ -93,6 +95,23 @@ async fn of_two_machines_with_one_key_the_second_is_refused_and_both_are_told_of
     // What says no session is no agent of this version; what says nonsense neither.
     let nonsense = snapshot(&mut client("first")).await;
     assert_eq!(refused(nonsense), Kind::Malformed);
+}
+
+/// What an agent says is of one start of it: nobody is let past by not saying which.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nodes_own_routes_want_to_know_which_start_of_its_agent_asks() {
+    let running = Running::registry();
+    joined(&running).await;
+    let mut client = running.client_without(Some(NODES[1]));
+    let path = |what: &str| format!("/v1/nodes/{}/{what}", node(NODES[1]));
+    let told = client.news::<Proofs>(&path("snapshot"), None, Duration::ZERO).await;
+    assert_eq!(refused(told), Kind::Malformed);
+    let said = client.send::<Done>(Method::PUT, &path("status"), &status(NODES[1], true), None).await;
+    assert_eq!(refused(said), Kind::Malformed);
+    let device = put(&node_statement(NODES[1]), NODES[1]);
+    let said = client.send::<Done>(Method::PUT, &path("devices"), &device, None).await;
+    let Err(ClientError::Refused(problem)) = said else { panic!("{said:?}") };
+    assert!(problem.detail.contains("sixfold-session"), "{problem:?}");
 }
 
 /// A copy of a machine's disk starts later than the machine.

@@ -16,6 +16,7 @@ use sixfold_core::trust::{
     Delegation, DeviceOf, DeviceStatement, Evidence, NetworkStatement, NodeStatement, Pins, Proofs, Role,
     Seen, Signed, Statement, Subject, Token, Verdict, admit,
 };
+use sixfold_registry::service::{Clock as _, SystemClock};
 
 use super::{REGISTRY, Running, signing};
 
@@ -25,7 +26,9 @@ pub(super) const TENANT: u8 = 4;
 /// The holder of the slot, and another.
 pub(super) const NODES: [u8; 2] = [2, 3];
 /// Not before the end of any test.
-const LATER: u64 = 1 << 40;
+pub(super) fn later() -> u64 {
+    SystemClock.now().0 + 60 * 60
+}
 
 pub(super) fn farm() -> FarmId {
     signing(FARMER).verifying().id(Role::Farmer).into()
@@ -102,7 +105,7 @@ pub(super) fn node_statement(seed: u8) -> NodeStatement {
 pub(super) fn token(nonce: u8, signer: u8) -> String {
     let registry_key = signing(REGISTRY).verifying();
     let registry = "[::1]:7443".to_owned();
-    let token = Token { farm: farm(), registry, registry_key, nonce: [nonce; 16], expires: LATER };
+    let token = Token { farm: farm(), registry, registry_key, nonce: [nonce; 16], expires: later() };
     Token::write(&Signed::new(&token, &signing(signer)))
 }
 

@@ -63,7 +63,7 @@ async fn a_node_leaves_by_its_own_word_or_its_farmers_and_comes_back_by_a_token(
 }
 
 /// The farmer's word that so many resources may be lost with exactly this.
-fn confirmed(problem: &sixfold_api::problem::Problem, put: &Put, limit: u32) -> Put {
+pub(super) fn confirmed(problem: &sixfold_api::problem::Problem, put: &Put, limit: u32) -> Put {
     let change = problem.change.as_deref().unwrap().parse().unwrap();
     let confirm = Confirm { owner: Owner::farmer(&farm()), change, limit };
     Put { confirmation: Some(Signed::new(&confirm, &signing(FARMER))), ..put.clone() }

@@ -120,9 +120,13 @@ impl Running {
     }
 
     fn client_in(&self, seed: Option<u8>, session: &str) -> Client {
+        self.client_without(seed).in_session(session)
+    }
+
+    /// One that does not say which start of an agent it is of.
+    fn client_without(&self, seed: Option<u8>) -> Client {
         let identity = seed.map(identity);
         let registry = self::identity(REGISTRY).key();
-        let client = Client::new(self.address.to_string(), registry, identity.as_ref()).unwrap();
-        client.in_session(session)
+        Client::new(self.address.to_string(), registry, identity.as_ref()).unwrap()
     }
 }

@@ -87,7 +87,7 @@ pub(crate) fn network(id: &str, slot: u8, nodes: impl IntoIterator<Item = usize>
 }
 
 pub(crate) fn put_farm(version: u64, farm: FarmDraft) -> Op {
-    Op::PutFarm { said: said(version, &format!("farm {version}")), farm, token: None }
+    Op::PutFarm { said: said(version, &format!("farm {version}")), farm, invited: None }
 }
 
 pub(crate) fn put_node(version: u64, at: usize) -> Op {

@@ -29,7 +29,8 @@ pub(crate) struct Known {
 impl Caller {
     /// A farm, if there is one.
     pub(crate) fn known_farm(&mut self, id: &FarmId) -> Result<Option<KnownFarm>, Failed> {
-        let Some(farm) = self.find::<resource::Farm>(&format!("/v1/farms/{id}"))? else { return Ok(None) };
+        let farm = self.find::<resource::Farm>(&format!("/v1/farms/{id}"))?;
+        let Some(farm) = farm.filter(|farm| !farm.deleted) else { return Ok(None) };
         let lie = |what: String| {
             let hint = "ask its operator; nodes believe no more of it than this does";
             Failed::refused(format!("the registry shows farm {id}, and {what}")).hint(Some(hint))
@@ -44,6 +45,12 @@ impl Caller {
         nodes.sort_by(|(id, name), (other, called)| (name, id).cmp(&(called, other)));
         let (version, revision) = (farm.version, farm.revision);
         Ok(Some(KnownFarm { delegation, version, revision, allocations: farm.allocations, nodes }))
+    }
+
+    /// The version that a farm that is not there comes with: after that of the last word on it, if there was one.
+    pub(crate) fn version_after(&mut self, id: &FarmId) -> Result<u64, Failed> {
+        let before = self.find::<resource::Farm>(&format!("/v1/farms/{id}"))?;
+        Ok(before.map_or(1, |farm| farm.version.saturating_add(1)))
     }
 
     /// All farms, and who is called what.

@@ -4,7 +4,7 @@ use ipnet::Ipv6Net;
 use sixfold_core::model::FarmDraft;
 use sixfold_core::trust::Role;
 
-use super::{change, draft, own};
+use super::{InvitationArgs, change, draft, own};
 use crate::caller::{RegistryArgs, RemovalArgs};
 use crate::failed::Failed;
 
@@ -22,11 +22,16 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// Add a prefix
-    #[command(after_long_help = "Examples:\n  sixfold farm allocation add 2001:db8:b::/48")]
+    #[command(
+        after_long_help = "Examples:\n  sixfold farm allocation add 2001:db8:b::/48 --invitation TOKEN"
+    )]
     Add {
         /// A /29 to /48 that is routed to the farm
         #[arg(value_name = "PREFIX")]
         prefix: Ipv6Net,
+
+        #[command(flatten)]
+        invitation: InvitationArgs,
 
         #[command(flatten)]
         registry: RegistryArgs,
@@ -34,8 +39,8 @@ enum Verb {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failed> {
-    let Verb::Add { prefix, registry } = &args.verb;
-    let mut caller = registry.call(Role::Farmer)?;
+    let Verb::Add { prefix, invitation, registry } = &args.verb;
+    let mut caller = registry.call(Role::Farmer)?.with_token(invitation.read()?);
     let farm = own(&mut caller)?;
     let before = draft(&farm);
     let mut allocations = before.allocations.clone();

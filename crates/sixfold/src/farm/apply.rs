@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use sixfold_core::spec::{DeclaredFarm, parse_farm};
 use sixfold_core::trust::Role;
 
-use super::{changes, draft, lines, own, put};
+use super::{InvitationArgs, changes, draft, lines, own, put};
 use crate::caller::{RegistryArgs, RemovalArgs, invalid, parsed};
 use crate::failed::Failed;
 use crate::output;
@@ -29,6 +29,9 @@ pub(super) struct Args {
     yes: bool,
 
     #[command(flatten)]
+    invitation: InvitationArgs,
+
+    #[command(flatten)]
     removal: RemovalArgs,
 
     #[command(flatten)]
@@ -36,7 +39,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failed> {
-    let mut caller = args.registry.call(Role::Farmer)?;
+    let mut caller = args.registry.call(Role::Farmer)?.with_token(args.invitation.read()?);
     let spec = parsed(&args.file, parse_farm)?;
     let farm = own(&mut caller)?;
     let DeclaredFarm { name, draft: wanted } =

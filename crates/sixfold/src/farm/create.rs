@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use sixfold_core::spec::{DeclaredFarm, parse_farm};
-use sixfold_core::trust::{Invitation, Role};
+use sixfold_core::trust::Role;
 
-use super::{keys, put};
+use super::{InvitationArgs, keys, put};
 use crate::caller::{RegistryArgs, RemovalArgs, invalid, parsed};
 use crate::failed::Failed;
 use crate::output;
@@ -25,9 +25,8 @@ pub(super) struct Args {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// What the registry's operator printed with `sixfold farm invite`; a registry that runs with --open needs none
-    #[arg(long, value_name = "TOKEN")]
-    invitation: Option<String>,
+    #[command(flatten)]
+    invitation: InvitationArgs,
 
     #[command(flatten)]
     registry: RegistryArgs,
@@ -48,14 +47,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
             .hint(Some("change it with `sixfold farm apply FILE`, or name the --key of another farm")));
     }
     let slots: Vec<_> = draft.slots.drain(..).map(|slot| slot.key).collect();
-    if let Some(text) = &args.invitation {
-        Invitation::read(text).map_err(|error| {
-            let hint = error.hint();
-            Failed::refused(error).hint(Some(hint))
-        })?;
-    }
-    let mut caller = caller.with_token(args.invitation.clone());
-    let said = put(&mut caller, (draft, name, 1), &RemovalArgs::default())?;
+    let version = caller.version_after(&id)?;
+    let mut caller = caller.with_token(args.invitation.read()?);
+    let said = put(&mut caller, (draft, name, version), &RemovalArgs::default())?;
     let file = args.file.display();
     let next = match slots.is_empty() {
         true => {
@@ -68,5 +62,5 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
             keys(slots)
         ),
     };
-    output::print(&format!("farm {} ({id}): made, version 1\n{next}", said.name()))
+    output::print(&format!("farm {} ({id}): made, version {version}\n{next}", said.name()))
 }

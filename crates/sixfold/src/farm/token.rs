@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use sixfold_core::limit;
 use sixfold_core::trust::{Role, Token};
 
 use super::own;
@@ -9,8 +10,8 @@ use crate::caller::{RegistryArgs, nonce};
 use crate::failed::Failed;
 use crate::output;
 
-/// The longest that a token may wait: a machine that was ordered today is there in a month.
-const LONGEST: Duration = Duration::from_secs(31 * 24 * 60 * 60);
+/// The longest that a token may wait: what a registry takes, less a day for clocks that differ.
+const LONGEST: Duration = Duration::from_secs(limit::TOKEN_SECS_MAX - 24 * 60 * 60);
 
 /// Print a token by which one machine may join your farm
 #[derive(Debug, clap::Args)]

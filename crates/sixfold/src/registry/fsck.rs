@@ -10,17 +10,20 @@ use crate::failed::Failed;
 use crate::{Done, output};
 
 /// Prove a registry's store: every invariant of its ledger, from the records alone
-///
-/// The store may be in use: it is read as it is at one moment. Nothing is changed.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Exit codes:\n  \
+#[command(
+    long_about = "Prove a registry's store: every invariant of its ledger, from the records alone.\n\n\
+    The store may be in use: it is read as it is at one moment. Nothing is changed.\n\n\
+    With --json: revision, allocations, live, released (grants), documents, answers (how many of each), findings (place, what).",
+    after_long_help = "Exit codes:\n  \
     0  sound\n  \
     1  something is wrong in it\n  \
     2  usage: the arguments are wrong, or do not go together\n  \
     3  environment: it cannot be read\n\n\
     Examples:\n  \
     sixfold registry fsck\n  \
-    sixfold registry fsck /var/backups/registry-monday.db --json")]
+    sixfold registry fsck /var/backups/registry-monday.db --json"
+)]
 pub(crate) struct Args {
     /// The store, or a backup of one
     #[arg(value_name = "FILE", default_value = STORE)]

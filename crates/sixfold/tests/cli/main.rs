@@ -75,7 +75,7 @@ fn help_of_every_command() {
     }
     insta::assert_snapshot!("help-exit-who", printed(&["exit", "who", "--help"], 0));
     insta::assert_snapshot!("help-trust-show", printed(&["trust", "show", "--help"], 0));
-    for verb in ["create", "apply", "show", "list", "token", "invite"] {
+    for verb in ["create", "apply", "show", "list", "token", "invite", "delete"] {
         insta::assert_snapshot!(format!("help-farm-{verb}"), printed(&["farm", verb, "--help"], 0));
     }
     for verb in ["plan", "apply", "show", "list", "delete"] {

@@ -18,7 +18,10 @@ use sixfold_core::trust::VerifyingKey;
 /// Where each machine's agent tells what it counts.
 const METRICS: &str = "127.0.0.1:7445";
 /// Not before the end of any test.
-const LATER: u64 = 1 << 40;
+fn later() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    since.as_secs() + 60 * 60
+}
 
 fn registry(machine: &Machine) -> (Process, VerifyingKey) {
     let dir = machine.at("registry");
@@ -76,7 +79,7 @@ fn a_node_joins_follows_its_owners_and_goes_on_without_the_registry() {
     let (process, key) = registry(&machine);
     let realm = Realm { machine: &machine, registry: key };
     realm.put_farm(1, None);
-    let token = realm.token(1, LATER);
+    let token = realm.token(1, later());
     let node = joined(&machine, &token);
     assert_eq!(joined(&machine, &token), node, "the same command again");
     realm.put_farm(2, Some(&node));
@@ -217,13 +220,13 @@ fn whoever_may_not_join_is_told_why() {
     fails(&realm.token(1, 1), &[], 1, &["the join token expired", "hint: ask the farmer for another one"]);
     let stranger = Realm { machine: &machine, registry: farmer().verifying() };
     fails(
-        &stranger.token(1, LATER),
+        &stranger.token(1, later()),
         &[],
         3,
         &["cannot connect to the registry", "not the registry that the key"],
     );
     assert!(!machine.at("state/joined.json").exists());
-    joined(&machine, &realm.token(1, LATER));
+    joined(&machine, &realm.token(1, later()));
     // The same token again, by another machine.
     let other = machine.at("other.pem");
     let other = other.to_str().unwrap();
@@ -231,7 +234,7 @@ fn whoever_may_not_join_is_told_why() {
     let words = [
         "node",
         "join",
-        &realm.token(1, LATER),
+        &realm.token(1, later()),
         "--name",
         "bee",
         "--key",
@@ -242,7 +245,8 @@ fn whoever_may_not_join_is_told_why() {
     let err = machine.fails(&words, 1);
     assert!(err.contains("used") && err.contains("hint: "), "{err}");
     // The same machine again says what is new, by a token that is used up, and does not change farms.
-    let renamed = machine.succeeds(&self::words(&join(&machine, &[&realm.token(1, LATER), "--name", "bee"])));
+    let renamed =
+        machine.succeeds(&self::words(&join(&machine, &[&realm.token(1, later()), "--name", "bee"])));
     assert!(renamed.contains("name      bee\n") && renamed.contains("public, 2001:db8:f::a/64"), "{renamed}");
     let moved = realm.token_of(&realm::tenant());
     fails(&moved, &[], 1, &["this node is in farm", "hint: to move it, first: sixfold node leave"]);
@@ -254,7 +258,7 @@ fn a_node_that_leaves_is_known_no_more_and_can_come_back() {
     let (process, key) = registry(&machine);
     let realm = Realm { machine: &machine, registry: key };
     realm.put_farm(1, None);
-    let node = joined(&machine, &realm.token(1, LATER));
+    let node = joined(&machine, &realm.token(1, later()));
     let (file, state) = (machine.at("node.pem"), machine.at("state"));
     let leave = ["node", "leave", "--key", file.to_str().unwrap(), "--state", state.to_str().unwrap()];
     let err = machine.fails(&leave, 1);
@@ -266,7 +270,7 @@ fn a_node_that_leaves_is_known_no_more_and_can_come_back() {
     let known = realm.ask(&farmer(), async |client| client.get::<Node>(&path).await.is_ok());
     assert!(!known, "the registry still knows it");
 
-    assert_eq!(joined(&machine, &realm.token(2, LATER)), node, "by its key it is the same");
+    assert_eq!(joined(&machine, &realm.token(2, later())), node, "by its key it is the same");
     realm.put_farm(2, Some(&node));
     let before = machine.prints("ip", &["-br", "link"]);
     let _tunnel = machine.begin("tunnel", &["tunnel", "run"]);
@@ -294,7 +298,7 @@ fn a_registry_that_was_set_back_is_not_followed() {
     let (process, key) = registry(&machine);
     let realm = Realm { machine: &machine, registry: key };
     realm.put_farm(1, None);
-    let node = joined(&machine, &realm.token(1, LATER));
+    let node = joined(&machine, &realm.token(1, later()));
     realm.put_farm(2, Some(&node));
     process.end();
     let store = machine.at("registry/registry.db");

@@ -119,21 +119,51 @@ fn a_farm_is_made_by_an_invitation_of_the_operators_and_by_each_one() {
     let alone = ground.prints("alpha", &["farm", "create", FARM], 1);
     assert!(alone.contains("hint: ask its operator for what `sixfold farm invite` prints"), "{alone}");
     let operator = ground.path("registry/operator.pem");
-    let invite = || {
-        let args = ["farm", "invite", "--key", operator.to_str().unwrap()];
+    let invite = |prefix: &str| {
+        let args = ["farm", "invite", prefix, "--key", operator.to_str().unwrap()];
         ground.prints("alpha", &args, 0).trim().to_owned()
     };
-    let one = invite();
+    let one = invite("2001:db8:a::/48");
     let garbled = ground.prints("alpha", &["farm", "create", FARM, "--invitation", &one[1..]], 1);
     assert!(garbled.contains("it is no invitation"), "{garbled}");
-    let forged = ground.prints("alpha", &["farm", "invite"], 0);
+    let forged = ground.prints("alpha", &["farm", "invite", "2001:db8:a::/48"], 0);
     let forged = ground.prints("alpha", &["farm", "create", FARM, "--invitation", forged.trim()], 1);
     assert!(forged.contains("is not signed by the operator"), "{forged}");
     ground.prints("alpha", &["farm", "create", FARM, "--invitation", &one], 0);
-    ground.prints("alpha", &["farm", "allocation", "add", "2001:db8:b::/48"], 0);
+    let add = ["farm", "allocation", "add", "2001:db8:b::/48"];
+    let alone = ground.prints("alpha", &add, 1);
+    assert!(
+        alone.contains("takes allocation 2001:db8:b::/48 by an invitation that names it only"),
+        "{alone}"
+    );
+    assert!(alone.contains("`sixfold farm invite 2001:db8:b::/48` prints"), "{alone}");
+    let more = invite("2001:db8:b::/48");
+    ground.prints("alpha", &[&add[..], &["--invitation", &more]].concat(), 0);
     ground.key(Role::Farmer, "beta");
     let farm = ground.file("beta.toml", "farm = \"beta\"\nallocations = [\"2001:db8:c::/48\"]\n");
     let twice = ground.prints("beta", &["farm", "create", &farm, "--invitation", &one], 1);
     assert!(twice.contains("this token was used already"), "{twice}");
-    ground.prints("beta", &["farm", "create", &farm, "--invitation", &invite()], 0);
+    ground.prints("beta", &["farm", "create", &farm, "--invitation", &invite("2001:db8:c::/48")], 0);
+}
+
+#[test]
+fn a_farm_that_nobody_is_in_is_taken_away_by_the_operator_and_may_come_back() {
+    let ground = Ground::new();
+    let farm = ground.key(Role::Farmer, "alpha");
+    ground.key(Role::Admin, "operator");
+    ground.prints("alpha", &["farm", "create", FARM], 0);
+    join(&ground, "alpha", &NODES[2..]);
+    let used = ground.prints("operator", &["farm", "delete", "alpha", "--yes"], 1);
+    ground.prints("alpha", &["node", "remove", "cat", "--yes", "--confirm-removal", "0"], 0);
+    let unasked = ground.prints("operator", &["farm", "delete", "alpha"], 2);
+    let stranger = ground.prints("alpha", &["farm", "delete", "alpha", "--yes"], 1);
+    let deleted = ground.prints("operator", &["farm", "delete", "alpha", "--yes"], 0);
+    let again = ground.prints("operator", &["farm", "delete", "alpha", "--yes"], 1);
+    let shown = ground.prints("alpha", &["farm", "show"], 1);
+    let back = ground.prints("alpha", &["farm", "create", FARM], 0);
+    let said = [used, unasked, stranger, deleted, again, shown, back].join("\n");
+    let cat = ground.key(Role::Node, "cat");
+    insta::assert_snapshot!(ground.plain(&said, &[(&farm, "farm"), (&cat, "cat")]));
+    let store = ground.path("registry/registry.db");
+    ground.prints("operator", &["registry", "fsck", store.to_str().unwrap()], 0);
 }

@@ -1,19 +1,24 @@
-//! An invitation: by it a registry's operator lets one farm in. What costs a registry something for ever, the number of an
-//! allocation, is not for any key to take.
+//! An invitation: by it a registry's operator lets one farm in, with allocations that the operator knows to be its own. What
+//! costs a registry something for ever, the number of an allocation, is not for any key to take, and one farmer's prefix not
+//! for another.
 //!
 //! It is text, to be pasted: `sixfold-farm1.` and base64url. It is used once, which the registry sees to.
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use ipnet::Ipv6Net;
 
-use super::token;
+use super::token::{self, DAY_SECS, Term, term};
+use crate::limit;
+use crate::model::Fault;
 use crate::trust::key::VerifyingKey;
 use crate::trust::signed::{OpenError, Signed, Statement};
+use crate::trust::wire::Net;
 
 /// What an invitation's text begins with.
 const START: &str = "sixfold-farm1.";
 
 /// What an operator says to a farmer.
-#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invitation {
     /// The key of the registry that is meant.
     pub registry_key: VerifyingKey,
@@ -21,18 +26,37 @@ pub struct Invitation {
     pub nonce: [u8; 16],
     /// Seconds since 1970 after which it is worth nothing.
     pub expires: u64,
+    /// In these lie the allocations that the farm may take by it.
+    pub prefixes: Vec<Ipv6Net>,
+}
+
+/// As it is signed.
+#[derive(BorshSerialize, BorshDeserialize)]
+pub struct InvitationWire {
+    registry_key: VerifyingKey,
+    nonce: [u8; 16],
+    expires: u64,
+    prefixes: Vec<Net<Ipv6Net>>,
 }
 
 impl Statement for Invitation {
-    const KIND: &'static str = "invitation";
-    type Wire = Self;
+    const KIND: &'static str = "farm-invitation";
+    type Wire = InvitationWire;
 
-    fn wire(&self) -> Self {
-        self.clone()
+    fn wire(&self) -> InvitationWire {
+        let prefixes = self.prefixes.iter().copied().map(Net).collect();
+        let Self { registry_key, nonce, expires, .. } = *self;
+        InvitationWire { registry_key, nonce, expires, prefixes }
     }
 
-    fn from_wire(wire: Self) -> Result<Self, OpenError> {
-        Ok(wire)
+    fn from_wire(wire: InvitationWire) -> Result<Self, OpenError> {
+        let InvitationWire { registry_key, nonce, expires, prefixes } = wire;
+        let prefixes: Vec<Ipv6Net> = prefixes.into_iter().map(|net| net.0).collect();
+        if prefixes.len() > limit::ALLOCATIONS_PER_FARM {
+            let (what, count) = ("prefixes", prefixes.len());
+            return Err(Fault::TooMany { what, count, limit: limit::ALLOCATIONS_PER_FARM }.into());
+        }
+        Ok(Self { registry_key, nonce, expires, prefixes })
     }
 }
 
@@ -56,6 +80,12 @@ pub enum InvitationError {
     Expired {
         /// For how long.
         secs: u64,
+    },
+    /// It would be good for longer than any is.
+    #[error("the invitation is good for {days} days, and none is for more than {}", limit::TOKEN_SECS_MAX / DAY_SECS)]
+    Long {
+        /// For how long, in whole days.
+        days: u64,
     },
 }
 
@@ -102,9 +132,10 @@ impl Invitation {
         if self.registry_key != registry {
             return Err(InvitationError::Registry);
         }
-        match now_secs.checked_sub(self.expires) {
-            Some(secs) => Err(InvitationError::Expired { secs }),
-            None => Ok(()),
+        match term(self.expires, now_secs) {
+            Term::Over { secs } => Err(InvitationError::Expired { secs }),
+            Term::Long { days } => Err(InvitationError::Long { days }),
+            Term::Good => Ok(()),
         }
     }
 }

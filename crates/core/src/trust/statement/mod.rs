@@ -5,6 +5,7 @@
 
 mod confirm;
 mod device;
+mod dissolution;
 mod farm;
 mod invitation;
 mod leaving;
@@ -15,6 +16,7 @@ mod token;
 
 pub use confirm::Confirm;
 pub use device::{DeviceOf, DeviceStatement};
+pub use dissolution::Dissolution;
 pub use farm::Delegation;
 pub use invitation::{Invitation, InvitationError};
 pub use leaving::Leaving;

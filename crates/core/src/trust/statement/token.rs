@@ -95,6 +95,37 @@ pub enum TokenError {
         /// For how long.
         secs: u64,
     },
+    /// It would be good for longer than any is.
+    #[error("the join token is good for {days} days, and none is for more than {}", limit::TOKEN_SECS_MAX / DAY_SECS)]
+    Long {
+        /// For how long, in whole days.
+        days: u64,
+    },
+}
+
+/// Seconds of a day.
+pub(super) const DAY_SECS: u64 = 24 * 60 * 60;
+
+/// Whether something that is good until then is good now.
+pub(super) const fn term(expires: u64, now_secs: u64) -> Term {
+    match expires.checked_sub(now_secs) {
+        None | Some(0) => Term::Over { secs: now_secs - expires },
+        Some(left) if left > limit::TOKEN_SECS_MAX => Term::Long { days: left / DAY_SECS },
+        Some(_) => Term::Good,
+    }
+}
+
+/// What a time says of what is good until then.
+pub(super) enum Term {
+    Good,
+    /// Since so many seconds.
+    Over {
+        secs: u64,
+    },
+    /// For so many days.
+    Long {
+        days: u64,
+    },
 }
 
 impl TokenError {
@@ -103,7 +134,7 @@ impl TokenError {
     pub const fn hint(&self) -> &'static str {
         match self {
             Self::Text => "copy the whole line that `sixfold farm token` printed",
-            Self::Open(_) | Self::Signer { .. } | Self::Expired { .. } => "ask the farmer for another one",
+            _ => "ask the farmer for another one",
         }
     }
 }
@@ -138,9 +169,10 @@ impl Token {
         if newest != signer {
             return Err(TokenError::Signer { farm: self.farm.clone() });
         }
-        match now_secs.checked_sub(self.expires) {
-            Some(secs) => Err(TokenError::Expired { secs }),
-            None => Ok(()),
+        match term(self.expires, now_secs) {
+            Term::Over { secs } => Err(TokenError::Expired { secs }),
+            Term::Long { days } => Err(TokenError::Long { days }),
+            Term::Good => Ok(()),
         }
     }
 }

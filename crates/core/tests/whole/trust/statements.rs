@@ -11,9 +11,10 @@ use sixfold_core::model::{
     Reach, ResourceKey, Seat, SlotDraft, SlotKey, Upstream, WorkloadDraft,
 };
 use sixfold_core::trust::{
-    Confirm, Delegation, DeviceOf, DeviceStatement, Digest, Granted, Group, Invitation, InvitationError,
-    Leaf, Leaving, NetworkStatement, NodeStatement, OpenError, Owner, Reclaim, Role, Rotation, Signature,
-    Signed, SigningKey, Statement, Subject, Token, TokenError, VerifyingKey, decode, encode,
+    Confirm, Delegation, DeviceOf, DeviceStatement, Digest, Dissolution, Granted, Group, Invitation,
+    InvitationError, Leaf, Leaving, NetworkStatement, NodeStatement, OpenError, Owner, Reclaim, Role,
+    Rotation, Signature, Signed, SigningKey, Statement, Subject, Token, TokenError, VerifyingKey, decode,
+    encode,
 };
 
 use super::realm::{any_realm, id, key};
@@ -136,8 +137,14 @@ fn reclaim() -> Reclaim {
     Reclaim { network: label("acme/web"), version: 5 }
 }
 
+fn dissolution() -> Dissolution {
+    Dissolution { farm: label("alpha"), version: 7 }
+}
+
 fn invitation() -> Invitation {
-    Invitation { registry_key: key(Role::Registry, "r").verifying(), nonce: [4; 16], expires: 1_800_000_000 }
+    let prefixes = vec!["2001:db8:a::/48".parse().unwrap(), "2001:db8:100::/40".parse().unwrap()];
+    let registry_key = key(Role::Registry, "r").verifying();
+    Invitation { registry_key, nonce: [4; 16], expires: 1_800_000_000, prefixes }
 }
 
 #[test]
@@ -150,6 +157,8 @@ fn an_invitation_is_by_one_operator_to_one_registry_for_a_while() {
     let at = |registry, by, secs| read.admits((registry, by), signed.key, secs);
     assert_eq!(at(registry, by, 1_799_999_999), Ok(()));
     assert_eq!(at(registry, by, 1_800_000_007), Err(InvitationError::Expired { secs: 7 }));
+    assert_eq!(at(registry, by, 1_800_000_000 - 32 * 86_400), Ok(()));
+    assert_eq!(at(registry, by, 1_800_000_000 - 33 * 86_400), Err(InvitationError::Long { days: 33 }));
     assert_eq!(at(registry, None, 0), Err(InvitationError::Signer));
     assert_eq!(at(registry, Some(registry), 0), Err(InvitationError::Signer));
     assert_eq!(at(operator.verifying(), by, 0), Err(InvitationError::Registry));
@@ -203,6 +212,7 @@ fn the_bytes_that_are_signed_never_change() {
     put(Leaving::KIND, encode(&leaving()));
     put(Reclaim::KIND, encode(&reclaim()));
     put(Invitation::KIND, encode(&invitation()));
+    put(Dissolution::KIND, encode(&dissolution()));
     insta::assert_snapshot!(text);
 }
 
@@ -345,6 +355,7 @@ fn sound<T: Statement + PartialEq + Debug>(statement: &T, signer: &SigningKey, b
         (Leaving::KIND, signed.open::<Leaving>().err()),
         (Reclaim::KIND, signed.open::<Reclaim>().err()),
         (Invitation::KIND, signed.open::<Invitation>().err()),
+        (Dissolution::KIND, signed.open::<Dissolution>().err()),
     ];
     for (kind, error) in kinds.into_iter().filter(|(kind, _)| *kind != T::KIND) {
         assert_eq!(error, Some(OpenError::Signature), "{} as {kind}", T::KIND);

@@ -59,7 +59,7 @@ fn resigned(signed: &Signed, owner: &Owner, chain: &Chain) -> Result<Op, Problem
         Role::Farmer => {
             let farm: Delegation = signed.open().map_err(unopened)?;
             let said = said(signed, farm.version())?;
-            (farm.owner(), Op::PutFarm { said, farm: farm.with_nodes(Vec::new()), token: None })
+            (farm.owner(), Op::PutFarm { said, farm: farm.with_nodes(Vec::new()), invited: None })
         }
         Role::Tenant => {
             let network: NetworkStatement = signed.open().map_err(unopened)?;

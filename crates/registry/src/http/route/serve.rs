@@ -90,15 +90,14 @@ fn too_often(wait: Duration) -> Problem {
 
 /// Of two machines with a node's key one is let in.
 fn in_session(desk: &Desk, route: &Route, subject: &Subject, parts: &Parts) -> Result<(), Problem> {
-    let must = route.params.contains(&Param::OwnSession);
     let Subject::Node(node) = subject else { return Ok(()) };
-    if !must && !route.params.contains(&Param::Session) {
+    if !route.params.contains(&Param::Session) {
         return Ok(());
     }
-    let Some(given) = parts.headers.get(SESSION) else {
+    let given = parts.headers.get(SESSION).ok_or_else(|| {
         let words = format!("the request does not say by `{SESSION}` which start of the node's agent asks");
-        return if must { Err(Problem::new(Kind::Malformed, words)) } else { Ok(()) };
-    };
+        Problem::new(Kind::Malformed, words)
+    })?;
     let session = given.to_str().unwrap_or_default().parse::<Session>();
     let session = session.map_err(|error| Problem::from_error(Kind::Malformed, &error))?;
     let is_polling = desk.is_polling(node);

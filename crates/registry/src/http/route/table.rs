@@ -81,7 +81,7 @@ fn service() -> [Route; 3] {
     ]
 }
 
-fn owners() -> [Route; 11] {
+fn owners() -> [Route; 12] {
     let put = || Some(Shape::of::<Put>());
     let events = row!(GET "/v1/events", Read Events, None => Events, &[Kind::Malformed], events,
         "What happened lately to whom asks: a tenant's networks, a farmer's farm, a node; to the operator, to all");
@@ -94,6 +94,8 @@ fn owners() -> [Route; 11] {
             "A farm: its farmer's statement, the numbers of its allocations, its nodes"),
         row!(PUT "/v1/farms/{farm}", Put Farm, put() => Done, PUT, put::farm,
             "Has a farm be as its farmer's statement (kind farm) says"),
+        row!(DELETE "/v1/farms/{farm}", Delete Farm, put() => Done, PUT, put::dissolution,
+            "Takes a farm away that nobody is in, by the operator's statement (kind dissolution)"),
         row!(GET "/v1/networks/{tenant}", Read Tenant, None => Networks, READ, read::networks,
             "The networks of a tenant"),
         row!(GET "/v1/networks/{tenant}/{network}", Read Network, None => Network, READ, read::network,
@@ -127,7 +129,7 @@ fn nodes() -> [Route; 7] {
         row!(DELETE "/v1/nodes/{node}", Delete Node, put() => Done, PUT, put::leaving,
             "Has a node be in no farm any more, by its own or its farmer's statement (kind leaving)"),
         Route { params: &[Param::Session], ..device },
-        Route { params: &[Param::Wait, Param::IfNoneMatch, Param::Difference, Param::OwnSession], ..feed },
+        Route { params: &[Param::Wait, Param::IfNoneMatch, Param::Difference, Param::Session], ..feed },
         row!(GET "/v1/nodes/{node}/status", Read Status, None => Heard, READ, feed::status,
             "What a node said of itself last"),
         Route { params: &[Param::Session], ..status },

@@ -2,23 +2,25 @@
 
 use std::collections::BTreeSet;
 
+use ipnet::Ipv6Net;
+use sixfold_core::allocate::number_all;
 use sixfold_core::check::check_paths;
 use sixfold_core::id::{FarmId, NetworkId, NodeId, Timestamp};
-use sixfold_core::model::{Farm, FarmDraft, LedgerChange, NodeDraft, Slot};
+use sixfold_core::model::{Farm, FarmDraft, NodeDraft, Slot};
 
 use super::device::members;
 use super::{Decided, News, network, news};
 use crate::service::refusal::Refusal;
-use crate::service::request::Said;
+use crate::service::request::{Invited, Said};
 use crate::service::state::{Change, Edit, State};
 use crate::store::{Compared, DocumentId, Kind, Model};
 
-/// A farm as its farmer wants it, with the nodes it has. Whether a new one needs an invitation is known to whoever asks.
+/// A farm as its farmer wants it, with the nodes it has. `invited`: where the registry does not take every farm.
 pub(super) fn put(
     state: &mut State,
     said: &Said,
     draft: &FarmDraft,
-    token: Option<&str>,
+    invited: Option<&Invited>,
 ) -> Result<Decided, Refusal> {
     let id = DocumentId::farm(&draft.id);
     if news(state, &id, said)? == News::No {
@@ -27,14 +29,45 @@ pub(super) fn put(
     let alone = FarmDraft { nodes: Vec::new(), ..draft.clone() };
     let nodes = state.nodes.values().filter(|(farm, _)| *farm == draft.id);
     let whole = FarmDraft { nodes: nodes.map(|(_, node)| node.clone()).collect(), ..draft.clone() };
-    let is_new = state.document(&id).is_none();
-    let spent = token.filter(|_| is_new).map(|token| spend(state, token, draft.id.as_str())).transpose()?;
+    let spent = invited.map(|invited| admitted(state, draft, invited)).transpose()?.flatten();
     let mut decided = tried(state, whole)?;
     decided.add(spent.unwrap_or_default());
     number(state, draft, &mut decided)?;
     decided.write(id, said, Model::Farm(alone));
     // The farm's own slots are compared with nodes, and all farms with each other.
     decided.read.extend(state.farms.keys().map(|farm| Compared::Document(DocumentId::farm(farm))));
+    Ok(decided)
+}
+
+/// Whether a farm may be made, and take what it has not yet. An invitation that is needed for it is used up.
+fn admitted(state: &State, draft: &FarmDraft, invited: &Invited) -> Result<Option<Decided>, Refusal> {
+    let Some(new) = state.claimed_by(draft) else { return Ok(None) };
+    let Some(token) = &invited.token else {
+        return Err(Refusal::Uninvited { allocation: new.first().copied() });
+    };
+    let may = |allocation: &&Ipv6Net| invited.prefixes.iter().any(|prefix| prefix.contains(*allocation));
+    if let Some(allocation) = new.iter().find(|allocation| !may(allocation)) {
+        return Err(Refusal::Uninvited { allocation: Some(*allocation) });
+    }
+    spend(state, token, draft.id.as_str()).map(Some)
+}
+
+/// A farm that nobody is in is no more. Its numbers stay: whoever has its allocations next goes on with them.
+pub(super) fn remove(state: &State, said: &Said, farm: &FarmId) -> Result<Decided, Refusal> {
+    let id = DocumentId::farm(farm);
+    let known = state.document(&id).ok_or_else(|| Refusal::Unknown(id.clone()))?;
+    if known.gone || news(state, &id, said)? == News::No {
+        return Ok(Decided::default());
+    }
+    let there = state.world.farm(farm).ok_or_else(|| Refusal::Unknown(id.clone()))?;
+    let listed = there.nodes().keys().flat_map(|node| state.world.networks_at(node));
+    let (nodes, networks) = (there.nodes().len(), listed.collect::<BTreeSet<_>>().len());
+    if nodes > 0 {
+        return Err(Refusal::InUse { farm: farm.clone(), nodes, networks });
+    }
+    let mut decided = Decided::default();
+    decided.change.edits.push(Edit::NoFarm(farm.clone()));
+    decided.write(id, said, Model::Gone);
     Ok(decided)
 }
 
@@ -117,7 +150,7 @@ fn tried_beside(state: &mut State, draft: FarmDraft, change: &Change) -> Result<
         before.extend(match edit {
             Edit::Network(network) => state.world.insert_network(network.clone()),
             Edit::NoNetwork(id) => state.world.remove_network(id),
-            Edit::Farm(_) => None,
+            Edit::Farm(_) | Edit::NoFarm(_) => None,
         });
     }
     let decided = tried(state, draft);
@@ -183,15 +216,15 @@ fn touched(state: &State, before: Option<&Farm>, after: &Farm) -> (BTreeSet<Netw
 /// A /48 gets its number when its first slot is configured; a slot that would have none is not made.
 fn number(state: &State, draft: &FarmDraft, decided: &mut Decided) -> Result<(), Refusal> {
     let prefixes: BTreeSet<_> = draft.slots.iter().map(|slot| slot.key.prefix).collect();
-    let new = prefixes.into_iter().filter(|prefix| state.ledger.allocation(*prefix).is_none());
-    let allocations: Vec<_> = new.collect();
-    if let Some(last) = allocations.last() {
-        let first = state.ledger.next_number().map_or(usize::MAX, |number| usize::from(number.get()));
-        if first.saturating_add(allocations.len() - 1) > usize::from(u16::MAX) {
-            return Err(Refusal::NoNumber { prefix: *last });
-        }
+    let (_, change) = number_all(&state.ledger, prefixes.iter().copied());
+    let has =
+        |prefix: &Ipv6Net| state.ledger.allocation(*prefix).is_some() || change.allocations.contains(prefix);
+    if let Some(prefix) = prefixes.into_iter().find(|prefix| !has(prefix)) {
+        return Err(Refusal::NoNumber { prefix });
+    }
+    if !change.allocations.is_empty() {
         decided.read.insert(Compared::Allocations);
-        decided.change.ledger = LedgerChange { allocations, ..LedgerChange::default() };
+        decided.change.ledger = change;
     }
     Ok(())
 }

@@ -55,7 +55,8 @@ pub(super) fn decide(state: &mut State, request: &Request, now: Timestamp) -> Re
         return Err(Refusal::Replaced { owner: owner.clone() });
     }
     let mut decided = match op {
-        Op::PutFarm { said, farm, token } => farm::put(state, said, farm, token.as_deref()),
+        Op::PutFarm { said, farm, invited } => farm::put(state, said, farm, invited.as_ref()),
+        Op::RemoveFarm { said, farm } => farm::remove(state, said, farm),
         Op::PutNode { said, farm, node, token } => {
             farm::put_node(state, said, (farm, node), token.as_deref())
         }

@@ -108,6 +108,7 @@ fn resigned(state: &State, op: &Op) -> Result<(DocumentId, Said, Model), Refusal
             let (resource, generation) = (*resource, *generation);
             (id, said, Model::Device { resource, generation, report: report.clone() }, same)
         }
+        Op::RemoveFarm { farm, .. } => return Err(Refusal::NotAgain { id: DocumentId::farm(farm) }),
         Op::RemoveNode { node, .. } => return Err(Refusal::NotAgain { id: DocumentId::node(node) }),
         Op::RemoveNetwork { network, .. } => {
             return Err(Refusal::NotAgain { id: DocumentId::network(network) });

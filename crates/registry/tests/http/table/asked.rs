@@ -17,7 +17,7 @@ use sixfold_core::trust::{Delegation, NetworkStatement, NodeStatement, Role, Sig
 use sixfold_registry::http::{Route, table};
 
 use crate::flow::{
-    FARMER, NODES, TENANT, farm, joined, live, network, node, node_statement, put, send, token,
+    FARMER, NODES, TENANT, farm, joined, later, live, network, node, node_statement, put, send, token,
 };
 use crate::{ADMIN, REGISTRY, Running, signing};
 
@@ -100,7 +100,7 @@ async fn elsewhere(running: &Running) {
     send(&mut client, &path, &said(1, Vec::new())).await.unwrap();
     let registry_key = signing(REGISTRY).verifying();
     let registry = "[::1]:7443".to_owned();
-    let token = Token { farm: farm.clone(), registry, registry_key, nonce: [9; 16], expires: 1 << 40 };
+    let token = Token { farm: farm.clone(), registry, registry_key, nonce: [9; 16], expires: later() };
     let token = Some(Token::write(&Signed::new(&token, &signing(farmer))));
     let join = put(&NodeStatement { farm: farm.clone(), ..node_statement(machine) }, machine);
     let path = format!("/v1/nodes/{}", node(machine));
