@@ -117,7 +117,10 @@ fn a_farm_is_made_by_an_invitation_of_the_operators_and_by_each_one() {
     let ground = Ground::with(&[]);
     ground.key(Role::Farmer, "alpha");
     let alone = ground.prints("alpha", &["farm", "create", FARM], 1);
-    assert!(alone.contains("hint: ask its operator for what `sixfold farm invite` prints"), "{alone}");
+    assert!(
+        alone.contains("hint: ask its operator for what `sixfold farm invite 2001:db8:a::/48` prints"),
+        "{alone}"
+    );
     let operator = ground.path("registry/operator.pem");
     let invite = |prefix: &str| {
         let args = ["farm", "invite", prefix, "--key", operator.to_str().unwrap()];

@@ -298,7 +298,9 @@ fn a_token_is_one_line_and_is_worth_something_for_a_while() {
     let (read, signed) = Token::read(&format!(" {text}\n")).unwrap();
     assert_eq!((&read, signed.key), (&wanted, farmer.verifying()));
     let at = |secs| read.admits(farmer.verifying(), signed.key, secs);
-    assert_eq!((at(0), at(1_799_999_999)), (Ok(()), Ok(())));
+    let early = 1_800_000_000 - 32 * 86_400;
+    assert_eq!((at(early), at(1_799_999_999)), (Ok(()), Ok(())));
+    assert_eq!(at(early - 1), Err(TokenError::Long { days: 32 }));
     assert_eq!(at(1_800_000_000), Err(TokenError::Expired { secs: 0 }));
     let other = key(Role::Farmer, "beta").verifying();
     assert_eq!(read.admits(other, signed.key, 0), Err(TokenError::Signer { farm: label("alpha") }));
