@@ -20,3 +20,6 @@ pub const CONNECT: Duration = Duration::from_secs(10);
 
 /// To answer a request that does not wait: a commit takes a hundredth of it.
 pub const ANSWER: Duration = Duration::from_secs(30);
+
+/// Words of names or ids in one question: a head of 64 KiB has room for ten times as many.
+pub const WORDS_MAX: usize = 256;

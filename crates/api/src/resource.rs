@@ -231,8 +231,9 @@ pub struct Farm {
     /// The /48s in use, with their numbers.
     #[schema(value_type = Vec<Object>)]
     pub allocations: Vec<Allocation>,
-    /// Its nodes.
-    pub nodes: Vec<Named>,
+    /// Its nodes' own words: what each is called is nobody else's to say.
+    #[schema(value_type = Vec<SignedShape>)]
+    pub nodes: Vec<Signed>,
 }
 
 /// A node.

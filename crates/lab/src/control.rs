@@ -113,7 +113,13 @@ pub enum Ask {
         json: bool,
     },
     /// Another folder's files, as (path, text), for the same nodes.
-    Apply(Vec<(String, String)>),
+    Apply {
+        /// The files.
+        files: Vec<(String, String)>,
+        /// That one node may lose so many resources, where owners are asked whether that is meant.
+        #[serde(default)]
+        confirm_removal: Option<u32>,
+    },
 }
 
 /// What the lab answers; `Progress` may come several times first.

@@ -141,11 +141,17 @@ impl Running {
         Ok(())
     }
 
-    /// Has the owners declare another world for the same nodes.
+    /// Has the owners declare another world for the same nodes. With `confirm_removal` they mean it where one node loses up to
+    /// so many resources.
     ///
     /// # Errors
     /// If the world has other nodes, or the registry refuses something: what was said before that holds then.
-    pub fn change(&mut self, declared: Declared, tell: &mut dyn FnMut(&str)) -> Result<(), FarmError> {
+    pub fn change(
+        &mut self,
+        declared: Declared,
+        confirm_removal: Option<u32>,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<(), FarmError> {
         let drawn = world::draw(&declared.world, &self.ledger);
         let same = nodes(&declared.world).eq(nodes(&self.declared.world))
             && (&drawn.segments, drawn.outside) == (&self.drawn.segments, self.drawn.outside);
@@ -153,7 +159,7 @@ impl Running {
             return Err(FarmError::OtherNodes);
         }
         for say in declared::between(&self.declared, &declared) {
-            self.say(&say, tell)?;
+            self.say(&say, confirm_removal, tell)?;
         }
         let before = self.there();
         self.declared = declared;

@@ -215,7 +215,9 @@ fn serve(
                     find(farm, &name).map_or_else(|| Answer::Unknown(places(farm)), Answer::Door)
                 }
                 Ask::Probe { json } => probe(farm, showing, (json, &mut conversation)),
-                Ask::Apply(files) => apply(farm, showing, (&files, &mut conversation)),
+                Ask::Apply { files, confirm_removal } => {
+                    apply(farm, showing, (&files, confirm_removal, &mut conversation))
+                }
             };
             conversation.say(&answer);
         }
@@ -235,7 +237,7 @@ fn probe(farm: &mut Running, showing: &mut Showing, (json, to): (bool, &mut Conv
 fn apply(
     farm: &mut Running,
     showing: &mut Showing,
-    (files, to): (&[(String, String)], &mut Conversation),
+    (files, confirm_removal, to): (&[(String, String)], Option<u32>, &mut Conversation),
 ) -> Answer {
     let mut tell = |text: &str| to.say(&Answer::Progress(text.to_owned()));
     let began = Instant::now();
@@ -243,7 +245,7 @@ fn apply(
         Ok(declared) => declared,
         Err(problems) => return failed(&LoadError::Invalid { path: "the folder".into(), problems }.into()),
     };
-    let changed = farm.change(declared, &mut tell).and_then(|()| {
+    let changed = farm.change(declared, confirm_removal, &mut tell).and_then(|()| {
         showing.end_probes(farm);
         farm.settle(PATIENCE, &mut tell)
     });

@@ -141,7 +141,7 @@ fn facts(names: &Names, farm: &FarmDraft) -> Vec<String> {
     facts.extend(management.iter().map(|prefix| format!("management {prefix}")));
     facts.extend(host_firewall.then(|| "host firewall".to_owned()));
     facts.extend(slots.iter().map(|slot| {
-        let holders: Vec<String> = slot.holders.iter().map(|id| called(names, id)).collect();
+        let holders: Vec<String> = slot.holders.iter().map(|id| meant(names, id)).collect();
         let mut fact = format!("slot {} held by {}", slot.key, holders.join(", "));
         if let (Some(public), Some(default)) = (slot.public_v4, slot.default_v4) {
             write!(fact, ", {public} via {default}").expect("a String takes all text");
@@ -171,6 +171,11 @@ impl InvitationArgs {
         }
         Ok(self.invitation.clone())
     }
+}
+
+/// What a node is called, and its id: what is agreed to is the id.
+fn meant(names: &Names, node: &NodeId) -> String {
+    names.of_node(node).map_or_else(|| node.to_string(), |name| format!("{name} ({node})"))
 }
 
 /// What a node is called, or its id.

@@ -20,6 +20,7 @@ use sixfold_lab::probe;
 use sixfold_lab::showing::{counters, lacks, observed};
 
 use crate::Done;
+use crate::caller::RemovalArgs;
 use crate::failed::{Failed, Kind};
 use crate::log;
 use crate::output;
@@ -131,6 +132,9 @@ enum Verb {
         at: Option<PathBuf>,
         /// Folder of farm and network files, with the same nodes
         dir: PathBuf,
+
+        #[command(flatten)]
+        removal: RemovalArgs,
     },
     /// Draw the topology of a folder; nothing is built
     #[command(after_long_help = "Examples:\n  sixfold lab graph examples/first-farm --svg farm.svg\n  \
@@ -213,7 +217,10 @@ fn verb(verb: Verb, environment: BTreeMap<String, String>) -> Result<ExitCode, F
             Ok(ExitCode::from(control::exit_code(status)))
         }
         Verb::Probe { at, json } => report_of(&folder(at), &Ask::Probe { json }),
-        Verb::Apply { at, dir } => report_of(&folder(at), &Ask::Apply(read(&dir)?)),
+        Verb::Apply { at, dir, removal } => {
+            let (files, confirm_removal) = (read(&dir)?, removal.confirm_removal);
+            report_of(&folder(at), &Ask::Apply { files, confirm_removal })
+        }
         Verb::Graph { dir, svg, mermaid: _ } => graph(&dir, svg.as_deref()),
         Verb::Inner { job } => {
             let job = serde_json::from_str(&job).map_err(|error| Failed::new(Kind::Usage, error))?;

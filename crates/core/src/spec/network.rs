@@ -9,7 +9,7 @@ use super::SpecError;
 use super::error;
 use super::problem::Wanted;
 use super::reading::{Lines, Reading, Text, name, net, number, small, word};
-use crate::id::NetworkId;
+use crate::id::{Label, NetworkId};
 use crate::model::{Attachment, ExitDraft, Exposure, Item, NetworkDraft, Protocol, WorkloadDraft};
 
 /// A network file of the right shape, with where everything in it stands.
@@ -66,6 +66,14 @@ pub fn parse_network(text: &str, file: &str) -> Result<NetworkSpec, SpecError> {
 }
 
 impl NetworkSpec {
+    /// The words by which it names its exit's farm and its nodes; none, if they cannot be read.
+    #[must_use]
+    pub fn words(&self) -> Option<(Label, Vec<Label>)> {
+        let (draft, _) = self.clone().read();
+        let NetworkDraft { exit, nodes, .. } = draft?;
+        Some((exit.farm.into(), nodes.into_iter().map(Label::from).collect()))
+    }
+
     /// Reads the words; there is no draft if tenant, name or exit cannot be read.
     pub(super) fn read(self) -> (Option<NetworkDraft>, Reading) {
         let (fields, mut reading) = (self.fields, Reading::new(self.lines));

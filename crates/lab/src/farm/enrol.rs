@@ -72,27 +72,35 @@ impl Running {
             }
         }
         for (id, text) in &declared.networks {
-            self.say(&Say::Network(id.clone(), text.clone()), tell)?;
+            self.say(&Say::Network(id.clone(), text.clone()), None, tell)?;
         }
         self.learn()
     }
 
-    /// Has an owner say something.
-    pub(super) fn say(&mut self, say: &Say, tell: &mut dyn FnMut(&str)) -> Result<(), FarmError> {
+    /// Has an owner say something, and mean it where one node loses up to so many resources.
+    pub(super) fn say(
+        &mut self,
+        say: &Say,
+        confirm_removal: Option<u32>,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<(), FarmError> {
+        let limit = confirm_removal.map(|limit| limit.to_string());
+        let meant = limit.iter().flat_map(|limit| ["--confirm-removal", limit]);
+        let meant: Vec<&str> = ["--yes"].into_iter().chain(meant).collect();
         match say {
             Say::Farm(id, text) => {
                 write(text)?;
                 let farmer = self.owner("farmer", id.as_str(), tell)?;
-                farmer.types(&["farm", "apply", &text.name, "--yes"], tell)?;
+                farmer.types(&[&["farm", "apply", &text.name][..], &meant].concat(), tell)?;
             }
             Say::Network(id, text) => {
                 write(text)?;
                 let tenant = self.owner("tenant", id.tenant.as_str(), tell)?;
-                tenant.types(&["network", "apply", &text.name, "--yes"], tell)?;
+                tenant.types(&[&["network", "apply", &text.name][..], &meant].concat(), tell)?;
             }
             Say::Deleted(id) => {
                 let tenant = self.owner("tenant", id.tenant.as_str(), tell)?;
-                tenant.types(&["network", "delete", id.name.as_str(), "--yes"], tell)?;
+                tenant.types(&[&["network", "delete", id.name.as_str()][..], &meant].concat(), tell)?;
             }
         }
         Ok(())

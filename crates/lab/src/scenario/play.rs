@@ -108,7 +108,7 @@ impl Stage<'_> {
 
     fn declare(&mut self, act: &Act, progress: &mut dyn FnMut(&str)) -> Result<Came, JobError> {
         let Some(declared) = act.declared.clone() else { return Ok(Came::well("declared")) };
-        match self.farm.change(declared, progress) {
+        match self.farm.change(declared, None, progress) {
             Ok(()) => Ok(Came::well("declared")),
             Err(error @ FarmError::Said { .. }) => Ok(Came::amiss(told(&error))),
             Err(error) => Err(error.into()),

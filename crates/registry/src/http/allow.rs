@@ -42,7 +42,7 @@ pub enum Verb {
 pub enum Thing {
     /// Whether the registry lives, and its version.
     Service,
-    /// A farm: its delegation, and its nodes' names.
+    /// A farm: its delegation, and what its nodes say of themselves.
     Farm,
     /// A node, and where it is reached.
     Node,

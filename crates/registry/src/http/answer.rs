@@ -2,6 +2,8 @@
 //!
 //! Owns: reading a request's parts within their bounds, and writing an answer. Every refusal leaves as a problem document.
 
+use std::collections::BTreeSet;
+
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER};
 use axum::http::request::Parts;
@@ -10,9 +12,9 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sixfold_api::client::{DIFFERENCE, DIFFERENCE_GIVEN, DIFFERENCE_TAKEN, IDEMPOTENCY_KEY};
-use sixfold_api::limit::BODY_BYTES_MAX;
+use sixfold_api::limit::{BODY_BYTES_MAX, WORDS_MAX};
 use sixfold_api::problem::{self, Kind, Problem};
-use sixfold_core::id::Revision;
+use sixfold_core::id::{Label, Revision};
 use tokio::time::timeout;
 
 use super::desk::caller::{Caller, Subject};
@@ -74,6 +76,20 @@ impl Call {
     fn query(&self, name: &str) -> Option<&str> {
         let mut pairs = self.parts.uri.query().unwrap_or_default().split('&');
         pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    /// The words that are given under a name, between commas; none if the name is not there.
+    pub(super) fn words(&self, name: &str) -> Result<Option<BTreeSet<Label>>, Problem> {
+        let Some(given) = self.query(name) else { return Ok(None) };
+        let words: BTreeSet<&str> = given.split(',').collect();
+        if words.len() > WORDS_MAX {
+            let what = format!("{name} has more than {WORDS_MAX} words");
+            return Err(Problem::new(Kind::Malformed, what));
+        }
+        let words = words
+            .into_iter()
+            .map(|word| word.parse::<Label>().map_err(|error| Problem::from_error(Kind::Malformed, &error)));
+        words.collect::<Result<_, _>>().map(Some)
     }
 
     /// Whether it shall be told only, and not done.

@@ -117,6 +117,8 @@ fn parameter(param: Param) -> Parameter {
     match param {
         Param::After => query("after", "The number up to which events are known", number(u64::MAX >> 11)),
         Param::Session => header(SESSION, SESSION_PATTERN, Required::True),
+        Param::Name => query("name", "Farms that are called so, or have that id", words()),
+        Param::Node => query("node", "Farms with a node that is called so, or has that id", words()),
         Param::Wait => query("wait", "Seconds to wait for something newer", number(WAIT_MAX.as_secs())),
         Param::IfNoneMatch => header("if-none-match", TAG_PATTERN, Required::False),
         Param::Difference => header(DIFFERENCE_TAKEN, "^sixfold-parts$", Required::False),
@@ -125,6 +127,11 @@ fn parameter(param: Param) -> Parameter {
             query("dry_run", about, Object::builder().schema_type(Type::Boolean).build())
         }
     }
+}
+
+/// Labels between commas: these have bounds besides, and so has their number.
+fn words() -> Object {
+    Object::builder().schema_type(Type::String).pattern(Some("^[a-z0-9-]+(,[a-z0-9-]+)*$")).build()
 }
 
 fn text(pattern: &str) -> RefOr<Schema> {

@@ -2,6 +2,7 @@
 //!
 //! Owns: finding it. Every look at the state takes what it needs and leaves: the writer waits meanwhile.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sixfold_api::problem::{Kind, Problem};
@@ -31,17 +32,42 @@ pub(super) async fn ready(desk: Arc<Desk>, _: Call) -> Result<Answer, Problem> {
     Ok(Answer::of(&Version::own())?.at(revision))
 }
 
-/// All farms.
-pub(super) async fn farms(desk: Arc<Desk>, _: Call) -> Result<Answer, Problem> {
-    let bodies: Vec<(String, Arc<[u8]>)> = desk.service.read(|state| {
-        let farms = state.documents_of(Document::Farm).filter(|(_, kept)| !kept.gone);
-        farms.map(|(id, kept)| (id.to_owned(), Arc::clone(&kept.body))).collect()
+/// All farms; or those that are meant by some words, or have a node that is.
+pub(super) async fn farms(desk: Arc<Desk>, call: Call) -> Result<Answer, Problem> {
+    let (names, nodes) = (call.words("name")?, call.words("node")?);
+    let bodies = |kind| -> Vec<(String, Arc<[u8]>)> {
+        desk.service.read(|state| {
+            let there = state.documents_of(kind).filter(|(_, kept)| !kept.gone);
+            there.map(|(id, kept)| (id.to_owned(), Arc::clone(&kept.body))).collect()
+        })
+    };
+    let farms = bodies(Document::Farm);
+    let is_all = names.is_none() && nodes.is_none();
+    let nodes = nodes.map(|words| (words, bodies(Document::Node)));
+    // At the size of all farms this is more than a moment's work.
+    let turn = if nodes.is_some() { Some(desk.builds.acquire().await) } else { None };
+    let told = aside(move || {
+        let mut homes = BTreeSet::new();
+        for (id, body) in nodes.iter().flat_map(|(_, bodies)| bodies) {
+            let node: NodeStatement = stated(body)?;
+            let is_meant = |words: &BTreeSet<Label>| {
+                words.contains(&node.name) || words.iter().any(|word| word.as_str() == id)
+            };
+            if nodes.as_ref().is_some_and(|(words, _)| is_meant(words)) {
+                homes.insert(node.farm);
+            }
+        }
+        let named = farms.iter().map(|(id, body)| named::<Delegation>(id, body, |farm| farm.name().clone()));
+        let mut farms = named.collect::<Result<Vec<Named>, Problem>>()?;
+        let is_named = |farm: &Named| {
+            names.as_ref().is_some_and(|words| words.contains(&farm.name) || words.contains(&farm.id))
+        };
+        farms.retain(|farm| is_all || is_named(farm) || homes.contains(&FarmId::from(farm.id.clone())));
+        Answer::of(&Farms { farms })
     });
-    aside(move || {
-        let farms = bodies.iter().map(|(id, body)| named::<Delegation>(id, body, |farm| farm.name().clone()));
-        Answer::of(&Farms { farms: farms.collect::<Result<_, Problem>>()? })
-    })
-    .await
+    let told = told.await;
+    drop(turn);
+    told
 }
 
 /// A farm.
@@ -55,16 +81,14 @@ pub(super) async fn farm(desk: Arc<Desk>, call: Call) -> Result<Answer, Problem>
         let known = state.world().farm(&id).ok_or_else(absent)?;
         let allocations = known.allocations().iter().filter_map(|prefix| state.ledger().allocation(*prefix));
         let nodes = known.nodes().keys().map(|node| {
-            let id = DocumentId::node(node);
-            let body = Arc::clone(&self::kept(state, &id)?.body);
-            Ok((id.name, body))
+            let body = &self::kept(state, &DocumentId::node(node))?.body;
+            Ok(Arc::clone(body))
         });
         let nodes = nodes.collect::<Result<Vec<_>, Problem>>()?;
         Ok::<_, Problem>((kept, allocations.collect(), nodes))
     })?;
     aside(move || {
-        let nodes = nodes.iter().map(|(id, body)| named::<NodeStatement>(id, body, |node| node.name.clone()));
-        let nodes = nodes.collect::<Result<_, Problem>>()?;
+        let nodes = nodes.iter().map(|body| signed_in(body)).collect::<Result<_, Problem>>()?;
         let (version, revision, deleted) = (kept.version, kept.revision, kept.gone);
         let statement = signed(&kept)?;
         Ok(Answer::of(&Farm { id, version, revision, deleted, statement, allocations, nodes })?.at(revision))

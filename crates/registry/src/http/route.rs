@@ -53,6 +53,10 @@ pub(super) enum Param {
     DryRun,
     /// The number of the last event that is known.
     After,
+    /// Names or ids of the farms that are meant.
+    Name,
+    /// Names or ids of nodes that they have.
+    Node,
     /// Which start of the node's agent asks.
     Session,
 }

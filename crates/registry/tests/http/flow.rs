@@ -1,5 +1,6 @@
 //! What owners say, by the real routes, until a node believes it: farm, token, nodes, network, devices, feed.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use axum::http::Method;
@@ -259,6 +260,29 @@ async fn nobody_speaks_for_others_and_nobody_joins_twice_by_a_token() {
     assert_eq!((farms.farms.len(), farms.farms[0].name.as_str()), (1, "alpha"));
     let known: Farm = tenant.get(&farm_path).await.unwrap();
     assert_eq!((known.version, known.nodes.len(), known.allocations.len()), (2, 2, 1));
+    let named: BTreeSet<Label> =
+        known.nodes.iter().map(|said| said.open::<NodeStatement>().unwrap().name).collect();
+    assert_eq!(named, BTreeSet::from(["n2", "n3"].map(label)), "each by its own word");
+    // By a name or an id of theirs, or of a node of theirs; by any of several words; by others' none.
+    let (id, of_node) = (farm(), node(NODES[0]));
+    for (query, count) in [
+        ("name=alpha".to_owned(), 1),
+        (format!("name=beta,{id}"), 1),
+        ("node=n3".to_owned(), 1),
+        (format!("node={of_node}"), 1),
+        ("name=beta&node=n3,n9".to_owned(), 1),
+        ("name=beta".to_owned(), 0),
+        ("name=beta&node=n9".to_owned(), 0),
+    ] {
+        let farms: Farms = tenant.get(&format!("/v1/farms?{query}")).await.unwrap();
+        assert_eq!(farms.farms.len(), count, "{query}");
+    }
+    for bad in ["name=", "node=a,,b", "name=A", "name=%61"] {
+        assert_eq!(refused(tenant.get::<Farms>(&format!("/v1/farms?{bad}")).await), Kind::Malformed, "{bad}");
+    }
+    let many: Vec<String> = (0..257).map(|at| format!("n{at}")).collect();
+    let many = format!("/v1/farms?node={}", many.join(","));
+    assert_eq!(refused(tenant.get::<Farms>(&many).await), Kind::Malformed);
     let known: Node = farmer.get(&format!("/v1/nodes/{}", node(NODES[0]))).await.unwrap();
     assert_eq!(known.statement, put(&node_statement(NODES[0]), NODES[0]).statement);
     // Tokens: used, of another signer, none.

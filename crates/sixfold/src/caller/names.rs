@@ -1,10 +1,17 @@
-//! What a registry shows of farms: their farmers' words, verified, and who has joined.
+//! What a registry shows of farms: their farmers' words, verified, and who has joined, by each node's own word.
+//!
+//! Owns: that no name is believed which its owner did not sign. A registry may still keep a farm or a node to itself and show
+//! one of its own making that is called the same: so whoever prints a name prints the id beside it.
 
+use std::collections::BTreeSet;
+
+use sixfold_api::limit::WORDS_MAX;
 use sixfold_api::resource::{self, Farms};
 use sixfold_core::addr::Allocation;
 use sixfold_core::id::{FarmId, Label, NodeId, Revision};
+use sixfold_core::model::Network;
 use sixfold_core::spec::Names;
-use sixfold_core::trust::{Delegation, Owner};
+use sixfold_core::trust::{Delegation, NodeStatement, Owner, Signed};
 
 use super::Caller;
 use crate::failed::Failed;
@@ -20,7 +27,8 @@ pub(crate) struct KnownFarm {
     pub(crate) nodes: Vec<(NodeId, Label)>,
 }
 
-/// All farms.
+/// Farms, and who is called what in them.
+#[derive(Default)]
 pub(crate) struct Known {
     pub(crate) farms: Vec<KnownFarm>,
     pub(crate) names: Names,
@@ -40,11 +48,26 @@ impl Caller {
         if delegation.id() != id || !self.is_of(&Owner::farmer(id), farm.statement.key)? {
             return Err(lie("its farmer did not sign it".to_owned()));
         }
-        let mut nodes: Vec<(NodeId, Label)> =
-            farm.nodes.into_iter().map(|named| (named.id.into(), named.name)).collect();
+        let mut nodes = Vec::new();
+        for said in &farm.nodes {
+            nodes.push(self.node_of(id, said)?.ok_or_else(|| {
+                lie("somebody as its node who did not sign that, or is of another farm".to_owned())
+            })?);
+        }
         nodes.sort_by(|(id, name), (other, called)| (name, id).cmp(&(called, other)));
         let (version, revision) = (farm.version, farm.revision);
         Ok(Some(KnownFarm { delegation, version, revision, allocations: farm.allocations, nodes }))
+    }
+
+    /// A node and what it is called, if it says so itself.
+    fn node_of(&mut self, farm: &FarmId, said: &Signed) -> Result<Option<(NodeId, Label)>, Failed> {
+        let Ok(statement) = said.open::<NodeStatement>() else { return Ok(None) };
+        let NodeStatement { farm: home, name, node, .. } = statement;
+        let id = node.id().clone();
+        // What a first key said of a name is that node's word, also where it was replaced since.
+        let owner = Owner::node(&id);
+        let is_its = said.key.id(owner.role) == owner.id || self.is_of(&owner, said.key)?;
+        Ok((home == *farm && is_its).then_some((id, name)))
     }
 
     /// The version that a farm that is not there comes with: after that of the last word on it, if there was one.
@@ -56,10 +79,35 @@ impl Caller {
     /// All farms, and who is called what.
     pub(crate) fn known(&mut self) -> Result<Known, Failed> {
         let list: Farms = self.get("/v1/farms")?;
+        self.listed(list.farms.into_iter().map(|named| named.id.into()).collect())
+    }
+
+    /// The farms that are meant by a word, or have a node that is meant by one of some.
+    pub(crate) fn known_by(&mut self, farm: Option<&Label>, nodes: &[Label]) -> Result<Known, Failed> {
+        let mut queries: Vec<String> = farm.iter().map(|word| format!("name={word}")).collect();
+        for words in nodes.chunks(WORDS_MAX) {
+            let words: Vec<&str> = words.iter().map(Label::as_str).collect();
+            queries.push(format!("node={}", words.join(",")));
+        }
+        let mut ids = BTreeSet::new();
+        for query in queries {
+            let list: Farms = self.get(&format!("/v1/farms?{query}"))?;
+            ids.extend(list.farms.into_iter().map(|named| FarmId::from(named.id)));
+        }
+        self.listed(ids)
+    }
+
+    /// The farms that a network uses.
+    pub(crate) fn known_of(&mut self, network: &Network) -> Result<Known, Failed> {
+        let nodes: Vec<Label> = network.nodes().iter().map(|node| node.clone().into()).collect();
+        self.known_by(Some(&network.exit().farm.clone().into()), &nodes)
+    }
+
+    fn listed(&mut self, ids: BTreeSet<FarmId>) -> Result<Known, Failed> {
         let (mut farms, mut names) = (Vec::new(), Names::default());
-        for named in list.farms {
+        for id in ids {
             // One that is gone since the list was made is none.
-            let Some(farm) = self.known_farm(&FarmId::from(named.id))? else { continue };
+            let Some(farm) = self.known_farm(&id)? else { continue };
             farm.add_to(&mut names);
             farms.push(farm);
         }

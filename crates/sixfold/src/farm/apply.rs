@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
         return output::print(&format!("farm {known}: nothing changes, version {}\n", farm.version));
     }
     output::print(&lines(&changes))?;
-    output::agree(&format!("have farm {known} be so?"), args.yes)?;
+    output::agree(&format!("have farm {known} ({}) be so?", farm.id()), args.yes)?;
     put(&mut caller, (wanted, known.clone(), farm.version + 1), &args.removal)?;
     output::print(&format!("farm {known}: now version {}\n", farm.version + 1))
 }

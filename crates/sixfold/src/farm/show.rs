@@ -59,7 +59,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
 
 /// The farm that a word stands for.
 pub(crate) fn meant(caller: &mut Caller, word: &Label) -> Result<KnownFarm, Failed> {
-    let known = caller.known()?;
+    let mut known = caller.known_by(Some(word), &[])?;
+    if known.farms.is_empty() {
+        // For a name that may be meant.
+        known = caller.known()?;
+    }
     let id = known.names.farm(word).cloned()?;
     let farm = known.farms.into_iter().find(|farm| *farm.id() == id);
     Ok(farm.expect("names are of these farms"))

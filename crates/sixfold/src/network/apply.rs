@@ -107,16 +107,25 @@ struct ConsentArgs {
 /// What a file says a network shall be.
 fn wanted(caller: &mut Caller, file: &Path) -> Result<(Known, NetworkId, Subject), Failed> {
     let spec = parsed(file, parse_network)?;
-    let known = caller.known()?;
     let (tenant, called) = (caller.tenant(), caller.called());
     let tenant = Tenant { id: &tenant, name: called.as_deref() };
-    let network = spec.resolve(tenant, &known.names).map_err(invalid(file))?;
+    let mut known = match spec.words() {
+        Some((farm, nodes)) => caller.known_by(Some(&farm), &nodes)?,
+        None => caller.known()?,
+    };
+    let mut resolved = spec.clone().resolve(tenant, &known.names);
+    if resolved.is_err() {
+        // For names that may be meant.
+        known = caller.known()?;
+        resolved = spec.resolve(tenant, &known.names);
+    }
+    let network = resolved.map_err(invalid(file))?;
     Ok((known, network.id().clone(), Subject::Live(network)))
 }
 
 pub(super) fn plan(args: &PlanArgs) -> Result<Done, Failed> {
     let mut caller = args.registry.call(Role::Tenant)?;
-    let (_, id, subject) = wanted(&mut caller, &args.file)?;
+    let (known, id, subject) = wanted(&mut caller, &args.file)?;
     let next = next(&mut caller, &id, subject)?;
     match &next {
         Next::Nothing(version) if args.json => {
@@ -128,7 +137,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Done, Failed> {
             "version": change.statement.version,
             "preview": change.preview,
         }))?,
-        Next::Change(change) => output::print(&(change.text(args.steps) + &warning(change)))?,
+        Next::Change(change) => output::print(&(change.text(&known.names, args.steps) + &warning(change)))?,
     }
     let pending = args.exit_code && matches!(next, Next::Change(_));
     Ok(if pending { Done::Pending } else { Done::Yes })
@@ -144,7 +153,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
 pub(super) fn delete(args: &DeleteArgs) -> Result<(), Failed> {
     let (mut caller, id) = args.network.call(&args.registry)?;
     let next = next(&mut caller, &id, Subject::Deleted(id.clone()))?;
-    let known = caller.known()?;
+    let before = match &next {
+        Next::Change(change) => change.before.as_ref(),
+        Next::Nothing(_) => None,
+    };
+    let known = before.map(|before| caller.known_of(before)).transpose()?.unwrap_or_default();
     put(&mut caller, &known, (&id, next), &args.consent)
 }
 
@@ -159,7 +172,7 @@ fn put(
         Next::Nothing(version) => return output::print(&nothing(id, version)),
         Next::Change(change) => change,
     };
-    output::print(&change.text(consent.steps))?;
+    output::print(&change.text(&known.names, consent.steps))?;
     confirmed(&change, &consent.removal)?;
     output::agree("do it?", consent.yes)?;
     let done = caller.put(&path(id), &change.statement, &consent.removal)?;

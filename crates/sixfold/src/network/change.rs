@@ -1,12 +1,13 @@
 //! What comes next of a network: its statement, and what the registry says that would do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sixfold_api::client::Method;
 use sixfold_api::resource::{Held, NodeSteps, Preview, Put, ReachChange, Way};
-use sixfold_core::id::NetworkId;
-use sixfold_core::model::Seat;
+use sixfold_core::id::{NetworkId, NodeId};
+use sixfold_core::model::{ExitRef, Network, Seat};
 use sixfold_core::shown::plain;
+use sixfold_core::spec::Names;
 use sixfold_core::trust::{NetworkStatement, Subject};
 
 use super::{KnownNetwork, known, path};
@@ -17,6 +18,8 @@ use crate::failed::Failed;
 pub(super) struct Change {
     pub(super) statement: NetworkStatement,
     pub(super) preview: Preview,
+    /// As its tenant said it last, if it was there.
+    pub(super) before: Option<Network>,
 }
 
 /// What comes next where a network shall be so.
@@ -42,10 +45,15 @@ pub(super) fn next(caller: &mut Caller, id: &NetworkId, subject: Subject) -> Res
     let put = Put { statement: caller.sign(&statement), confirmation: None, token: None };
     let preview: Preview = caller.send(&Method::PUT, &format!("{}?dry_run=true", path(id)), &put)?;
     // Said again in the same words only where that gives it what it could not have before.
-    if before.is_some_and(|before| before.subject == statement.subject) && lacks_ports(&preview.grants) {
+    let is_same = before.as_ref().is_some_and(|before| before.subject == statement.subject);
+    if is_same && lacks_ports(&preview.grants) {
         return Ok(Next::Nothing(version));
     }
-    Ok(Next::Change(Box::new(Change { statement, preview })))
+    let before = before.and_then(|before| match before.subject {
+        Subject::Live(network) => Some(network),
+        Subject::Deleted(_) => None,
+    });
+    Ok(Next::Change(Box::new(Change { statement, preview, before })))
 }
 
 /// Whether it has an exit point, and that no ports to speak IPv4 from.
@@ -55,7 +63,7 @@ fn lacks_ports(grants: &[Held]) -> bool {
 
 impl Change {
     /// What it does on each node, and to who reaches whom. With `steps`, by its commands.
-    pub(super) fn text(&self, steps: bool) -> String {
+    pub(super) fn text(&self, names: &Names, steps: bool) -> String {
         let Preview { nodes, untold, reach, .. } = &self.preview;
         let id = self.statement.id();
         let what = match &self.statement.subject {
@@ -64,6 +72,7 @@ impl Change {
             Subject::Deleted(_) => "is deleted",
         };
         let mut text = format!("network {} {what}: {id}, version {}\n", id.name, self.statement.version);
+        text += &self.named(names);
         let mut nodes: Vec<&NodeSteps> = nodes.iter().filter(|node| !node.steps.is_empty()).collect();
         nodes.sort_by_key(|node| &node.name);
         for node in nodes {
@@ -88,6 +97,37 @@ impl Change {
             text += &format!("\non {untold} more nodes\n");
         }
         text + &ways(reach, id)
+    }
+}
+
+impl Change {
+    /// Which farm it leaves by and which nodes come and go, by name and id: the ids are what is signed.
+    fn named(&self, names: &Names) -> String {
+        let after = match &self.statement.subject {
+            Subject::Live(network) => Some(network),
+            Subject::Deleted(_) => None,
+        };
+        let (before, mut text) = (self.before.as_ref(), String::new());
+        let exit = |network: &Network| {
+            let ExitRef { farm, .. } = network.exit();
+            let name = names.of_farm(farm).map_or_else(String::new, |name| format!("{name} "));
+            format!("exit by farm {name}({farm}), slot {}", network.exit().key())
+        };
+        let (was, is) = (before.map(exit), after.map(exit));
+        if was != is {
+            text.extend(was.into_iter().map(|exit| format!("- {exit}\n")));
+            text.extend(is.into_iter().map(|exit| format!("+ {exit}\n")));
+        }
+        let none = BTreeSet::new();
+        let nodes = |network: Option<&Network>| network.map_or(&none, Network::nodes).clone();
+        let (was, is) = (nodes(before), nodes(after));
+        let node = |mark: char, node: &NodeId| {
+            let name = names.of_node(node).map_or_else(String::new, |name| format!("{name} "));
+            format!("{mark} node {name}({node})\n")
+        };
+        text.extend(was.difference(&is).map(|gone| node('-', gone)));
+        text.extend(is.difference(&was).map(|new| node('+', new)));
+        text
     }
 }
 

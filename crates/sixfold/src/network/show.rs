@@ -59,7 +59,10 @@ pub(super) struct ListArgs {
 pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let (mut caller, id) = args.network.call(&args.registry)?;
     let network = known(&mut caller, &id)?.ok_or_else(|| absent(&id))?;
-    let known = caller.known()?;
+    let known = match &network.subject {
+        Subject::Live(live) => caller.known_of(live)?,
+        Subject::Deleted(_) => Known::default(),
+    };
     if args.json {
         output::print_json(&document(&known, &network))
     } else {

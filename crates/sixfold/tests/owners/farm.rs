@@ -126,7 +126,7 @@ fn a_farm_is_made_by_an_invitation_of_the_operators_and_by_each_one() {
         let args = ["farm", "invite", prefix, "--key", operator.to_str().unwrap()];
         ground.prints("alpha", &args, 0).trim().to_owned()
     };
-    let one = invite("2001:db8:a::/48");
+    let one = invite("2001:db8::/32");
     let garbled = ground.prints("alpha", &["farm", "create", FARM, "--invitation", &one[1..]], 1);
     assert!(garbled.contains("it is no invitation"), "{garbled}");
     let forged = ground.prints("alpha", &["farm", "invite", "2001:db8:a::/48"], 0);

@@ -97,7 +97,7 @@ impl Ground {
 }
 
 /// A key that is made of a name.
-fn key_of(name: &str) -> SigningKey {
+pub(crate) fn key_of(name: &str) -> SigningKey {
     let mut seed = [0; 32];
     seed[..name.len()].copy_from_slice(name.as_bytes());
     SigningKey::from_seed(&seed)

@@ -4,5 +4,6 @@
 
 mod farm;
 mod ground;
+mod liar;
 mod network;
 mod nodes;

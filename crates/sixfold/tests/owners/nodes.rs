@@ -27,7 +27,7 @@ fn as_node<T>(ground: &Ground, name: &str, ask: impl AsyncFnOnce(&mut Client, St
 }
 
 /// Somebody's word to the registry, with the key in their file.
-fn with_key_of<T>(ground: &Ground, name: &str, ask: impl AsyncFnOnce(&mut Client) -> T) -> T {
+pub(crate) fn with_key_of<T>(ground: &Ground, name: &str, ask: impl AsyncFnOnce(&mut Client) -> T) -> T {
     let pem = std::fs::read_to_string(ground.path(&format!("{name}.pem"))).unwrap();
     let identity = Identity::of(&SigningKey::from_pem(&pem).unwrap()).unwrap();
     let url: RegistryUrl = ground.url.parse().unwrap();

@@ -85,11 +85,12 @@ fn owners() -> [Route; 12] {
     let put = || Some(Shape::of::<Put>());
     let events = row!(GET "/v1/events", Read Events, None => Events, &[Kind::Malformed], events,
         "What happened lately to whom asks: a tenant's networks, a farmer's farm, a node; to the operator, to all");
+    let farms = row!(GET "/v1/farms", Read Farm, None => Farms, &[Kind::Malformed], read::farms,
+        "All farms, by id and name; or those that are called so, or have a node that is");
     let network = row!(PUT "/v1/networks/{tenant}/{network}", Put Network, put() => DoneOrPreview, PUT, put::network,
         "Has a network be as its tenant's statement (kind network) says, or be no more; or tells what that would change");
     [
-        row!(GET "/v1/farms", Read Farm, None => Farms, &[], read::farms,
-            "All farms, by id and name"),
+        Route { params: &[Param::Name, Param::Node], ..farms },
         row!(GET "/v1/farms/{farm}", Read Farm, None => Farm, READ, read::farm,
             "A farm: its farmer's statement, the numbers of its allocations, its nodes"),
         row!(PUT "/v1/farms/{farm}", Put Farm, put() => Done, PUT, put::farm,

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 #![allow(clippy::print_stdout, reason = "figures are printed")]
 
+mod outsider;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
@@ -105,37 +107,6 @@ fn it_says_its_key_counts_ends_as_asked_and_is_the_same_again() {
     let again = Registry::start(&home);
     assert_eq!(again.said("key "), key);
     assert_eq!(again.end(), Some(0));
-}
-
-/// What is committed as the registry's description, asked by a program that is not ours: no answer that it does not
-/// name, and none of the registry's own failures.
-#[test]
-fn nothing_is_answered_that_the_description_does_not_name() {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let schemathesis = top.join("target/tools/schemathesis/bin/st");
-    assert!(schemathesis.exists(), "schemathesis is missing: cargo xtask test fetches it");
-    let dir = tempfile::tempdir().unwrap();
-    let registry = Registry::start(&dir.path().join("registry"));
-    let make = "openssl genpkey -algorithm ed25519 -out key.pem && openssl req -new -x509 -key key.pem -subj /CN=x -out cert.pem";
-    let made = Command::new("sh").args(["-c", make]).current_dir(dir.path()).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    // Whoever waits for news is answered late, as they asked: here nobody waits long.
-    std::fs::write(dir.path().join("schemathesis.toml"), "[parameters]\n\"query.wait\" = 1\n").unwrap();
-    let checks =
-        "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
-    let mut asking = Command::new(schemathesis);
-    asking.arg("run").arg(top.join("docs/openapi.json").canonicalize().unwrap()).current_dir(dir.path());
-    asking.args(["--url", &format!("https://{}", registry.said("listening at ")), "--tls-verify", "false"]);
-    asking.args(["--request-cert", "cert.pem", "--request-cert-key", "key.pem", "--checks", checks]);
-    asking.args(["--phases", "coverage,fuzzing", "--max-examples", "5", "--max-time", "40"]);
-    asking.args(["--generation-deterministic", "--no-color"]);
-    let asked = asking.output().unwrap();
-    let said = String::from_utf8_lossy(&asked.stdout).into_owned();
-    assert!(asked.status.success(), "{said}{}", String::from_utf8_lossy(&asked.stderr));
-    let counted = said.lines().find(|line| line.contains(" generated, ")).unwrap_or_default().trim();
-    assert!(!counted.is_empty(), "{said}");
-    println!("schemathesis: {counted}");
-    assert_eq!(registry.end(), Some(0));
 }
 
 #[test]
