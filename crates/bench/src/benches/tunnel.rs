@@ -60,7 +60,7 @@ impl Measure {
             Self::Streams => "four TCP streams",
             Self::StreamsBack => "four TCP streams, the other way",
             Self::Flood => "datagrams of 64 bytes that arrive of a flood",
-            Self::Kept => "datagrams of 64 bytes at most, 1 % lost",
+            Self::Kept => "datagrams of 64 bytes, 1 % of them lost at most",
             Self::RoundTrip => "a round trip beside a stream, median",
             Self::WorstRoundTrip => "a round trip beside a stream, 99th of 100",
             Self::Gigabit => "processors for a gigabit of one stream",

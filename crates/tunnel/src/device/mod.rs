@@ -82,11 +82,12 @@ impl Device {
         let Some((key, peer)) = owner.and_then(|key| Some((key, self.peers.get_mut(&key)?))) else {
             return self.drops.count(Reason::NoPeer);
         };
-        let mut out = Outbox { key, indices: &mut self.indices, traffic: &mut self.traffic, actions };
+        let mut out =
+            Outbox { key, mtu: self.mtu, indices: &mut self.indices, traffic: &mut self.traffic, actions };
         let refusal = if peer.endpoint.is_none() {
             Some(Reason::NoEndpoint)
         } else {
-            out.transmit(peer, padded(&packet[..header.length], self.mtu), now)
+            out.transmit(peer, &packet[..header.length], now)
         };
         if let Some(reason) = refusal {
             peer.drops.count(reason);
@@ -99,8 +100,13 @@ impl Device {
         let Some(noise) = &self.noise else { return };
         noise.tick(now);
         for (key, peer) in &mut self.peers {
-            let mut out =
-                Outbox { key: *key, indices: &mut self.indices, traffic: &mut self.traffic, actions };
+            let mut out = Outbox {
+                key: *key,
+                mtu: self.mtu,
+                indices: &mut self.indices,
+                traffic: &mut self.traffic,
+                actions,
+            };
             if out.tick(peer, now) == Tick::Expired {
                 peer.abandon_queue(&mut self.drops);
             }
@@ -124,18 +130,15 @@ impl Device {
     }
 }
 
-/// Padded as the paper's section 5.4.6 asks, never beyond the MTU.
-fn padded(packet: &[u8], mtu: u16) -> Vec<u8> {
-    let length = packet.len().next_multiple_of(PADDING).min(mtu.into()).max(packet.len());
-    let mut plain = Vec::with_capacity(length);
-    plain.extend_from_slice(packet);
-    plain.resize(length, 0);
-    plain
+/// To how many bytes the paper's section 5.4.6 asks a packet to be padded, never beyond the MTU.
+fn padded(length: usize, mtu: u16) -> usize {
+    length.next_multiple_of(PADDING).min(mtu.into()).max(length)
 }
 
 /// Where messages to one peer go, and what sending one leaves behind.
 struct Outbox<'a> {
     key: PublicKey,
+    mtu: u16,
     indices: &'a mut BTreeMap<u32, PublicKey>,
     traffic: &'a mut Traffic,
     actions: &'a mut Vec<Action>,
@@ -154,16 +157,16 @@ impl Outbox<'_> {
         }
     }
 
-    /// Seals and sends `plain`, or lets it wait and begins a handshake; tells why something was dropped.
-    fn transmit(&mut self, peer: &mut Peer, plain: Vec<u8>, now: Duration) -> Option<Reason> {
+    /// Seals and sends a packet, or lets it wait and begins a handshake; tells why something was dropped.
+    fn transmit(&mut self, peer: &mut Peer, packet: &[u8], now: Duration) -> Option<Reason> {
         let Some(session) = &mut peer.session else { return Some(Reason::NoSession) };
-        let mut message = Vec::new();
-        if session.seal(&plain, now, &mut message) {
+        if let Some(message) = session.seal(packet, padded(packet.len(), self.mtu), now) {
             self.send(peer, message);
             return None;
         }
+        let mut message = Vec::new();
         let begun = session.initiate(now, &mut message);
-        let overflowed = peer.wait(plain);
+        let overflowed = peer.wait(packet.to_vec());
         if begun {
             self.send(peer, message);
         }
@@ -172,8 +175,8 @@ impl Outbox<'_> {
 
     /// Sends what waited for a handshake.
     fn flush(&mut self, peer: &mut Peer, now: Duration) {
-        for plain in std::mem::take(&mut peer.queue) {
-            self.transmit(peer, plain, now);
+        for packet in std::mem::take(&mut peer.queue) {
+            self.transmit(peer, &packet, now);
         }
     }
 

@@ -119,7 +119,8 @@ impl Device {
             .map_err(|refused| Refusal(refused.into(), Some(key)))?;
         peer.traffic.count_rx(datagram.bytes.len());
         self.traffic.count_rx(datagram.bytes.len());
-        let mut out = Outbox { key, indices: &mut self.indices, traffic: &mut self.traffic, actions };
+        let mut out =
+            Outbox { key, mtu: self.mtu, indices: &mut self.indices, traffic: &mut self.traffic, actions };
         match progress {
             Progress::CookieKept => return Ok(()),
             Progress::Responded => peer.unconfirmed = sender_index(&reply).map(|index| (index, datagram.now)),
@@ -151,17 +152,16 @@ impl Device {
     ) -> Result<Vec<u8>, Refusal> {
         let Some(peer) = self.peers.get_mut(&key) else { return Err(Refusal(Reason::NoPeer, None)) };
         let Some(session) = &mut peer.session else { return Err(Refusal(Reason::NoSession, Some(key))) };
-        let mut plain = Vec::with_capacity(datagram.bytes.len());
-        session
-            .open(datagram.bytes, datagram.now, &mut plain)
-            .map_err(|refused| Refusal(refused.into(), Some(key)))?;
+        let opened = session.open(datagram.bytes, datagram.now);
+        let plain = opened.map_err(|refused| Refusal(refused.into(), Some(key)))?;
         peer.endpoint = Some(datagram.from);
         peer.traffic.count_rx(datagram.bytes.len());
         self.traffic.count_rx(datagram.bytes.len());
         if let Some(index) = receiver_index(datagram.bytes) {
             peer.confirm(index);
         }
-        let mut out = Outbox { key, indices: &mut self.indices, traffic: &mut self.traffic, actions };
+        let mut out =
+            Outbox { key, mtu: self.mtu, indices: &mut self.indices, traffic: &mut self.traffic, actions };
         out.flush(peer, datagram.now);
         Ok(plain)
     }

@@ -7,6 +7,7 @@
 
 use super::{Admission, Arrival, Demand, Noise, Progress, Refused, Session, Tick};
 use crate::key::{PublicKey, SecretKey};
+use bytes::BytesMut;
 use gotatun::noise::errors::WireGuardError;
 use gotatun::noise::handshake::parse_handshake_anon;
 use gotatun::noise::index_table::IndexTable;
@@ -110,21 +111,20 @@ impl Noise for Gotatun {
 }
 
 impl Session for Tunn {
-    fn seal(&mut self, plain: &[u8], now: Duration, out: &mut Vec<u8>) -> bool {
+    fn seal(&mut self, packet: &[u8], padded: usize, now: Duration) -> Option<Vec<u8>> {
         set_clock(now);
-        let Ok(sealed) = self.encapsulate_with_session(Packet::copy_from(plain)) else { return false };
-        append(out, sealed.into());
-        true
+        let mut plain = BytesMut::with_capacity(padded);
+        plain.extend_from_slice(packet);
+        plain.resize(padded, 0);
+        let sealed = self.encapsulate_with_session(Packet::from_bytes(plain)).ok()?;
+        Some(taken(sealed.into_bytes()))
     }
 
-    fn open(&mut self, message: &[u8], now: Duration, out: &mut Vec<u8>) -> Result<(), Refused> {
+    fn open(&mut self, message: &[u8], now: Duration) -> Result<Vec<u8>, Refused> {
         set_clock(now);
         let data = Packet::copy_from(message).try_into_wg().map_err(|_| Refused::Forged)?;
         match self.handle_incoming_packet(data) {
-            TunnResult::WriteToTunnel(plain) => {
-                out.extend_from_slice(&plain);
-                Ok(())
-            }
+            TunnResult::WriteToTunnel(plain) => Ok(taken(plain)),
             TunnResult::Err(error) => Err(refused(&error)),
             TunnResult::Done | TunnResult::WriteToNetwork(_) => Err(Refused::Forged),
         }
@@ -184,6 +184,11 @@ impl Session for Tunn {
     fn set_preshared(&mut self, preshared: Option<&SecretKey>) {
         self.set_preshared_key(preshared.map(|key| *key.as_bytes()));
     }
+}
+
+/// What the library made, without another allocation.
+fn taken(mut packet: Packet) -> Vec<u8> {
+    std::mem::take(packet.buf_mut()).into()
 }
 
 fn append(out: &mut Vec<u8>, message: WgKind) {

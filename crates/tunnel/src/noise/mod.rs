@@ -101,14 +101,14 @@ pub trait Noise: Send {
 
 /// The Noise state of one peer: its handshakes, its sessions and its timers.
 pub trait Session: Send {
-    /// Seals a padded inner packet and appends the datagram; `false` if there is no session to seal it with.
-    fn seal(&mut self, plain: &[u8], now: Duration, out: &mut Vec<u8>) -> bool;
+    /// Seals an inner packet, padded with zeroes to so many bytes: the datagram. `None` if there is no session to seal it with.
+    fn seal(&mut self, packet: &[u8], padded: usize, now: Duration) -> Option<Vec<u8>>;
 
-    /// Opens a data message and appends the padded inner packet (nothing for a keepalive).
+    /// Opens a data message: the padded inner packet (nothing for a keepalive).
     ///
     /// # Errors
     /// Says why the message is refused.
-    fn open(&mut self, message: &[u8], now: Duration, out: &mut Vec<u8>) -> Result<(), Refused>;
+    fn open(&mut self, message: &[u8], now: Duration) -> Result<Vec<u8>, Refused>;
 
     /// Appends an initiation unless a handshake is already under way; tells whether it did.
     fn initiate(&mut self, now: Duration, out: &mut Vec<u8>) -> bool;
