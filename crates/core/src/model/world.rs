@@ -4,11 +4,13 @@
 //! network is by itself.
 
 mod change;
+mod index;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use self::index::Index;
 use super::farm::{Addresses, overlap};
 use super::{
     ExitDraft, Farm, FarmDraft, Fault, Found, Item, Network, NetworkDraft, Node, Seat, SlotKey, fault,
@@ -47,6 +49,8 @@ pub struct World {
     members: BTreeMap<NodeId, BTreeSet<NetworkId>>,
     /// The networks whose exit is a slot.
     exits: BTreeMap<SlotKey, BTreeSet<NetworkId>>,
+    /// Whose each allocation and address is.
+    places: Index,
 }
 
 impl World {

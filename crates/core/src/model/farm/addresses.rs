@@ -79,6 +79,16 @@ impl FarmDraft {
         routers
     }
 
+    /// Those addresses alone.
+    pub(in crate::model) fn router_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.routers().into_keys()
+    }
+
+    /// The addresses of [`FarmDraft::machines`] alone.
+    pub(in crate::model) fn machine_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.machines().map(|(_, address, _)| address)
+    }
+
     /// The addresses that the farm file gives to nodes and slots, with the words for who has them.
     fn machines(&self) -> impl Iterator<Item = (Place, IpAddr, String)> {
         let nodes = self.nodes.iter().enumerate().flat_map(|(at, node)| {

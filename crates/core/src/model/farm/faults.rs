@@ -2,7 +2,7 @@
 //!
 //! Owns: one small function for each thing looked at. Must not compare farms: `world` does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::Ipv6Net;
@@ -10,6 +10,7 @@ use ipnet::Ipv6Net;
 use super::addresses::Addresses;
 use super::{FarmDraft, SlotDraft};
 use crate::addr::carve;
+use crate::id::NodeId;
 use crate::limit;
 use crate::model::Reach;
 use crate::model::fault::{self, Fault, Found, Item};
@@ -81,6 +82,10 @@ impl FarmDraft {
 
     fn slot_faults(&self) -> Vec<Found> {
         let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+        let mut reaches = BTreeMap::new();
+        for node in &self.nodes {
+            reaches.entry(&node.id).or_insert(&node.reach);
+        }
         // While an allocation is wrong nobody can tell which slots lie in it.
         let carvings: Result<Vec<_>, _> = self.allocations.iter().map(|prefix| carve(*prefix)).collect();
         for (at, slot) in self.slots.iter().enumerate() {
@@ -91,29 +96,8 @@ impl FarmDraft {
             if !seen.insert(key) {
                 found.push(item.field("slot").found(Fault::DuplicateSlot { key }));
             }
-            found.extend(self.holder_faults(slot, item));
+            found.extend(holder_faults(slot, item, &reaches));
             found.extend(slot.way_out_faults(item));
-        }
-        found
-    }
-
-    fn holder_faults(&self, slot: &SlotDraft, item: Item) -> Vec<Found> {
-        let count = slot.holders.len();
-        let mut found =
-            Vec::from_iter(fault::too_many(item.field("holders"), "holders", count, limit::HOLDERS_PER_SLOT));
-        if count == 0 {
-            found.push(item.field("holders").found(Fault::NoHolders { key: slot.key }));
-        }
-        for (at, holder) in slot.holders.iter().enumerate() {
-            let (place, node) = (item.element("holders", at), holder.clone());
-            match self.nodes.iter().find(|node| node.id == *holder).map(|node| &node.reach) {
-                None => found.push(place.found(Fault::UnknownHolder { node })),
-                Some(Reach::Hidden { .. }) => found.push(place.found(Fault::HiddenHolder { node })),
-                Some(Reach::Public { .. }) if slot.holders[..at].contains(holder) => {
-                    found.push(place.found(Fault::DuplicateHolder { node }));
-                }
-                Some(Reach::Public { .. }) => {}
-            }
         }
         found
     }
@@ -143,6 +127,28 @@ impl SlotDraft {
             }
         }
     }
+}
+
+/// Holders are public nodes of the farm, each once.
+fn holder_faults(slot: &SlotDraft, item: Item, reaches: &BTreeMap<&NodeId, &Reach>) -> Vec<Found> {
+    let count = slot.holders.len();
+    let mut found =
+        Vec::from_iter(fault::too_many(item.field("holders"), "holders", count, limit::HOLDERS_PER_SLOT));
+    if count == 0 {
+        found.push(item.field("holders").found(Fault::NoHolders { key: slot.key }));
+    }
+    for (at, holder) in slot.holders.iter().enumerate() {
+        let (place, node) = (item.element("holders", at), holder.clone());
+        match reaches.get(holder) {
+            None => found.push(place.found(Fault::UnknownHolder { node })),
+            Some(Reach::Hidden { .. }) => found.push(place.found(Fault::HiddenHolder { node })),
+            Some(Reach::Public { .. }) if slot.holders[..at].contains(holder) => {
+                found.push(place.found(Fault::DuplicateHolder { node }));
+            }
+            Some(Reach::Public { .. }) => {}
+        }
+    }
+    found
 }
 
 /// Whether two prefixes have an address in common.

@@ -1,7 +1,7 @@
 //! Changing one farm or one network of a world that is sound, at the cost of what it touches.
 //!
 //! Owns: the answer to "is it still sound", which is the same as [`WorldDraft::faults`] gives of the whole. A network is
-//! looked at against what it names; a farm against all farms, because addresses are compared across them.
+//! looked at against what it names; a farm against those farms that have one of its names, allocations or addresses.
 
 use std::collections::BTreeSet;
 
@@ -59,12 +59,17 @@ impl World {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn farm_from(&self, draft: FarmDraft) -> Result<Farm, Vec<Found>> {
-        let others = self.farms.values().filter(|farm| *farm.id() != draft.id).cloned();
+        let homes = draft.nodes.iter().filter_map(|node| self.homes.get(&node.id));
+        let mut beside: BTreeSet<FarmId> = homes.filter(|farm| **farm != draft.id).cloned().collect();
+        beside.extend(self.places.beside(&draft));
+        let others = beside.iter().filter_map(|id| self.farms.get(id)).cloned();
         let mut farms: Vec<FarmDraft> = others.map(FarmDraft::from).collect();
         farms.push(draft);
         let mut together = WorldDraft { farms, networks: Vec::new() };
         let mut found: Vec<Found> = together.faults().into_iter().map(|(_, found)| found).collect();
         let draft = together.farms.pop().expect("the farm given is the last");
+        let count = self.farms.len() + usize::from(!self.farms.contains_key(&draft.id));
+        found.extend(fault::too_many(Item::Whole.field("farm"), "farms", count, limit::FARMS_MAX));
         found.extend(self.users(&draft));
         if !found.is_empty() {
             return Err(found);
@@ -75,9 +80,7 @@ impl World {
     /// Puts a farm in that is sound in this world, instead of the one of that name if there is one. Returns that one.
     pub fn insert_farm(&mut self, farm: Farm) -> Option<Farm> {
         let before = self.farms.remove(farm.id());
-        for node in before.iter().flat_map(|farm| farm.nodes().keys()) {
-            self.homes.remove(node);
-        }
+        before.iter().for_each(|farm| self.forget_farm(farm));
         self.index_farm(&farm);
         self.farms.insert(farm.id().clone(), farm);
         before
@@ -86,9 +89,7 @@ impl World {
     /// Takes a farm out that no network uses.
     pub fn remove_farm(&mut self, id: &FarmId) -> Option<Farm> {
         let farm = self.farms.remove(id)?;
-        for node in farm.nodes().keys() {
-            self.homes.remove(node);
-        }
+        self.forget_farm(&farm);
         Some(farm)
     }
 
@@ -122,6 +123,14 @@ impl World {
 
     pub(super) fn index_farm(&mut self, farm: &Farm) {
         self.homes.extend(farm.nodes().keys().map(|node| (node.clone(), farm.id().clone())));
+        self.places.insert(&farm.clone().into());
+    }
+
+    fn forget_farm(&mut self, farm: &Farm) {
+        for node in farm.nodes().keys() {
+            self.homes.remove(node);
+        }
+        self.places.remove(&farm.clone().into());
     }
 
     /// The networks that list a node.
