@@ -6,15 +6,15 @@
 //!                                /readyz    in sync with the newest snapshot
 //! ```
 //!
-//! Owns: names, help, and the words. Every value is a sum that is there already: an answer takes the same work however many
+//! Owns: which there are, and the words. Every value is a sum that is there already: an answer takes the same work however many
 //! resources there are. No tenant, network or node is named: labels have few values.
 
 mod serve;
 
-use std::fmt::{Display, Write as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use sixfold_api::metrics::Text;
 use sixfold_core::id::Revision;
 use sixfold_core::model::Status;
 use sixfold_kernel::tunnel::{Totals, TunnelError};
@@ -131,8 +131,8 @@ impl Figures {
     pub fn text(&self) -> String {
         let Some(last) = self.held().last.clone() else { return String::new() };
         let mut text = Text::default();
-        text.of_passes(&last);
-        text.of_peers(&last.sums);
+        of_passes(&mut text, &last);
+        of_peers(&mut text, &last.sums);
         if let Some(registry) = last.registry {
             text.gauge(
                 "agent_registry_connected",
@@ -142,9 +142,9 @@ impl Figures {
             let help = "Whether what the registry shows is not followed, because it is of the past.";
             text.gauge("agent_registry_held", help, u8::from(registry.held));
             let help = "Bytes of what the registry showed.";
-            text.counter("agent_registry_received_bytes_total", help, registry.received_bytes);
+            text.counter("agent_registry_received_bytes", help, registry.received_bytes);
         }
-        text.0
+        text.finish()
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -158,7 +158,7 @@ impl Figures {
 pub fn of_tunnel(totals: &Result<Totals, TunnelError>) -> String {
     let mut text = Text::default();
     text.gauge("tunnel_up", "Whether the tunnel process answers.", u8::from(totals.is_ok()));
-    let Ok(totals) = totals else { return text.0 };
+    let Ok(totals) = totals else { return text.finish() };
     text.gauge("tunnel_devices", "Devices that it hosts.", totals.devices);
     for (what, help, value) in [
         ("received_bytes", "Bytes of datagrams received.", totals.rx_bytes),
@@ -166,62 +166,36 @@ pub fn of_tunnel(totals: &Result<Totals, TunnelError>) -> String {
         ("sent_bytes", "Bytes of datagrams sent.", totals.tx_bytes),
         ("sent_packets", "Datagrams sent.", totals.tx_packets),
     ] {
-        text.counter(&format!("tunnel_{what}_total"), help, value);
+        text.counter(&format!("tunnel_{what}"), help, value);
     }
-    let name = "tunnel_dropped_packets_total";
-    text.head(name, "Packets and datagrams that went no further, by reason.", "counter");
-    for (reason, count) in &totals.drops {
-        text.value(&format!("{name}{{reason=\"{reason}\"}}"), count);
-    }
-    text.0
+    let drops = totals.drops.iter().map(|(reason, count)| ([("reason", reason.as_str())], count));
+    let help = "Packets and datagrams that went no further, by reason.";
+    text.counters("tunnel_dropped_packets", help, drops);
+    text.finish()
 }
 
-#[derive(Default)]
-struct Text(String);
+fn of_passes(text: &mut Text, last: &Last) {
+    text.gauge("agent_in_sync", "Whether the last plan came out empty.", u8::from(last.in_sync));
+    text.gauge("agent_revision", "Revision of the snapshot in use.", last.revision);
+    text.gauge("agent_left_operations", "Operations that are left to do.", last.left);
+    text.gauge("agent_failures", "Failures that the status tells of.", last.failures);
+    text.gauge("agent_refusals", "What the registry showed and is not believed.", last.refusals);
+    text.gauge("agent_foreign_objects", "Somebody else's, left alone.", last.foreign);
+    text.gauge("agent_devices", "WireGuard devices of this node.", last.devices);
+    text.gauge("agent_pass_duration_seconds", "How long the last pass took.", last.took.as_secs_f64());
+    text.counter("agent_passes", "Passes since the start.", last.passes);
+    text.counter("agent_operations", "Operations done since the start.", last.operations);
+}
 
-impl Text {
-    fn of_passes(&mut self, last: &Last) {
-        self.gauge("agent_in_sync", "Whether the last plan came out empty.", u8::from(last.in_sync));
-        self.gauge("agent_revision", "Revision of the snapshot in use.", last.revision);
-        self.gauge("agent_left_operations", "Operations that are left to do.", last.left);
-        self.gauge("agent_failures", "Failures that the status tells of.", last.failures);
-        self.gauge("agent_refusals", "What the registry showed and is not believed.", last.refusals);
-        self.gauge("agent_foreign_objects", "Somebody else's, left alone.", last.foreign);
-        self.gauge("agent_devices", "WireGuard devices of this node.", last.devices);
-        self.gauge("agent_pass_duration_seconds", "How long the last pass took.", last.took.as_secs_f64());
-        self.counter("agent_passes_total", "Passes since the start.", last.passes);
-        self.counter("agent_operations_total", "Operations done since the start.", last.operations);
-    }
-
-    fn of_peers(&mut self, sums: &Sums) {
-        self.gauge("agent_peers", "Peers of all devices.", sums.peers);
-        self.gauge("agent_peers_alive", "Peers with a living session.", sums.alive);
-        let help = "Peers that packets have been sent to for minutes without a session.";
-        self.gauge("agent_peers_silent", help, sums.silent);
-        let help = "Bytes of datagrams received, as devices count them.";
-        self.counter("agent_wireguard_received_bytes_total", help, sums.rx_bytes);
-        let help = "Bytes of datagrams sent, as devices count them.";
-        self.counter("agent_wireguard_sent_bytes_total", help, sums.tx_bytes);
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
-        self.head(name, help, "gauge");
-        self.value(name, value);
-    }
-
-    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
-        self.head(name, help, "counter");
-        self.value(name, value);
-    }
-
-    fn head(&mut self, name: &str, help: &str, kind: &str) {
-        write!(self.0, "# HELP sixfold_{name} {help}\n# TYPE sixfold_{name} {kind}\n")
-            .expect("a String takes all text");
-    }
-
-    fn value(&mut self, name: &str, value: impl Display) {
-        writeln!(self.0, "sixfold_{name} {value}").expect("a String takes all text");
-    }
+fn of_peers(text: &mut Text, sums: &Sums) {
+    text.gauge("agent_peers", "Peers of all devices.", sums.peers);
+    text.gauge("agent_peers_alive", "Peers with a living session.", sums.alive);
+    let help = "Peers that packets have been sent to for minutes without a session.";
+    text.gauge("agent_peers_silent", help, sums.silent);
+    let help = "Bytes of datagrams received, as devices count them.";
+    text.counter("agent_wireguard_received_bytes", help, sums.rx_bytes);
+    let help = "Bytes of datagrams sent, as devices count them.";
+    text.counter("agent_wireguard_sent_bytes", help, sums.tx_bytes);
 }
 
 #[cfg(test)]

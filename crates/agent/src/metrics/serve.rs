@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use sixfold_api::metrics::CONTENT_TYPE;
 use sixfold_kernel::tunnel;
 
 use super::{Figures, of_tunnel};
@@ -99,7 +100,7 @@ impl Metrics {
             Err(text) => ("503 Service Unavailable", PLAIN, text + "\n"),
         };
         match (method, path) {
-            ("GET", "/metrics") => ("200 OK", "text/plain; version=0.0.4; charset=utf-8", self.text()),
+            ("GET", "/metrics") => ("200 OK", CONTENT_TYPE, self.text()),
             ("GET", "/healthz") => said(self.figures.health(Instant::now()).map(str::to_owned)),
             ("GET", "/readyz") => said(self.figures.readiness(Instant::now())),
             ("GET", _) => ("404 Not Found", PLAIN, "there are /metrics, /healthz and /readyz\n".to_owned()),

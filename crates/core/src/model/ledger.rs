@@ -140,6 +140,9 @@ pub enum Record {
 /// The revision of a release that is not yet committed: the ledger writes its own there.
 const UNWRITTEN: Revision = Revision(u64::MAX);
 
+/// At which revision each node has reported that it is in sync. Kept in memory: a node that is not heard of reports again.
+pub type Heard = BTreeMap<NodeId, Revision>;
+
 /// The records that a change was computed from.
 pub type ReadSet = BTreeMap<Record, Revision>;
 
@@ -168,6 +171,8 @@ pub struct Ledger {
     grants: BTreeMap<ResourceKey, Grant>,
     /// The same grants by network, so that reading one network costs what it has.
     by_network: BTreeMap<NetworkId, BTreeSet<ResourceKey>>,
+    /// How many are in force.
+    live: usize,
     /// How many each tenant has, so that a quota costs nothing to look at.
     by_tenant: BTreeMap<TenantId, usize>,
     /// The released ones by the nodes they wait for.
@@ -200,6 +205,12 @@ impl Ledger {
     #[must_use]
     pub fn grants(&self) -> &BTreeMap<ResourceKey, Grant> {
         &self.grants
+    }
+
+    /// How many grants are in force.
+    #[must_use]
+    pub const fn live(&self) -> usize {
+        self.live
     }
 
     /// The grants in one slot, quarantined ones too.
@@ -251,19 +262,20 @@ impl Ledger {
         self.awaited.contains_key(node)
     }
 
-    /// What to commit when a node reports that it is in sync at a revision: nothing released by then is on it any more.
+    /// What to commit when a node has reported: the releases for which it was the last. What was
+    /// released by the revision that a node is in sync at is not on it any more. One commit for each release, however many nodes it waits for.
     #[must_use]
-    pub fn gone(&self, node: &NodeId, in_sync_at: Revision) -> (ReadSet, LedgerChange) {
+    pub fn rested(&self, node: &NodeId, heard: &Heard) -> (ReadSet, LedgerChange) {
         let mut change = LedgerChange::default();
         for key in self.awaited.get(node).into_iter().flatten() {
-            let grant = self.grants.get(key).filter(|grant| {
-                grant.released.as_ref().is_some_and(|release| release.revision <= in_sync_at)
-            });
-            if let Some(mut grant) = grant.cloned() {
-                if let Some(release) = &mut grant.released {
-                    release.holders.remove(node);
-                }
-                change.grants.insert(*key, grant);
+            let Some(grant) = self.grants.get(key) else { continue };
+            let Some(release) = &grant.released else { continue };
+            // The node that has just reported first: most often it is the others that are missing.
+            let is_gone =
+                |node: &NodeId| heard.get(node).is_some_and(|in_sync_at| release.revision <= *in_sync_at);
+            if is_gone(node) && release.holders.iter().all(is_gone) {
+                let released = Some(Release { holders: BTreeSet::new(), ..release.clone() });
+                change.grants.insert(*key, Grant { released, ..grant.clone() });
             }
         }
         let slots = change.grants.keys().map(|key| Record::Slot(key.number, key.index.slot()));
@@ -366,7 +378,9 @@ impl Ledger {
         let awaits = |grant: &Grant, node: &NodeId| {
             grant.released.as_ref().is_some_and(|release| release.holders.contains(node))
         };
+        self.live += usize::from(grant.is_live());
         let before = self.grants.insert(key, grant)?;
+        self.live -= usize::from(before.is_live());
         let now = &self.grants[&key];
         for node in before.released.iter().flat_map(|release| &release.holders) {
             if !awaits(now, node) {

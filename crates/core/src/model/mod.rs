@@ -22,7 +22,7 @@ mod world;
 
 pub use farm::{Farm, FarmDraft, Slot, SlotDraft, SlotKey, SlotKeyError, Upstream};
 pub use fault::{Fault, Found, Item, Place};
-pub use ledger::{Conflict, Grant, Ledger, LedgerChange, ReadSet, Record, Release, ResourceKey, Seat};
+pub use ledger::{Conflict, Grant, Heard, Ledger, LedgerChange, ReadSet, Record, Release, ResourceKey, Seat};
 pub use network::{
     Attachment, ExitDraft, ExitRef, Exposure, Network, NetworkDraft, Protocol, Workload, WorkloadDraft,
 };

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use sixfold_core::allocate::{AllocateError, Terms, allocate, number, number_all};
 use sixfold_core::id::{NodeId, Revision, Timestamp};
 use sixfold_core::limit;
-use sixfold_core::model::{Grant, Ledger, LedgerChange, ReadSet, ResourceKey, Seat, SlotKey};
+use sixfold_core::model::{Grant, Heard, Ledger, LedgerChange, ReadSet, ResourceKey, Seat, SlotKey};
 use sixfold_core::place::Placement;
 
 use crate::farm::SECRET;
@@ -41,8 +41,10 @@ fn grant(ledger: &mut Ledger, placement: &Placement, terms: &Terms) -> Revision 
     ledger.commit(&read, change).unwrap()
 }
 
-fn report(ledger: &mut Ledger, node: &str, in_sync_at: Revision) {
-    let (read, change) = ledger.gone(&node.parse().unwrap(), in_sync_at);
+fn report((ledger, heard): (&mut Ledger, &mut Heard), node: &str, in_sync_at: Revision) {
+    let node: NodeId = node.parse().unwrap();
+    heard.insert(node.clone(), in_sync_at);
+    let (read, change) = ledger.rested(&node, heard);
     ledger.commit(&read, change).unwrap();
 }
 
@@ -52,7 +54,7 @@ fn released(ledger: &Ledger) -> Vec<&Grant> {
 
 #[test]
 fn a_release_waits_for_every_node_that_may_have_had_it() {
-    let mut ledger = numbered();
+    let (mut ledger, mut heard) = (numbered(), Heard::new());
     grant(&mut ledger, &placement("acme/web", [1, 2, 3]), &at(1));
     let before = ledger.revision();
     let terms = Terms { holders: nodes([7]), ..at(2) };
@@ -61,7 +63,7 @@ fn a_release_waits_for_every_node_that_may_have_had_it() {
     let release = grant.released.clone().unwrap();
     assert_eq!((release.at, release.revision), (Timestamp(2), revision));
     assert_eq!(release.holders, nodes([0, 1, 2, 3, 7]), "its seats, the exit's holder and the one before");
-    report(&mut ledger, "n3", before);
+    report((&mut ledger, &mut heard), "n3", before);
     assert!(
         released(&ledger)[0]
             .released
@@ -71,19 +73,21 @@ fn a_release_waits_for_every_node_that_may_have_had_it() {
             .contains("n3".parse::<NodeId>().as_ref().unwrap()),
         "n3 was in sync before the release"
     );
+    let waits = ledger.clone();
     for node in ["n0", "n1", "n2", "n7", "n9"] {
-        report(&mut ledger, node, revision.next());
+        report((&mut ledger, &mut heard), node, revision.next());
         assert!(!released(&ledger)[0].is_over(Timestamp(3)), "n3 still has it");
     }
-    report(&mut ledger, "n3", revision);
+    assert_eq!(ledger, waits, "nothing is written before the last one has said so");
+    report((&mut ledger, &mut heard), "n3", revision);
     assert!(released(&ledger)[0].is_over(Timestamp(3)));
 }
 
 #[test]
 fn a_report_of_nothing_new_changes_nothing() {
-    let mut ledger = numbered();
+    let (mut ledger, mut heard) = (numbered(), Heard::new());
     let revision = grant(&mut ledger, &placement("acme/web", [1]), &at(1));
-    report(&mut ledger, "n1", revision);
+    report((&mut ledger, &mut heard), "n1", revision);
     assert_eq!(ledger.revision(), revision);
 }
 
@@ -216,7 +220,7 @@ proptest! {
     /// each tenant's count is what it has, and a ledger put together from its records is the same ledger.
     #[test]
     fn no_index_changes_hands_before_it_has_rested(events in events()) {
-        let (mut ledger, mut now) = (numbered(), 1);
+        let (mut ledger, mut now, mut heard) = (numbered(), 1, Heard::new());
         for event in events {
             let before = ledger.clone();
             match event {
@@ -237,8 +241,8 @@ proptest! {
                     }
                 }
                 Event::InSync(node) => {
-                    let (read, change) = ledger.gone(&format!("n{node}").parse().unwrap(), ledger.revision());
-                    ledger.commit(&read, change).unwrap();
+                    let now = ledger.revision();
+                    report((&mut ledger, &mut heard), &format!("n{node}"), now);
                 }
                 Event::Pass(secs) => now += secs,
             }
@@ -262,7 +266,7 @@ proptest! {
         let again = Ledger::restore(ledger.revision(), allocations, kept);
         for node in 0..5 {
             let node = format!("n{node}").parse().unwrap();
-            prop_assert_eq!(again.gone(&node, ledger.revision()).1, ledger.gone(&node, ledger.revision()).1);
+            prop_assert_eq!(again.rested(&node, &heard).1, ledger.rested(&node, &heard).1);
         }
         prop_assert_eq!(again.grants(), ledger.grants());
     }

@@ -16,7 +16,6 @@ use sixfold_core::addr::Allocation;
 use sixfold_core::id::{Generation, Revision};
 use sixfold_core::model::{Grant, ResourceKey};
 
-use crate::service::Done;
 use crate::store::{Document, DocumentId, Proof, Sqlite, StoreError};
 
 /// Something that should not be.
@@ -61,8 +60,7 @@ struct Records {
     grants: BTreeMap<ResourceKey, (Grant, Option<Proof>, Revision)>,
     documents: BTreeMap<DocumentId, (Document, Revision)>,
     seals: BTreeMap<Revision, Arc<[u8]>>,
-    answers: Vec<(String, Done)>,
-    answer_count: usize,
+    answers: usize,
 }
 
 /// Findings, as they come.
@@ -113,7 +111,7 @@ fn prove(store: &Sqlite, signed: bool) -> Result<Proven, StoreError> {
         live,
         released: records.grants.len() - live,
         documents: records.documents.len(),
-        answers: records.answer_count,
+        answers: records.answers,
         findings,
     })
 }

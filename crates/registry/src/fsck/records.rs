@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 use sixfold_api::event::Event;
-use sixfold_core::id::{NetworkId, Revision};
+use sixfold_core::id::{Label, NetworkId, Revision};
 use sixfold_core::model::{ResourceKey, Seat};
 use sixfold_core::trust::{Chain, Signed};
 
 use super::{Findings, Records, lost, place};
-use crate::service::Done;
+use crate::service::IdempotencyKey;
 use crate::store::{Document, DocumentId, Kind, Model, Proof, Record, StoreError, records};
 
 /// Reads all records; of one that cannot be read it is told, and the rest is read on.
@@ -27,20 +27,17 @@ pub(super) fn read(connection: &Connection, findings: &mut Findings) -> Result<R
     })?;
     slots(connection, &found, findings)?;
     events(connection, findings)?;
-    let mut statement =
-        connection.prepare("SELECT who, key, body, revision FROM answers ORDER BY who, key")?;
+    let mut statement = connection.prepare("SELECT who, key, revision FROM answers ORDER BY who, key")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        found.answer_count += 1;
-        let (who, key): (String, String) = (row.get(0)?, row.get(1)?);
-        let (body, at): (Vec<u8>, i64) = (row.get(2)?, row.get(3)?);
+        found.answers += 1;
+        let (who, key, at): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let name = format!("answer {key} to {who}");
         if at > head {
             findings.add(&name, format!("is of revision {at}, and the newest is {head}"));
         }
-        match serde_json::from_slice::<Done>(&body) {
-            Ok(done) => found.answers.push((name, done)),
-            Err(error) => findings.add(name, format!("cannot be read: {error}")),
+        if who.parse::<Label>().is_err() || key.parse::<IdempotencyKey>().is_err() {
+            findings.add(name, "nobody can have asked so");
         }
     }
     Ok(found)
@@ -86,15 +83,8 @@ fn slots(connection: &Connection, found: &Records, findings: &mut Findings) -> R
 pub(super) fn check(found: &Records, findings: &mut Findings) {
     allocations(found, findings);
     grants(found, findings);
+    seals(found, findings);
     documents(found, findings);
-    for (name, done) in &found.answers {
-        for held in &done.grants {
-            let now = found.grants.get(&held.resource).map(|(grant, _, _)| grant);
-            if let Some(what) = lost(held.generation, now) {
-                findings.add(name, format!("{} {what}", place(held.resource)));
-            }
-        }
-    }
     if found.head > Revision(0) && !found.documents.keys().any(|id| id.kind == Kind::Secret) {
         findings.add("database", "the secret that indices are keyed with is missing");
     }
@@ -147,6 +137,16 @@ fn grants(found: &Records, findings: &mut Findings) {
                 }
             }
         }
+    }
+}
+
+/// Something stands on each seal, or it would have gone.
+fn seals(found: &Records, findings: &mut Findings) {
+    let of_numbers = found.allocations.iter().filter_map(|(_, proof, _)| proof.as_ref());
+    let of_grants = found.grants.values().filter_map(|(_, proof, _)| proof.as_ref());
+    let standing: BTreeSet<Revision> = of_numbers.chain(of_grants).map(|proof| proof.seal).collect();
+    for at in found.seals.keys().filter(|at| !standing.contains(at)) {
+        findings.add(format!("seal of revision {at}"), "nothing stands on it");
     }
 }
 

@@ -15,7 +15,7 @@ use sixfold_core::trust::{
 };
 
 use super::{Findings, Records, place};
-use crate::service::{device_version, hex};
+use crate::service::device_version;
 use crate::store::{Document, DocumentId, Kind, Model, Proof};
 
 pub(super) fn check(found: &Records, findings: &mut Findings) {
@@ -116,7 +116,7 @@ fn says(found: &Records, keys: &Keys, id: &DocumentId, document: &Document) -> R
             let (signed, says) =
                 signed().and_then(|signed| Ok((signed.clone(), opened::<Confirm>(&signed)?)))?;
             keys.are(&says.owner, &signed.key, false)?;
-            (document.version, hex(&says.change.0) == id.name)
+            (document.version, says.owner.id.as_str() == id.name)
         }
         Model::Bytes => return Ok(()),
     };

@@ -26,6 +26,7 @@ use self::ready::Readiness;
 use self::shown::Shown;
 use super::limit;
 use super::listen::{Directory, stopped};
+use super::metrics::Requests;
 use crate::service::{Clock, Service};
 
 /// Everything that routes need.
@@ -47,6 +48,7 @@ pub struct Desk {
     pub(super) is_open: bool,
     pub(super) nodes: Nodes,
     pub(super) rates: Rates,
+    pub(super) requests: Requests,
     pub(super) readiness: Readiness,
     pub(super) shown: Shown,
     polls: Mutex<BTreeMap<NodeId, oneshot::Sender<()>>>,
@@ -83,6 +85,7 @@ impl Desk {
             builds: Semaphore::new(limit::BUILDS),
             nodes,
             rates: Rates::default(),
+            requests: Requests::default(),
             readiness: Readiness::default(),
             shown: Shown::default(),
             admin,
@@ -146,6 +149,12 @@ impl Desk {
                 () = stopped(&mut stop) => return,
             }
         }
+    }
+
+    /// How many nodes' news are waited for.
+    pub(super) fn feeds(&self) -> usize {
+        let polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+        polls.values().filter(|poll| !poll.is_closed()).count()
     }
 
     /// Whether somebody waits for a node's news.

@@ -1,14 +1,15 @@
 //! What the registry counts of itself, as Prometheus reads it.
 //!
-//! Owns: names, help and the text format. No tenant, farm or node is named: labels have few values.
+//! Owns: which there are, and who is told. No tenant, farm or node is named: labels have few values.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -18,13 +19,15 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use sixfold_api::metrics::{self, Text};
+use sixfold_api::problem::Kind;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use super::allow::{Thing, Verb};
 use super::desk::Desk;
 use super::{limit, listen};
-use crate::service::State;
 
 /// Connections since the start.
 #[derive(Debug, Default)]
@@ -61,17 +64,11 @@ impl Connections {
         ]
     }
 
-    /// As Prometheus reads it (text format 0.0.4).
-    #[must_use]
-    pub fn render(&self) -> String {
-        let mut text = String::new();
+    fn render(&self, text: &mut Text) {
         for (name, help, counter) in self.counters() {
-            let name = format!("sixfold_registry_connections_{name}_total");
             let count = counter.load(Ordering::Relaxed);
-            write!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {count}\n")
-                .expect("a String takes all text");
+            text.counter(&format!("registry_connections_{name}"), help, count);
         }
-        text
     }
 }
 
@@ -82,6 +79,61 @@ impl fmt::Display for Connections {
         self.counters()
             .iter()
             .try_for_each(|(name, _, counter)| write!(f, " {} {name}", counter.load(Ordering::Relaxed)))
+    }
+}
+
+/// Requests that were answered since the start.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    /// By verb, object and status: as many as the table of routes has, each with a few.
+    answered: Mutex<BTreeMap<(Verb, Thing, u16), u64>>,
+    too_often: AtomicU64,
+    busy: AtomicU64,
+    over_quota: AtomicU64,
+}
+
+impl Requests {
+    pub(super) fn answered(&self, verb: Verb, thing: Thing, status: u16) {
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        *answered.entry((verb, thing, status)).or_default() += 1;
+    }
+
+    /// Refused for how often its key asks.
+    pub(super) fn too_often(&self) {
+        self.too_often.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Refused for what was asked.
+    pub(super) fn refused(&self, kind: Kind) {
+        let counter = match kind {
+            Kind::Busy => &self.busy,
+            Kind::Quota => &self.over_quota,
+            _ => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn render(&self, text: &mut Text) {
+        let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let answered: Vec<_> = answered
+            .into_iter()
+            .map(|((verb, thing, status), count)| {
+                (verb.to_string(), thing.to_string(), status.to_string(), count)
+            })
+            .collect();
+        let labelled = answered.iter().map(|(verb, thing, status, count)| {
+            ([("verb", verb.as_str()), ("object", thing), ("status", status)], count)
+        });
+        text.counters("registry_requests", "Requests by what was asked and how it was answered.", labelled);
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        let too_often = count(&self.too_often);
+        let reasons = [
+            ([("reason", "rate")], too_often),
+            ([("reason", "busy")], count(&self.busy).saturating_sub(too_often)),
+            ([("reason", "quota")], count(&self.over_quota)),
+        ];
+        let help = "Requests that were refused for how often a key asks, how many wait, or a quota.";
+        text.counters("registry_rejected_requests", help, reasons);
     }
 }
 
@@ -137,14 +189,35 @@ impl Metrics {
     }
 
     fn answer(&self) -> Response<Body> {
-        let revision = self.desk.upgrade().map(|desk| desk.service.read(State::revision).0);
-        let name = "sixfold_registry_revision";
-        let revision = revision.map(|revision| {
-            format!("# HELP {name} Revision of the newest commit.\n# TYPE {name} gauge\n{name} {revision}\n")
-        });
-        let mut response =
-            Response::new(Body::from(self.connections.render() + &revision.unwrap_or_default()));
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"));
+        let mut text = Text::default();
+        self.connections.render(&mut text);
+        if let Some(desk) = self.desk.upgrade() {
+            desk.requests.render(&mut text);
+            text.gauge("registry_feeds", "Nodes that wait for news.", desk.feeds());
+            desk.service.render(&mut text);
+        }
+        let mut response = Response::new(Body::from(text.finish()));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_too_often_is_counted_apart_from_who_comes_at_a_busy_time() {
+        let requests = Requests::default();
+        requests.too_often();
+        let kinds = [Kind::Busy, Kind::Busy, Kind::Busy, Kind::Quota, Kind::Refused];
+        kinds.into_iter().for_each(|kind| requests.refused(kind));
+        let mut text = Text::default();
+        requests.render(&mut text);
+        let text = text.finish();
+        for (reason, count) in [("rate", 1), ("busy", 2), ("quota", 1)] {
+            let line = format!("\nsixfold_registry_rejected_requests_total{{reason=\"{reason}\"}} {count}\n");
+            assert!(text.contains(&line), "{line} is not in\n{text}");
+        }
     }
 }

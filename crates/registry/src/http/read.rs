@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sixfold_api::problem::{Kind, Problem};
 use sixfold_api::resource::{Farm, Farms, Named, Network, Networks, Node};
 use sixfold_api::version::Version;
-use sixfold_core::id::{FarmId, Label, NetworkId, NodeId, TenantId};
+use sixfold_core::id::{FarmId, Label, NodeId};
 use sixfold_core::trust::{Delegation, Leaving, NodeStatement, Signed, Statement, decode};
 use tokio::task::spawn_blocking;
 
@@ -121,13 +121,8 @@ fn node_in(state: &State, id: &NodeId) -> Result<Node, Problem> {
 /// The networks of a tenant.
 pub(super) async fn networks(desk: Arc<Desk>, call: Call) -> Result<Answer, Problem> {
     let Subject::Tenant(tenant) = call.subject else { return Err(absent()) };
-    let networks = desk.service.read(|state| networks_in(state, &tenant));
+    let networks = desk.service.read(|state| state.networks_of(&tenant).map(|(id, _)| id).collect());
     Answer::of(&Networks { networks })
-}
-
-fn networks_in(state: &State, tenant: &TenantId) -> Vec<NetworkId> {
-    let ids = state.documents_of(Document::Network).filter_map(|(name, _)| name.parse().ok());
-    ids.filter(|id: &NetworkId| id.tenant == *tenant).collect()
 }
 
 /// A network.

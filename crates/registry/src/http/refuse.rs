@@ -24,7 +24,7 @@ pub(super) fn problem(failed: &Failed) -> Problem {
 fn kind(failed: &Failed) -> Kind {
     match failed {
         Failed::Refused(refusal) => kind_of_refusal(refusal),
-        Failed::Busy => Kind::Busy,
+        Failed::Busy | Failed::Crowded { .. } => Kind::Busy,
         Failed::Defect { .. } => Kind::Internal,
         Failed::DiskFull
         | Failed::Contended
@@ -37,7 +37,9 @@ fn kind(failed: &Failed) -> Kind {
 
 fn kind_of_refusal(refusal: &Refusal) -> Kind {
     match refusal {
-        Refusal::Allocate(_) => Kind::Quota,
+        Refusal::Allocate(_) | Refusal::Names { .. } | Refusal::Bytes { .. } | Refusal::Joins { .. } => {
+            Kind::Quota
+        }
         Refusal::Stale { .. }
         | Refusal::OtherWords { .. }
         | Refusal::OtherFarm { .. }

@@ -12,16 +12,19 @@
 //! an unknown outcome is never taken for a release. Must not know HTTP, keys, or who may ask for what.
 
 mod clock;
+mod counts;
 mod decide;
 mod events;
 mod feed;
 pub mod limit;
 mod preview;
+mod queue;
 mod refusal;
 mod request;
 mod seal;
 mod state;
 mod tag;
+mod tally;
 mod writer;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,12 +33,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use sixfold_api::event::Happened;
+use sixfold_api::metrics::Text;
 use sixfold_core::id::{NodeId, Revision, Timestamp};
 use tokio::sync::{oneshot, watch};
 
 use crate::store::{Compared, Document, DocumentId, Group, Kind, Model, Store, StoreError};
 
 pub use clock::{Clock, SystemClock};
+pub use counts::Spoken;
 pub(crate) use decide::hex;
 pub use events::Ring;
 pub use preview::{Draft, Preview};
@@ -48,6 +53,8 @@ pub use state::{Kept, State, device_version};
 pub use tag::Tag;
 
 use feed::Feed;
+use queue::Queue;
+use tally::Tally;
 use writer::{Ask, Writer};
 
 /// What a request comes to.
@@ -58,6 +65,7 @@ struct Known {
     state: RwLock<State>,
     feed: Feed,
     events: Ring,
+    tally: Tally,
     /// The writer does not know what the store holds, and writes no more.
     has_stopped: AtomicBool,
     /// The highest revision beyond the store's own that a node was told: the store was set back. 0 if there is none.
@@ -79,6 +87,7 @@ impl Life {
 #[derive(Clone)]
 pub struct Service {
     asks: SyncSender<Ask>,
+    queue: Arc<Queue>,
     known: Arc<Known>,
 }
 
@@ -104,26 +113,30 @@ impl Service {
             state: RwLock::new(state.clone()),
             feed,
             events,
+            tally: Tally::default(),
             has_stopped: AtomicBool::new(false),
             beyond: AtomicU64::new(0),
         });
+        known.tally.stored(store.bytes()?);
         let (asks, inbox) = sync_channel(limit::WAITING_MAX);
         let writer = Writer::new(store, sealer, clock, (state, Arc::clone(&known)));
         let thread = std::thread::Builder::new().name("writer".to_owned());
         let thread = thread.spawn(move || writer.run(&inbox));
         let thread = thread.map_err(|source| StoreError::Io { source: Box::new(source) })?;
-        Ok((Self { asks, known }, thread))
+        Ok((Self { asks, queue: Arc::default(), known }, thread))
     }
 
     /// Gives the writer a request. What comes of it arrives later; if nothing ever arrives, it is [`Failed::Unknown`].
     ///
     /// # Errors
-    /// If it is too much for anybody, too many wait, or the writer has ended.
+    /// If it is too much for anybody, too many wait or too many of the asker's, or the writer has ended.
     pub fn submit(&self, request: Request) -> Result<oneshot::Receiver<Outcome>, Failed> {
         self.is_sound()?;
         let (reply, outcome) = oneshot::channel();
         decide::fits(&request.op)?;
-        self.give(Ask::Request(Box::new(request), reply))?;
+        let who = &request.who;
+        let place = self.queue.take(who).ok_or_else(|| Failed::Crowded { who: who.clone() })?;
+        self.give(Ask::Request(Box::new(request), place, reply))?;
         Ok(outcome)
     }
 
@@ -163,6 +176,15 @@ impl Service {
             TrySendError::Full(_) => Failed::Busy,
             TrySendError::Disconnected(_) => Failed::Stopped,
         })
+    }
+
+    /// Tells what there is, what waits and what the writer counts.
+    pub fn render(&self, text: &mut Text) {
+        let is_writing = self.life().is_writing() && self.is_sound().is_ok();
+        text.gauge("registry_writing", "Whether changes are taken.", u8::from(is_writing));
+        text.gauge("registry_queue_requests", "Requests that wait for the writer.", self.queue.len());
+        self.known.tally.render(text);
+        self.read(|state| state.render(text));
     }
 
     /// Tells whether it writes, also once this handle is gone.

@@ -4,7 +4,7 @@
 
 use sixfold_core::allocate::AllocateError;
 use sixfold_core::check::Violation;
-use sixfold_core::id::{Generation, Label, NodeId, Revision};
+use sixfold_core::id::{Generation, Label, NodeId, Revision, TenantId};
 use sixfold_core::model::{Found, ResourceKey};
 
 use super::limit;
@@ -147,6 +147,35 @@ pub enum Refusal {
         /// What.
         id: DocumentId,
     },
+    /// A tenant has given too many names.
+    #[error(
+        "tenant {tenant} has given {} names to networks, as many as a tenant may",
+        limit::NAMES_PER_TENANT
+    )]
+    Names {
+        /// Who.
+        tenant: TenantId,
+    },
+    /// A tenant has said too much.
+    #[error(
+        "what tenant {tenant} says of its networks would be {bytes} bytes, more than {}",
+        limit::BYTES_PER_TENANT
+    )]
+    Bytes {
+        /// Who.
+        tenant: TenantId,
+        /// Bytes with this.
+        bytes: usize,
+    },
+    /// A farm has let in too many.
+    #[error(
+        "farm {farm} has let in {} nodes since it was made, as many as a farm may",
+        limit::JOINS_PER_FARM
+    )]
+    Joins {
+        /// Which.
+        farm: sixfold_core::id::FarmId,
+    },
     /// More bytes than a document has.
     #[error("a document of {bytes} bytes is longer than {}", limit::DOCUMENT_BYTES_MAX)]
     TooLong {
@@ -227,6 +256,9 @@ impl Refusal {
                 "replace the key first, with all that is known as it is; say what is new after that"
                     .to_owned()
             }
+            Self::Names { .. } => "use the name of a network that was deleted again".to_owned(),
+            Self::Bytes { .. } => "say less in some of them, or delete some".to_owned(),
+            Self::Joins { .. } => "a node that comes again with its key needs no new token".to_owned(),
             Self::TooLong { .. } => "say less in one document".to_owned(),
         }
     }
@@ -241,6 +273,12 @@ pub enum Failed {
     /// Too many requests wait. Nothing was written.
     #[error("{} requests wait already", limit::WAITING_MAX)]
     Busy,
+    /// Too many requests of one asker wait. Nothing was written.
+    #[error("{} requests of {who} wait already", limit::WAITING_PER_ASKER)]
+    Crowded {
+        /// Who.
+        who: Label,
+    },
     /// The disk is full. Nothing was written.
     #[error("the registry's disk is full: nothing is written, and reading goes on")]
     DiskFull,
@@ -278,7 +316,7 @@ impl Failed {
     pub fn hint(&self) -> String {
         let hint = match self {
             Self::Refused(refusal) => return refusal.hint(),
-            Self::Busy => "ask again in a moment, with the same key",
+            Self::Busy | Self::Crowded { .. } => "ask again in a moment, with the same key",
             Self::DiskFull => "make room on the registry's disk, and ask again with the same key",
             Self::Contended => "stop the second registry: one store has one",
             Self::Defect { .. } => {

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use hmac::{Hmac, Mac as _};
 use ipnet::Ipv6Net;
 use sha2::Sha256;
+use sixfold_api::metrics::Text;
 use sixfold_core::addr::Allocation;
 use sixfold_core::allocate::IndexSecret;
-use sixfold_core::id::{FarmId, NetworkId, NodeId, Revision};
+use sixfold_core::id::{FarmId, NetworkId, NodeId, Revision, TenantId};
 use sixfold_core::model::{
-    ExitRef, Farm, FarmDraft, Ledger, LedgerChange, Network, NetworkDraft, NodeDraft, Reports, ResourceKey,
-    Seat, Slot, Snapshot, World, WorldDraft,
+    ExitRef, Farm, FarmDraft, Grant, Heard, Ledger, LedgerChange, Network, NetworkDraft, NodeDraft, Reports,
+    ResourceKey, Seat, Slot, Snapshot, World, WorldDraft,
 };
 use sixfold_core::trust::{Chain, Owner, Role, Signed, VerifyingKey};
 
+use super::counts::{Documents, Seals, Spoken};
 use super::request::Held;
 use crate::store::{Document, DocumentId, Kind, Model, Proof, Record, Store, StoreError};
 
@@ -65,11 +67,14 @@ pub struct State {
     pub(super) documents: BTreeMap<DocumentId, Kept>,
     numbers: BTreeMap<Ipv6Net, Proof>,
     proofs: BTreeMap<ResourceKey, Proof>,
-    seals: BTreeMap<Revision, Arc<[u8]>>,
+    pub(super) seals: Seals,
+    pub(super) counts: Documents,
     /// The newest key of each owner who replaced one.
     owners: BTreeMap<Owner, VerifyingKey>,
     /// The same the other way round, by role: the same key may be two owners' in two roles.
     keys: BTreeMap<(Role, VerifyingKey), Owner>,
+    /// What nodes that are waited for have reported since the start.
+    pub(super) heard: Heard,
     /// When each node's snapshot changed last, where that was since the start or a node said it; all others' is the start's.
     pub(super) changed: BTreeMap<NodeId, Revision>,
     pub(super) started: Revision,
@@ -85,14 +90,20 @@ impl State {
         let (mut allocations, mut grants, mut devices) = (Vec::new(), Vec::new(), Vec::new());
         let head = store.read(Revision(0), &mut |record, at| match record {
             Record::Allocation(allocation, proof) => {
-                state.numbers.extend(proof.map(|proof| (allocation.whole(), proof)));
+                if let Some(proof) = proof {
+                    state.seals.holds_number(proof.seal);
+                    state.numbers.insert(allocation.whole(), proof);
+                }
                 allocations.push((allocation, at));
             }
             Record::Grant(key, grant, proof) => {
-                state.proofs.extend(proof.map(|proof| (key, proof)));
+                if let Some(proof) = proof {
+                    state.seals.holds(proof.seal, key);
+                    state.proofs.extend(grant.is_live().then_some((key, proof)));
+                }
                 grants.push((key, grant, at));
             }
-            Record::Seal(body) => drop(state.seals.insert(at, body)),
+            Record::Seal(body) => state.seals.insert(at, body),
             Record::Document(id, document) => {
                 state.keep(&id, &document, at);
                 match document.model {
@@ -116,7 +127,7 @@ impl State {
             network.kept_on(|node| nodes.is_some_and(|nodes| nodes.contains(node)))
         };
         drafts.networks = drafts.networks.into_iter().filter_map(kept).collect();
-        drafts.farms = state.farms.keys().filter_map(|farm| state.farm_draft(farm)).collect();
+        drafts.farms = state.farms_with_nodes();
         let wrong = |error: &dyn ToString| StoreError::Damaged {
             what: "the world of farms and networks".to_owned(),
             why: error.to_string(),
@@ -156,6 +167,7 @@ impl State {
         }
         let Document { version, body, .. } = document;
         let kept = Kept { version: *version, body: Arc::clone(body), revision: at, gone };
+        self.counts.written(id, self.documents.get(id), &kept);
         self.documents.insert(id.clone(), kept);
     }
 
@@ -182,13 +194,19 @@ impl State {
             }
         }
         for (key, grant) in &change.ledger.grants {
-            let before = self.ledger.grants().get(key);
-            if before.is_none_or(|before| before.generation != grant.generation || !grant.is_live()) {
+            let is_again = self.ledger.grants().get(key).is_none_or(|it| it.generation != grant.generation);
+            if is_again || !grant.is_live() {
                 self.reports.remove(key);
                 self.proofs.remove(key);
             }
+            if is_again {
+                self.seals.leave(*key);
+            }
         }
         self.ledger.write(change.ledger.clone(), at);
+        if change.ledger.grants.values().any(|grant| !grant.is_live()) {
+            self.heard.retain(|node, _| self.ledger.awaits(node));
+        }
         for (id, document) in &change.documents {
             self.keep(id, document, at);
             if let Model::Device { resource, report, .. } = &document.model {
@@ -205,18 +223,33 @@ impl State {
         numbers: impl IntoIterator<Item = (Ipv6Net, Arc<[u8]>)>,
         grants: impl IntoIterator<Item = (ResourceKey, Arc<[u8]>)>,
     ) {
-        let proof = |path| Proof { seal: at, path };
         self.seals.insert(at, seal);
-        self.numbers.extend(numbers.into_iter().map(|(prefix, path)| (prefix, proof(path))));
-        self.proofs.extend(grants.into_iter().map(|(key, path)| (key, proof(path))));
+        for (prefix, path) in numbers {
+            self.seals.holds_number(at);
+            self.numbers.insert(prefix, Proof { seal: at, path });
+        }
+        for (key, path) in grants {
+            self.seals.holds(at, key);
+            if self.ledger.grants().get(&key).is_some_and(Grant::is_live) {
+                self.proofs.insert(key, Proof { seal: at, path });
+            }
+        }
     }
 
     /// The farm with the nodes that say they are its.
     pub(super) fn farm_draft(&self, farm: &FarmId) -> Option<FarmDraft> {
-        let mut draft = self.farms.get(farm)?.clone();
-        let nodes = self.nodes.values().filter(|(of, _)| of == farm);
-        draft.nodes = nodes.map(|(_, node)| node.clone()).collect();
-        Some(draft)
+        self.world.farm(farm).cloned().map(FarmDraft::from)
+    }
+
+    /// All farms, each with the nodes that say they are its.
+    fn farms_with_nodes(&self) -> Vec<FarmDraft> {
+        let mut farms = self.farms.clone();
+        for (farm, node) in self.nodes.values() {
+            if let Some(farm) = farms.get_mut(farm) {
+                farm.nodes.push(node.clone());
+            }
+        }
+        farms.into_values().collect()
     }
 
     /// What a farm takes by being so that it has not yet: none, if it has all of it. A farm that is not there takes being
@@ -299,6 +332,15 @@ impl State {
         of_kind.map(|(id, kept)| (id.name.as_str(), kept))
     }
 
+    /// The networks that a tenant has said something of, deleted ones too.
+    pub fn networks_of(&self, tenant: &TenantId) -> impl Iterator<Item = (NetworkId, &Kept)> {
+        let begin = format!("{tenant}/");
+        let first = DocumentId { kind: Kind::Network, name: begin.clone() };
+        let own = self.documents.range(first..);
+        let own = own.take_while(move |(id, _)| id.kind == Kind::Network && id.name.starts_with(&begin));
+        own.filter_map(|(id, kept)| Some((id.name.parse().ok()?, kept)))
+    }
+
     /// When a node's snapshot changed last: since the registry started, or as the node was told before, or then. Never goes
     /// down once it was told.
     #[must_use]
@@ -319,6 +361,34 @@ impl State {
         self.ledger.grants_of(network).map(|(key, grant)| Held::of(key, grant)).collect()
     }
 
+    /// The prefixes that a network got at a revision, as far as the ledger still has them: those in force, and those that rest
+    /// since. One that was given back and is another's by now is nobody's word any more.
+    #[must_use]
+    pub fn held_since(&self, network: &NetworkDraft, then: Revision) -> Vec<Held> {
+        let (exit, number) = (&network.exit, network.exit.prefix.and_then(|it| self.ledger.allocation(it)));
+        let asked = |key: &ResourceKey, seat: &Seat| {
+            let is_seat = match seat {
+                Seat::Exit => true,
+                Seat::Node(node) => network.nodes.contains(node),
+            };
+            is_seat
+                && key.index.slot() == exit.slot
+                && number.is_none_or(|allocation| allocation.number() == key.number)
+        };
+        let all = || self.ledger.all_of(&network.id).filter(|(key, grant)| asked(key, &grant.seat));
+        let live: BTreeSet<&Seat> =
+            all().filter(|(_, grant)| grant.is_live()).map(|(_, grant)| &grant.seat).collect();
+        let rests = |grant: &Grant| grant.released.as_ref().is_some_and(|release| release.revision >= then);
+        let held = all().filter(|(_, grant)| grant.is_live() || rests(grant) && !live.contains(&grant.seat));
+        held.map(|(key, grant)| Held::of(key, grant)).collect()
+    }
+
+    /// What a tenant has said of networks.
+    #[must_use]
+    pub fn spoken_by(&self, tenant: &TenantId) -> Spoken {
+        self.counts.spoken_by(tenant)
+    }
+
     /// What proves the grant in force of a resource.
     #[must_use]
     pub fn proof_of(&self, resource: ResourceKey) -> Option<&Proof> {
@@ -334,7 +404,22 @@ impl State {
     /// The signed group of a commit.
     #[must_use]
     pub fn seal(&self, of: Revision) -> Option<&Arc<[u8]>> {
-        self.seals.get(&of)
+        self.seals.get(of)
+    }
+
+    /// Tells how much there is. It costs the same however much that is.
+    pub(super) fn render(&self, text: &mut Text) {
+        text.gauge("registry_revision", "Revision of the newest commit.", self.revision());
+        let things = [
+            ("farm", self.world.farms().len()),
+            ("node", self.nodes.len()),
+            ("network", self.world.networks().len()),
+            ("document", self.documents.len()),
+        ];
+        text.gauges("registry_objects", "What is kept, by what it is.", "object", things);
+        let (live, all) = (self.ledger.live(), self.ledger.grants().len());
+        let states = [("live", live), ("released", all - live)];
+        text.gauges("registry_grants", "Prefixes that were granted, by their state.", "state", states);
     }
 
     /// A network as its tenant said it, for reading.

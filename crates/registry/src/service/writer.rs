@@ -3,10 +3,11 @@
 //! Owns: the working state, which is the known one and the group that is being made. Nothing is answered before it is
 //! durable, refusals of a group neither: they may hang on what was never written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use sixfold_api::event::Happened;
 use sixfold_core::check::check_network;
@@ -15,16 +16,17 @@ use sixfold_core::model::{Grant, ResourceKey};
 use tokio::sync::oneshot;
 
 use super::decide::{Decided, decide};
+use super::queue::Place;
 use super::refusal::{Failed, Refusal};
-use super::request::{Done, Request};
+use super::request::{Done, Op, Request};
 use super::seal::{Newly, Sealed};
 use super::state::{Change, Edit, State};
 use super::{Clock, Known, Outcome, Sealer, events, limit};
-use crate::store::{Answer, AnswerKey, Compared, Group, Store, StoreError, cuts};
+use crate::store::{Answer, AnswerKey, Compared, Forget, Group, Store, StoreError, cuts};
 
 /// What is asked, and where the answer goes.
 pub(super) enum Ask {
-    Request(Box<Request>, oneshot::Sender<Outcome>),
+    Request(Box<Request>, Place, oneshot::Sender<Outcome>),
     /// To keep what waits to be told.
     Events(oneshot::Sender<()>),
     /// Whether it can write.
@@ -66,9 +68,9 @@ impl Writer {
             let (mut probes, mut tellers) = (Vec::new(), Vec::new());
             for ask in [first].into_iter().chain(inbox.try_iter().take(limit::WAITING_MAX - 1)) {
                 match ask {
-                    Ask::Request(request, reply) => {
+                    Ask::Request(request, place, reply) => {
                         requests.push(*request);
-                        replies.push(reply);
+                        replies.push((place, reply));
                     }
                     Ask::Probe(reply) => probes.push(reply),
                     Ask::Events(reply) => tellers.push(reply),
@@ -87,7 +89,8 @@ impl Writer {
             }
             // What refusals tell.
             self.keep();
-            for (reply, outcome) in replies.into_iter().zip(outcomes) {
+            for ((place, reply), outcome) in replies.into_iter().zip(outcomes) {
+                drop(place);
                 // Who no longer waits asks again with the same key.
                 drop(reply.send(outcome));
             }
@@ -192,7 +195,8 @@ impl Writer {
     fn make(&mut self, asks: &[Request]) -> Making {
         let (now, at) = (self.clock.now(), self.working.revision().next());
         let mut making = Making::default();
-        making.group.forget_before = Timestamp(now.0.saturating_sub(limit::ANSWER_SECS));
+        let before = Timestamp(now.0.saturating_sub(limit::ANSWER_SECS));
+        making.group.forget = Forget { before, beyond: limit::ANSWERS_PER_ASKER };
         for ask in asks {
             if making.group.len() >= limit::GROUP_RECORDS {
                 break;
@@ -209,11 +213,11 @@ impl Writer {
         let name = name.map(|key| AnswerKey { who: request.who.clone(), key: key.as_str().to_owned() });
         if let Some(key) = &name {
             let answered = match making.group.answers.get(key) {
-                Some(answer) => Some(answer.clone()),
+                Some(answer) => Some((answer.clone(), at)),
                 None => self.store.answer(key)?,
             };
-            if let Some(answer) = answered {
-                return again(request, &answer, digest);
+            if let Some((answer, then)) = answered {
+                return again(&self.working, request, &answer, (digest, then));
             }
         }
         let decided = decide(&mut self.working, request, now);
@@ -231,10 +235,8 @@ impl Writer {
         let revision = if writes { at } else { self.known_revision() };
         let done = Done { revision, grants };
         if let Some(key) = name.filter(|_| writes) {
-            let body =
-                serde_json::to_vec(&done).map_err(|error| Failed::Defect { what: error.to_string() })?;
             making.group.compares.insert(Compared::Answer(key.clone()), Revision(0));
-            making.group.answers.insert(key, Answer { request: digest, at: now, body: body.into() });
+            making.group.answers.insert(key, Answer { request: digest, at: now });
         }
         Ok(done)
     }
@@ -283,11 +285,18 @@ impl Writer {
     fn commit(&mut self, making: Making) -> Result<Vec<Outcome>, StoreError> {
         let Making { mut group, changes, happened, outcomes } = making;
         let now = self.clock.now();
+        group.unsealed = self.unsealed(&group);
         group.told = self.known.events.number(happened.into_iter().map(|what| (now, what)).collect());
         let at = self.working.revision();
         let sealed = self.seal(&mut group, at);
         cuts::at("made");
-        let revision = self.store.commit(&group)?;
+        let begun = Instant::now();
+        let written = self.store.commit(&group);
+        self.known.tally.commit(begun.elapsed(), group.len(), written.is_ok());
+        if let Ok(bytes) = self.store.bytes() {
+            self.known.tally.stored(bytes);
+        }
+        let revision = written?;
         cuts::at("durable");
         if revision != at {
             tracing::warn!(%revision, expected = %at, "somebody else writes to the store: reading it again");
@@ -316,19 +325,22 @@ impl Writer {
         Ok(outcomes)
     }
 
+    /// The seals on which nothing stands any more.
+    fn unsealed(&self, group: &Group) -> BTreeSet<Revision> {
+        let known = self.known.state.read().unwrap_or_else(PoisonError::into_inner);
+        let again = group.grants.iter().filter(|(key, (grant, _))| is_new(&known, key, grant));
+        known.seals.left_by(again.map(|(key, _)| key))
+    }
+
     /// Has the group's new numbers and grants signed.
     fn seal(&mut self, group: &mut Group, serial: Revision) -> Option<Arc<[u8]>> {
         let sealer = self.sealer.as_mut()?;
         let known = self.known.state.read().unwrap_or_else(PoisonError::into_inner);
-        let is_new = |key: &ResourceKey, grant: &Grant| {
-            let before = known.ledger.grants().get(key);
-            grant.is_live() && before.is_none_or(|before| before.generation != grant.generation)
-        };
         let numbers: Vec<_> = group.allocations.iter().map(|(allocation, _)| *allocation).collect();
         let grants: Vec<(ResourceKey, &Grant)> = group
             .grants
             .iter()
-            .filter(|(key, (grant, _))| is_new(key, grant))
+            .filter(|(key, (grant, _))| is_new(&known, key, grant))
             .map(|(key, (grant, _))| (*key, grant))
             .collect();
         if numbers.is_empty() && grants.is_empty() {
@@ -347,6 +359,11 @@ impl Writer {
     }
 }
 
+/// Whether a group grants it; it may be released in the same group.
+fn is_new(known: &State, key: &ResourceKey, grant: &Grant) -> bool {
+    known.ledger.grants().get(key).is_none_or(|before| before.generation != grant.generation)
+}
+
 /// The revision at which something was read that a group is computed from.
 fn revision_of(known: &State, key: &Compared) -> Revision {
     let read = match key {
@@ -354,18 +371,27 @@ fn revision_of(known: &State, key: &Compared) -> Revision {
         Compared::Slot(number, slot) => {
             return known.ledger.revision_of(&sixfold_core::model::Record::Slot(*number, *slot));
         }
+        Compared::Kind(kind) => return known.counts.newest(*kind),
         Compared::Document(id) => known.document(id).map(|kept| kept.revision),
         Compared::Answer(_) => None,
     };
     read.unwrap_or_default()
 }
 
-/// What was answered before, to the same request.
-fn again(request: &Request, answer: &Answer, digest: [u8; 32]) -> Outcome {
+/// What was answered before, to the same request: what it came to then, out of the ledger of now.
+fn again(
+    working: &State,
+    request: &Request,
+    answer: &Answer,
+    (digest, then): ([u8; 32], Revision),
+) -> Outcome {
     if answer.request != digest {
         let key = request.key.as_ref().map(|key| key.as_str().to_owned()).unwrap_or_default();
         return Err(Refusal::OtherRequest { who: request.who.clone(), key }.into());
     }
-    let damaged = |error: serde_json::Error| Failed::Defect { what: format!("a stored answer: {error}") };
-    serde_json::from_slice(&answer.body).map_err(damaged)
+    let grants = match &request.op {
+        Op::PutNetwork { network, .. } => working.held_since(network, then),
+        _ => Vec::new(),
+    };
+    Ok(Done { revision: then, grants })
 }

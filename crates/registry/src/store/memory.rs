@@ -12,7 +12,7 @@ use sixfold_core::id::{AllocationNumber, ExitSlot, NetworkId, Revision};
 use sixfold_core::model::{Grant, ResourceKey, Seat};
 
 use super::{
-    Answer, AnswerKey, Compared, Document, DocumentId, FORGET_AT_ONCE, Group, Proof, Record, Store,
+    Answer, AnswerKey, Compared, Document, DocumentId, FORGET_AT_ONCE, Group, Kind, Proof, Record, Store,
     StoreError, Told,
 };
 
@@ -37,9 +37,15 @@ impl Memory {
             Compared::Allocations => self.allocations.values().map(|(_, _, revision)| *revision).max(),
             Compared::Slot(number, slot) => self.slots.get(&(*number, *slot)).copied(),
             Compared::Document(id) => self.documents.get(id).map(|(_, revision)| *revision),
+            Compared::Kind(kind) => self.newest_of(*kind),
             Compared::Answer(key) => self.answers.get(key).map(|(_, revision)| *revision),
         };
         found.unwrap_or_default()
+    }
+
+    fn newest_of(&self, kind: Kind) -> Option<Revision> {
+        let of_kind = self.documents.iter().filter(|(id, _)| id.kind == kind);
+        of_kind.map(|(_, (_, revision))| *revision).max()
     }
 
     fn write(&mut self, group: &Group) -> Result<Revision, StoreError> {
@@ -67,6 +73,7 @@ impl Memory {
             }
             self.write_grant(key, grant, proof(path), at)?;
         }
+        self.drop_seals(group)?;
         self.write_documents(group, at)?;
         self.write_answers(group, at)?;
         self.write_told(&group.told)?;
@@ -114,6 +121,16 @@ impl Memory {
         Ok(())
     }
 
+    fn drop_seals(&mut self, group: &Group) -> Result<(), StoreError> {
+        let of_numbers = self.allocations.values().map(|(_, proof, _)| proof);
+        let of_grants = self.grants.values().map(|(_, proof, _)| proof);
+        if of_numbers.chain(of_grants).flatten().any(|proof| group.unsealed.contains(&proof.seal)) {
+            return Err(refused("a seal stays as long as something stands on it"));
+        }
+        self.seals.retain(|at, _| !group.unsealed.contains(at));
+        Ok(())
+    }
+
     fn write_documents(&mut self, group: &Group, at: Revision) -> Result<(), StoreError> {
         for (id, document) in &group.documents {
             let before = self.documents.insert(id.clone(), (document.clone(), at));
@@ -140,7 +157,17 @@ impl Memory {
                 return Err(refused("a request has one answer"));
             }
         }
-        let old = |(_, (answer, _)): &(&AnswerKey, &(Answer, Revision))| answer.at < group.forget_before;
+        for who in group.askers() {
+            let of_asker = self.answers.iter().filter(|(key, _)| key.who == *who);
+            let mut kept: Vec<(Revision, AnswerKey)> =
+                of_asker.map(|(key, (_, at))| (*at, key.clone())).collect();
+            kept.sort();
+            let over = kept.len().saturating_sub(group.forget.beyond);
+            for (_, key) in kept.drain(..over) {
+                self.answers.remove(&key);
+            }
+        }
+        let old = |(_, (answer, _)): &(&AnswerKey, &(Answer, Revision))| answer.at < group.forget.before;
         let gone: Vec<AnswerKey> =
             self.answers.iter().filter(old).take(FORGET_AT_ONCE).map(|(key, _)| key.clone()).collect();
         for key in gone {
@@ -171,8 +198,8 @@ impl Store for Memory {
         Ok(self.head)
     }
 
-    fn answer(&self, key: &AnswerKey) -> Result<Option<Answer>, StoreError> {
-        Ok(self.answers.get(key).map(|(answer, _)| answer.clone()))
+    fn answer(&self, key: &AnswerKey) -> Result<Option<(Answer, Revision)>, StoreError> {
+        Ok(self.answers.get(key).cloned())
     }
 
     fn commit(&mut self, group: &Group) -> Result<Revision, StoreError> {
@@ -198,6 +225,12 @@ impl Store for Memory {
 
     fn told(&self) -> Result<Vec<Event>, StoreError> {
         Ok(self.events.values().cloned().collect())
+    }
+
+    fn bytes(&self) -> Result<u64, StoreError> {
+        let documents = self.documents.values().map(|(document, _)| document.body.len());
+        let seals = self.seals.values().map(|seal| seal.len());
+        Ok(documents.chain(seals).sum::<usize>() as u64)
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {

@@ -11,7 +11,7 @@
 //! Shaped so that a replicated key-value engine can be a back end: a record has a key, a value and the revision of its last
 //! change; a commit is one transaction that compares revisions and puts values; nothing is joined. A group compares only
 //! what it was computed from (a slot, a document), never one number for everything. No record is ever taken away but
-//! answers that are too old, so that `read(since)` misses nothing.
+//! answers that are too old or too many and seals that nothing stands on, so that `read(since)` misses nothing.
 
 pub mod cuts;
 mod error;
@@ -22,7 +22,7 @@ mod schema;
 pub(crate) mod sqlite;
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,8 @@ pub enum Compared {
     Slot(AllocationNumber, ExitSlot),
     /// One document.
     Document(DocumentId),
+    /// All documents of one kind: the newest of them.
+    Kind(Kind),
     /// The answer to one request.
     Answer(AnswerKey),
 }
@@ -60,15 +62,28 @@ pub struct AnswerKey {
     pub key: String,
 }
 
-/// What was answered to a request, kept so that the same request gets the same answer.
+/// That a request was done, kept so that the same request is not done again. What it came to is in the records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// SHA-256 of the request: another one with this key is refused.
     pub request: [u8; 32],
     /// When it was answered.
     pub at: Timestamp,
-    /// The answer, as JSON.
-    pub body: Arc<[u8]>,
+}
+
+/// Which answers may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forget {
+    /// Those from before then.
+    pub before: Timestamp,
+    /// Of each asker who is answered in the group: all but so many of the newest.
+    pub beyond: usize,
+}
+
+impl Default for Forget {
+    fn default() -> Self {
+        Self { before: Timestamp::default(), beyond: usize::MAX }
+    }
 }
 
 /// That a record is one of a signed group: which, and the bytes that prove it.
@@ -120,8 +135,10 @@ pub struct Group {
     pub answers: BTreeMap<AnswerKey, Answer>,
     /// What the group's new grants and numbers are signed with.
     pub seal: Option<Arc<[u8]>>,
-    /// Answers from before then may go.
-    pub forget_before: Timestamp,
+    /// Seals on which nothing stands once this is written: they go.
+    pub unsealed: BTreeSet<Revision>,
+    /// Answers that may go.
+    pub forget: Forget,
     /// What of it is worth telling.
     pub told: Told,
 }
@@ -137,6 +154,13 @@ impl Group {
     fn releases_first(&self) -> impl Iterator<Item = (ResourceKey, &(Grant, Path))> {
         let of = |live| self.grants.iter().filter(move |(_, (grant, _))| grant.is_live() == live);
         of(false).chain(of(true)).map(|(key, grant)| (*key, grant))
+    }
+
+    /// Whose requests it answers, each once.
+    fn askers(&self) -> impl Iterator<Item = &Label> {
+        let mut last = None;
+        // In the order of keys, so that each asker is met once.
+        self.answers.keys().map(|key| &key.who).filter(move |who| last.replace(*who) != Some(*who))
     }
 
     /// Whether there is nothing to write.
@@ -155,11 +179,11 @@ pub trait Store: Send {
     /// If it cannot be read, or something in it is no record.
     fn read(&self, since: Revision, each: &mut dyn FnMut(Record, Revision)) -> Result<Revision, StoreError>;
 
-    /// What was answered to a request, if that is not forgotten.
+    /// What was answered to a request and at which revision, if that is not forgotten.
     ///
     /// # Errors
     /// If it cannot be read.
-    fn answer(&self, key: &AnswerKey) -> Result<Option<Answer>, StoreError>;
+    fn answer(&self, key: &AnswerKey) -> Result<Option<(Answer, Revision)>, StoreError>;
 
     /// Writes a group, all of it or nothing, and comes back when it is durable. Returns its revision, one more than the
     /// newest there was.
@@ -180,6 +204,12 @@ pub trait Store: Send {
     /// # Errors
     /// If it cannot be read.
     fn told(&self) -> Result<Vec<Event>, StoreError>;
+
+    /// Bytes that all of it takes where it is kept.
+    ///
+    /// # Errors
+    /// If that cannot be told.
+    fn bytes(&self) -> Result<u64, StoreError>;
 
     /// Writes something that changes no record, and comes back when it is durable.
     ///

@@ -1,7 +1,8 @@
 //! The tables of the embedded store, and the rules that the database keeps by itself.
 //!
 //! Owns: the schema and its version. The rules repeat what `core` computes in other words: a grant lies in its slot, a seat
-//! has one prefix in force, generations and versions only grow, no grant and no number is ever taken away.
+//! has one prefix in force, generations and versions only grow, no grant, no number and no document is ever taken away, and
+//! no seal that something stands on.
 //!
 //! A file of an older schema becomes one of this by the steps in between; a new one by all of them. So whatever a file has
 //! been through, its tables read the same.
@@ -17,7 +18,7 @@ pub const APPLICATION_ID: i64 = 0x3666_6c64;
 pub const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 
 /// From each version to the next, beginning with nothing.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     TABLES,
     // The ports that an exit point is granted.
     "ALTER TABLE grants ADD COLUMN ports TEXT CHECK (ports IS NULL OR (seat = 'exit' AND ports LIKE '_%-_%'));",
@@ -26,7 +27,25 @@ const STEPS: [&str; 3] = [
         number INTEGER PRIMARY KEY CHECK (number > 0),
         body TEXT NOT NULL CHECK (json_valid(body))
     ) STRICT;",
+    BOUNDED,
 ];
+
+/// An answer is no copy of what the ledger has; a seal goes when nothing stands on it; an owner's last confirmation is kept;
+/// documents are compared by their kind.
+const BOUNDED: &str = "
+ALTER TABLE answers DROP COLUMN body;
+CREATE INDEX answers_by_asker ON answers (who, revision, key);
+CREATE INDEX grants_by_seal ON grants (seal);
+CREATE INDEX allocations_by_seal ON allocations (seal);
+DELETE FROM seals WHERE NOT EXISTS (SELECT 1 FROM grants WHERE seal = seals.revision)
+    AND NOT EXISTS (SELECT 1 FROM allocations WHERE seal = seals.revision);
+DROP INDEX documents_by_revision;
+CREATE INDEX documents_by_kind ON documents (kind, revision);
+DROP TRIGGER documents_remain;
+DELETE FROM documents WHERE kind = 'confirm';
+CREATE TRIGGER documents_remain BEFORE DELETE ON documents
+    BEGIN SELECT RAISE(ABORT, 'a document is never taken away'); END;
+";
 
 const TABLES: &str = "
 CREATE TABLE head (
@@ -178,8 +197,10 @@ mod tests {
                 "{steps} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version};
                  INSERT INTO allocations (number, prefix, revision) VALUES (1, '2001:db8:a::/48', 1);
                  INSERT INTO slots VALUES (1, 1, 1);
-                 INSERT INTO grants (number, slot, prefix, network, seat, generation, revision)
-                    VALUES (1, 1, 4096, 'acme/web', 'exit', 1, 1);"
+                 INSERT INTO seals VALUES (1, x'01'), (2, x'02');
+                 INSERT INTO documents VALUES ('confirm', 'abc', 1, x'00', '\"bytes\"', 1);
+                 INSERT INTO grants (number, slot, prefix, network, seat, generation, seal, path, revision)
+                    VALUES (1, 1, 4096, 'acme/web', 'exit', 1, 2, x'00', 2);"
             ))
             .unwrap();
             prepare(&old, "old").unwrap();
@@ -190,6 +211,12 @@ mod tests {
                 statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
             assert_eq!(kept, ("acme/web".to_owned(), None));
             prepare(&old, "old").unwrap();
+            let count = |sql| old.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+            // From the schema on that keeps no more than it needs.
+            if version < 4 {
+                assert_eq!(count("SELECT sum(revision) FROM seals"), 2, "the one that a grant stands on");
+                assert_eq!(count("SELECT count(*) FROM documents"), 0);
+            }
         }
     }
 }

@@ -113,6 +113,9 @@ impl Sqlite {
             Compared::Document(DocumentId { kind, name }) => {
                 one("SELECT revision FROM documents WHERE kind = ?1 AND name = ?2", &[&kind.as_str(), name])
             }
+            Compared::Kind(kind) => {
+                one("SELECT coalesce(max(revision), 0) FROM documents WHERE kind = ?1", &[&kind.as_str()])
+            }
             Compared::Answer(AnswerKey { who, key }) => {
                 one("SELECT revision FROM answers WHERE who = ?1 AND key = ?2", &[&who.as_str(), key])
             }
@@ -138,6 +141,10 @@ impl Sqlite {
         cuts::at("sealed");
         self.write_allocations(group, at)?;
         self.write_grants(group, at)?;
+        for seal in &group.unsealed {
+            let sql = "DELETE FROM seals WHERE revision = ?1";
+            self.connection.prepare_cached(sql)?.execute([number(seal.0)?])?;
+        }
         cuts::at("granted");
         for (id, document) in &group.documents {
             self.write_document(id, document, at)?;
@@ -252,15 +259,21 @@ impl Sqlite {
     }
 
     fn write_answers(&self, group: &Group, at: i64) -> Result<(), StoreError> {
-        let sql = "INSERT INTO answers VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let sql = "INSERT INTO answers (who, key, request, at, revision) VALUES (?1, ?2, ?3, ?4, ?5)";
         for (key, answer) in &group.answers {
             let when = number(answer.at.0)?;
-            let values = params![key.who.as_str(), key.key, &answer.request[..], when, &answer.body[..], at];
+            let values = params![key.who.as_str(), key.key, &answer.request[..], when, at];
             self.connection.prepare_cached(sql)?.execute(values)?;
         }
-        if group.forget_before > Timestamp(0) {
+        for who in group.askers() {
+            let sql = "DELETE FROM answers WHERE rowid IN (SELECT rowid FROM answers WHERE who = ?1
+                ORDER BY revision DESC, key DESC LIMIT -1 OFFSET ?2)";
+            let beyond = i64::try_from(group.forget.beyond).unwrap_or(i64::MAX);
+            self.connection.prepare_cached(sql)?.execute(params![who.as_str(), beyond])?;
+        }
+        if group.forget.before > Timestamp(0) {
             let sql = "DELETE FROM answers WHERE rowid IN (SELECT rowid FROM answers WHERE at < ?1 LIMIT ?2)";
-            let (before, most) = (number(group.forget_before.0)?, FORGET_AT_ONCE);
+            let (before, most) = (number(group.forget.before.0)?, FORGET_AT_ONCE);
             self.connection.prepare_cached(sql)?.execute(params![before, most])?;
         }
         Ok(())
@@ -334,15 +347,15 @@ impl Store for Sqlite {
         Ok(head)
     }
 
-    fn answer(&self, key: &AnswerKey) -> Result<Option<Answer>, StoreError> {
-        let sql = "SELECT request, at, body FROM answers WHERE who = ?1 AND key = ?2";
+    fn answer(&self, key: &AnswerKey) -> Result<Option<(Answer, Revision)>, StoreError> {
+        let sql = "SELECT request, at, revision FROM answers WHERE who = ?1 AND key = ?2";
         let mut statement = self.connection.prepare_cached(sql)?;
         let found = statement.query_row(params![key.who.as_str(), key.key], |row| {
-            let (request, at): ([u8; 32], i64) = (row.get(0)?, row.get(1)?);
-            let body: Vec<u8> = row.get(2)?;
-            Ok(Answer { request, at: Timestamp(u64::try_from(at).unwrap_or_default()), body: body.into() })
+            let (request, at, revision): ([u8; 32], i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok((Answer { request, at: Timestamp(u64::try_from(at).unwrap_or_default()) }, revision))
         });
-        Ok(found.optional()?)
+        let found = found.optional()?;
+        found.map(|(answer, revision)| Ok((answer, text::revision(revision)?))).transpose()
     }
 
     fn commit(&mut self, group: &Group) -> Result<Revision, StoreError> {
@@ -367,6 +380,13 @@ impl Store for Sqlite {
             events.push(event);
         }
         Ok(events)
+    }
+
+    /// The database and its log.
+    fn bytes(&self) -> Result<u64, StoreError> {
+        let Some(path) = self.connection.path() else { return Ok(0) };
+        let log = std::fs::metadata(format!("{path}-wal")).map_or(0, |log| log.len());
+        Ok(std::fs::metadata(path).map_err(io)?.len() + log)
     }
 
     /// Writes a file beside the database, on the same disk: within the database there may be room of its own for a little

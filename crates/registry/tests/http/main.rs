@@ -11,6 +11,7 @@ mod fsck;
 mod invite;
 mod keys;
 mod leave;
+mod metrics;
 mod ready;
 mod rotate;
 mod slow;
@@ -92,6 +93,14 @@ impl Running {
     }
 
     fn registry_for(address: &str, store: Box<dyn Store>, is_open: bool) -> Self {
+        let (desk, stop) = Self::desk(store, is_open);
+        Self::listen(address, (router(&desk), desk), stop)
+    }
+
+    fn desk(
+        store: Box<dyn Store>,
+        is_open: bool,
+    ) -> (Arc<Desk>, (watch::Sender<bool>, watch::Receiver<bool>)) {
         let sealer = Box::new(Signing(signing(REGISTRY)));
         let clock = Box::new(SystemClock);
         let (service, _writer) = Service::start(store, Some(sealer), clock, PREFIXES_PER_TENANT).unwrap();
@@ -99,7 +108,7 @@ impl Running {
         let (clock, admin) = (Box::new(SystemClock), Some(signing(ADMIN).verifying()));
         let own = signing(REGISTRY).verifying();
         let desk = Desk::new(Setup { service, clock, admin, own, is_open, stop: stopped.clone() });
-        Self::listen(address, (router(&desk), desk), (stop, stopped))
+        (desk, (stop, stopped))
     }
 
     fn listen(

@@ -28,7 +28,7 @@ impl Store for Fills {
         self.0.read(since, each)
     }
 
-    fn answer(&self, key: &AnswerKey) -> Result<Option<Answer>, StoreError> {
+    fn answer(&self, key: &AnswerKey) -> Result<Option<(Answer, Revision)>, StoreError> {
         self.0.answer(key)
     }
 
@@ -45,6 +45,10 @@ impl Store for Fills {
         self.0.told()
     }
 
+    fn bytes(&self) -> Result<u64, StoreError> {
+        self.0.bytes()
+    }
+
     fn probe(&mut self) -> Result<(), StoreError> {
         self.room()
     }
@@ -58,7 +62,7 @@ impl Store for Breaks {
         self.0.read(since, each)
     }
 
-    fn answer(&self, key: &AnswerKey) -> Result<Option<Answer>, StoreError> {
+    fn answer(&self, key: &AnswerKey) -> Result<Option<(Answer, Revision)>, StoreError> {
         self.0.answer(key)
     }
 
@@ -73,6 +77,10 @@ impl Store for Breaks {
 
     fn told(&self) -> Result<Vec<Event>, StoreError> {
         self.0.told()
+    }
+
+    fn bytes(&self) -> Result<u64, StoreError> {
+        self.0.bytes()
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 #![expect(clippy::print_stdout, reason = "a test tells how much it has tried")]
 
+mod bounded;
 mod corrupt;
 mod crash;
 mod full;
@@ -14,3 +15,4 @@ mod replaced;
 mod service;
 mod store;
 mod taken;
+mod two;

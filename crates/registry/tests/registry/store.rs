@@ -13,7 +13,7 @@ use sixfold_core::addr::Allocation;
 use sixfold_core::id::{Generation, Revision, Timestamp};
 use sixfold_core::model::{Grant, PortBlock, ResourceKey, Seat};
 use sixfold_registry::store::{
-    Answer, AnswerKey, Compared, Document, DocumentId, Group, Kind, Memory, Model, Proof, Record,
+    Answer, AnswerKey, Compared, Document, DocumentId, Forget, Group, Kind, Memory, Model, Proof, Record,
     SCHEMA_VERSION, Sqlite, Store, StoreError, Told,
 };
 
@@ -27,7 +27,7 @@ impl<S: Store> Store for Fails<S> {
         self.0.read(since, each)
     }
 
-    fn answer(&self, key: &AnswerKey) -> Result<Option<Answer>, StoreError> {
+    fn answer(&self, key: &AnswerKey) -> Result<Option<(Answer, Revision)>, StoreError> {
         self.0.answer(key)
     }
 
@@ -41,6 +41,10 @@ impl<S: Store> Store for Fails<S> {
 
     fn told(&self) -> Result<Vec<Event>, StoreError> {
         self.0.told()
+    }
+
+    fn bytes(&self) -> Result<u64, StoreError> {
+        self.0.bytes()
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {
@@ -57,7 +61,7 @@ impl<S: Store> Store for Delays<S> {
         self.0.read(since, each)
     }
 
-    fn answer(&self, key: &AnswerKey) -> Result<Option<Answer>, StoreError> {
+    fn answer(&self, key: &AnswerKey) -> Result<Option<(Answer, Revision)>, StoreError> {
         self.0.answer(key)
     }
 
@@ -74,6 +78,10 @@ impl<S: Store> Store for Delays<S> {
         self.0.told()
     }
 
+    fn bytes(&self) -> Result<u64, StoreError> {
+        self.0.bytes()
+    }
+
     fn probe(&mut self) -> Result<(), StoreError> {
         self.0.probe()
     }
@@ -88,7 +96,7 @@ impl<S: Store> Store for Repeats<S> {
         self.0.read(since, each)
     }
 
-    fn answer(&self, key: &AnswerKey) -> Result<Option<Answer>, StoreError> {
+    fn answer(&self, key: &AnswerKey) -> Result<Option<(Answer, Revision)>, StoreError> {
         self.0.answer(key)
     }
 
@@ -107,6 +115,10 @@ impl<S: Store> Store for Repeats<S> {
 
     fn told(&self) -> Result<Vec<Event>, StoreError> {
         self.0.told()
+    }
+
+    fn bytes(&self) -> Result<u64, StoreError> {
+        self.0.bytes()
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {
@@ -143,11 +155,7 @@ fn id(name: &str) -> DocumentId {
 }
 
 fn answer(key: &str, at: u64) -> (AnswerKey, Answer) {
-    let body = format!("{{\"{key}\":{at}}}").into_bytes().into();
-    (
-        AnswerKey { who: label("acme"), key: key.to_owned() },
-        Answer { request: [7; 32], at: Timestamp(at), body },
-    )
+    (AnswerKey { who: label("acme"), key: key.to_owned() }, Answer { request: [7; 32], at: Timestamp(at) })
 }
 
 fn grants(of: impl IntoIterator<Item = (ResourceKey, Grant)>) -> Group {
@@ -188,7 +196,7 @@ fn prepared(store: &mut dyn Store) -> Revision {
 
 type Case = fn(&mut dyn Store);
 
-const CASES: [(&str, Case); 10] = [
+const CASES: [(&str, Case); 12] = [
     ("a new store has nothing", |store| assert_eq!(all(store, 0), (0, Vec::new()))),
     ("what is written is read, since when it was written", |store| {
         prepared(store);
@@ -221,6 +229,8 @@ const CASES: [(&str, Case); 10] = [
             (slot(1, 2), at, Revision(0)),
             (Compared::Document(id("a")), Revision(0), Revision(3)),
             (Compared::Document(id("b")), Revision(3), Revision(0)),
+            (Compared::Kind(Kind::Rotation), Revision(2), Revision(3)),
+            (Compared::Kind(Kind::Farm), Revision(3), Revision(0)),
             (Compared::Answer(name), Revision(0), Revision(4)),
         ];
         for (compared, read, found) in stale {
@@ -244,6 +254,8 @@ const CASES: [(&str, Case); 10] = [
             (slot(1, 1), later),
             (slot(2, 2), Revision(0)),
             (Compared::Document(id("a")), Revision(3)),
+            (Compared::Kind(Kind::Rotation), Revision(3)),
+            (Compared::Kind(Kind::Node), Revision(0)),
         ]
         .into();
         assert_eq!(write(store, &right), Revision(5));
@@ -308,17 +320,64 @@ const CASES: [(&str, Case); 10] = [
     ("an answer is kept, once, until it is old", |store| {
         let of = |at: u64, forget: u64, key: &str| Group {
             answers: [answer(key, at)].into(),
-            forget_before: Timestamp(forget),
+            forget: Forget { before: Timestamp(forget), ..Forget::default() },
             ..Group::default()
         };
         write(store, &of(10, 0, "a"));
         assert!(matches!(refused(store, &of(11, 0, "a")), StoreError::Refused { .. }));
         write(store, &of(20, 10, "b"));
-        assert_eq!(store.answer(&answer("a", 10).0).unwrap(), Some(answer("a", 10).1));
+        assert_eq!(store.answer(&answer("a", 10).0).unwrap(), Some((answer("a", 10).1, Revision(1))));
         write(store, &of(30, 11, "c"));
         assert_eq!(store.answer(&answer("a", 10).0).unwrap(), None);
-        assert_eq!(store.answer(&answer("b", 20).0).unwrap(), Some(answer("b", 20).1));
+        assert_eq!(store.answer(&answer("b", 20).0).unwrap(), Some((answer("b", 20).1, Revision(2))));
         assert_eq!(all(store, 0).1, Vec::<String>::new(), "answers are not read with the rest");
+    }),
+    ("of one asker's answers the newest are kept, and those of others stay", |store| {
+        let of = |who: &str, key: &str| {
+            let (name, kept) = answer(key, 1);
+            (AnswerKey { who: label(who), ..name }, kept)
+        };
+        let some = |answers: &[(&str, &str)], beyond| Group {
+            answers: answers.iter().map(|(who, key)| of(who, key)).collect(),
+            forget: Forget { beyond, ..Forget::default() },
+            ..Group::default()
+        };
+        write(store, &some(&[("acme", "c"), ("globex", "a")], 2));
+        write(store, &some(&[("acme", "a"), ("initech", "z")], 2));
+        // Of one commit's the last by name are the newest.
+        write(store, &some(&[("acme", "d"), ("acme", "b")], 3));
+        let kept = |store: &dyn Store, who: &str| {
+            let there = ["a", "b", "c", "d", "z"].into_iter();
+            there.filter(|key| store.answer(&of(who, key).0).unwrap().is_some()).collect::<String>()
+        };
+        assert_eq!([kept(store, "acme"), kept(store, "globex"), kept(store, "initech")], ["abd", "a", "z"]);
+        write(store, &some(&[("acme", "c")], 2));
+        assert_eq!([kept(store, "acme"), kept(store, "globex")], ["cd", "a"]);
+    }),
+    ("a seal goes with the last that stands on it, and not before", |store| {
+        let bytes = |text: &str| -> Option<Arc<[u8]>> { Some(text.as_bytes().into()) };
+        prepared(store);
+        let sealed = |index: u16, generation, unsealed: &[Revision]| {
+            let mut group = Group { seal: bytes("seal"), ..Group::default() };
+            let grant = grant("acme", &format!("n{index}"), generation);
+            group.grants.insert(key(1, 0x1000 + index), (grant, bytes("path")));
+            group.unsealed = unsealed.iter().copied().collect();
+            group
+        };
+        let mut both = sealed(1, 1, &[]);
+        both.grants.extend(sealed(2, 1, &[]).grants);
+        let first = write(store, &both);
+        let before = all(store, 0);
+        assert!(matches!(refused(store, &sealed(1, 2, &[first])), StoreError::Refused { .. }));
+        assert_eq!(all(store, 0), before);
+        let second = write(store, &sealed(1, 2, &[]));
+        let third = write(store, &sealed(2, 2, &[first]));
+        let mut left = Vec::new();
+        store
+            .read(Revision(0), &mut |record, at| left.extend(matches!(record, Record::Seal(_)).then_some(at)))
+            .unwrap();
+        left.sort();
+        assert_eq!(left, [second, third]);
     }),
     ("what happened is kept in order, with a commit or without, until it is forgotten", |store| {
         let event = |number| {

@@ -46,10 +46,15 @@ fn methods(desk: &Arc<Desk>, route: &Route) -> MethodRouter {
     on(filter, move |request: Request<Body>| {
         let (desk, route) = (Arc::clone(&desk), route.clone());
         async move {
-            match answer(desk, &route, request).await {
+            let response = match answer(Arc::clone(&desk), &route, request).await {
                 Ok(answer) => answer.response(),
-                Err(problem) => refused(&route, &problem),
-            }
+                Err(problem) => {
+                    desk.requests.refused(problem.kind);
+                    refused(&route, &problem)
+                }
+            };
+            desk.requests.answered(route.verb, route.thing, response.status().as_u16());
+            response
         }
     })
 }
@@ -67,7 +72,7 @@ async fn answer(desk: Arc<Desk>, route: &Route, request: Request<Body>) -> Resul
     let key = parts.extensions.get::<Peer>().and_then(|peer| peer.key);
     // The cheapest check is the first.
     let turn = key.map_or(Ok(()), |key| desk.rates.take(&key, Instant::now()));
-    turn.map_err(too_often)?;
+    turn.inspect_err(|_| desk.requests.too_often()).map_err(too_often)?;
     let caller = desk.caller(key);
     let params = RawPathParams::from_request_parts(&mut parts, &()).await;
     let params = params.map_err(|error| Problem::from_error(Kind::Malformed, &error))?;

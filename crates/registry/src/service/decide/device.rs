@@ -38,6 +38,9 @@ pub(super) fn put(
         return Ok(decided);
     }
     decided.read.insert(Compared::Slot(resource.number, resource.index.slot()));
+    // Where the seat is.
+    let named = [DocumentId::network(network.id()), DocumentId::farm(&network.exit().farm)];
+    decided.read.extend(named.map(Compared::Document));
     if state.reports.get(&resource) != Some(report) {
         decided.change.affected = members(state, network);
     }
@@ -51,10 +54,16 @@ pub(super) fn members(state: &State, network: &Network) -> BTreeSet<NodeId> {
     network.nodes().iter().cloned().chain(holder).collect()
 }
 
-/// Nothing that was released by then is on the node any more.
-pub(super) fn in_sync(state: &State, node: &NodeId, revision: Revision) -> Decided {
-    let (read, ledger) = state.ledger.gone(node, revision);
+/// Nothing that was released by then is on the node any more. It is remembered until all that wait for the same have said so:
+/// a registry that is started anew hears of it again.
+pub(super) fn in_sync(state: &mut State, node: &NodeId, revision: Revision) -> Decided {
     let mut decided = Decided::default();
+    if !state.ledger.awaits(node) {
+        return decided;
+    }
+    let heard = state.heard.entry(node.clone()).or_default();
+    *heard = revision.max(*heard);
+    let (read, ledger) = state.ledger.rested(node, &state.heard);
     decided.read.extend(read.into_keys().filter_map(|record| match record {
         Record::Slot(number, slot) => Some(Compared::Slot(number, slot)),
         Record::Allocations | Record::Network(_) => None,

@@ -10,6 +10,7 @@ use sixfold_core::model::{Farm, FarmDraft, NodeDraft, Slot};
 
 use super::device::members;
 use super::{Decided, News, network, news};
+use crate::service::limit;
 use crate::service::refusal::Refusal;
 use crate::service::request::{Invited, Said};
 use crate::service::state::{Change, Edit, State};
@@ -27,15 +28,13 @@ pub(super) fn put(
         return Ok(Decided::default());
     }
     let alone = FarmDraft { nodes: Vec::new(), ..draft.clone() };
-    let nodes = state.nodes.values().filter(|(farm, _)| *farm == draft.id);
-    let whole = FarmDraft { nodes: nodes.map(|(_, node)| node.clone()).collect(), ..draft.clone() };
+    let nodes = state.farm_draft(&draft.id).map_or_else(Vec::new, |before| before.nodes);
+    let whole = FarmDraft { nodes, ..draft.clone() };
     let spent = invited.map(|invited| admitted(state, draft, invited)).transpose()?.flatten();
     let mut decided = tried(state, whole)?;
     decided.add(spent.unwrap_or_default());
     number(state, draft, &mut decided)?;
     decided.write(id, said, Model::Farm(alone));
-    // The farm's own slots are compared with nodes, and all farms with each other.
-    decided.read.extend(state.farms.keys().map(|farm| Compared::Document(DocumentId::farm(farm))));
     Ok(decided)
 }
 
@@ -66,6 +65,7 @@ pub(super) fn remove(state: &State, said: &Said, farm: &FarmId) -> Result<Decide
         return Err(Refusal::InUse { farm: farm.clone(), nodes, networks });
     }
     let mut decided = Decided::default();
+    decided.read_all([Kind::Node, Kind::Network]);
     decided.change.edits.push(Edit::NoFarm(farm.clone()));
     decided.write(id, said, Model::Gone);
     Ok(decided)
@@ -90,6 +90,9 @@ pub(super) fn put_node(
         (Some(_), _) => {}
         (None, None) => return Err(Refusal::NoToken { node: node.id.clone() }),
         (None, Some(token)) => {
+            if state.counts.joined(farm.as_str()) >= limit::JOINS_PER_FARM {
+                return Err(Refusal::Joins { farm: farm.clone() });
+            }
             spent = spend(state, token, node.id.as_str())?;
         }
     }
@@ -99,7 +102,6 @@ pub(super) fn put_node(
     whole.nodes.push(node.clone());
     let mut decided = tried(state, whole)?;
     decided.add(spent);
-    decided.read.insert(Compared::Document(DocumentId::farm(farm)));
     decided.change.affected.insert(node.id.clone());
     decided.write(id, said, Model::Node { farm: farm.clone(), node: node.clone() });
     Ok(decided)
@@ -137,7 +139,6 @@ pub(super) fn remove_node(
     decided.change.edits.splice(..0, without.change.edits);
     decided.change.affected.extend(without.change.affected);
     decided.read.extend(without.read);
-    decided.read.insert(Compared::Document(DocumentId::farm(&farm)));
     decided.change.affected.insert(node.clone());
     decided.write(id, said, Model::Gone);
     Ok(decided)
@@ -180,6 +181,8 @@ fn tried(state: &mut State, draft: FarmDraft) -> Result<Decided, Refusal> {
         return Err(Refusal::Violated(violations));
     }
     let mut decided = Decided::default();
+    // Addresses and names are compared with those of all farms, and networks use its slots and nodes.
+    decided.read_all([Kind::Farm, Kind::Node, Kind::Network]);
     decided.change.affected = affected;
     decided.change.edits.push(Edit::Farm(farm));
     Ok(decided)

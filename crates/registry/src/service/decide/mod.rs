@@ -37,6 +37,11 @@ impl Decided {
         self.read.extend(other.read);
     }
 
+    /// Was computed from everything that is known of these kinds.
+    fn read_all(&mut self, kinds: impl IntoIterator<Item = Kind>) {
+        self.read.extend(kinds.into_iter().map(Compared::Kind));
+    }
+
     /// Has a document written, and compared with what it was before.
     fn write(&mut self, id: DocumentId, said: &Said, model: Model) {
         let document = Document { version: said.version, body: said.body.clone(), model };
@@ -69,11 +74,13 @@ pub(super) fn decide(state: &mut State, request: &Request, now: Timestamp) -> Re
         Op::InSync { node, revision } => Ok(device::in_sync(state, node, *revision)),
     }?;
     if let Some(confirmation) = breaker::check(state, &decided.change, op, confirmed.as_ref())? {
-        let id = DocumentId { kind: Kind::Confirm, name: hex(&confirmation.change) };
-        if state.document(&id).is_none() {
-            let said = Said { version: 1, body: confirmation.body.clone() };
-            decided.write(id, &said, Model::Bytes);
-        }
+        // Its owner's last one.
+        let id = DocumentId { kind: Kind::Confirm, name: request.who.to_string() };
+        let version = state.document(&id).map_or(0, |last| last.version) + 1;
+        decided.write(id, &Said { version, body: confirmation.body.clone() }, Model::Bytes);
+    }
+    if let Some((owner, _)) = by {
+        decided.read.insert(Compared::Document(DocumentId::rotation(owner)));
     }
     Ok(decided)
 }

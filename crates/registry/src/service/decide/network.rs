@@ -10,6 +10,7 @@ use sixfold_core::place::{Placement, place};
 
 use super::device::members;
 use super::{Decided, News, news};
+use crate::service::limit;
 use crate::service::refusal::Refusal;
 use crate::service::request::Said;
 use crate::service::state::{Edit, State};
@@ -27,6 +28,7 @@ pub(super) fn put(
     if news(state, &id, said)? == News::No {
         return Ok(decided);
     }
+    within(state, &id, &draft.id, said)?;
     let network = state.world.network_from(draft.clone()).map_err(Refusal::Invalid)?;
     let violations = check_paths(&state.world, &network);
     if !violations.is_empty() {
@@ -42,11 +44,28 @@ pub(super) fn put(
     }
     decided.write(id, said, Model::Network(NetworkDraft::from(network.clone())));
     // What it names has to be there still when it is written.
-    let named = network.nodes().iter().map(DocumentId::node);
-    let named = named.chain([DocumentId::farm(&network.exit().farm)]);
+    let exits = || before.map(Network::exit).into_iter().chain([network.exit()]);
+    let holders = exits().filter_map(|exit| Some(state.slot(exit)?.holder()));
+    let nodes = network.nodes().iter().chain(holders).map(DocumentId::node);
+    let named = exits().map(|exit| DocumentId::farm(&exit.farm)).chain(nodes);
     decided.read.extend(named.map(Compared::Document));
     decided.change.edits.push(Edit::Network(network));
     Ok(decided)
+}
+
+/// What a tenant says of networks, this among them, is no more than one may say.
+fn within(state: &State, id: &DocumentId, network: &NetworkId, said: &Said) -> Result<(), Refusal> {
+    let (tenant, known) = (&network.tenant, state.document(id));
+    let spoken = state.spoken_by(tenant);
+    if known.is_none() && spoken.names >= limit::NAMES_PER_TENANT {
+        return Err(Refusal::Names { tenant: tenant.clone() });
+    }
+    let bytes = spoken.bytes + said.body.len() - known.map_or(0, |known| known.body.len());
+    // Who says less than before may always say it.
+    if bytes > limit::BYTES_PER_TENANT && bytes > spoken.bytes {
+        return Err(Refusal::Bytes { tenant: tenant.clone(), bytes });
+    }
+    Ok(())
 }
 
 /// A network that its tenant no longer wants.
@@ -69,6 +88,8 @@ pub(super) fn remove(
         let placement = farm.and_then(|farm| place(before, farm)).expect("a valid network has an exit slot");
         let nothing = Placement { seats: BTreeSet::new(), ..placement };
         grant(state, &mut decided, &nothing, (before.exit(), None), now)?;
+        // Who holds the slot is waited for.
+        decided.read.insert(Compared::Document(DocumentId::farm(&before.exit().farm)));
         decided.change.affected = affected(state, Some(before), None);
         decided.change.edits.push(Edit::NoNetwork(network.clone()));
     }

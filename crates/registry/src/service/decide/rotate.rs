@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use sixfold_core::id::NetworkId;
 use sixfold_core::model::Seat;
 use sixfold_core::trust::{Owner, Role, Signed};
 
@@ -24,6 +23,12 @@ pub(super) fn put(state: &State, said: &Said, owner: &Owner, again: &[Op]) -> Re
         return Err(Refusal::OtherWords { id, version: said.version });
     }
     let mut decided = Decided::default();
+    decided.read_all(match owner.role {
+        Role::Tenant => Some(Kind::Network),
+        Role::Farmer => Some(Kind::Farm),
+        Role::Node => Some(Kind::Device),
+        Role::Registry | Role::Admin => None,
+    });
     let mut missing = spoken_by(state, owner);
     for op in again {
         let (id, said, model) = resigned(state, op)?;
@@ -52,14 +57,13 @@ fn spoken_by(state: &State, owner: &Owner) -> BTreeSet<DocumentId> {
     match owner.role {
         Role::Tenant => {
             // Those too that have no node any more: their tenant did not delete them.
-            let live = state.documents_of(Kind::Network).filter(|(_, kept)| !kept.gone);
-            let ids = live.filter_map(|(name, _)| name.parse::<NetworkId>().ok());
-            let own = ids.filter(|id| id.tenant.as_str() == owner.id.as_str());
-            spoken.extend(own.map(|id| DocumentId::network(&id)));
+            let tenant = owner.id.clone().into();
+            let live = state.networks_of(&tenant).filter(|(_, kept)| !kept.gone);
+            spoken.extend(live.map(|(id, _)| DocumentId::network(&id)));
         }
         Role::Farmer => {
-            let own = state.farms.keys().filter(|id| id.as_str() == owner.id.as_str());
-            spoken.extend(own.map(DocumentId::farm));
+            let farm = owner.id.clone().into();
+            spoken.extend(state.farms.contains_key(&farm).then(|| DocumentId::farm(&farm)));
         }
         Role::Node => {
             let node = owner.id.clone().into();
