@@ -66,6 +66,8 @@ impl Devices {
             let there = site.there(observed);
             let public_key = site.public_key.or(there.map(|device| device.public_key))?;
             let listen_port = there.map(|device| device.listen_port).filter(|port| *port != 0);
+            // One that is not there yet will ask for this: if it gets it, nothing is desired otherwise.
+            let listen_port = listen_port.or(Some(key.index.get()));
             Some((*key, OwnDevice { public_key, listen_port }))
         });
         Own { backend: ground.backend, bridge_netfilter: ground.bridge_netfilter, devices: devices.collect() }
@@ -122,19 +124,20 @@ impl Devices {
     /// Puts aside the keys of resources that are neither asked for nor there any more: in this order, so that a device is
     /// never without its key. Deletes those put aside long ago.
     pub(crate) fn retire(&self, keys: &mut KeyStore, observed: &NodeState) -> KeyFailures {
-        let kept = match keys.kept() {
+        let (kept, is_new) = match keys.lately_kept() {
             Ok(kept) => kept,
             Err(error) => {
                 tracing::warn!(%error, "cannot look for keys of resources that are gone");
                 return Vec::new();
             }
         };
-        let gone = kept.into_iter().filter(|key| !self.sites.contains_key(key) && !is_there(*key, observed));
+        let is_gone = |key: &&ResourceKey| !self.sites.contains_key(key) && !is_there(**key, observed);
+        let gone: Vec<ResourceKey> = kept.iter().filter(is_gone).copied().collect();
         let now = SystemTime::now();
-        if let Err(error) = keys.expire(now) {
+        if is_new && let Err(error) = keys.expire(now) {
             tracing::warn!(%error, "a key put aside long ago stays");
         }
-        gone.filter_map(|key| keys.retire(key, now).err().map(|error| (key, error))).collect()
+        gone.into_iter().filter_map(|key| keys.retire(key, now).err().map(|error| (key, error))).collect()
     }
 }
 

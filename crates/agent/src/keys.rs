@@ -18,7 +18,7 @@ use std::fs::{self, Metadata};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::unistd::geteuid;
 use sixfold_core::addr::PrefixIndex;
@@ -118,11 +118,16 @@ fn retired_in(dir: &Path, resource: ResourceKey) -> PathBuf {
     path_in(dir, resource).with_extension(RETIRED)
 }
 
+/// After that long the folder is listed again: nobody else has anything to do there.
+const LISTED_FOR: Duration = Duration::from_secs(60);
+
 /// The key files of one node.
 #[derive(Debug)]
 pub struct KeyStore {
     dir: PathBuf,
     public: BTreeMap<ResourceKey, PublicKey>,
+    /// The resources that have a key in use, and when they were last listed: a pass asks, and there may be thousands.
+    listed: Option<(Instant, BTreeSet<ResourceKey>)>,
 }
 
 impl KeyStore {
@@ -135,7 +140,7 @@ impl KeyStore {
         let meta = fs::metadata(dir);
         let meta = meta.map_err(|source| DiskError { verb: "read", path: dir.to_owned(), source })?;
         refuse_others(dir, &meta)?;
-        Ok(Self { dir: dir.to_owned(), public: BTreeMap::new() })
+        Ok(Self { dir: dir.to_owned(), public: BTreeMap::new(), listed: None })
     }
 
     /// The public key of a resource's own device; its private half is made if there is none yet.
@@ -156,6 +161,9 @@ impl KeyStore {
         };
         let public = private.public();
         self.public.insert(resource, public);
+        if let Some((_, kept)) = &mut self.listed {
+            kept.insert(resource);
+        }
         Ok(public)
     }
 
@@ -167,6 +175,20 @@ impl KeyStore {
         Ok(self.files()?.iter().filter_map(|path| resource_of(path.file_name()?.to_str()?)).collect())
     }
 
+    /// The same, as listed within the last minute; and whether it has just been listed.
+    ///
+    /// # Errors
+    /// If the folder cannot be listed.
+    pub(crate) fn lately_kept(&mut self) -> Result<(&BTreeSet<ResourceKey>, bool), KeyStoreError> {
+        let now = Instant::now();
+        let is_late = self.listed.as_ref().is_none_or(|(at, _)| now.duration_since(*at) > LISTED_FOR);
+        if is_late {
+            self.listed = Some((now, self.kept()?));
+        }
+        let (_, kept) = self.listed.as_ref().expect("it has just been listed, or was there");
+        Ok((kept, is_late))
+    }
+
     /// Puts the key of a resource that is gone aside, for a day from `now`.
     ///
     /// # Errors
@@ -174,6 +196,9 @@ impl KeyStore {
     pub fn retire(&mut self, resource: ResourceKey, now: SystemTime) -> Result<(), KeyStoreError> {
         let path = self.path(resource);
         self.public.remove(&resource);
+        if let Some((_, kept)) = &mut self.listed {
+            kept.remove(&resource);
+        }
         let Some((file, _)) = disk::open_plain(&path)? else { return Ok(()) };
         disk::date(&file, &path, now)?;
         disk::rename(&path, &retired_in(&self.dir, resource))?;
@@ -207,6 +232,7 @@ impl KeyStore {
     /// If one cannot be deleted.
     pub fn clear(&mut self) -> Result<(), KeyStoreError> {
         self.public.clear();
+        self.listed = None;
         for path in self.files()? {
             if is_ours(&path, &["", RETIRED, HALF]) {
                 disk::delete(&path)?;

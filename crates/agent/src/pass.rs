@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! scope ─▶ observe ─▶ keys ─▶ desire ─▶ plan ──empty──▶ in sync
-//!    ▲       ▲                           │
-//!    │       └───────── apply ◀──────────┘     at most ROUNDS times: a port that was taken changes what is desired
-//!    └── wider: namespaces whose desired state changed, other ends of links that change
+//!            ▲                ▲          │
+//!            │                └─ wider: namespaces whose desired state changed, other ends of links that change
+//!            └──────── apply ◀───────────┘     at most ROUNDS times: a port that was taken changes what is desired
 //! ```
 //!
 //! Owns: the order, and how far a pass looks. Must not repair anything in another way than by the plan. Every failure is
@@ -12,23 +12,26 @@
 //!
 //! A pass over some namespaces is the same pass: desired is whole, and it and what was observed are compared within the
 //! same namespaces. What was seen of the others serves to say what is desired (a firewall lets in the ports that devices
-//! got), where links lead and what is left to do elsewhere; never to change anything.
+//! got), where links lead and what is left to do elsewhere. Where only what is desired changed, the last look is what is
+//! planned from, since whatever changed behind it is told of; and what a plan was about is read again from the kernel: the
+//! links that its steps name and what hangs on them, or the whole namespace.
 
 mod near;
 mod sessions;
 mod sweep;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Instant;
 
 use sixfold_core::desire::{self, Own};
 use sixfold_core::model::{DeviceStatus, PeerStatus, ResourceKey, Snapshot};
+use sixfold_core::name::IfName;
 use sixfold_core::plan::{self, Plan, Step};
 use sixfold_core::state::{Backend, LinkKind, Namespace, Netns, NodeState};
 use sixfold_kernel::{Failure, Kernel, ObserveError, Report, Scope};
 
-use self::near::{Known, near};
+use self::near::{Known, Places, near, places};
 use self::sessions::Sessions;
 pub use self::sessions::Sums;
 pub(crate) use self::sweep::Sweep;
@@ -87,6 +90,14 @@ impl Outcome {
     pub fn in_sync(&self) -> bool {
         self.left.is_empty() && self.keys.is_empty()
     }
+}
+
+/// Where a pass is to look before it plans.
+enum Look {
+    /// At all that is there in these namespaces.
+    At(Scope),
+    /// Where a plan that was done may have changed something.
+    After(Places),
 }
 
 /// What passes hand on to the next: the whole of what is desired and of what was seen last, and what is left to do.
@@ -159,18 +170,22 @@ impl Picture {
         let (devices, failed) = Devices::of(asked.snapshot, |resource| keys.provide(resource));
         let mut outcome = Outcome { keys: failed, ..Outcome::default() };
         let mut within = if whole { self.due(&asked.scope) } else { Scope::All };
-        let mut plan = self.look(kernel, &mut within, (&devices, asked))?;
+        let mut plan = self.look(kernel, Look::At(within.clone()), (&mut within, &devices, asked))?;
         outcome.touched = plan.netns().into_iter().cloned().collect();
         let mut failures = Vec::new();
         for _ in 0..ROUNDS {
             if plan.is_empty() {
                 break;
             }
+            let look = match &within {
+                Scope::All => Look::At(Scope::All),
+                Scope::Only(_) => Look::After(places(&plan, self.known())),
+            };
             let report = apply(kernel, &plan, keys);
             outcome.operations += done(&plan, &report);
             failures = report.failures;
             let before = plan;
-            plan = self.look(kernel, &mut within, (&devices, asked))?;
+            plan = self.look(kernel, look, (&mut within, &devices, asked))?;
             if plan == before {
                 break; // the same again would fail the same way: the next pass tries
             }
@@ -200,28 +215,43 @@ impl Picture {
         }
     }
 
-    /// Observes, desires and plans, until there is nothing more to look at: what it plans for the namespaces within is
-    /// what a plan for the whole node would have for them.
+    const fn known(&self) -> Known<'_> {
+        Known { desired: &self.desired, seen: &self.seen }
+    }
+
+    /// Observes, desires and plans, until there is nothing more to look at: what it plans for the namespaces within is what
+    /// a plan for the whole node would have for them. Where only what is desired changed the last look holds: what changed
+    /// since was told of, and so is within, or is for a timer to find; and what comes of the plan is looked at.
     fn look<K: Kernel>(
         &mut self,
         kernel: &mut K,
-        within: &mut Scope,
-        (devices, asked): (&Devices, &Asked<'_>),
+        look: Look,
+        (within, devices, asked): (&mut Scope, &Devices, &Asked<'_>),
     ) -> Result<Plan, ObserveError> {
-        let mut unseen = within.clone();
+        match look {
+            Look::At(scope) => self.see(kernel, &scope)?,
+            Look::After(places) => self.see_places(kernel, &places)?,
+        }
         loop {
-            self.see(kernel, &unseen)?;
-            let mut more = self.desire(devices, asked);
+            let changed = self.desire(devices, asked);
             let Scope::Only(netnss) = within else { return Ok(plan::plan(&self.desired, &self.seen)) };
-            let plan = plan::plan(&self.desired.only(netnss), &self.seen.only(netnss));
-            more.extend(near(&plan, Known { desired: &self.desired, seen: &self.seen }));
-            more.retain(|netns| !netnss.contains(netns));
-            if more.is_empty() {
+            netnss.extend(changed);
+            let plan = plan::plan_within(&self.desired, &self.seen, netnss);
+            let mut ends = near(&plan, self.known());
+            ends.retain(|netns, _| !netnss.contains(netns));
+            if ends.is_empty() {
                 return Ok(plan);
             }
-            netnss.extend(more.iter().cloned());
-            unseen = Scope::Only(more);
+            netnss.extend(ends.keys().cloned());
+            self.see_places(kernel, &Places::at(ends, self.known()))?;
         }
+    }
+
+    fn see_places<K: Kernel>(&mut self, kernel: &mut K, places: &Places) -> Result<(), ObserveError> {
+        if !places.whole.is_empty() {
+            self.see(kernel, &Scope::Only(places.whole.clone()))?;
+        }
+        self.see_links(kernel, &places.links)
     }
 
     fn see<K: Kernel>(&mut self, kernel: &mut K, scope: &Scope) -> Result<(), ObserveError> {
@@ -229,11 +259,7 @@ impl Picture {
             Scope::Only(netnss) if netnss.is_empty() => return Ok(()),
             scope => kernel.observe(scope)?,
         };
-        for (netns, namespace) in &mut observed.namespaces {
-            if let Some(desired) = self.desired.namespaces.get(netns) {
-                namespace.share(desired);
-            }
-        }
+        self.share(&mut observed);
         match scope {
             Scope::All => self.seen = observed,
             Scope::Only(netnss) => {
@@ -242,6 +268,35 @@ impl Picture {
             }
         }
         Ok(())
+    }
+
+    /// Looks at some links, and what hangs on them, of namespaces that were seen before.
+    fn see_links<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        links: &BTreeMap<Netns, BTreeSet<IfName>>,
+    ) -> Result<(), ObserveError> {
+        if links.is_empty() {
+            return Ok(());
+        }
+        let mut observed = kernel.observe_links(links)?;
+        self.share(&mut observed);
+        for (netns, links) in links {
+            match observed.namespaces.remove(netns) {
+                Some(part) => self.seen.at(netns.clone()).renew(links, part),
+                None => drop(self.seen.namespaces.remove(netns)),
+            }
+        }
+        Ok(())
+    }
+
+    /// What is seen as it is desired is one with that in memory.
+    fn share(&self, observed: &mut NodeState) {
+        for (netns, namespace) in &mut observed.namespaces {
+            if let Some(desired) = self.desired.namespaces.get(netns) {
+                namespace.share(desired);
+            }
+        }
     }
 
     /// Says what is desired, if anything that it depends on changed; and where it is something else than before.

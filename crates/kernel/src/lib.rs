@@ -28,6 +28,7 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sixfold_core::key::{PrivateKey, PublicKey};
+use sixfold_core::name::IfName;
 use sixfold_core::plan::Plan;
 use sixfold_core::state::{Endpoint, Namespace, Netns, NodeState, Peer, PeerKey};
 
@@ -43,6 +44,20 @@ pub trait Kernel {
     /// # Errors
     /// If any of it cannot be read: half an observation would look like damage.
     fn observe(&mut self, scope: &Scope) -> Result<NodeState, ObserveError>;
+
+    /// Of each of these namespaces that is there what hangs on those links ([`Namespace::on`]). A kernel that can read this
+    /// at less than the price of everything does so.
+    ///
+    /// # Errors
+    /// As [`Kernel::observe`].
+    fn observe_links(
+        &mut self,
+        links: &BTreeMap<Netns, BTreeSet<IfName>>,
+    ) -> Result<NodeState, ObserveError> {
+        let mut state = self.observe(&Scope::Only(links.keys().cloned().collect()))?;
+        state.namespaces.iter_mut().for_each(|(netns, namespace)| *namespace = namespace.on(&links[netns]));
+        Ok(state)
+    }
 
     /// Does every step it can, in order. A step that fails is reported and the others go on: forward only, and one
     /// tenant's failure never stops another's.

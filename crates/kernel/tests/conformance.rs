@@ -7,9 +7,12 @@
 
 mod ground;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ground::{Process, TestKeys, alone, be_the_process, chain, link, netns, run};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use sixfold_core::name::IfName;
 use sixfold_core::plan::{Op, Plan, Stage, Step, plan};
 use sixfold_core::state::*;
 use sixfold_kernel::fake::Fake;
@@ -185,6 +188,30 @@ fn only_what_is_asked_for_is_observed() {
         let found = kernel.observe(&only).unwrap();
         assert_eq!(found.namespaces.keys().collect::<Vec<_>>(), [&netns(GATEWAY)]);
         assert_eq!(found.namespaces[&netns(GATEWAY)].addresses, farm().namespaces[&netns(GATEWAY)].addresses);
+    });
+}
+
+#[test]
+fn what_is_read_of_links_is_what_a_whole_look_shows_of_them() {
+    both(|kernel| {
+        converge(kernel, &farm());
+        let whole = kernel.observe(&Scope::All).unwrap();
+        let mut looks = 0;
+        for (netns, there) in whole.namespaces.iter().filter(|(netns, _)| **netns != Netns::Host) {
+            let all: BTreeSet<IfName> = there.links.keys().copied().collect();
+            let each = all.iter().map(|name| BTreeSet::from([*name, link("to-9999-1")]));
+            for links in each.chain([all.clone(), BTreeSet::new()]) {
+                let asked = BTreeMap::from([
+                    (netns.clone(), links.clone()),
+                    (self::netns("net-9999-1"), BTreeSet::from([link("wg-9999-1")])),
+                ]);
+                let found = kernel.observe_links(&asked).unwrap();
+                let part = BTreeMap::from([(netns.clone(), there.on(&links))]);
+                assert_eq!(found.namespaces, part, "{links:?} of {netns}");
+                looks += 1;
+            }
+        }
+        assert!(looks >= 8, "{looks}");
     });
 }
 

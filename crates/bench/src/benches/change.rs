@@ -26,27 +26,30 @@ use crate::figure::{Aim, Figure, Samples, Unit};
 use crate::ground::{self, Node, Process, alone, timed};
 
 const FLOOR: &str = "read, keep, look twice";
-/// After that long no round begins but the first, of either farm: a farm is built before, which may take as long.
+/// After that long no round begins but the first. A farm is built before, which may take as long.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Passes until what was asked for is there, at most: a device's port may be another than the one asked for.
 const PASSES: usize = 5;
 
-pub(super) fn run(setting: Setting) -> Result<Vec<Figure>, Failed> {
+pub(super) fn workload(setting: Setting) -> Result<Vec<Figure>, Failed> {
     let (networks, rounds) = (setting.size(1024, 4), setting.rounds);
     let node = Shape { networks, nodes: 3, workloads: 1, gateway: false };
-    // Full with the last one that is added.
-    let most = setting.size(2048, 4);
-    let gateway = Shape { networks: most - rounds.min(most / 2), nodes: 1, workloads: 0, gateway: true };
-    let mut figures = alone(move || {
+    alone(move || {
         let add = |farm: &mut Farm, round: usize| farm.add_workload(round % networks);
         let what = format!("one workload more on {networks} resources with one each");
         Ok(Measured::new(node)?.rounds(rounds, add)?.figures(&what, 0.02))
-    })?;
-    figures.extend(alone(move || {
+    })
+}
+
+pub(super) fn network(setting: Setting) -> Result<Vec<Figure>, Failed> {
+    let rounds = setting.rounds;
+    // Full with the last one that is added.
+    let most = setting.size(2048, 4);
+    let gateway = Shape { networks: most - rounds.min(most / 2), nodes: 1, workloads: 0, gateway: true };
+    alone(move || {
         let what = format!("one network more at a gateway of {most} networks, {} resources", most * 2);
         Ok(Measured::new(gateway)?.rounds(rounds, |farm, _| farm.add_network())?.figures(&what, 0.05))
-    })?);
-    Ok(figures)
+    })
 }
 
 /// What the rounds told.
@@ -80,12 +83,12 @@ struct Measured {
 
 impl Measured {
     fn new(shape: Shape) -> Result<Self, Failed> {
-        let until = Instant::now() + PATIENCE;
         ground::nic()?;
         let tunnel = Process::tunnel()?;
         let folder = Folder::new()?;
         let farm = Farm::new(shape)?;
         let agent = open(folder.path())?;
+        let until = Instant::now();
         let mut measured = Self { farm, agent, revision: 0, until, folder, _tunnel: tunnel };
         measured.give()?;
         for _ in 0..PASSES {
@@ -94,6 +97,7 @@ impl Measured {
             }
         }
         measured.settle()?;
+        measured.until = Instant::now() + PATIENCE;
         Ok(measured)
     }
 
@@ -165,9 +169,17 @@ impl Measured {
         self.agent.status().is_some_and(reached)
     }
 
-    /// Takes what the kernel tells of the change itself.
+    /// Takes what the kernel tells of the change itself, until it tells nothing more.
     fn settle(&mut self) -> Result<(), Failed> {
-        std::thread::sleep(Duration::from_millis(50));
-        self.reach()
+        let passes = |agent: &Agent<_, _>| agent.status().map_or(0, |status| status.passes);
+        for _ in 0..PASSES {
+            let before = passes(&self.agent);
+            std::thread::sleep(Duration::from_millis(50));
+            self.reach()?;
+            if passes(&self.agent) == before {
+                break;
+            }
+        }
+        Ok(())
     }
 }

@@ -68,7 +68,7 @@ pub struct Resource {
     pub exit_loopback_v4: Ipv4Addr,
     /// `to-NIB-n` (GWtoEPName): the gateway's link to the exit point.
     pub to_exit: IfName,
-    /// `fe80::1:NIB/64` (GWtoEPLL): the exit point's default gateway, for both families.
+    /// `fe80::1:NIB/64` (GWtoEPLL): by this the exit point knows its default gateway, for both families. On no link.
     pub to_exit_address: Ipv6Net,
     /// The MAC of [`Resource::to_exit`].
     pub to_exit_mac: Mac,

@@ -4,17 +4,16 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::diff::{Change, diff};
+use super::view::{Remaining, View};
 use super::{Op, Stage, Step, step};
 use crate::name::IfName;
-use crate::state::{
-    Device, Firewall, Link, LinkEnd, LinkKind, Namespace, Netns, NodeState, Peer, RouteTarget, SetKind,
-};
+use crate::state::{Device, Firewall, Link, LinkEnd, LinkKind, Namespace, Netns, Peer, RouteTarget, SetKind};
 
 /// Compares one namespace as desired with what of it remains after removals.
 pub(super) struct Builder<'a> {
     pub(super) netns: &'a Netns,
-    pub(super) desired: &'a NodeState,
-    pub(super) remaining: &'a NodeState,
+    pub(super) desired: View<'a>,
+    pub(super) remaining: &'a Remaining<'a>,
 }
 
 impl Builder<'_> {
@@ -34,6 +33,10 @@ impl Builder<'_> {
 
     /// A sysctl is never removed: what is not desired of it is not ours to say.
     fn sysctls(&self, want: &Namespace, there: &Namespace, steps: &mut Vec<Step>) {
+        // Those of a link are never desired: what is equal has none.
+        if want.sysctls == there.sysctls {
+            return;
+        }
         for change in diff(&want.sysctls, &there.sysctls, PartialEq::eq) {
             if let Change::Add(name, value) | Change::Alter { key: name, desired: value, .. } = change {
                 let op = Op::SetSysctl { name: name.clone(), value: value.clone() };
@@ -117,7 +120,7 @@ impl Builder<'_> {
         let mut peer = None;
         let mut made_by_peer = false;
         if let LinkKind::Veth { peer: end } = &link.kind {
-            peer = self.desired.namespaces.get(&end.netns).and_then(|ns| ns.links.get(&end.link)).cloned();
+            peer = self.desired.get(&end.netns).and_then(|ns| ns.links.get(&end.link)).cloned();
             let this = LinkEnd { netns: self.netns.clone(), link: *name };
             made_by_peer = *end < this && peer.is_some() && !is_there(self.remaining, end);
         }
@@ -228,8 +231,8 @@ impl Builder<'_> {
     }
 }
 
-fn is_there(state: &NodeState, end: &LinkEnd) -> bool {
-    state.namespaces.get(&end.netns).is_some_and(|ns| ns.links.contains_key(&end.link))
+fn is_there(remaining: &Remaining<'_>, end: &LinkEnd) -> bool {
+    remaining.get(&end.netns).is_some_and(|ns| ns.links.contains_key(&end.link))
 }
 
 /// Whether a set's kind or a chain's hook differs: neither can be changed in place.

@@ -14,12 +14,16 @@ pub(super) enum Change<'a, K, V> {
     Remove(&'a K, &'a V),
 }
 
-/// Compares two maps in one walk over both: what must go first, each in key order. `agrees(desired, observed)` says whether a value needs no change.
-pub(super) fn diff<'a, K: Ord, V>(
+/// Compares two maps in one walk over both: what must go first, each in key order. `agrees(desired, observed)` says whether a value needs no change; equal ones
+/// need none, and mostly all are equal.
+pub(super) fn diff<'a, K: Ord, V: PartialEq>(
     desired: &'a BTreeMap<K, V>,
     observed: &'a BTreeMap<K, V>,
     agrees: impl Fn(&V, &V) -> bool,
 ) -> Vec<Change<'a, K, V>> {
+    if desired == observed {
+        return Vec::new();
+    }
     let (mut removed, mut wanted) = (Vec::new(), Vec::new());
     let (mut ours, mut theirs) = (desired.iter().peekable(), observed.iter().peekable());
     loop {

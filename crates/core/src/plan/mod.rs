@@ -9,18 +9,19 @@ mod display;
 mod evolve;
 mod op;
 mod order;
+mod view;
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::state::fall_netns;
-use crate::state::{LinkEnd, LinkKind, Netns, NodeState, fall};
+use crate::state::{LinkEnd, LinkKind, Namespace, Netns, NodeState, fall};
 
 pub use evolve::{Refusal, evolve};
 pub use op::{Op, Step};
 pub use order::Stage;
+use view::{Remaining, View};
 
 /// What to do, in order: by stage, and within a stage by namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,19 +57,27 @@ impl Plan {
 /// deletion takes along is made again.
 #[must_use]
 pub fn plan(desired: &NodeState, observed: &NodeState) -> Plan {
-    let mut remaining = Cow::Borrowed(observed);
+    of(View { state: desired, within: None }, View { state: observed, within: None })
+}
+
+/// The same within these namespaces: what is desired or observed elsewhere plays no part.
+#[must_use]
+pub fn plan_within(desired: &NodeState, observed: &NodeState, netnss: &BTreeSet<Netns>) -> Plan {
+    let within = Some(netnss);
+    of(View { state: desired, within }, View { state: observed, within })
+}
+
+fn of(desired: View<'_>, observed: View<'_>) -> Plan {
+    let mut remaining = Remaining::of(observed);
     let mut steps = removals(desired, observed, &mut remaining);
-    let fresh = crate::state::Namespace::fresh();
-    for (netns, want) in &desired.namespaces {
-        let there = remaining.namespaces.get(netns);
+    let fresh = Namespace::fresh();
+    for (netns, want) in desired.namespaces() {
+        let there = remaining.get(netns);
         if there.is_none() && *netns != Netns::Host {
             steps.push(step(Stage::AddNetns, netns, Op::AddNetns));
         }
-        build::Builder { netns, desired, remaining: &remaining }.steps(
-            want,
-            there.unwrap_or(&fresh),
-            &mut steps,
-        );
+        let there = there.unwrap_or(&fresh);
+        build::Builder { netns, desired, remaining: &remaining }.steps(want, there, &mut steps);
     }
     steps.sort_by(|a, b| (a.stage, &a.netns).cmp(&(b.stage, &b.netns)));
     Plan { steps }
@@ -79,10 +88,10 @@ fn step(stage: Stage, netns: &Netns, op: Op) -> Step {
 }
 
 /// Namespaces and links that must go or down, taken out of `remaining`.
-fn removals(desired: &NodeState, observed: &NodeState, remaining: &mut Cow<'_, NodeState>) -> Vec<Step> {
+fn removals(desired: View<'_>, observed: View<'_>, remaining: &mut Remaining<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
-    for (netns, there) in &observed.namespaces {
-        let want = desired.namespaces.get(netns);
+    for (netns, there) in observed.namespaces() {
+        let want = desired.get(netns);
         for (name, link) in &there.links {
             let kept = want.and_then(|want| want.links.get(name)).filter(|want| want.kind == link.kind);
             let outside = matches!(link.kind, LinkKind::Macvlan { .. });
@@ -100,8 +109,7 @@ fn removals(desired: &NodeState, observed: &NodeState, remaining: &mut Cow<'_, N
                 steps.push(step(Stage::Disconnect, netns, Op::DelDevice { link: *name }));
             }
             let end = LinkEnd { netns: netns.clone(), link: *name };
-            let there_still =
-                remaining.namespaces.get(netns).is_some_and(|left| left.links.contains_key(name));
+            let there_still = remaining.get(netns).is_some_and(|left| left.links.contains_key(name));
             let goes_with_netns = want.is_none() && *netns != Netns::Host;
             if there_still && !goes_with_netns {
                 steps.push(step(Stage::Dismantle, netns, Op::DelLink { name: *name }));
@@ -112,7 +120,7 @@ fn removals(desired: &NodeState, observed: &NodeState, remaining: &mut Cow<'_, N
             steps.push(step(Stage::RemoveNetns, netns, Op::DelNetns));
         }
     }
-    for netns in observed.namespaces.keys().filter(|netns| !desired.namespaces.contains_key(netns)) {
+    for (netns, _) in observed.namespaces().filter(|(netns, _)| desired.get(netns).is_none()) {
         if *netns != Netns::Host {
             fall_netns(remaining.to_mut(), netns);
         }

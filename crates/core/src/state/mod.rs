@@ -15,6 +15,7 @@ mod address;
 mod firewall;
 mod link;
 mod owned;
+mod part;
 mod route;
 mod same;
 mod sysctl;

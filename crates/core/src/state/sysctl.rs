@@ -34,9 +34,10 @@ impl SysctlName {
     /// If this is a setting of one link: the link, and the same setting of links that come.
     #[must_use]
     pub fn link(&self) -> Option<(IfName, Self)> {
-        let parts: Vec<&str> = self.0.split('/').collect();
-        let [net, family, conf, link, setting] = parts[..] else { return None };
-        if conf != "conf" || ["all", "default"].contains(&link) {
+        let mut parts = self.0.split('/');
+        let (net, family, conf) = (parts.next()?, parts.next()?, parts.next()?);
+        let (link, setting) = (parts.next()?, parts.next()?);
+        if conf != "conf" || ["all", "default"].contains(&link) || parts.next().is_some() {
             return None;
         }
         let default = Self([net, family, conf, "default", setting].join("/"));

@@ -1,10 +1,13 @@
 //! The whole pure path, from files to a plan that leaves nothing to do: convergence, removal, change and damage.
 
+use std::collections::BTreeSet;
+
 use crate::farm::{Farm, bare, reach};
 use proptest::prelude::*;
 use sixfold_core::mac::Mac;
-use sixfold_core::plan::{Op, plan};
-use sixfold_core::state::{LinkEnd, LinkKind, Netns, NodeState, RouteTarget, fall};
+use sixfold_core::name::IfName;
+use sixfold_core::plan::{Op, plan, plan_within};
+use sixfold_core::state::{LinkEnd, LinkKind, Namespace, Netns, NodeState, RouteTarget, fall};
 
 #[test]
 fn building_a_node_leaves_nothing_to_do() {
@@ -163,6 +166,39 @@ fn damage(state: &mut NodeState, pick: usize) {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn a_plan_within_namespaces_is_that_of_states_without_others(
+        files in any_farm(), others in any_farm(), chosen: u64, picks: [usize; 3]
+    ) {
+        let node = "n0".parse().unwrap();
+        let desired = farm_of(&files).desired(&node);
+        let mut there = bare();
+        reach(&mut there, &farm_of(&others).desired(&node));
+        picks.into_iter().for_each(|pick| damage(&mut there, pick));
+        let all: BTreeSet<&Netns> = desired.namespaces.keys().chain(there.namespaces.keys()).collect();
+        let within = all.iter().enumerate().filter(|(bit, _)| chosen >> (bit % 64) & 1 == 1);
+        let within: BTreeSet<Netns> = within.map(|(_, netns)| (*netns).clone()).collect();
+        let parted = plan(&desired.only(&within), &there.only(&within));
+        prop_assert_eq!(plan_within(&desired, &there, &within), parted);
+    }
+
+    #[test]
+    fn a_part_that_is_taken_away_and_put_back_is_what_was_there(files in any_farm(), chosen: u64) {
+        let desired = farm_of(&files).desired(&"n0".parse().unwrap());
+        for (netns, whole) in &desired.namespaces {
+            let chosen = whole.links.keys().enumerate().filter(|(bit, _)| chosen >> (bit % 64) & 1 == 1);
+            let links: BTreeSet<IfName> = chosen.map(|(_, name)| *name).collect();
+            let part = whole.on(&links);
+            prop_assert!(part.links.keys().eq(&links));
+            let mut left = whole.clone();
+            left.renew(&links, Namespace::default());
+            prop_assert!(left.links.keys().all(|name| !links.contains(name)));
+            prop_assert_eq!(left.routes.len() + part.routes.len(), whole.routes.len());
+            left.renew(&links, part);
+            prop_assert_eq!(&left, whole, "{:?} of {}", links, netns);
+        }
+    }
 
     #[test]
     fn every_farm_converges_on_every_node(files in any_farm()) {

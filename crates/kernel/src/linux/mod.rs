@@ -10,6 +10,7 @@ mod handle;
 mod kind;
 mod links;
 mod observe;
+mod part;
 mod steps;
 mod sysctl;
 mod watch;
@@ -82,6 +83,17 @@ impl Kernel for Linux {
         let observed = self.observe_scope(scope);
         if observed.is_err() {
             // A conversation that broke off may leave answers behind.
+            self.handles.close_all_but(|_| false);
+        }
+        observed
+    }
+
+    fn observe_links(
+        &mut self,
+        links: &BTreeMap<Netns, BTreeSet<IfName>>,
+    ) -> Result<NodeState, ObserveError> {
+        let observed = self.observe_parts(links);
+        if observed.is_err() {
             self.handles.close_all_but(|_| false);
         }
         observed

@@ -17,7 +17,7 @@ use crate::socket::SocketError;
 use crate::{Foreign, ObserveError, Scope};
 
 /// A failure to read one class of objects, before it is known of which namespace.
-type Unread = (&'static str, SocketError);
+pub(super) type Unread = (&'static str, SocketError);
 
 impl Linux {
     pub(super) fn observe_scope(&mut self, scope: &Scope) -> Result<NodeState, ObserveError> {
@@ -104,7 +104,7 @@ impl Linux {
         Ok(found.map_err(ObserveError::List)? == Some(Found::Dead))
     }
 
-    fn observe_kinds(&mut self, state: &mut NodeState, dumped: &Dumped, names: &[NetnsName]) {
+    pub(super) fn observe_kinds(&mut self, state: &mut NodeState, dumped: &Dumped, names: &[NetnsName]) {
         let mut kinds = Kinds { handles: &mut self.handles, dumped, names };
         for (netns, raw) in dumped {
             for raw in raw {
@@ -119,7 +119,7 @@ pub(super) fn is_public(netns: &Netns) -> bool {
     matches!(netns, Netns::Named(name) if name.role() == Some(NetnsRole::Public))
 }
 
-fn refused_to_open(netns: &Netns, error: OpenError) -> ObserveError {
+pub(super) fn refused_to_open(netns: &Netns, error: OpenError) -> ObserveError {
     let netns = netns.clone();
     match error {
         OpenError::Netns(source) => ObserveError::Enter { netns, source },
@@ -128,7 +128,7 @@ fn refused_to_open(netns: &Netns, error: OpenError) -> ObserveError {
 }
 
 /// In the host's namespace only names tell; in ours also the mark that we put on what we make.
-fn is_ours(netns: &Netns, link: &RawLink) -> bool {
+pub(super) fn is_ours(netns: &Netns, link: &RawLink) -> bool {
     match netns {
         Netns::Host => link.name.is_ours(),
         Netns::Named(_) => link.loopback || link.is_marked() || link.name.is_ours(),
@@ -181,7 +181,7 @@ fn dump_objects(
 }
 
 /// Adds those of links' own settings that their namespace's defaults do not account for. The loopback came before them.
-fn put_settings(namespace: &mut Namespace, ours: &[RawLink]) {
+pub(super) fn put_settings(namespace: &mut Namespace, ours: &[RawLink]) {
     for link in ours.iter().filter(|link| !link.loopback) {
         for (family, setting, value) in &link.settings {
             let name = SysctlName::of_link(family, &link.name, setting);
@@ -199,7 +199,7 @@ fn put_settings(namespace: &mut Namespace, ours: &[RawLink]) {
 }
 
 /// Adds a route; one over a nexthop that is not ours, or a second of its destination and metric, is what no one desires.
-fn put_route(
+pub(super) fn put_route(
     namespace: &mut Namespace,
     twins: &mut BTreeMap<RouteKey, usize>,
     key: RouteKey,

@@ -61,6 +61,8 @@ pub struct Watch {
     directory: Directory,
     /// Namespaces that can be heard, by name: their number, and the id that their messages bear.
     heard: BTreeMap<NetnsName, (u64, i32)>,
+    /// The same names by that id.
+    by_id: BTreeMap<i32, NetnsName>,
     /// Names without a namespace, when they were last looked at.
     dead: BTreeSet<NetnsName>,
 }
@@ -87,6 +89,7 @@ impl Watch {
             follows_names: false,
             directory: Directory::new(config.netns_dir.clone()).map_err(WatchError::Names)?,
             heard: BTreeMap::new(),
+            by_id: BTreeMap::new(),
             dead: BTreeSet::new(),
         };
         watch.look_at_names()?;
@@ -102,7 +105,8 @@ impl Watch {
         let until = Instant::now() + at_most;
         loop {
             let mut changed = self.look_at_names()?;
-            match self.drain(&mut changed).and_then(|()| self.drain_firewalls(&mut changed)) {
+            let (links, firewalls) = (self.drain(&mut changed), self.drain_firewalls(&mut changed));
+            match links.and(firewalls) {
                 Ok(()) => {}
                 Err(Errno::ENOBUFS) => return Ok(Scope::All),
                 Err(errno) => return Err(WatchError::Socket(SocketError::Io { action: "listen on", errno })),
@@ -149,12 +153,8 @@ impl Watch {
     fn place_of(&self, nsid: Option<i32>) -> Option<Netns> {
         match nsid {
             None => Some(Netns::Host),
-            Some(id) => self.name_of(id).map(Netns::Named),
+            Some(id) => self.by_id.get(&id).copied().map(Netns::Named),
         }
-    }
-
-    fn name_of(&self, id: i32) -> Option<NetnsName> {
-        self.heard.iter().find(|(_, (_, known))| *known == id).map(|(name, _)| *name)
     }
 
     /// Compares the names with those that are heard: what came, went or is another now has changed.
@@ -183,6 +183,7 @@ impl Watch {
                 (None, _) => {}
             }
         }
+        self.by_id = self.heard.iter().map(|(name, (_, id))| (*id, *name)).collect();
         let gone = heard.keys().chain(&dead).filter(|name| names.binary_search(name).is_err());
         changed.extend(gone.map(|name| Netns::Named(*name)));
         Ok(changed)
@@ -272,14 +273,17 @@ fn either(sockets: [&Socket; 2]) -> Result<Epoll, SocketError> {
     Ok(epoll)
 }
 
-/// Reads whatever has come, each datagram with the id of the namespace that it is from.
+/// Reads whatever has come, each datagram with the id of the namespace that it is from. Also where more came than there
+/// was room for: what is left in the socket would else have all of it looked at a second time.
 fn each_datagram(socket: &Socket, mut each: impl FnMut(Option<i32>, &[u8])) -> Result<(), Errno> {
     let mut buffer = vec![0; MESSAGE];
+    let mut outcome = Ok(());
     loop {
         match sys::receive_with_nsid(socket.as_fd(), &mut buffer) {
             Ok((length, nsid)) => each(nsid, &buffer[..length]),
-            Err(Errno::EAGAIN) => return Ok(()),
+            Err(Errno::EAGAIN) => return outcome,
             Err(Errno::EINTR) => {}
+            Err(Errno::ENOBUFS) => outcome = Err(Errno::ENOBUFS),
             Err(errno) => return Err(errno),
         }
     }

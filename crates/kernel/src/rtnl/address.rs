@@ -17,6 +17,13 @@ pub(crate) fn dump() -> Vec<u8> {
     wire::request(RouteNetlinkMessage::GetAddress(AddressMessage::default()), DUMP)
 }
 
+/// Asks for those of one link.
+pub(crate) fn dump_on(index: u32) -> Vec<u8> {
+    let mut message = AddressMessage::default();
+    message.header.index = index;
+    wire::request(RouteNetlinkMessage::GetAddress(message), DUMP)
+}
+
 /// The permanent addresses of those links, without what the kernel makes for itself on the loopback.
 pub(crate) fn decode<'a>(answer: &'a [u8], links: &'a Links) -> impl Iterator<Item = AddressKey> + 'a {
     const NEW_ADDRESS: u16 = 20;

@@ -13,6 +13,13 @@ pub(crate) fn dump() -> Vec<u8> {
     wire::request(RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()), DUMP)
 }
 
+/// Asks for those on one link.
+pub(crate) fn dump_on(index: u32) -> Vec<u8> {
+    const GET: u16 = 30;
+    const LINK: u16 = 8;
+    wire::raw_request(GET, DUMP, &[0; 12], &[(LINK, &index.to_ne_bytes())])
+}
+
 /// The permanent ones on those links.
 pub(crate) fn decode<'a>(
     answer: &'a [u8],

@@ -23,6 +23,11 @@ pub(crate) fn dump() -> Vec<u8> {
     wire::raw_request(GET, DUMP, &[0; 8], &[])
 }
 
+/// Asks for those on one link.
+pub(crate) fn dump_on(index: u32) -> Vec<u8> {
+    wire::raw_request(GET, DUMP, &[0; 8], &[(LINK, &index.to_ne_bytes())])
+}
+
 /// Those of our protocol. One of a shape that we never make (a group, an IPv4 router, a link not of ours) leads to `::`
 /// on the loopback, which no one desires.
 pub(crate) fn decode<'a>(

@@ -36,6 +36,15 @@ pub(crate) fn dump_main(example: IpAddr) -> Vec<u8> {
     wire::request(RouteNetlinkMessage::GetRoute(message), DUMP)
 }
 
+/// Asks for the routes of the main table that go by one link, of one family: refused with `ENODEV` where that is gone.
+pub(crate) fn dump_on(example: IpAddr, index: u32) -> Vec<u8> {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(example);
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.attributes = vec![RouteAttribute::Oif(index)];
+    wire::request(RouteNetlinkMessage::GetRoute(message), DUMP)
+}
+
 /// The routes of an answer in the main table that are neither of our protocol nor of the kernel's own, with their
 /// protocols.
 pub(crate) fn decode_foreign(answer: &[u8]) -> impl Iterator<Item = (IpNet, u8)> + '_ {

@@ -154,7 +154,11 @@ pub(super) fn exit_point(resource: &Resource) -> Section {
         row("exit_public_mac", resource.exit_public_mac, ""),
         row("exit_loopback_v4", format!("{}/32", resource.exit_loopback_v4), "EPPubIP4R: on lo"),
         row("to_exit", resource.to_exit, "GWtoEPName: the gateway's link to it"),
-        row("to_exit_address", resource.to_exit_address, "GWtoEPLL: its default gateway, for both families"),
+        row(
+            "to_exit_address",
+            resource.to_exit_address,
+            "GWtoEPLL: its default gateway, for both families (on no link)",
+        ),
         row("to_exit_mac", resource.to_exit_mac, ""),
     ];
     Section { key: "exit_point", title: "If it is an exit point".to_owned(), body: Body::Rows(rows) }

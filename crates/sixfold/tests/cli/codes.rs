@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use super::{command, sixfold};
 
 /// Every command that does something by itself, with arguments that are enough for it.
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 28] = [
     "lab run D/farm",
     "lab up D/farm",
     "lab apply D/farm",
@@ -33,10 +33,40 @@ const COMMANDS: [&str; 22] = [
     "bug-report -o -",
     "completions bash",
     "man D/pages",
+    "registry run --dir D/registry",
+    "registry openapi",
+    "status --run D/run",
+    "key new tenant --file D/new.pem",
+    "key show tenant --file D/new.pem",
+    "key rotate tenant --file D/new.pem",
+];
+
+/// Every command that speaks to a registry with somebody's key, with arguments that are enough for it but for that key.
+const KEYED: [&str; 20] = [
+    "farm create D/farm/farm.toml",
+    "farm apply D/farm/farm.toml",
+    "farm show",
+    "farm list",
+    "farm token",
+    "farm invite",
+    "farm allocation add 2001:db8::/48",
+    "farm exit set 1 ant",
+    "farm delete alpha",
+    "network plan D/farm/acme.toml",
+    "network apply D/farm/acme.toml",
+    "network show web",
+    "network list",
+    "network delete web",
+    "network reclaim a/b",
+    "node list",
+    "node show ant",
+    "node remove ant",
+    "events",
+    "trust show web",
 ];
 
 /// What is given is wrong.
-const REFUSED: [&str; 18] = [
+const REFUSED: [&str; 25] = [
     "lab run D/wrong",
     "lab run D/empty",
     "lab run D/farm --wireguard nobody=tunnel",
@@ -55,6 +85,13 @@ const REFUSED: [&str; 18] = [
     "plan --feed D/binary.json",
     "agent --feed D/half.json --once --state D/state --run D/run",
     "agent --feed D/binary.json --once --state D/state --run D/run",
+    "registry backup D/saved.db --store D/half.json",
+    "registry restore D/half.json",
+    "registry advance --past 7 --store D/half.json",
+    "registry fsck D/half.json",
+    "registry dump D/half.json",
+    "key new tenant --file D/half.json",
+    "key rotate tenant --file D/half.json",
 ];
 
 /// The arguments are wrong, or do not go together.
@@ -79,7 +116,7 @@ const USAGE: [&str; 17] = [
 ];
 
 /// What is needed is not there, or is something else.
-const MISSING: [&str; 25] = [
+const MISSING: [&str; 34] = [
     "lab run D/nowhere",
     "lab up D/nowhere --at D/at",
     "lab apply D/nowhere",
@@ -105,6 +142,15 @@ const MISSING: [&str; 25] = [
     "bug-report -o D/half.json",
     "bug-report -o D/nowhere/report",
     "man D/half.json",
+    "registry run --dir D/half.json/registry",
+    "registry backup D/saved.db --store D/nowhere.db",
+    "registry restore D/nowhere.db",
+    "registry advance --past 7 --store D/nowhere.db",
+    "registry fsck D/nowhere.db",
+    "registry dump D/nowhere.db",
+    "status --run D/nowhere",
+    "key show tenant --file D/nowhere.pem",
+    "key rotate tenant --file D/nowhere.pem",
 ];
 
 /// For somebody who may do little.
@@ -128,7 +174,8 @@ const DENIED: [&str; 16] = [
 ];
 
 /// Commands that print something, wherever they run.
-const PRINTING: [&str; 12] = [
+const PRINTING: [&str; 13] = [
+    "registry openapi",
     "--help",
     "--version",
     "plan --help",
@@ -203,15 +250,19 @@ fn fails(row: &str, output: &Output, code: i32) {
 fn what_is_wrong_is_refused_with_1() {
     let dir = ground();
     REFUSED.iter().for_each(|row| fails(row, &run(row, dir.path()), 1));
+    // A key file that others may read.
+    for row in KEYED.map(|row| format!("{row} --key D/half.json")) {
+        fails(&row, &run(&row, dir.path()), 1);
+    }
 }
 
 #[test]
 fn arguments_that_do_not_go_together_are_2() {
     let dir = ground();
     USAGE.iter().for_each(|row| fails(row, &run(row, dir.path()), 2));
-    for row in COMMANDS {
+    for row in COMMANDS.iter().chain(&KEYED) {
         let (before, after) =
-            row.split_once(" --").map_or((row, String::new()), |(a, b)| (a, format!(" --{b}")));
+            row.split_once(" --").map_or((*row, String::new()), |(a, b)| (a, format!(" --{b}")));
         let row = format!("{before} --no-such-option{after}");
         fails(&row, &run(&row, dir.path()), 2);
     }
@@ -221,6 +272,9 @@ fn arguments_that_do_not_go_together_are_2() {
 fn what_is_missing_is_3() {
     let dir = ground();
     MISSING.iter().for_each(|row| fails(row, &run(row, dir.path()), 3));
+    for row in KEYED.map(|row| format!("{row} --key D/nowhere.pem")) {
+        fails(&row, &run(&row, dir.path()), 3);
+    }
 }
 
 #[test]
@@ -266,15 +320,35 @@ fn a_full_disk_is_3_and_a_reader_that_goes_away_is_0() {
     }
 }
 
+/// The verbs of every command that does something by itself, as helps list them.
+fn listed(verbs: &[String], all: &mut Vec<String>) {
+    let mut arguments: Vec<&str> = verbs.iter().map(String::as_str).collect();
+    arguments.push("--help");
+    let help = String::from_utf8(sixfold(&arguments).stdout).unwrap();
+    assert!(help.contains("\nExit codes:\n"), "{verbs:?}: {help}");
+    assert!(!help.contains('\u{1b}'), "{verbs:?}");
+    let named = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let named = named.take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("   "));
+    let named = named.filter_map(|line| line.split_whitespace().next());
+    let inner: Vec<&str> = named.filter(|name| *name != "help").collect();
+    if inner.is_empty() {
+        assert!(help.contains("\nExamples:\n"), "{verbs:?}: {help}");
+        all.push(verbs.join(" "));
+    }
+    for name in inner {
+        listed(&[verbs, &[name.to_owned()]].concat(), all);
+    }
+}
+
 #[test]
-fn every_help_says_its_exit_codes_and_has_no_colour() {
-    for row in COMMANDS {
-        let verbs =
-            row.split(' ').take_while(|word| !word.contains(['/', ':', '-', '.']) || *word == "bug-report");
-        let verbs: Vec<&str> = verbs.filter(|word| !["ant", "bash"].contains(word)).collect();
-        let help = String::from_utf8(sixfold(&[&verbs[..], &["--help"]].concat()).stdout).unwrap();
-        assert!(help.contains("\nExit codes:\n") && help.contains("\nExamples:\n"), "{row}: {help}");
-        assert!(!help.contains('\u{1b}'), "{row}");
+fn every_help_says_its_exit_codes_and_every_command_has_a_row() {
+    let mut all = Vec::new();
+    listed(&[], &mut all);
+    assert!(all.len() > 40, "{all:?}");
+    let rows = || COMMANDS.iter().chain(&KEYED);
+    for verbs in all {
+        let begins = |row: &&&str| **row == verbs || row.starts_with(&format!("{verbs} "));
+        assert!(rows().any(|row| begins(&row)), "no row runs `{verbs}`");
     }
     let version = String::from_utf8(sixfold(&["-V"]).stdout).unwrap();
     assert_eq!(version, format!("sixfold {}\n", env!("CARGO_PKG_VERSION")));

@@ -20,7 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use count::{Counting, Direction, Link, Tally};
-use volley::{From, PROBES, send};
+use volley::{From, PROBES, Sent, send};
 
 use ground::{Up, soon_within};
 
@@ -124,6 +124,25 @@ fn counted(tally: &Tally) -> u64 {
     tally.iter().filter(|(link, _)| link.direction != Direction::Both).map(|(_, seen)| seen.packets).sum()
 }
 
+/// What each sender's kernel took did leave by a link of its place, and a workload or the Internet sends whatever it wants. A
+/// router of whose neighbours some are not there keeps what is for these.
+#[track_caller]
+fn all_left(tally: &Tally, volleys: &[Sent]) {
+    for sent in volleys.iter().filter(|sent| sent.from.place != "router-alpha") {
+        let of = tally.iter().filter(|(link, _)| {
+            link.at == sent.from
+                && link.volley == sent.number
+                && !link.error
+                && link.direction == Direction::Out
+        });
+        let left: u64 = of.map(|(_, seen)| seen.packets).sum();
+        // A neighbour that is found out first costs what does not fit the queue meanwhile.
+        assert!(left >= sent.taken - sent.taken / 100, "{left} left of {sent:?}");
+        let free = sent.from.netns.as_ref().is_none_or(|netns| netns.starts_with("load-"));
+        assert!(!free || sent.refused == 0, "{sent:?}");
+    }
+}
+
 /// All of a volley that arrived by some link of a place.
 fn arrived(tally: &Tally, at: &From, volley: u16) -> u64 {
     let of = tally.iter().filter(|(link, _)| {
@@ -151,16 +170,18 @@ fn what_nobody_has_is_refused_once_whoever_asks() {
     let senders: Vec<(From, usize)> = all.into_iter().chain(others.map(|from| (from, FEWER))).collect();
     let began = Instant::now();
     let counting = Counting::start(&farm.lab, farm.everywhere());
+    let mut volleys = Vec::new();
     for (number, (from, count)) in (1..).zip(&senders) {
         let to = [farm.nobodys(1, *count), farm.nobodys(2, *count), farm.unused()].concat();
-        send(&farm.lab, from, (number, &to));
+        volleys.push(send(&farm.lab, from, (number, &to)));
         // A slot that nobody holds is the upstream's to refuse, whoever sends: the Internet's are all that it gets.
         let count = if *from == internet { NOBODYS } else { FEWER };
         let to: Vec<Ipv6Addr> =
             [0].into_iter().chain(3..=15).flat_map(|slot| farm.nobodys(slot, count)).collect();
-        send(&farm.lab, from, (number + 100, &to));
+        volleys.push(send(&farm.lab, from, (number + 100, &to)));
     }
     let tally = counting.end();
+    all_left(&tally, &volleys);
     nothing_loops(&tally);
     // They did get as far as where they are refused: all that the Internet sent, some of what came by tunnels.
     let (probes, got) = (u64::from(PROBES) * NOBODYS as u64, arrived(&tally, &gateway, 1));
@@ -205,7 +226,7 @@ fn nothing_loops_in_whatever_order_route_peer_and_exit_go() {
     let peer = format!("wg set wg-{exit_index:04x}-1 peer {key} remove");
     let link = format!("ip link del to-{exit_index:04x}-1");
     let steps: [(&From, &str); 3] = [(&gateway, &route), (&ant, &peer), (&gateway, &link)];
-    let mut number = 0;
+    let (mut number, mut volleys) = (0, Vec::new());
     let counting = Counting::start(&farm.lab, farm.everywhere());
     for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
         signal(&farm, "ant", "STOP");
@@ -217,7 +238,7 @@ fn nothing_loops_in_whatever_order_route_peer_and_exit_go() {
             let to = [farm.unused(), vec![address(front_index, 2), address(front_index, 1)]].concat();
             for from in [&internet, &front, &gateway, &exit, &farm.named("cat", "load-")] {
                 number += 1;
-                send(&farm.lab, from, (number, &to));
+                volleys.push(send(&farm.lab, from, (number, &to)));
             }
         }
         signal(&farm, "ant", "CONT");
@@ -240,6 +261,7 @@ fn nothing_loops_in_whatever_order_route_peer_and_exit_go() {
         counting.end().into_iter().partition(|(link, _)| link.volley == 1_000);
     let most = made.iter().filter(|(link, _)| link.at == gateway).map(|(_, seen)| seen.most).max().unwrap();
     assert!(most > 10 * u64::from(PROBES), "the counting sees {most} of a loop that was made");
+    all_left(&tally, &volleys);
     nothing_loops(&tally);
     let seen = counted(&tally);
     println!("{number} volleys, {seen} packets counted; {most} of {PROBES} probes in the loop that was made");

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn6, sendto, socket,
 };
@@ -49,15 +50,31 @@ impl From {
     }
 }
 
-/// Sends from there, and waits until all has left.
-pub(super) fn send(lab: &Up, from: &From, (number, to): (u16, &[Ipv6Addr])) {
+/// A volley as its sender says it went.
+#[derive(Debug, Clone)]
+pub(super) struct Sent {
+    pub(super) from: From,
+    pub(super) number: u16,
+    /// Probes that the sender's kernel took.
+    pub(super) taken: u64,
+    /// Probes that it refused: its own routes or firewall stop them.
+    pub(super) refused: u64,
+}
+
+/// Sends from there, and waits until the sender is done: each probe was taken by its kernel, or refused.
+pub(super) fn send(lab: &Up, from: &From, (number, to): (u16, &[Ipv6Addr])) -> Sent {
     let list = tempfile::NamedTempFile::new().unwrap();
     let lines: Vec<String> = to.iter().map(Ipv6Addr::to_string).collect();
     fs::write(list.path(), lines.join("\n")).unwrap();
     let (file, program) = (list.path().display(), program());
     let line = format!("{NUMBER}={number} {FILE}={file} {program} --exact volley::is_sent --nocapture");
     let said = from.says(lab, &line);
-    assert!(said.contains("@ sent"), "{from:?}: {said}");
+    let told = said.lines().find_map(|line| line.strip_prefix("@ sent ")?.split_once(" refused "));
+    let (taken, refused) = told.unwrap_or_else(|| panic!("{from:?}: {said}"));
+    let sent =
+        Sent { from: from.clone(), number, taken: taken.parse().unwrap(), refused: refused.parse().unwrap() };
+    assert_eq!(sent.taken + sent.refused, u64::from(PROBES) * to.len() as u64, "{sent:?}");
+    sent
 }
 
 /// This program's file: its folder is the same in every place.
@@ -70,7 +87,7 @@ pub(super) fn program() -> String {
 fn is_sent() {
     let (Ok(number), Ok(file)) = (std::env::var(NUMBER), std::env::var(FILE)) else { return };
     let (sent, refused) = volley(number.parse().unwrap(), Path::new(&file));
-    println!("\n@ sent {sent}, {refused} refused");
+    println!("\n@ sent {sent} refused {refused}");
 }
 
 fn volley(number: u16, file: &Path) -> (usize, usize) {
@@ -90,7 +107,8 @@ fn volley(number: u16, file: &Path) -> (usize, usize) {
             // Refused where the sender's own firewall or routes stop it: that is an answer too.
             match sendto(socket.as_raw_fd(), &bytes, &address, MsgFlags::empty()) {
                 Ok(_) => sent += 1,
-                Err(_) => refused += 1,
+                Err(Errno::EACCES | Errno::EPERM | Errno::ENETUNREACH | Errno::EHOSTUNREACH) => refused += 1,
+                Err(errno) => panic!("{sent} sent, {refused} refused, and then {errno}"),
             }
             if (sent + refused) % BURST == 0 {
                 thread::sleep(PAUSE);
