@@ -51,8 +51,8 @@ impl Bird {
     pub(crate) fn configure(&self, count: usize, nexthops: &[Nexthop]) -> Result<Duration, Failed> {
         let mut text = String::new();
         for (number, Nexthop { gateway, link }) in (0..count).zip(nexthops.iter().cycle()) {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "route 2001:db8:b:{number:x}::/64 via {gateway}%'{link}';");
+            // `onlink`: of a link without an address it believes nothing else. Writing to a String cannot fail.
+            let _ = writeln!(text, "route 2001:db8:b:{number:x}::/64 via {gateway}%'{link}' onlink;");
         }
         write(Path::new(ROUTES), &text)?;
         let others = self.entries()? - self.count()?;
