@@ -136,7 +136,8 @@ impl PortLog {
         let all = parse(&String::from_utf8_lossy(&bytes));
         let oldest = secs(now).saturating_sub(RETENTION.as_secs());
         let is_kept = |taken: &&Taken| taken.until_secs.is_none_or(|until| until >= oldest);
-        let is_whole = bytes.is_empty() || bytes.ends_with(b"\n");
+        let is_whole = bytes.ends_with(b"\n");
+        // A node has one whatever it is, so that nothing comes with a network that does not go with it.
         if !is_whole || !all.iter().all(|taken| is_kept(&taken)) {
             let mut text = HEAD.to_owned();
             for taken in all.iter().filter(is_kept) {
@@ -157,9 +158,7 @@ impl PortLog {
             return Ok(());
         }
         let (blocks, at_secs) = (blocks(snapshot), secs(now));
-        let is_new = self.open.is_empty() && !self.path.exists();
-        let mut text = if is_new { HEAD.to_owned() } else { String::new() };
-        let before = text.len();
+        let mut text = String::new();
         for block in
             self.open.iter().filter(|open| blocks.get(open.0) != Some(open.1)).map(|(block, _)| block)
         {
@@ -169,7 +168,7 @@ impl PortLog {
         {
             written(&mut text, ('+', at_secs), block, network.as_ref());
         }
-        if text.len() > before {
+        if !text.is_empty() {
             disk::append(&self.path, text.as_bytes(), 0o600)?;
         }
         (self.open, self.noted) = (blocks, Some(snapshot.revision));

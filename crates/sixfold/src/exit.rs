@@ -78,11 +78,9 @@ fn who(args: &WhoArgs) -> Result<(), Failed> {
         let hint = error.hint();
         Failed::environment(error).hint(hint)
     })?;
-    let all = read.ok_or_else(|| {
-        let what = format!(
-            "no ports were ever given here: {} is not there",
-            args.state.join(blocks::FILE).display()
-        );
+    let all = read.filter(|all| !all.is_empty()).ok_or_else(|| {
+        let what =
+            format!("no ports were given here: {} tells of none", args.state.join(blocks::FILE).display());
         Failed::environment(what)
             .hint(Some("ask the node that held the slot then; --state names its agent's folder"))
     })?;

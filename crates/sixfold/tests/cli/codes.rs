@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use super::{command, sixfold};
 
 /// Every command that does something by itself, with arguments that are enough for it.
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 29] = [
     "lab run D/farm",
     "lab up D/farm",
     "lab apply D/farm",
@@ -36,6 +36,7 @@ const COMMANDS: [&str; 28] = [
     "registry run --dir D/registry",
     "registry openapi",
     "status --run D/run",
+    "exit who 192.0.2.1:1024",
     "key new tenant --file D/new.pem",
     "key show tenant --file D/new.pem",
     "key rotate tenant --file D/new.pem",
@@ -48,7 +49,7 @@ const KEYED: [&str; 20] = [
     "farm show",
     "farm list",
     "farm token",
-    "farm invite",
+    "farm invite 2001:db8::/48",
     "farm allocation add 2001:db8::/48",
     "farm exit set 1 ant",
     "farm delete alpha",
@@ -116,7 +117,7 @@ const USAGE: [&str; 17] = [
 ];
 
 /// What is needed is not there, or is something else.
-const MISSING: [&str; 34] = [
+const MISSING: [&str; 35] = [
     "lab run D/nowhere",
     "lab up D/nowhere --at D/at",
     "lab apply D/nowhere",
@@ -139,6 +140,7 @@ const MISSING: [&str; 34] = [
     "node leave --state D/state --run D/run",
     "tunnel run --control D/half.json/control",
     "tunnel show --control D/nowhere",
+    "exit who 192.0.2.1:1024 --state D/nowhere",
     "bug-report -o D/half.json",
     "bug-report -o D/nowhere/report",
     "man D/half.json",

@@ -108,6 +108,8 @@ fn volley(number: u16, file: &Path) -> (usize, usize) {
             match sendto(socket.as_raw_fd(), &bytes, &address, MsgFlags::empty()) {
                 Ok(_) => sent += 1,
                 Err(Errno::EACCES | Errno::EPERM | Errno::ENETUNREACH | Errno::EHOSTUNREACH) => refused += 1,
+                // It asks for more neighbours than it may keep: the router, of its segment.
+                Err(Errno::ENOBUFS) => refused += 1,
                 Err(errno) => panic!("{sent} sent, {refused} refused, and then {errno}"),
             }
             if (sent + refused) % BURST == 0 {
