@@ -64,9 +64,10 @@ impl<'a> Sweep<'a> {
     fn shot(&mut self, cell: &Cell) -> Shot {
         let (to, traffic, count) = (self.settings.address(cell), cell.traffic, self.settings.count);
         self.nonce += 1;
-        let known_by_port = matches!(traffic, Traffic::Tcp(_)) && cell.verdict != Verdict::Passes;
+        let repeats = cell.verdict == Verdict::Passes;
+        let known_by_port = matches!(traffic, Traffic::Tcp(_)) && !repeats;
         let from_port = if known_by_port { self.ports(count) } else { 0 };
-        Shot { to, traffic, count, nonce: self.nonce, from_port }
+        Shot { to, traffic, count, nonce: self.nonce, from_port, repeats }
     }
 
     /// The first of `count` ports in a row.

@@ -37,7 +37,7 @@ pub const SHOTS_MAX: usize = 256;
 /// Packets of one shot.
 pub const COUNT_MAX: u16 = 16;
 
-/// How long a connection may take to come about. It is given up well before a second SYN would leave, after one second
+/// How long a connection that should be stopped may take to come about. It is given up well before a second SYN would leave, after one second
 /// (RFC 6298, 2.1): a connection that is stopped has sent exactly one.
 pub const SYN_WAIT: Duration = Duration::from_millis(700);
 

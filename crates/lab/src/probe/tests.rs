@@ -16,7 +16,7 @@ const OPEN: [Traffic; 2] = [Traffic::Tcp(443), Traffic::Udp(9000)];
 
 /// A shot with a nonce that is a function of what is sent where.
 fn shot(to: &str, traffic: Traffic, nonce: u64) -> Shot {
-    Shot { to: to.parse().unwrap(), traffic, count: 3, nonce, from_port: 0 }
+    Shot { to: to.parse().unwrap(), traffic, count: 3, nonce, from_port: 0, repeats: false }
 }
 
 fn everything(to: [&str; 2]) -> Vec<Shot> {
@@ -78,6 +78,25 @@ fn a_chosen_port_shows_at_the_receiver() {
     let arrivals = b.received().unwrap();
     assert_eq!(arrivals.syns, [(20_000, 2), (20_001, 2), (20_002, 2)].into(), "once for each family");
     assert_eq!(arrivals.payloads, [].into());
+}
+
+#[test]
+fn a_connection_that_should_pass_is_tried_again() {
+    let ground = Ground::new("again");
+    let (mut a, mut b) = ground.probes();
+    b.listen(&OPEN).unwrap();
+    ground.lose_first_syns(300); // the three first ones at least, of 80 bytes each
+    let once = shot(HOST, OPEN[0], 1);
+    let outcomes = a.shoot(&[once], WAIT).unwrap();
+    assert_eq!((outcomes[0].sent, outcomes[0].answered), (3, 0), "given up before a second SYN");
+    assert_eq!(ground.dropped(), 3);
+    let ground = Ground::new("repeats");
+    let (mut a, mut b) = ground.probes();
+    b.listen(&OPEN).unwrap();
+    ground.lose_first_syns(300);
+    let outcomes = a.shoot(&[Shot { repeats: true, ..once }], WAIT * 8).unwrap();
+    assert_eq!((outcomes[0].sent, outcomes[0].answered), (3, 3), "{outcomes:?}");
+    assert!(ground.dropped() >= 3);
 }
 
 #[test]

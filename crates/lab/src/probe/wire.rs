@@ -30,6 +30,9 @@ pub struct Shot {
     /// The first connection's port, the next one's is one more; 0 for whatever is free. For TCP only, where a SYN can be
     /// known by nothing else.
     pub from_port: u16,
+    /// Whether the kernel may repeat a SYN: of what should pass, where one that was late is in nobody's way. A connection that
+    /// should be stopped sends one, and is given up before it would send another.
+    pub repeats: bool,
 }
 
 /// What became of a shot.

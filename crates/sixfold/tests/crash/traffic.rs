@@ -114,7 +114,10 @@ impl Probes {
         for (at, cell) in cells.iter().enumerate().filter(|(_, cell)| self.running.contains_key(&cell.from)) {
             let from_port = if matches!(cell.traffic, Traffic::Tcp(_)) { ports.next().unwrap() } else { 0 };
             let (to, traffic, nonce) = (cell.address.unwrap(), cell.traffic, nonces.next());
-            shots.entry(&cell.from).or_default().push((at, Shot { to, traffic, count: 1, nonce, from_port }));
+            shots
+                .entry(&cell.from)
+                .or_default()
+                .push((at, Shot { to, traffic, count: 1, nonce, from_port, repeats: false }));
         }
         self.running.values_mut().for_each(|probe| probe.client.forget().unwrap());
         let sent = thread::scope(|scope| {
@@ -228,7 +231,7 @@ impl Captures {
                 );
                 let (to, nonce) = (capture.control, nonces.next());
                 self.controls.insert(nonce);
-                let shot = Shot { to, traffic: Traffic::Echo, count: 1, nonce, from_port: 0 };
+                let shot = Shot { to, traffic: Traffic::Echo, count: 1, nonce, from_port: 0, repeats: false };
                 self.internet.1.shoot(&[shot], Duration::from_millis(20)).unwrap();
                 found.extend(capture.look());
             }

@@ -1,6 +1,6 @@
 //! One TCP connection of a volley: a SYN, what it says, and the echo of it.
 //!
-//! Owns: the connection. Must not send a second SYN: it is given up before.
+//! Owns: the connection. Must not send a second SYN where its shot says so: it is given up before.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
@@ -26,6 +26,7 @@ pub(super) struct Attempt {
     /// Nothing more is expected of it.
     pub(super) over: bool,
     stream: TcpStream,
+    repeats: bool,
     started: Instant,
     connected: Option<Instant>,
     heard: Vec<u8>,
@@ -65,12 +66,13 @@ impl Attempt {
         let from_port = socket.local_addr()?.as_socket().map_or(0, |address| address.port());
         let (sign, stream) = (Sign { nonce: shot.nonce, index }, TcpStream::from(socket));
         let (over, connected, heard) = (false, None, Vec::new());
-        Ok(Self { flight, sign, to: shot.to, from_port, over, stream, started, connected, heard })
+        let (to, repeats) = (shot.to, shot.repeats);
+        Ok(Self { flight, sign, to, from_port, over, stream, repeats, started, connected, heard })
     }
 
     /// When it must be given up, if its SYN is still unanswered.
     pub(super) fn gives_up_at(&self) -> Option<Instant> {
-        self.connected.is_none().then(|| self.started + SYN_WAIT)
+        (self.connected.is_none() && !self.repeats).then(|| self.started + SYN_WAIT)
     }
 
     /// Whether by now there may have been a second SYN.

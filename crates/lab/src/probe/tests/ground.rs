@@ -103,6 +103,16 @@ impl Ground {
         self.rule("a", "output", "icmpv6 type echo-request counter drop comment \"witness\"");
     }
 
+    /// From now on what opens connections is lost on the way, until so many bytes of it were.
+    pub(crate) fn lose_first_syns(&self, bytes: u32) {
+        let syns = "tcp flags & (syn | ack) == syn";
+        self.rule(
+            "r",
+            "forward",
+            &format!("{syns} quota until {bytes} bytes counter drop comment \"witness\""),
+        );
+    }
+
     fn rule(&self, part: &str, hook: &str, rule: &str) {
         let chain = format!("chain witness {{ type filter hook {hook} priority 0; {rule}\n }}\n");
         let script = format!("table inet witness {{ {chain} }}");
