@@ -179,6 +179,8 @@ fn theirs(program: &str, words: &[&str], end: &str, name: &str) -> Result<Proces
 
 fn ours(end: &str, name: &str) -> Result<Process, Failed> {
     let control = PathBuf::from(format!("/run/{name}.tunnel"));
+    // What one of an earlier round left would be there at once.
+    drop(std::fs::remove_file(&control));
     let process = Process::tunnel_at(&control)?;
     let port = if end == ENDS[0] { 51820 } else { 51821 };
     let link = IfName::try_from(name).map_err(|error| Failed::meaningless(name, error.to_string()))?;
