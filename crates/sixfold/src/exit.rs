@@ -1,6 +1,7 @@
 //! `sixfold exit`: what a node does as the way out of networks.
 
-use std::net::SocketAddrV4;
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -97,9 +98,7 @@ fn who(args: &WhoArgs) -> Result<(), Failed> {
     if !found.is_empty() {
         return Ok(());
     }
-    let mut ours: Vec<_> = all.iter().map(|taken| taken.block.address).collect();
-    ours.sort();
-    ours.dedup();
+    let ours: BTreeSet<Ipv4Addr> = all.iter().map(|taken| taken.block.address).collect();
     let hint = match ours.contains(&address) {
         true => "look whether the port is the sender's, and the time right to the second and in its zone"
             .to_owned(),

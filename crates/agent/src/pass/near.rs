@@ -163,14 +163,9 @@ impl Known<'_> {
 
     /// The links that a route goes by, as seen and as desired; `None`: it goes by none.
     fn leads_by(&self, netns: &Netns, target: &RouteTarget) -> Option<Vec<IfName>> {
-        match target {
-            RouteTarget::Nexthop(id) => {
-                let nexthops = self.at(netns).filter_map(|there| there.nexthops.get(id));
-                let links: Vec<IfName> = nexthops.map(|nexthop| nexthop.link).collect();
-                (!links.is_empty()).then_some(links)
-            }
-            target => Some(vec![*target.link()?]),
-        }
+        let links = self.at(netns).filter_map(|there| target.way(&there.nexthops));
+        let links: Vec<IfName> = links.copied().collect();
+        (!links.is_empty()).then_some(links)
     }
 }
 

@@ -3,7 +3,7 @@
 //! The plan uses it to see what a deletion takes along (and so must be made again, or need not be deleted); the fake
 //! kernel uses it to be as the real one.
 
-use super::{LinkEnd, LinkKind, Namespace, Netns, NodeState, RouteTarget};
+use super::{LinkEnd, LinkKind, Namespace, Netns, NodeState};
 use crate::name::IfName;
 
 /// Removes a link and all that hangs on it from `state`: addresses, routes, nexthops and routes over them, neighbours,
@@ -40,9 +40,6 @@ pub(crate) fn fall_netns(state: &mut NodeState, netns: &Netns) {
 /// Removes what a link carries when it goes down or away: its routes, its nexthops and the routes over those.
 pub(crate) fn lose_routes(namespace: &mut Namespace, link: &IfName) {
     let nexthops = &mut namespace.nexthops;
-    namespace.routes.retain(|_, target| match target {
-        RouteTarget::Nexthop(id) => nexthops.get(id).is_none_or(|nexthop| nexthop.link != *link),
-        target => target.link() != Some(link),
-    });
+    namespace.routes.retain(|_, target| target.way(nexthops) != Some(link));
     nexthops.retain(|_, nexthop| nexthop.link != *link);
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Namespace, Nexthop, NexthopId, RouteTarget, SysctlName};
+use super::{Namespace, SysctlName};
 use crate::name::IfName;
 
 type Links = BTreeSet<IfName>;
@@ -14,14 +14,15 @@ impl Namespace {
     /// The part that hangs on these links.
     #[must_use]
     pub fn on(&self, links: &Links) -> Self {
-        let is_of = |name: &SysctlName| name.link().is_some_and(|(link, _)| links.contains(&link));
-        let sysctls: BTreeMap<_, _> = only(&self.sysctls, |name, _| is_of(name));
+        let sysctls: BTreeMap<_, _> = only(&self.sysctls, |name, _| is_of(name, links));
         Self {
             sysctls: sysctls.into(),
             firewall: self.firewall.clone(),
             links: only(&self.links, |link, _| links.contains(link)),
             addresses: only(&self.addresses, |key, ()| links.contains(&key.link)),
-            routes: only(&self.routes, |_, target| leads_by(&self.nexthops, target, links)),
+            routes: only(&self.routes, |_, target| {
+                target.way(&self.nexthops).is_some_and(|link| links.contains(link))
+            }),
             nexthops: only(&self.nexthops, |_, nexthop| links.contains(&nexthop.link)),
             neighbours: only(&self.neighbours, |key, _| links.contains(&key.link)),
             devices: only(&self.devices, |link, _| links.contains(link)),
@@ -31,13 +32,12 @@ impl Namespace {
 
     /// Takes the part that hangs on these links from a newer look at it.
     pub fn renew(&mut self, links: &Links, part: Self) {
-        let of = |name: &SysctlName| name.link().is_some_and(|(link, _)| links.contains(&link));
-        if self.sysctls.keys().any(of) || !part.sysctls.is_empty() {
-            self.sysctls.retain(|name, _| !of(name));
+        if self.sysctls.keys().any(|name| is_of(name, links)) || !part.sysctls.is_empty() {
+            self.sysctls.retain(|name, _| !is_of(name, links));
             self.sysctls.extend(part.sysctls.iter().map(|(name, value)| (name.clone(), value.clone())));
         }
         // Before the nexthops, which tell where they lead.
-        self.routes.retain(|_, target| !leads_by(&self.nexthops, target, links));
+        self.routes.retain(|_, target| target.way(&self.nexthops).is_none_or(|link| !links.contains(link)));
         self.nexthops.retain(|_, nexthop| !links.contains(&nexthop.link));
         self.links.retain(|link, _| !links.contains(link));
         self.addresses.retain(|key, ()| !links.contains(&key.link));
@@ -60,10 +60,7 @@ fn only<K: Ord + Clone, V: Clone>(all: &BTreeMap<K, V>, wanted: impl Fn(&K, &V) 
     some.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-fn leads_by(nexthops: &BTreeMap<NexthopId, Nexthop>, target: &RouteTarget, links: &Links) -> bool {
-    let link = match target {
-        RouteTarget::Nexthop(id) => nexthops.get(id).map(|nexthop| &nexthop.link),
-        target => target.link(),
-    };
-    link.is_some_and(|link| links.contains(link))
+/// Whether it is a setting of one of these links.
+fn is_of(name: &SysctlName, links: &Links) -> bool {
+    name.link().is_some_and(|(link, _)| links.contains(&link))
 }

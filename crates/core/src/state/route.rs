@@ -1,5 +1,6 @@
 //! Routes of protocol 200 in the main table, and nexthop objects.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -48,6 +49,15 @@ impl RouteTarget {
         match self {
             Self::Link(link) | Self::Via { link, .. } => Some(link),
             Self::Unreachable | Self::Nexthop(_) => None,
+        }
+    }
+
+    /// The link by which it leads, over one of these nexthops too.
+    #[must_use]
+    pub fn way<'a>(&'a self, nexthops: &'a BTreeMap<NexthopId, Nexthop>) -> Option<&'a IfName> {
+        match self {
+            Self::Nexthop(id) => nexthops.get(id).map(|nexthop| &nexthop.link),
+            target => target.link(),
         }
     }
 }

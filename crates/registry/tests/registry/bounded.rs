@@ -5,17 +5,16 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use sixfold_api::event::Event;
 use sixfold_core::id::{Generation, NodeId, Revision, Timestamp};
 use sixfold_core::model::{Grant, Seat};
 use sixfold_core::trust::SigningKey;
 use sixfold_registry::fsck::fsck_unsigned;
 use sixfold_registry::seal::Signing;
 use sixfold_registry::service::{Done, Failed, Op, Outcome, Refusal, limit};
-use sixfold_registry::store::{Answer, AnswerKey, Group, Memory, Record, Sqlite, Store, StoreError, Told};
+use sixfold_registry::store::{Group, Memory, Record, Sqlite, Store};
 use tokio::sync::oneshot;
 
-use crate::ground::{Hands, Registry, network, put_network, remove_network, request};
+use crate::ground::{By, Hands, Registry, network, put_network, remove_network, request};
 
 fn signed(path: &Path, clock: &Hands) -> Registry {
     let sealer = Box::new(Signing(SigningKey::from_seed(&[7; 32])));
@@ -198,9 +197,6 @@ fn a_request_asked_again_gets_its_grants_until_they_are_anothers() {
 #[derive(Clone, Default)]
 struct Gate(Arc<(Mutex<()>, AtomicUsize)>);
 
-/// A store that commits through a gate.
-struct Gated<S>(S, Gate);
-
 impl Gate {
     fn hold(&self) -> MutexGuard<'_, ()> {
         self.0.0.lock().unwrap()
@@ -209,44 +205,22 @@ impl Gate {
     fn came(&self) -> usize {
         self.0.1.load(Ordering::SeqCst)
     }
-}
 
-impl<S: Store> Store for Gated<S> {
-    fn read(&self, since: Revision, each: &mut dyn FnMut(Record, Revision)) -> Result<Revision, StoreError> {
-        self.0.read(since, each)
-    }
-
-    fn answer(&self, key: &AnswerKey) -> Result<Option<(Answer, Revision)>, StoreError> {
-        self.0.answer(key)
-    }
-
-    fn commit(&mut self, group: &Group) -> Result<Revision, StoreError> {
-        self.1.0.1.fetch_add(1, Ordering::SeqCst);
-        let _open = self.1.hold();
-        self.0.commit(group)
-    }
-
-    fn keep(&mut self, told: &Told) -> Result<(), StoreError> {
-        self.0.keep(told)
-    }
-
-    fn told(&self) -> Result<Vec<Event>, StoreError> {
-        self.0.told()
-    }
-
-    fn bytes(&self) -> Result<u64, StoreError> {
-        self.0.bytes()
-    }
-
-    fn probe(&mut self) -> Result<(), StoreError> {
-        self.0.probe()
+    /// A store that commits through it.
+    fn before<S: Store>(&self, store: S) -> impl Store + use<S> {
+        let gate = self.clone();
+        By(store, move |store: &mut S, group: &Group| {
+            gate.0.1.fetch_add(1, Ordering::SeqCst);
+            let _open = gate.hold();
+            store.commit(group)
+        })
     }
 }
 
 #[test]
 fn one_askers_requests_leave_room_in_the_queue() {
     let gate = Gate::default();
-    let registry = Registry::start(Gated(Memory::default(), gate.clone()), &Hands::at(1)).furnish(2);
+    let registry = Registry::start(gate.before(Memory::default()), &Hands::at(1)).furnish(2);
     let held = gate.hold();
     let put = |who: &str, at: usize| {
         let op = put_network(1, network(&format!("{who}/n{at}"), 1, [1]));
@@ -273,7 +247,7 @@ fn what_is_put_and_deleted_in_one_commit_is_sealed_too() {
     let path = dir.path().join("registry.db");
     let gate = Gate::default();
     let sealer = Box::new(Signing(SigningKey::from_seed(&[7; 32])));
-    let store = Gated(Sqlite::open(&path).unwrap(), gate.clone());
+    let store = gate.before(Sqlite::open(&path).unwrap());
     let registry = Registry::sealed(store, &Hands::at(1), Some(sealer)).furnish(2);
     let (held, came) = (gate.hold(), gate.came());
     let ask = |op: Op| registry.service.submit(request("acme", "", op)).unwrap();

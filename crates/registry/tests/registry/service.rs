@@ -1,18 +1,15 @@
 //! What requests come to: keys, versions, releases, breakers, feeds.
 
-use sixfold_api::event::Event;
 use sixfold_core::check::check;
 use sixfold_core::id::{Generation, NodeId, Revision};
 use sixfold_core::limit;
 use sixfold_core::model::{Reach, ResourceKey, Seat};
 use sixfold_registry::service::{Confirmation, Done, Failed, Newly, Op, Refusal, Sealed};
-use sixfold_registry::store::{
-    Answer, AnswerKey, DocumentId, Group, Memory, Record, Sqlite, Store, StoreError, Told,
-};
+use sixfold_registry::store::{DocumentId, Group, Memory, Sqlite, Store, StoreError};
 
 use crate::ground::{
-    Hands, Registry, farm, network, node, put_farm, put_network, put_node, remove_network, report, request,
-    said,
+    By, Hands, Registry, farm, network, node, put_farm, put_network, put_node, remove_network, report,
+    request, said,
 };
 
 fn alpha(nodes: usize) -> Registry {
@@ -440,47 +437,21 @@ fn what_the_registry_signs_its_public_key_opens() {
 }
 
 /// A store whose disk breaks at the third commit: nobody knows what of it was written.
-#[derive(Default)]
-struct Breaks(Memory, usize);
-
-impl Store for Breaks {
-    fn read(&self, since: Revision, each: &mut dyn FnMut(Record, Revision)) -> Result<Revision, StoreError> {
-        self.0.read(since, each)
-    }
-
-    fn answer(&self, key: &AnswerKey) -> Result<Option<(Answer, Revision)>, StoreError> {
-        self.0.answer(key)
-    }
-
-    fn commit(&mut self, group: &Group) -> Result<Revision, StoreError> {
-        self.1 += 1;
-        match self.1 {
+fn breaks() -> impl Store {
+    let mut commits = 0;
+    By(Memory::default(), move |store: &mut Memory, group: &Group| {
+        commits += 1;
+        match commits {
             3 => Err(StoreError::Io { source: Box::new(std::io::Error::other("the disk is gone")) }),
-            _ => self.0.commit(group),
+            _ => store.commit(group),
         }
-    }
-
-    fn keep(&mut self, told: &Told) -> Result<(), StoreError> {
-        self.0.keep(told)
-    }
-
-    fn told(&self) -> Result<Vec<Event>, StoreError> {
-        self.0.told()
-    }
-
-    fn bytes(&self) -> Result<u64, StoreError> {
-        self.0.bytes()
-    }
-
-    fn probe(&mut self) -> Result<(), StoreError> {
-        self.0.probe()
-    }
+    })
 }
 
 /// Whoever watches the process has it started anew.
 #[test]
 fn a_registry_that_does_not_know_what_it_wrote_is_seen_to_write_no_more() {
-    let registry = Registry::start(Breaks::default(), &Hands::at(1));
+    let registry = Registry::start(breaks(), &Hands::at(1));
     let life = registry.service.life();
     registry.ask("farmer", "one", put_farm(1, farm(&[]))).unwrap();
     assert!(life.is_writing());

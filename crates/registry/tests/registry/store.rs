@@ -1,6 +1,5 @@
 //! What every store must do, asked of each one there is, plain and behind what fails, delays, repeats and tears.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
@@ -17,39 +16,15 @@ use sixfold_registry::store::{
     SCHEMA_VERSION, Sqlite, Store, StoreError, Told,
 };
 
-use crate::ground::label;
+use crate::ground::{By, label};
 
 /// A store whose every other commit finds the disk full, before anything is written.
-struct Fails<S>(S, Cell<bool>);
-
-impl<S: Store> Store for Fails<S> {
-    fn read(&self, since: Revision, each: &mut dyn FnMut(Record, Revision)) -> Result<Revision, StoreError> {
-        self.0.read(since, each)
-    }
-
-    fn answer(&self, key: &AnswerKey) -> Result<Option<(Answer, Revision)>, StoreError> {
-        self.0.answer(key)
-    }
-
-    fn commit(&mut self, group: &Group) -> Result<Revision, StoreError> {
-        if self.1.replace(!self.1.get()) { self.0.commit(group) } else { Err(StoreError::Full) }
-    }
-
-    fn keep(&mut self, told: &Told) -> Result<(), StoreError> {
-        self.0.keep(told)
-    }
-
-    fn told(&self) -> Result<Vec<Event>, StoreError> {
-        self.0.told()
-    }
-
-    fn bytes(&self) -> Result<u64, StoreError> {
-        self.0.bytes()
-    }
-
-    fn probe(&mut self) -> Result<(), StoreError> {
-        self.0.probe()
-    }
+fn fails<S: Store + 'static>(store: S) -> Box<dyn Store> {
+    let mut is_full = false;
+    Box::new(By(store, move |store: &mut S, group: &Group| {
+        is_full = !is_full;
+        if is_full { Err(StoreError::Full) } else { store.commit(group) }
+    }))
 }
 
 /// A store that is slow.
@@ -89,41 +64,15 @@ impl<S: Store> Store for Delays<S> {
 
 /// A store that gets each group twice, as over a network that lost the first answer: the second must find that what it
 /// compares has changed.
-struct Repeats<S>(S);
-
-impl<S: Store> Store for Repeats<S> {
-    fn read(&self, since: Revision, each: &mut dyn FnMut(Record, Revision)) -> Result<Revision, StoreError> {
-        self.0.read(since, each)
-    }
-
-    fn answer(&self, key: &AnswerKey) -> Result<Option<(Answer, Revision)>, StoreError> {
-        self.0.answer(key)
-    }
-
-    fn commit(&mut self, group: &Group) -> Result<Revision, StoreError> {
-        let revision = self.0.commit(group)?;
+fn repeats<S: Store + 'static>(store: S) -> Box<dyn Store> {
+    Box::new(By(store, |store: &mut S, group: &Group| {
+        let revision = store.commit(group)?;
         if !group.compares.is_empty() {
-            let second = self.0.commit(group);
+            let second = store.commit(group);
             assert!(matches!(second, Err(StoreError::Conflict { .. })), "{second:?}");
         }
         Ok(revision)
-    }
-
-    fn keep(&mut self, told: &Told) -> Result<(), StoreError> {
-        self.0.keep(told)
-    }
-
-    fn told(&self) -> Result<Vec<Event>, StoreError> {
-        self.0.told()
-    }
-
-    fn bytes(&self) -> Result<u64, StoreError> {
-        self.0.bytes()
-    }
-
-    fn probe(&mut self) -> Result<(), StoreError> {
-        self.0.probe()
-    }
+    }))
 }
 
 fn key(number: u16, index: u16) -> ResourceKey {
@@ -445,11 +394,11 @@ fn the_embedded_one_conforms() {
 
 #[test]
 fn each_conforms_behind_what_fails_delays_and_repeats() {
-    conforms(|path| Box::new(Fails(Sqlite::open(path).unwrap(), Cell::new(false))));
-    conforms(|_| Box::new(Fails(Memory::default(), Cell::new(false))));
+    conforms(|path| fails(Sqlite::open(path).unwrap()));
+    conforms(|_| fails(Memory::default()));
     conforms(|path| Box::new(Delays(Sqlite::open(path).unwrap())));
-    conforms(|path| Box::new(Repeats(Sqlite::open(path).unwrap())));
-    conforms(|_| Box::new(Repeats(Memory::default())));
+    conforms(|path| repeats(Sqlite::open(path).unwrap()));
+    conforms(|_| repeats(Memory::default()));
 }
 
 /// A small group: which prefixes, whose, released or not, which documents.
