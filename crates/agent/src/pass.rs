@@ -247,11 +247,10 @@ impl Picture {
         }
     }
 
+    /// Links first: in the host's namespace shows what the tunnel process holds without one.
     fn see_places<K: Kernel>(&mut self, kernel: &mut K, places: &Places) -> Result<(), ObserveError> {
-        if !places.whole.is_empty() {
-            self.see(kernel, &Scope::Only(places.whole.clone()))?;
-        }
-        self.see_links(kernel, &places.links)
+        self.see_links(kernel, &places.links)?;
+        self.see(kernel, &Scope::Only(places.whole.clone()))
     }
 
     fn see<K: Kernel>(&mut self, kernel: &mut K, scope: &Scope) -> Result<(), ObserveError> {

@@ -6,15 +6,17 @@ mod ground;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ground::{Node, alone, link, netns};
+use ground::{Node, Process, TestKeys, alone, be_the_process, link, netns};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sixfold_core::plan::plan;
 use sixfold_core::state::{
-    AddressKey, Link, LinkEnd, LinkKind, METRIC, METRIC_UNDERNEATH, Netns, NodeState, RouteKey, RouteTarget,
-    SysctlName,
+    AddressKey, Device, Link, LinkEnd, LinkKind, METRIC, METRIC_UNDERNEATH, Netns, NodeState, RouteKey,
+    RouteTarget, SysctlName,
 };
+use sixfold_kernel::{Kernel as _, Scope};
 
 const GATEWAY: &str = "gw-1-1";
 
@@ -108,14 +110,65 @@ fn sockets() -> BTreeSet<PathBuf> {
     open.filter(|target| target.to_string_lossy().starts_with("socket:")).collect()
 }
 
+const DESCRIPTORS: u64 = 512;
+
+/// Of what a program has only one of: its descriptors, that tests count.
+static OWN: Mutex<()> = Mutex::new(());
+
+/// Leaves this program few descriptors, as long as the value lives for this test alone.
+fn few_descriptors() -> MutexGuard<'static, ()> {
+    let alone = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, hard).unwrap();
+    alone
+}
+
+#[test]
+fn tunnel_process() {
+    be_the_process();
+}
+
+/// A change of one device leads to a look at the host's namespace, where those without a link show.
+#[test]
+fn a_look_at_the_host_opens_no_namespace_whose_devices_have_their_links() {
+    const NAMESPACES: u16 = 60;
+    alone(|| {
+        let (_few, _tunnel) = (few_descriptors(), Process::start());
+        let mut desired = NodeState::default();
+        desired.at(Netns::Host);
+        for index in 0x1000..0x1000 + NAMESPACES {
+            let (home, name) = (format!("net-{index:04x}-1"), link(&format!("wg-{index:04x}-1")));
+            let at = desired.at(netns(&home));
+            at.links.insert(link("lo"), loopback());
+            at.sysctls.extend([quiet()]);
+            let kind = LinkKind::Tun { socket: Some(Netns::Host) };
+            at.links.insert(name, Link { kind, up: true, mtu: Some(1340), mac: None });
+            let public_key = TestKeys::public(u8::try_from(index % 9 + 1).unwrap());
+            at.devices.insert(name, Device { public_key, listen_port: index, fwmark: 0 });
+        }
+        let mut node = Node::new();
+        node.converge(&desired);
+        assert!(plan(&desired, &node.observe()).is_empty());
+        let before = sockets();
+        let host = node.0.observe(&Scope::Only([Netns::Host].into())).unwrap();
+        assert!(host.namespaces.values().all(|there| there.devices.is_empty()), "{host:?}");
+        assert_eq!(sockets(), before);
+        // One without its link is told of as soon as its namespace was looked at.
+        ground::run("ip -n net-1001-1 link del wg-1001-1");
+        let places = Scope::Only([Netns::Host, netns("net-1001-1")].into());
+        let host = node.0.observe(&places).unwrap();
+        let shown: Vec<_> = host.namespaces[&Netns::Host].devices.keys().map(ToString::to_string).collect();
+        assert_eq!(shown, ["wg-1001-1"]);
+        node.converge(&NodeState { namespaces: [(Netns::Host, Default::default())].into() });
+    });
+}
+
 /// A round over all would find none if what was used last were kept; and each costs a walk past all that are there.
 #[test]
 fn with_more_namespaces_than_descriptors_most_stay_open_between_two_rounds() {
     const NAMESPACES: u16 = 90;
-    const DESCRIPTORS: u64 = 512;
     alone(|| {
-        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-        setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, hard).unwrap();
+        let _few = few_descriptors();
         let mut desired = NodeState::default();
         desired.at(Netns::Host);
         for index in 0x1000..0x1000 + NAMESPACES {

@@ -56,7 +56,7 @@ pub struct Linux {
     handles: Handles,
     wireguard: Option<u16>,
     foreign: Foreigners,
-    /// How often each device of the tunnel process had been changed when it was last read.
+    /// How often each device of the tunnel process had been changed when it was last read with its link.
     changes: BTreeMap<IfName, u32>,
 }
 

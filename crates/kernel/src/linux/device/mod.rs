@@ -14,7 +14,7 @@ use sixfold_core::state::{Backend, Device, LinkKind, Netns, NodeState};
 use socket2::{Domain, Protocol, Socket as UdpSocket, Type};
 
 use super::apply::Run;
-use super::handle::{Handle, Handles};
+use super::handle::Handles;
 use super::kind::{Dumped, Kinds};
 use super::{Linux, wireguard};
 use crate::rtnl::link::RawLink;
@@ -59,11 +59,12 @@ impl Linux {
     ) -> Result<(), ObserveError> {
         // Listed before it is read: what changes in between is another number next time.
         let mut held = self.tunnel().list().map_err(ObserveError::Tunnel)?;
+        self.changes.retain(|name, _| home(name).is_none_or(|home| !scope.contains(&home)));
         for (netns, links) in dumped {
             for raw in links {
                 self.changes.remove(&raw.name);
                 let hosted = held.iter().position(|listed| listed.name == raw.name);
-                if let Some(place) = hosted.filter(|_| raw.kind == "tun" && raw.carrier) {
+                if let Some(place) = hosted.filter(|_| is_hosted(raw)) {
                     self.changes.insert(raw.name, held.remove(place).changes);
                     // One that answers no more is none: it will be set again.
                     let device = self.tunnel().get(&raw.name).inspect_err(|error| {
@@ -92,13 +93,13 @@ impl Linux {
     }
 
     /// Devices that the tunnel process holds without their link: they are shown in the host's namespace, where nobody
-    /// desires them, so that a plan has it let go.
+    /// desires them, so that a plan has it let go. One whose link was there when its namespace was looked at last has it
+    /// still: what became of that since is for a look at that namespace, which is told of it.
     fn observe_strays(&mut self, state: &mut NodeState, held: &[Listed]) {
         for Listed { name, port, .. } in held {
-            let Some(LinkRole::Wireguard { index, n }) = name.role() else { continue };
-            let home = Netns::Named(netns_resource(index, n));
+            let Some(home) = home(name) else { continue };
             let unseen = !state.namespaces.contains_key(&home);
-            if unseen && self.handles.get(&home).ok().and_then(|handle| link_of(handle, name)).is_some() {
+            if unseen && (self.changes.contains_key(name) || self.has_hosted(&home, name)) {
                 continue;
             }
             let nobody = Device { public_key: PublicKey::from_bytes([0; 32]), listen_port: *port, fwmark: 0 };
@@ -106,11 +107,25 @@ impl Linux {
             state.at(Netns::Host).devices.insert(*name, device);
         }
     }
+
+    /// Whether the TUN of that name is there, and some process holds it.
+    fn has_hosted(&mut self, netns: &Netns, name: &IfName) -> bool {
+        let found = self.handles.get(netns).ok().and_then(|handle| handle.link(name).ok().flatten());
+        found.is_some_and(|link| is_hosted(&link))
+    }
 }
 
-/// The TUN of that name that some process holds.
-fn link_of(handle: &mut Handle, name: &IfName) -> Option<RawLink> {
-    handle.link(name).ok()?.filter(|link| link.kind == "tun" && link.carrier)
+/// Whether that is a TUN that some process holds.
+fn is_hosted(link: &RawLink) -> bool {
+    link.kind == "tun" && link.carrier
+}
+
+/// The namespace that a device of ours belongs in.
+fn home(name: &IfName) -> Option<Netns> {
+    match name.role()? {
+        LinkRole::Wireguard { index, n } => Some(Netns::Named(netns_resource(index, n))),
+        _ => None,
+    }
 }
 
 fn put(state: &mut NodeState, netns: &Netns, link: &IfName, held: Held) {
