@@ -37,7 +37,9 @@ use crate::{Done, alive, key, log, node, output};
     snapshot asks for with what the kernel holds, does what differs, and writes RUN/status.json. Damage is repaired within a second where the \
     kernel tells of it; peers, of which it does not, within two; sysctls within 30.\n\n\
     Ending it, by SIGTERM, SIGINT or SIGKILL, leaves tunnels and traffic as they are; starting it again changes nothing that is right.\n\n\
-    Without a kernel that has WireGuard, start `sixfold tunnel run` beside it.",
+    Without a kernel that has WireGuard, start `sixfold tunnel run` beside it.\n\n\
+    With --json: the status as `sixfold status --json` has it (node, revision, in_sync, wireguard, devices, drift, failures, \
+    refusals, registry, peers, unknown_fields, foreign, passes, operations).",
     after_long_help = "Exit codes:\n  \
         0  ended as asked; with --once: in sync\n  \
         1  refused: what the feed holds is no snapshot for this node, or what the node joined by cannot be used\n  \

@@ -25,6 +25,15 @@ use crate::failed::{Failed, Kind};
 use crate::log;
 use crate::output;
 
+/// What a report has, for helps.
+macro_rules! report {
+    () => {
+        "With --json: format (1), held (whether all was as expected), nodes (node, farm, in_sync, revision, operations, passes, \
+        wireguard, drift, failures), matrix (warm_up, cells, counters: who sent what to whom, what came of it, and which rule \
+        counted it), scenario (line, step, held, seen, millis; of a run), steps (step, millis), wall_millis."
+    };
+}
+
 /// Build and probe a whole farm on this machine, out of network namespaces
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  sixfold lab run examples/first-farm\n  \
@@ -38,7 +47,10 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Build the farm of a folder, wait until every node is in sync, play its scenario, take it down
-    #[command(after_long_help = "Scenario:\n  \
+    #[command(
+        long_about = concat!("Build the farm of a folder, wait until every node is in sync, play its scenario, take it down.\n\n",
+            report!()),
+        after_long_help = "Scenario:\n  \
         The folder's scenario.toml says what happens to the farm: steps = [\"...\", ...]. Without one it is\n  \
         \"expect matrix\": packets from everyone to everyone, held against what the model says.\n  \
         apply FILE                      a network comes, or becomes another\n  \
@@ -105,7 +117,9 @@ enum Verb {
         command: Vec<String>,
     },
     /// Probe who reaches whom in the lab that is up
-    #[command(after_long_help = "Exit codes:\n  \
+    #[command(
+        long_about = concat!("Probe who reaches whom in the lab that is up.\n\n", report!()),
+        after_long_help = "Exit codes:\n  \
         0  all packets passed or were stopped as the model says\n  \
         1  one was not\n  \
         2  usage: the arguments are wrong, or do not go together\n  \

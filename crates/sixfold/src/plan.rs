@@ -26,7 +26,9 @@ use crate::{Done, ledger, output};
     With --feed, on a node: what its agent would do now, from what the kernel holds to what the snapshot asks for. \
     With DIR and --node: what an agent would do on an empty machine, from farm and network files alone; the prefixes \
     and keys in it are examples.\n\n\
-    The output is a shell script with comments: what you would type to do the same by hand.",
+    The output is a shell script with comments: what you would type to do the same by hand.\n\n\
+    With --json: node, notes, commands (as in the script), and steps (stage, netns, op): the same as this program has them, \
+    which another version may have otherwise.",
     after_long_help = "Exit codes:\n  \
         0  done\n  \
         1  refused: what was given is wrong\n  \

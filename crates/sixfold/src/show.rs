@@ -14,7 +14,10 @@ use crate::{Done, ledger, output, table};
 #[command(
     long_about = "Show the nodes, networks and resources that a folder of files describes.\n\n\
     Reads every *.toml of the folder (farm files and network files), says all that is wrong with them, or shows what \
-    they come to. The prefixes are those that `sixfold lab` uses: the registry of a farm grants its own.",
+    they come to. The prefixes are those that `sixfold lab` uses: the registry of a farm grants its own.\n\n\
+    With --json: nodes (farm, node, reach, address, address_v4, nic), slots (farm, slot, slice, holders, public_v4), networks \
+    (network, exit, nodes, workloads, exposed), resources (network, node, role, prefix, prefix_v4, netns), workloads (network, \
+    workload, node, address, address_v4, netns), and note.",
     after_long_help = "Examples:\n  sixfold show examples/first-farm\n  \
     sixfold show examples/two-farms --json | jq .resources"
 )]

@@ -23,7 +23,7 @@ use crate::{Done, output};
     device carried and what it dropped, for up to 1,000 of them; read within 30 s, on a small node each second. With --registry it is what the registry heard of each \
     node of your farm.\n\n\
     With --json: the status as the agent wrote it (node, revision, in_sync, wireguard, devices, drift, failures, refusals, \
-    registry, peers, unknown_fields, foreign, passes, operations); with --registry as `sixfold node list --json`.",
+    registry, peers, unknown_fields, foreign, passes, operations); with --registry farm and nodes, as `sixfold node list --json`.",
     after_long_help = "Exit codes:\n  \
         0  in sync; with --registry: every node is\n  \
         1  refused: what was given is wrong\n  \

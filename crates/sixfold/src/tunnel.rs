@@ -45,7 +45,12 @@ enum Command {
         user: Option<User>,
     },
     /// Show the devices and peers of a running tunnel process
-    #[command(after_long_help = "Examples:\n  sixfold tunnel show\n  sixfold tunnel show --json")]
+    #[command(
+        long_about = "Show the devices and peers of a running tunnel process.\n\n\
+        With --json: a list of devices: name, public_key, listen_port, mtu, tun_lost, rx_bytes, tx_bytes, dropped, peers \
+        (public_key, endpoint, handshake_age_secs, keepalive_secs, rx_bytes, tx_bytes, dropped).",
+        after_long_help = "Examples:\n  sixfold tunnel show\n  sixfold tunnel show --json"
+    )]
     Show {
         /// Socket of the tunnel process
         #[arg(long, value_name = "PATH", default_value = "/run/sixfold/tunnel.sock")]

@@ -73,14 +73,19 @@ impl Up {
 
     /// Of any folder.
     pub(crate) fn of(farm: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let at = folder.path().join("lab");
-        Self::start_at(farm, at, folder)
+        Self::with(farm, &[])
     }
 
-    fn start_at(farm: &str, at: PathBuf, folder: tempfile::TempDir) -> Self {
+    /// Of any folder, with these arguments more.
+    pub(crate) fn with(farm: &str, more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("lab");
+        Self::start_at(&[&[farm][..], more].concat(), at, folder)
+    }
+
+    fn start_at(what: &[&str], at: PathBuf, folder: tempfile::TempDir) -> Self {
         let mut command = Command::new(SIXFOLD);
-        command.args(["lab", "up", farm, "--at"]).arg(&at).env_remove("SIXFOLD_LOG");
+        command.args(["lab", "up"]).args(what).arg("--at").arg(&at).env_remove("SIXFOLD_LOG");
         let mut top = command.stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(top.stderr.take().unwrap()).lines();
         let (says, said) = mpsc::channel();
@@ -107,7 +112,7 @@ impl Up {
         self.top.wait().unwrap();
         let (at, folder) =
             (self.at.clone(), std::mem::replace(&mut self._folder, tempfile::tempdir().unwrap()));
-        Self::start_at(&example(name), at, folder)
+        Self::start_at(&[&example(name)], at, folder)
     }
 
     /// Runs a command in a place of it.

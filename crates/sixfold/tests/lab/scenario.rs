@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::ground::{example, sixfold, words};
 
 /// The first farm with other steps.
-fn first_farm(steps: &[&str]) -> tempfile::TempDir {
+pub(crate) fn first_farm(steps: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for name in ["farm.toml", "acme.toml", "globex.toml"] {
         fs::copy(format!("{}/{name}", example("first-farm")), folder.path().join(name)).unwrap();
