@@ -17,8 +17,11 @@ const WAIT_SECS: u64 = 20;
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "Say what happened lately: to your networks, your farm, this node.\n\n\
-    The registry remembers some thousand events while it runs. It tells each key what concerns its owner: a farmer the farm and its \
-    nodes, a tenant the networks, a node itself, the registry's operator all.\n\n\
+    The registry keeps the last 8,192 events in its store, also when it starts again. It tells each key what concerns its owner: a \
+    farmer the farm and its nodes, a tenant the networks, a node itself, the registry's operator all.\n\n\
+    With --follow it waits for more, asks again for a while where the registry is away, and ends with code 0 once there is something to \
+    tell that nobody reads. With --after the number of the last event that was read it goes on from there; that some of those \
+    after it are kept no more is said on standard error.\n\n\
     With --json: one document a line: number, at_secs (since 1970), kind, farm, node, network, text.",
     after_long_help = "Examples:\n  sixfold events\n  sixfold events --follow --json | jq -c .kind\n  \
         sixfold events --key ~/.config/sixfold/tenant.pem"

@@ -5,6 +5,9 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
 
 use sixfold_core::trust::{Role, SigningKey};
 
@@ -21,6 +24,41 @@ pub(crate) struct Said {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
+}
+
+/// How long anything may take that is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A command that goes on; killed with this value.
+pub(crate) struct Following {
+    child: Child,
+    said: Option<Receiver<String>>,
+}
+
+impl Following {
+    /// The next line, once it comes.
+    #[track_caller]
+    pub(crate) fn line(&self) -> String {
+        self.said.as_ref().unwrap().recv_timeout(PATIENCE).expect("it says something")
+    }
+
+    /// Reads no more of it.
+    pub(crate) fn leave(&mut self) {
+        self.said = None;
+    }
+
+    /// Its exit code, if it has ended.
+    pub(crate) fn ended(&mut self) -> Option<Option<i32>> {
+        self.child.try_wait().unwrap().map(|status| status.code())
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Ground {
@@ -65,12 +103,28 @@ impl Ground {
         SigningKey::from_pem(&pem).unwrap().verifying().id(role).to_string()
     }
 
-    /// What somebody types, and what comes of it.
-    pub(crate) fn says(&self, name: &str, args: &[&str]) -> Said {
+    /// What somebody types.
+    fn typed(&self, name: &str, args: &[&str]) -> Command {
         let mut command = Command::new(sixfold());
         command.args(args).current_dir(top()).stdin(Stdio::null()).env_remove("SIXFOLD_LOG");
         command.env("SIXFOLD_REGISTRY", &self.url).env("SIXFOLD_KEY", self.path(&format!("{name}.pem")));
-        run(&mut command)
+        command
+    }
+
+    /// What somebody types, and what comes of it.
+    pub(crate) fn says(&self, name: &str, args: &[&str]) -> Said {
+        run(&mut self.typed(name, args))
+    }
+
+    /// What somebody types and leaves running.
+    pub(crate) fn follows(&self, name: &str, args: &[&str]) -> Following {
+        let mut command = self.typed(name, args);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let (says, said) = mpsc::channel();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        // It ends once nobody listens: then its reader has gone.
+        thread::spawn(move || lines.map_while(Result::ok).all(|line| says.send(line).is_ok()));
+        Following { child, said: Some(said) }
     }
 
     /// The same, which must end with this code; what it printed.

@@ -127,6 +127,42 @@ fn everybody_hears_what_concerns_them() {
 }
 
 #[test]
+fn who_follows_reads_what_happens_when_it_does_until_nobody_reads() {
+    let ground = Ground::new();
+    first_farm(&ground);
+    let network = format!("{}/web", ground.key(Role::Tenant, "acme"));
+    let change = |args: &[&str]| ground.prints("acme", &[args, &["--yes"]].concat(), 0);
+    let mut programs = ground.follows("acme", &["events", "--follow", "--json"]);
+    let event = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+    change(&["network", "apply", ACME]);
+    let put = event(&programs.line());
+    assert_eq!((&put["kind"], &put["network"]), (&"network-put".into(), &network.as_str().into()));
+    // One who was away goes on after what was read last, and is told of what comes like everybody else.
+    let number = put["number"].to_string();
+    let persons = ground.follows("acme", &["events", "--follow", "--after", &number]);
+    change(&["network", "delete", "web"]);
+    let deleted = event(&programs.line());
+    assert_eq!(deleted["kind"], "network-deleted");
+    let line = persons.line();
+    assert!(line.contains("network-deleted") && line.contains(&network), "{line}");
+    assert!(line.trim_start().starts_with(&deleted["number"].to_string()), "{line}");
+    assert_eq!(programs.ended(), None, "it waits for more");
+
+    // Whoever reads no more is noticed once there is something to say, which ends it as it is to end.
+    programs.leave();
+    let mut ended = None;
+    for _ in 0..20 {
+        change(&["network", "apply", ACME]);
+        change(&["network", "delete", "web"]);
+        ended = programs.ended();
+        if ended.is_some() {
+            break;
+        }
+    }
+    assert_eq!(ended, Some(Some(0)));
+}
+
+#[test]
 fn who_vouches_for_a_network_is_told_from_the_registry_and_from_a_nodes_proofs() {
     let ground = Ground::new();
     first_farm(&ground);
