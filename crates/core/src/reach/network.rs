@@ -48,8 +48,8 @@ pub struct Way {
 }
 
 impl Reach<'_> {
-    /// Every way of a network; none for a network that is not there. A way between workloads is told from one of them
-    /// to the network, and is there in both directions.
+    /// Every way of a network; none for a network that is not there. A way between workloads is told from each of them
+    /// to the network.
     #[must_use]
     pub fn of_network(&self, id: &NetworkId) -> BTreeSet<Way> {
         let Some(network) = self.world.network(id) else { return BTreeSet::new() };
@@ -76,9 +76,7 @@ impl Reach<'_> {
         let way = |from, to, traffic| Way { from, to, family, traffic };
         let internet = Site::internet();
         let mut ways = Vec::new();
-        let both =
-            |other: &Site<'_>| self.lets_all(site, other, family) && self.lets_all(other, site, family);
-        if other.is_some_and(both) {
+        if other.is_some_and(|other| self.lets_all(site, other, family)) {
             ways.push(way(end(), End::Network(network.id().clone()), None));
         }
         if self.lets_all(site, &internet, family) {

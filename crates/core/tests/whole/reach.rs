@@ -2,7 +2,7 @@
 
 use sixfold_core::model::Family;
 use sixfold_core::name::rule;
-use sixfold_core::reach::{By, Cell, Party, Reach, Traffic, Verdict};
+use sixfold_core::reach::{By, Cell, End, Party, Reach, Traffic, Verdict, Way};
 
 use crate::farm::Farm;
 
@@ -329,4 +329,77 @@ fn an_ipv4_address_that_the_senders_own_network_has_too_is_no_question() {
     assert!(echo(&cells, &store, &model, Family::Ipv4).ends_with("unreachable"));
     assert_eq!(echo(&cells, &front, &store, Family::Ipv4), "passes");
     assert!(echo(&cells, &store, &sensor, Family::Ipv6).ends_with(rule::NOT_EXPOSED));
+}
+
+/// A line for each way of a network.
+fn ways(farm: &Farm, network: &str) -> Vec<String> {
+    let told = |way: Way| {
+        let Way { from, to, family, traffic } = way;
+        let what = traffic.map_or_else(|| "anything".to_owned(), |traffic| traffic.to_string());
+        format!("{from} > {to}: {family} {what}")
+    };
+    Reach::new(&farm.world, &farm.ledger)
+        .of_network(&network.parse().unwrap())
+        .into_iter()
+        .map(told)
+        .collect()
+}
+
+#[test]
+fn a_networks_ways_are_a_line_for_each_of_its_workloads() {
+    let farm = Farm::first();
+    let expected = [
+        "acme/web:backup > acme/web: ipv6 anything",
+        "acme/web:backup > acme/web: ipv4 anything",
+        "acme/web:backup > internet: ipv6 anything",
+        "acme/web:backup > internet: ipv4 anything",
+        "acme/web:front > acme/web: ipv6 anything",
+        "acme/web:front > acme/web: ipv4 anything",
+        "acme/web:front > internet: ipv6 anything",
+        "acme/web:front > internet: ipv4 anything",
+        "acme/web:store > acme/web: ipv6 anything",
+        "acme/web:store > acme/web: ipv4 anything",
+        "acme/web:store > internet: ipv6 anything",
+        "acme/web:store > internet: ipv4 anything",
+        "internet > acme/web:front: ipv6 tcp/443",
+    ];
+    assert_eq!(ways(&farm, "acme/web"), expected);
+    assert_eq!(ways(&farm, "acme/nothing"), [""; 0]);
+    // What is told in lines is what the whole matrix says of every pair.
+    let cells = matrix(&farm);
+    let outward = cells.iter().filter(|cell| cell.to == Party::Internet && cell.verdict == Verdict::Passes);
+    let from_web = outward.filter(|cell| cell.from.to_string().starts_with("acme/web:"));
+    assert_eq!(from_web.count(), 6 * (1 + TRAFFIC.len()));
+}
+
+#[test]
+fn ways_go_with_what_they_need() {
+    let farm = include_str!("../../../../examples/first-farm/farm.toml");
+    let alone = r#"
+        tenant = "acme"
+        network = "web"
+        nodes = ["bee"]
+        exit = { farm = "alpha", slot = 2 }
+        workload = [{ name = "store", node = "bee" }]
+        expose = [
+            { workload = "store", protocol = "udp", port = 53 },
+            { workload = "store", protocol = "tcp", port = 53 },
+        ]
+    "#;
+    // A workload by itself has nobody to reach within.
+    let mut farm_of_one = Farm::new(&[("farm.toml", farm), ("acme.toml", alone)]);
+    let exposed = ["internet > acme/web:store: ipv6 tcp/53", "internet > acme/web:store: ipv6 udp/53"];
+    let (out, out_v4) =
+        ("acme/web:store > internet: ipv6 anything", "acme/web:store > internet: ipv4 anything");
+    assert_eq!(ways(&farm_of_one, "acme/web"), [out, out_v4, exposed[0], exposed[1]]);
+    farm_of_one.take_ports("acme/web");
+    assert_eq!(ways(&farm_of_one, "acme/web"), [out, exposed[0], exposed[1]]);
+}
+
+#[test]
+fn the_ends_of_a_way_are_told_apart() {
+    let network: sixfold_core::id::NetworkId = "acme/web".parse().unwrap();
+    let ends =
+        [End::Workload(network.clone(), "front".parse().unwrap()), End::Network(network), End::Internet];
+    assert_eq!(ends.map(|end| end.to_string()), ["acme/web:front", "acme/web", "internet"]);
 }
