@@ -43,14 +43,21 @@ fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
         let padded = run.len() >= BASE64_LEN && rest.starts_with('=');
         let bare = run.len() == BASE64_LEN && !is_plain_path(run);
         let hex = run.len() >= HEX_LEN && run.bytes().all(|byte| byte.is_ascii_hexdigit());
-        Some(Piece { text: run, is_key: in_key(first) && (padded || bare || hex) })
+        // A key in an envelope: the body of a PEM file, a token.
+        let wrapped = run.len() > BASE64_LEN && is_mixed(run);
+        Some(Piece { text: run, is_key: in_key(first) && (padded || bare || hex || wrapped) })
     })
 }
 
 /// Whether a run is a path as most are, in letters of one size: a key has both, but for one in a thousand million.
 fn is_plain_path(run: &str) -> bool {
+    run.contains('/') && !is_mixed(run)
+}
+
+/// Whether a run has letters of both sizes.
+fn is_mixed(run: &str) -> bool {
     let has = |of: fn(&u8) -> bool| run.as_bytes().iter().any(of);
-    run.contains('/') && !(has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase))
+    has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase)
 }
 
 /// A text with each public address replaced by a word, the same by the same.
@@ -143,6 +150,17 @@ mod tests {
         let known = keys_in([KEY]);
         let other = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
         assert_eq!(without_keys(&format!("{KEY} {other}"), &known), format!("{KEY} {GONE}="));
+    }
+
+    /// The body of a PEM file is longer than a key and needs no padding; a token is in base64 for URLs.
+    #[test]
+    fn a_key_in_an_envelope_goes_too() {
+        let pem = "MC4CAQAwBQYDK2VwBCIEIHn5z/C8gVYn0Ic3hcbQvN1hYpN5oEwq2Bc9e6W0kUVd";
+        let token = "eyJyZWdpc3RyeSI6InNpeGZvbGQ6Ly9hYmMiLCJzZWNyZXQiOiJ4LXlfeiJ9_AbC-9";
+        for text in [pem, token] {
+            let clean = without_keys(&format!("read {text}, and sixfold1.{text}"), &BTreeSet::new());
+            assert_eq!(clean, format!("read {GONE}, and sixfold1.{GONE}"));
+        }
     }
 
     #[test]

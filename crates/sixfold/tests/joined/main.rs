@@ -7,12 +7,14 @@ mod machine;
 mod realm;
 
 use std::fs;
+use std::io::Write as _;
 
 use machine::{Machine, Process};
 use realm::{ADDRESS, Realm, farmer};
 use serde_json::Value;
 use sixfold_api::resource::{Heard, Node};
 use sixfold_core::id::NodeId;
+use sixfold_core::key::PublicKey;
 use sixfold_core::trust::VerifyingKey;
 
 /// Where each machine's agent tells what it counts.
@@ -99,7 +101,7 @@ fn a_node_joins_follows_its_owners_and_goes_on_without_the_registry() {
     // Its devices came back by way of the registry: each is the other's peer.
     machine.await_status("in sync with its own devices", |status| is_in_sync(status, done.revision.0 + 1));
     assert_peers_are_told_of(&machine);
-    assert_a_report_has_what_the_registry_showed(&machine);
+    assert_a_report_has_what_the_registry_showed_and_no_secret(&machine, &token);
 
     process.kill();
     machine.await_status("told that the registry is away", |status| status["registry"]["connected"] == false);
@@ -152,12 +154,47 @@ fn a_node_joins_follows_its_owners_and_goes_on_without_the_registry() {
     assert_eq!(field("NoNewPrivs:"), ["1"]);
 }
 
-fn assert_a_report_has_what_the_registry_showed(machine: &Machine) {
+/// What nobody else may know, in every way that it may be written: the node's key, its devices' keys, its token.
+fn secrets(machine: &Machine, token: &str) -> Vec<String> {
+    let pem = fs::read_to_string(machine.at("node.pem")).unwrap();
+    let body = pem.lines().find(|line| !line.starts_with('-')).unwrap().to_owned();
+    let mut secrets = vec![token.to_owned(), token.split('.').next_back().unwrap().to_owned(), body];
+    for file in fs::read_dir(machine.at("state/keys")).unwrap() {
+        let key = fs::read(file.unwrap().path()).unwrap();
+        if let Ok(key) = <[u8; 32]>::try_from(key) {
+            // Public or private, 32 bytes are written alike.
+            let text = PublicKey::from_bytes(key).to_string();
+            let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+            secrets.extend([text.trim_end_matches('=').to_owned(), hex]);
+        }
+    }
+    secrets
+}
+
+fn assert_a_report_has_what_the_registry_showed_and_no_secret(machine: &Machine, token: &str) {
+    let secrets = secrets(machine, token);
+    assert!(
+        secrets.len() >= 3 + 2 * 2 && secrets.iter().all(|secret| secret.len() > 40),
+        "{}",
+        secrets.len()
+    );
+    let log = machine.at("agent.log");
+    let before = fs::read_to_string(&log).unwrap();
+    assert!(!secrets.iter().any(|secret| before.contains(secret)), "a secret was logged");
+    // As if they had been.
+    let leaked: String = secrets.iter().map(|secret| format!("leaked {secret}, and on\n")).collect();
+    fs::OpenOptions::new().append(true).open(&log).unwrap().write_all(leaked.as_bytes()).unwrap();
     let (report, state) = (machine.at("report"), machine.at("state"));
     let places = ["--state", state.to_str().unwrap(), "--wireguard", "tunnel"];
     machine.succeeds(&[&["bug-report", "--output", report.to_str().unwrap()], &places[..]].concat());
     let text = fs::read_to_string(&report).unwrap();
     assert!(text.contains("\n0 steps to revision "), "{text}");
+    assert!(
+        text.matches("[key removed], and on").count() >= secrets.len(),
+        "the end of the log is not in it"
+    );
+    let told = secrets.iter().position(|secret| text.contains(secret));
+    assert_eq!(told, None, "which of the secrets is in the report");
 }
 
 /// A packet to the other one, and what status, command and metrics say of the session that it led to.
