@@ -11,7 +11,7 @@
 //! its end, is one next pass. Ending changes nothing in the kernel: traffic goes on.
 //!
 //! How soon damage is repaired: what events tell of (links, addresses, routes, nexthops, neighbours, rules, sets,
-//! namespaces) within a second at any size; peers, of which none tells, within two, by asking each second of half the
+//! namespaces) within a second; peers, of which none tells, within two, by asking each second of half the
 //! devices whether they are as they were last seen; sysctls when the timer's slice comes round, within 30 seconds at
 //! any number: see [`SLICE`]. When that finds damage of which nobody told, all is looked at the next second: what struck
 //! one namespace may have struck them all.

@@ -52,10 +52,10 @@ pub enum WatchError {
 pub struct Watch {
     socket: Socket,
     firewalls: Socket,
-    /// Both of these, to be waited for as one.
-    either: Epoll,
-    asking: Socket,
     inotify: Inotify,
+    /// All three of these, to be waited for as one.
+    any: Epoll,
+    asking: Socket,
     path: PathBuf,
     follows_names: bool,
     directory: Directory,
@@ -80,11 +80,11 @@ impl Watch {
         let firewalls = listen(socket::NETFILTER, &[FIREWALLS]).map_err(WatchError::Socket)?;
         hear_only(&firewalls, NEW_GENERATION).map_err(WatchError::Socket)?;
         let mut watch = Self {
-            either: either([&socket, &firewalls]).map_err(WatchError::Socket)?,
+            any: any([socket.as_fd(), firewalls.as_fd(), inotify.as_fd()]).map_err(WatchError::Socket)?,
             socket,
             firewalls,
-            asking: Socket::open(socket::ROUTE).map_err(WatchError::Socket)?,
             inotify,
+            asking: Socket::open(socket::ROUTE).map_err(WatchError::Socket)?,
             path: config.netns_dir.clone(),
             follows_names: false,
             directory: Directory::new(config.netns_dir.clone()).map_err(WatchError::Names)?,
@@ -120,10 +120,7 @@ impl Watch {
     }
 
     fn sleep(&self, left: Duration) -> Result<(), WatchError> {
-        let mut descriptors = [
-            PollFd::new(self.descriptor(), PollFlags::POLLIN),
-            PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN),
-        ];
+        let mut descriptors = [PollFd::new(self.descriptor(), PollFlags::POLLIN)];
         let milliseconds = i32::try_from(left.as_millis()).unwrap_or(i32::MAX).max(1);
         let timeout = PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX);
         match poll(&mut descriptors, timeout) {
@@ -221,11 +218,10 @@ impl Watch {
         Ok(())
     }
 
-    /// A descriptor that can be read when something may have changed, to be waited for among others. Names of
-    /// namespaces are not told by it.
+    /// A descriptor that can be read when something may have changed, to be waited for among others.
     #[must_use]
     pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.either.0.as_fd()
+        self.any.0.as_fd()
     }
 }
 
@@ -263,12 +259,12 @@ fn hear_only(socket: &Socket, kind: u16) -> Result<(), SocketError> {
     socket2::SockRef::from(&socket.as_fd()).attach_filter(&program).map_err(failed)
 }
 
-/// One descriptor that can be read when either socket can.
-fn either(sockets: [&Socket; 2]) -> Result<Epoll, SocketError> {
+/// One descriptor that can be read when any of these can.
+fn any(descriptors: [BorrowedFd<'_>; 3]) -> Result<Epoll, SocketError> {
     let failed = |errno| SocketError::Io { action: "wait for", errno };
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed)?;
-    for socket in sockets {
-        epoll.add(socket.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(failed)?;
+    for descriptor in descriptors {
+        epoll.add(descriptor, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(failed)?;
     }
     Ok(epoll)
 }

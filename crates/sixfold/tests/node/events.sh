@@ -8,6 +8,16 @@ gateway=$(ip netns list | sed -n 's/^\(gw-[^ ]*\).*/\1/p')
 to=$(ip -n "$gateway" -br link | sed -n 's/^\(to-[^@ ]*\).*/\1/p' | head -1)
 ip -n "$net" -6 route show proto 200 | sort >/run/routes
 ip -n "$gateway" -6 route show proto 200 | sort >/run/gateway-routes
+load=$(ip netns list | sed -n 's/^\(load-[^ ]*\).*/\1/p' | head -1)
+address=$(ip -n "$load" -o -6 address show dev eth0 scope global | awk '{ print $4; exit }')
+loads() { ip -n "$load" -o -6 address show dev eth0 scope global 2>/dev/null | awk '{ print $4 }' | grep -qxF "$address"; }
+loads || fail "no address in $load"
+hops() { ip -n "$gateway" nexthop show | sed 's/ linkdown//' | sort; }
+hops >/run/hops
+[ -s /run/hops ] || fail "no nexthop in $gateway"
+neighbours() { ip -n "$gateway" neigh show nud permanent | sort; }
+neighbours >/run/neighbours
+[ -s /run/neighbours ] || fail "no neighbour in $gateway"
 in_gateway() { ip netns exec "$gateway" nft "$@"; }
 in_gateway -s list table inet sixfold >/run/firewall
 out() { in_gateway -a list chain inet sixfold forward | sed -n 's/.* comment "out" # handle //p'; }
@@ -36,6 +46,10 @@ heard 'in_gateway add element inet sixfold bogons "{ 2001:db8:666::/48 }"' "$gat
     'in_gateway -s list table inet sixfold | cmp -s - /run/firewall'
 heard 'ip -n "$gateway" link del "$to"' "$gateway" \
     'ip -n "$gateway" -6 route show proto 200 2>/dev/null | sort | cmp -s - /run/gateway-routes'
+heard 'ip -n "$load" address del "$address" dev eth0' "$load" loads
+heard 'ip -n "$gateway" nexthop flush proto 200' "$gateway" 'hops | cmp -s - /run/hops'
+heard 'ip -n "$gateway" neigh flush nud permanent' "$gateway" 'neighbours | cmp -s - /run/neighbours'
+heard 'ip netns del "$load"' "$load" loads
 for _ in $(seq 40); do grep -q '"in_sync": true' /run/sixfold/status.json && break; sleep 0.05; done
 grep -q '"in_sync": true' /run/sixfold/status.json || fail "$(cat /run/sixfold/status.json)"
 kill -TERM "$agent"
