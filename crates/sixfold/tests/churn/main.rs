@@ -43,14 +43,28 @@ fn snapshot(world: World, node: &str) -> Snapshot {
     Snapshot::for_node(trial.world(), ledger, &reports, &node).unwrap()
 }
 
-/// Node ant of the first farm without a network, and with acme's: an exit point, a resource, a workload, a peer.
-fn without_and_with() -> (Snapshot, Snapshot) {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/first-farm");
-    let files = ["farm.toml", "acme.toml"]
-        .map(|name| (name.to_owned(), std::fs::read_to_string(dir.join(name)).unwrap()));
-    let without = spec::parse_all(&files[..1]).unwrap();
-    let with = spec::parse_all(&files).unwrap();
-    (snapshot(without, "ant"), snapshot(with, "ant"))
+/// Node ant of the first farm, more and more of it.
+struct Shares {
+    /// It holds no slot and has no resource.
+    nothing: Snapshot,
+    /// A gateway.
+    slot: Snapshot,
+    /// And acme's network: an exit point, a resource, a workload, a peer.
+    network: Snapshot,
+}
+
+impl Shares {
+    fn new() -> Self {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/first-farm");
+        let [farm, acme] = ["farm.toml", "acme.toml"]
+            .map(|name| (name.to_owned(), std::fs::read_to_string(dir.join(name)).unwrap()));
+        let elsewhere = farm.1.replace(r#"holders = ["ant", "bee"]"#, r#"holders = ["bee", "ant"]"#);
+        assert_ne!(farm.1, elsewhere);
+        let of = |files: &[(String, String)]| snapshot(spec::parse_all(files).unwrap(), "ant");
+        let nothing = of(&[(farm.0.clone(), elsewhere)]);
+        let slot = of(std::slice::from_ref(&farm));
+        Self { nothing, slot, network: of(&[farm, acme]) }
+    }
 }
 
 /// What is held at one moment, when nothing is there that comes and goes.
@@ -88,7 +102,7 @@ const PARTS: u32 = 4;
 const PROCESS_KB_PER_CYCLE: u64 = 1;
 /// By how much an allocator may grow at once for reasons of its own.
 const ALLOCATOR_STEP_KB: u64 = 256;
-/// A tenth of what one empty namespace costs of slab (215 kB), of which each cycle makes three.
+/// A tenth of what one empty namespace costs of slab (215 kB), of which each cycle makes four.
 const SLAB_KB_PER_CYCLE: u64 = 20;
 /// Namespaces at the same time: a handful are there, some may still be dying. One left by each cycle would be over it
 /// within the warm-up.
@@ -104,19 +118,24 @@ const NAMESPACES: usize = 48;
 #[test]
 fn three_hundred_cycles_leave_nothing_behind() {
     let _alone = alone();
-    let (without, with) = without_and_with();
+    let Shares { nothing, slot, network } = Shares::new();
     let mut machine = Machine::start(Some(NAMESPACES));
-    machine.hand(&without);
+    machine.hand(&nothing);
     let base = machine.namespaces().len();
     let bystander = Bystander::start();
     let (mut held, began): (Vec<Held>, _) = (Vec::new(), Instant::now());
     let mut made = 0;
     for cycle in 1..=WARM_UP + PARTS * PART {
-        machine.hand(&with);
+        machine.hand(&network);
         let now = machine.namespaces().len();
-        assert!(now >= base + 3, "an exit point, a resource and a workload");
+        assert!(now >= base + 4, "a gateway, an exit point, a resource and a workload");
         made += now - base;
-        machine.hand(&without);
+        // Its whole share at once, and in turn its network first.
+        if cycle % 2 == 0 {
+            machine.hand(&slot);
+            assert!(machine.namespaces().len() <= now - 3);
+        }
+        machine.hand(&nothing);
         assert_eq!(machine.namespaces().len(), base);
         if cycle % PART == 0 {
             held.push(Held::at(cycle, &machine, held.first()));
