@@ -129,7 +129,7 @@ pub fn start(config: Config) -> Result<Running, RunError> {
     let store = Sqlite::open(&path).map_err(failed)?;
     let identity = Identity::of(&config.key)?;
     let own = config.key.verifying();
-    let sealer = Box::new(Signing(config.key));
+    let sealer = Box::new(Signing { key: config.key, operator: config.admin });
     let (service, writer) =
         Service::start(Box::new(store), Some(sealer), Box::new(SystemClock), config.quota).map_err(failed)?;
     let life = service.life();

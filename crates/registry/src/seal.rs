@@ -1,24 +1,34 @@
 //! The registry's own signature: under the grants and numbers of each commit, all at once.
 //!
-//! Owns: how they are written as leaves. What is kept is JSON, as it is sent to nodes.
+//! Owns: how they are written as leaves, and whose keys a store names. What is kept is JSON, as it is sent to nodes.
 
 use std::sync::Arc;
 
 use serde::Serialize;
-use sixfold_core::trust::{Granted, Leaf, SigningKey, seal};
+use sixfold_core::trust::{Granted, Leaf, Role, SigningKey, VerifyingKey, seal};
 
 use crate::service::{Newly, Sealed, Sealer};
 
 /// Signs with the registry's key.
-pub struct Signing(pub SigningKey);
+pub struct Signing {
+    /// That key.
+    pub key: SigningKey,
+    /// The operator's, if the registry has one.
+    pub operator: Option<VerifyingKey>,
+}
 
 impl Sealer for Signing {
     fn seal(&mut self, newly: &Newly<'_>) -> Sealed {
         let numbers = newly.numbers.iter().map(|allocation| Leaf::Number(*allocation));
         let grants = newly.grants.iter().map(|(key, grant)| Leaf::Grant(Granted::of(*key, grant)));
         let leaves: Vec<Leaf> = numbers.chain(grants).collect();
-        let (group, proven) = seal(&leaves, newly.serial.0, &self.0);
+        let (group, proven) = seal(&leaves, newly.serial.0, &self.key);
         Sealed { seal: json(&group), paths: proven.iter().map(json).collect() }
+    }
+
+    fn keys(&self) -> Vec<(Role, VerifyingKey)> {
+        let operator = self.operator.map(|operator| (Role::Admin, operator));
+        operator.into_iter().chain([(Role::Registry, self.key.verifying())]).collect()
     }
 }
 

@@ -78,7 +78,7 @@ type Failure = Box<dyn std::error::Error>;
 
 impl Registry {
     fn open(path: &Path, nodes: usize) -> Result<(Self, std::thread::JoinHandle<()>), Failure> {
-        let signer = Signing(SigningKey::from_seed(&[7; 32]));
+        let signer = Signing { key: SigningKey::from_seed(&[7; 32]), operator: None };
         let store = Box::new(Sqlite::open(path)?);
         let (service, thread) =
             Service::start(store, Some(Box::new(signer)), Box::new(SystemClock), PREFIXES_PER_TENANT)?;

@@ -4,7 +4,9 @@
 //! was written. Reads one moment: whoever writes meanwhile is neither seen nor kept waiting.
 
 mod database;
+mod keys;
 mod records;
+mod seals;
 mod statements;
 mod world;
 
@@ -78,7 +80,15 @@ impl Findings {
 /// # Errors
 /// If it cannot be read at all. What is wrong in it is found, not an error.
 pub fn fsck(store: &Sqlite) -> Result<Proven, StoreError> {
-    prove(store, true)
+    prove(store, By::Owners)
+}
+
+/// Proves all but what owners signed: of a store that was written past the routes, by a registry that has a key.
+///
+/// # Errors
+/// As [`fsck`].
+pub fn fsck_sealed(store: &Sqlite) -> Result<Proven, StoreError> {
+    prove(store, By::Registry)
 }
 
 /// Proves all but who said it: of a store that was written past the routes, where nobody signs.
@@ -86,10 +96,20 @@ pub fn fsck(store: &Sqlite) -> Result<Proven, StoreError> {
 /// # Errors
 /// As [`fsck`].
 pub fn fsck_unsigned(store: &Sqlite) -> Result<Proven, StoreError> {
-    prove(store, false)
+    prove(store, By::Nobody)
 }
 
-fn prove(store: &Sqlite, signed: bool) -> Result<Proven, StoreError> {
+/// Who signed what is in a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum By {
+    Nobody,
+    /// The grants and the numbers.
+    Registry,
+    /// The documents too.
+    Owners,
+}
+
+fn prove(store: &Sqlite, by: By) -> Result<Proven, StoreError> {
     let mut findings = Findings::default();
     // One transaction: all of it as it was at one moment.
     let reading = store.connection().unchecked_transaction()?;
@@ -98,8 +118,12 @@ fn prove(store: &Sqlite, signed: bool) -> Result<Proven, StoreError> {
     reading.finish()?;
     records::check(&records, &mut findings);
     world::check(&records, &mut findings);
-    if signed {
-        statements::check(&records, &mut findings);
+    let keys = keys::Keys::of(&records);
+    if by >= By::Registry {
+        seals::check(&records, &keys, &mut findings);
+    }
+    if by >= By::Owners {
+        statements::check(&records, &keys, &mut findings);
     }
     let mut findings = findings.0;
     findings.sort();

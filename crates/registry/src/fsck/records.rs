@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use sixfold_api::event::Event;
 use sixfold_core::id::{Label, NetworkId, Revision};
 use sixfold_core::model::{ResourceKey, Seat};
-use sixfold_core::trust::{Chain, Signed};
+use sixfold_core::trust::{Chain, Role, Signed};
 
 use super::{Findings, Records, lost, place};
 use crate::service::IdempotencyKey;
@@ -85,8 +85,26 @@ pub(super) fn check(found: &Records, findings: &mut Findings) {
     grants(found, findings);
     seals(found, findings);
     documents(found, findings);
+    keys(found, findings);
     if found.head > Revision(0) && !found.documents.keys().any(|id| id.kind == Kind::Secret) {
         findings.add("database", "the secret that indices are keyed with is missing");
+    }
+}
+
+/// One registry, and keys that are some.
+fn keys(found: &Records, findings: &mut Findings) {
+    let of_kind = found.documents.iter().filter(|(id, _)| id.kind == Kind::Key);
+    let mut registry = None;
+    for (id, (document, _)) in of_kind {
+        match (id.as_key(Role::Registry), id.as_key(Role::Admin)) {
+            (Some(key), _) if document.body[..] == *key.as_bytes() => {
+                if registry.replace(key).is_some() {
+                    findings.add(id, "is the key of a second registry");
+                }
+            }
+            (_, Some(key)) if document.body[..] == *key.as_bytes() => {}
+            _ => findings.add(id, "is no key, or another"),
+        }
     }
 }
 
@@ -167,7 +185,7 @@ fn documents(found: &Records, findings: &mut Findings) {
             Model::Device { .. } => id.kind == Kind::Device,
             Model::Gone => matches!(id.kind, Kind::Farm | Kind::Network | Kind::Node),
             Model::Bytes => {
-                matches!(id.kind, Kind::Confirm | Kind::Rotation | Kind::Token | Kind::Secret)
+                matches!(id.kind, Kind::Confirm | Kind::Rotation | Kind::Token | Kind::Key | Kind::Secret)
             }
         };
         if !fits {

@@ -1,84 +1,33 @@
-//! What was signed: every statement is by a key of its owner and says what its record means, and every grant and number has a
-//! path to a group that the registry signed. As a node would judge it, from the records alone.
+//! What owners signed: every statement is by a key of its owner and says what its record means. As a node would judge it, from
+//! the records alone.
 //!
-//! Owns: holding each signature and each meaning against the other. All groups are to be by one key; whose that is, the nodes
-//! know, to whom it was told when they joined.
-
-use std::collections::BTreeMap;
+//! Owns: holding each signature and each meaning against the other.
 
 use serde::de::DeserializeOwned;
-use sixfold_core::id::Revision;
 use sixfold_core::model::{FarmDraft, NetworkDraft, NodeDraft};
 use sixfold_core::trust::{
-    Chain, Confirm, Delegation, DeviceStatement, Dissolution, Granted, Group, Leaf, Leaving,
-    NetworkStatement, NodeStatement, Owned, Owner, Proven, Reclaim, Signed, Statement, Subject, VerifyingKey,
+    Confirm, Delegation, DeviceStatement, Dissolution, Leaving, NetworkStatement, NodeStatement, Owned,
+    Reclaim, Signed, Statement, Subject,
 };
 
-use super::{Findings, Records, place};
+use super::keys::Keys;
+use super::{Findings, Records};
 use crate::service::device_version;
-use crate::store::{Document, DocumentId, Kind, Model, Proof};
+use crate::store::{Document, DocumentId, Kind, Model};
 
-pub(super) fn check(found: &Records, findings: &mut Findings) {
-    let keys = Keys::of(found);
+pub(super) fn check(found: &Records, keys: &Keys, findings: &mut Findings) {
     for (id, (document, _)) in &found.documents {
-        if let Err(what) = says(found, &keys, id, document) {
+        if let Err(what) = says(found, keys, id, document) {
             findings.add(id, what);
         }
     }
-    let groups = groups(found, findings);
-    for (allocation, proof, _) in &found.allocations {
-        let name = format!("allocation {} ({})", allocation.number(), allocation.whole());
-        if let Err(what) = proves(&groups, proof.as_ref(), &Leaf::Number(*allocation), false) {
-            findings.add(name, what);
-        }
-    }
-    for (key, (grant, proof, _)) in &found.grants {
-        if let Err(what) =
-            proves(&groups, proof.as_ref(), &Leaf::Grant(Granted::of(*key, grant)), !grant.is_live())
-        {
-            findings.add(place(*key), what);
-        }
-    }
 }
 
-/// The keys that owners have and had.
-struct Keys(BTreeMap<Owner, Chain>);
-
-impl Keys {
-    /// What is no chain is told of elsewhere.
-    fn of(found: &Records) -> Self {
-        let rotations = found.documents.iter().filter(|(id, _)| id.kind == Kind::Rotation);
-        let chains = rotations.filter_map(|(_, (document, _))| {
-            let rotations: Vec<Signed> = serde_json::from_slice(&document.body).ok()?;
-            Chain::read(&rotations).ok()
-        });
-        Self(chains.map(|chain| (chain.owner().clone(), chain)).collect())
-    }
-
-    /// A statement that is its owner's; by the newest key, if it is in force.
-    fn opened<T: Owned>(&self, signed: &Signed, in_force: bool) -> Result<T, String> {
-        let statement: T = opened(signed)?;
-        self.are(&statement.owner(), &signed.key, in_force)?;
-        Ok(statement)
-    }
-
-    fn are(&self, owner: &Owner, key: &VerifyingKey, in_force: bool) -> Result<(), String> {
-        let chain = self.0.get(owner);
-        let newest = chain.map_or(key.owner(owner.role) == *owner, |chain| chain.newest() == *key);
-        let earlier = chain.is_some_and(|chain| (0..chain.length()).any(|at| chain.key(at) == Some(*key)));
-        match (newest, earlier) {
-            (false, false) => Err(format!("is not signed by a key of {owner}")),
-            (false, true) if in_force => Err(format!("is signed by a key of {owner} that was replaced")),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn opened<T: Statement>(signed: &Signed) -> Result<T, String> {
+pub(super) fn opened<T: Statement>(signed: &Signed) -> Result<T, String> {
     signed.open().map_err(|error| format!("is no statement of this kind: {error}"))
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|error| format!("cannot be read: {error}"))
 }
 
@@ -140,60 +89,15 @@ fn gone(keys: &Keys, id: &DocumentId, signed: &Signed) -> Result<(u64, bool), St
         return Ok((says.version, DocumentId::node(&says.node) == *id));
     }
     if id.kind == Kind::Farm {
-        let says: Dissolution = opened(signed)?;
+        let says: Dissolution = keys.of_operator(signed)?;
         return Ok((says.version, DocumentId::farm(&says.farm) == *id));
     }
-    // By the operator, whose key is not in the store; or by the tenant.
-    if let Ok(says) = opened::<Reclaim>(signed) {
+    // By the operator, or by the tenant.
+    if opened::<Reclaim>(signed).is_ok() {
+        let says: Reclaim = keys.of_operator(signed)?;
         return Ok((says.version, DocumentId::network(&says.network) == *id));
     }
     let says: NetworkStatement = keys.opened(signed, false)?;
     let deleted = matches!(&says.subject, Subject::Deleted(network) if DocumentId::network(network) == *id);
     Ok((says.version, deleted))
-}
-
-/// The groups that the registry signed, by their commits.
-fn groups(found: &Records, findings: &mut Findings) -> BTreeMap<Revision, Group> {
-    let (mut groups, mut own) = (BTreeMap::new(), None);
-    for (at, body) in &found.seals {
-        let read = read::<Signed>(body).and_then(|signed| Ok((signed.key, opened::<Group>(&signed)?)));
-        let what = match read {
-            Err(what) => what,
-            Ok((key, _)) if *own.get_or_insert(key) != key => {
-                "is signed by another key than those before".to_owned()
-            }
-            Ok((_, group)) if group.serial != at.0 => format!("is of group {}", group.serial),
-            Ok((_, group)) => {
-                groups.insert(*at, group);
-                continue;
-            }
-        };
-        findings.add(format!("seal of revision {at}"), what);
-    }
-    groups
-}
-
-/// Whether the registry signed this leaf. Of a seal that is not there it is told elsewhere.
-/// What was `released` may have lost its ports since it was signed: once it has rested, they are another's.
-fn proves(
-    groups: &BTreeMap<Revision, Group>,
-    proof: Option<&Proof>,
-    leaf: &Leaf,
-    released: bool,
-) -> Result<(), String> {
-    let proof = proof.ok_or("is not proven by any seal")?;
-    let Some(group) = groups.get(&proof.seal) else { return Ok(()) };
-    let proven: Proven = read(&proof.path)?;
-    match proven.open(group) {
-        Err(error) => Err(format!("has no path to the seal of revision {}: {error}", proof.seal)),
-        Ok(said) if said == *leaf || released && without_ports(said.clone()) == *leaf => Ok(()),
-        Ok(_) => Err("is proven to be something else".to_owned()),
-    }
-}
-
-fn without_ports(leaf: Leaf) -> Leaf {
-    match leaf {
-        Leaf::Grant(granted) => Leaf::Grant(Granted { ports: None, ..granted }),
-        leaf @ Leaf::Number(_) => leaf,
-    }
 }

@@ -9,7 +9,7 @@
 //!
 //! Owns: the order of commits. Only what is durable is answered or seen. A commit that failed for certain is forgotten; of
 //! one that nobody knows about the service says so and writes no more, until a process of its own has read the store again:
-//! an unknown outcome is never taken for a release. Must not know HTTP, keys, or who may ask for what.
+//! an unknown outcome is never taken for a release. Must not know HTTP, private keys, or who may ask for what.
 
 mod clock;
 mod counts;
@@ -35,6 +35,7 @@ use std::thread::JoinHandle;
 use sixfold_api::event::Happened;
 use sixfold_api::metrics::Text;
 use sixfold_core::id::{NodeId, Revision, Timestamp};
+use sixfold_core::trust::{Role, VerifyingKey};
 use tokio::sync::{oneshot, watch};
 
 use crate::store::{Compared, Document, DocumentId, Group, Kind, Model, Store, StoreError};
@@ -104,8 +105,10 @@ impl Service {
         quota: usize,
     ) -> Result<(Self, JoinHandle<()>), StoreError> {
         let mut state = State::read(&*store, quota)?;
-        if !state.has_secret() {
-            store.commit(&secret()?)?;
+        let keys = sealer.as_ref().map(|sealer| sealer.keys()).unwrap_or_default();
+        let first = founding(&state, &keys)?;
+        if !first.is_empty() {
+            store.commit(&first)?;
             state = State::read(&*store, quota)?;
         }
         let (feed, events) = (Feed::default(), Ring::new(store.told()?, clock.now()));
@@ -269,15 +272,29 @@ impl Service {
     }
 }
 
-/// A new store's first commit: the secret that indices are keyed with.
-fn secret() -> Result<Group, StoreError> {
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret).map_err(|error| StoreError::Io { source: error.to_string().into() })?;
-    let id = DocumentId { kind: Kind::Secret, name: "index".to_owned() };
-    let document = Document { version: 1, body: secret.into(), model: Model::Bytes };
-    Ok(Group {
-        compares: [(Compared::Document(id.clone()), Revision(0))].into(),
-        documents: [(id, document)].into(),
-        ..Group::default()
-    })
+/// What a store has to have before anything else, as far as it has not: the secret that indices are keyed with, and the keys by
+/// which what it says is signed.
+fn founding(state: &State, keys: &[(Role, VerifyingKey)]) -> Result<Group, StoreError> {
+    let mut group = Group::default();
+    let mut add = |id: DocumentId, body: Arc<[u8]>| {
+        group.compares.insert(Compared::Document(id.clone()), Revision(0));
+        group.documents.insert(id, Document { version: 1, body, model: Model::Bytes });
+    };
+    if !state.has_secret() {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).map_err(|error| StoreError::Io { source: error.to_string().into() })?;
+        add(DocumentId { kind: Kind::Secret, name: "index".to_owned() }, secret.into());
+    }
+    for (role, own) in keys {
+        let named = state.documents.keys().filter_map(|id| id.as_key(*role));
+        // An operator may be followed by another. A registry is its key: whoever joined believes what that one signed.
+        if let Some(known) = named.filter(|_| *role == Role::Registry).find(|known| known != own) {
+            return Err(StoreError::OtherKey { known, own: *own });
+        }
+        let id = DocumentId::key(*role, own);
+        if state.document(&id).is_none() {
+            add(id, own.as_bytes().as_slice().into());
+        }
+    }
+    Ok(group)
 }

@@ -1,12 +1,13 @@
 //! The signing of a commit's new grants and numbers, all at once.
 //!
-//! Owns: the port. Must not know keys or how a signature is made.
+//! Owns: the port. Must not know private keys or how a signature is made.
 
 use std::sync::Arc;
 
 use sixfold_core::addr::Allocation;
 use sixfold_core::id::Revision;
 use sixfold_core::model::{Grant, ResourceKey};
+use sixfold_core::trust::{Role, VerifyingKey};
 
 /// What one commit newly says: numbers first, then grants, each in order.
 #[derive(Debug, Clone, Copy)]
@@ -32,10 +33,18 @@ pub struct Sealed {
 pub trait Sealer: Send {
     /// Signs what is newly said; never called with nothing.
     fn seal(&mut self, newly: &Newly<'_>) -> Sealed;
+
+    /// The public keys that the store is to name, so that a copy of it alone tells whose signatures are in it: the registry's
+    /// own and its operator's. None: what signs here has no key.
+    fn keys(&self) -> Vec<(Role, VerifyingKey)>;
 }
 
 impl<F: FnMut(&Newly<'_>) -> Sealed + Send> Sealer for F {
     fn seal(&mut self, newly: &Newly<'_>) -> Sealed {
         self(newly)
+    }
+
+    fn keys(&self) -> Vec<(Role, VerifyingKey)> {
+        Vec::new()
     }
 }

@@ -2,6 +2,8 @@
 
 use sixfold_core::id::Revision;
 
+use sixfold_core::trust::VerifyingKey;
+
 use super::Compared;
 
 /// Why a store does not do what it is asked.
@@ -54,6 +56,14 @@ pub enum StoreError {
         /// Where it is.
         path: String,
     },
+    /// Its grants are signed by another registry.
+    #[error("the store is of the registry with key {known}, and this one has {own}")]
+    OtherKey {
+        /// The key that it names.
+        known: VerifyingKey,
+        /// The key of who would serve it.
+        own: VerifyingKey,
+    },
     /// Something in it is no record.
     #[error("{what} cannot be read: {why}")]
     Damaged {
@@ -89,6 +99,9 @@ impl StoreError {
             }
             Self::Older { .. } => "start the registry once: it brings its store to this version",
             Self::Foreign { .. } => "name the registry's own file, or one that is not there yet",
+            Self::OtherKey { .. } => {
+                "put back the key file that it was made with: nodes that joined believe no other key"
+            }
             Self::Damaged { .. } => {
                 "run `sixfold registry fsck`; restore the last backup if it finds more than this"
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sixfold_core::id::{FarmId, Generation, NetworkId, NodeId};
 use sixfold_core::model::{DeviceReport, FarmDraft, NetworkDraft, NodeDraft, ResourceKey};
-use sixfold_core::trust::Owner;
+use sixfold_core::trust::{Owner, Role, VerifyingKey};
 
 /// What a document is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -27,13 +27,15 @@ pub enum Kind {
     Rotation,
     /// A token that was used to join.
     Token,
+    /// A public key, by its role and itself: the registry's own, and each that its operator had.
+    Key,
     /// Nobody's but the registry's own: what indices are keyed with. Not for anyone's eyes.
     Secret,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Farm,
         Self::Network,
         Self::Node,
@@ -41,6 +43,7 @@ impl Kind {
         Self::Confirm,
         Self::Rotation,
         Self::Token,
+        Self::Key,
         Self::Secret,
     ];
 
@@ -55,6 +58,7 @@ impl Kind {
             Self::Confirm => "confirm",
             Self::Rotation => "rotation",
             Self::Token => "token",
+            Self::Key => "key",
             Self::Secret => "secret",
         }
     }
@@ -92,6 +96,19 @@ impl DocumentId {
     #[must_use]
     pub fn rotation(owner: &Owner) -> Self {
         Self { kind: Kind::Rotation, name: format!("{}-{}", owner.role, owner.id) }
+    }
+
+    /// Of a public key in a role.
+    #[must_use]
+    pub fn key(role: Role, key: &VerifyingKey) -> Self {
+        Self { kind: Kind::Key, name: format!("{role}-{key}") }
+    }
+
+    /// The key that it is about, if it is about one in this role.
+    #[must_use]
+    pub fn as_key(&self, role: Role) -> Option<VerifyingKey> {
+        let (named, key) = self.name.split_once('-').filter(|_| self.kind == Kind::Key)?;
+        key.parse().ok().filter(|_| named == role.word())
     }
 
     /// Of the device of a resource.

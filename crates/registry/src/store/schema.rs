@@ -18,7 +18,7 @@ pub const APPLICATION_ID: i64 = 0x3666_6c64;
 pub const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 
 /// From each version to the next, beginning with nothing.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     TABLES,
     // The ports that an exit point is granted.
     "ALTER TABLE grants ADD COLUMN ports TEXT CHECK (ports IS NULL OR (seat = 'exit' AND ports LIKE '_%-_%'));",
@@ -28,6 +28,7 @@ const STEPS: [&str; 4] = [
         body TEXT NOT NULL CHECK (json_valid(body))
     ) STRICT;",
     BOUNDED,
+    KEYS,
 ];
 
 /// An answer is no copy of what the ledger has; a seal goes when nothing stands on it; an owner's last confirmation is kept;
@@ -43,6 +44,28 @@ DROP INDEX documents_by_revision;
 CREATE INDEX documents_by_kind ON documents (kind, revision);
 DROP TRIGGER documents_remain;
 DELETE FROM documents WHERE kind = 'confirm';
+CREATE TRIGGER documents_remain BEFORE DELETE ON documents
+    BEGIN SELECT RAISE(ABORT, 'a document is never taken away'); END;
+";
+
+/// The keys by which what is signed here is told from what is not. A table's conditions change only with the table.
+const KEYS: &str = "
+CREATE TABLE documents_with_keys (
+    kind TEXT NOT NULL CHECK (kind IN ('farm', 'network', 'node', 'device', 'confirm', 'rotation', 'token', 'key', 'secret')),
+    name TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 256),
+    version INTEGER NOT NULL CHECK (version > 0),
+    body BLOB NOT NULL,
+    model TEXT NOT NULL CHECK (json_valid(model)),
+    revision INTEGER NOT NULL CHECK (revision > 0),
+    PRIMARY KEY (kind, name)
+) STRICT;
+INSERT INTO documents_with_keys SELECT * FROM documents;
+DROP TABLE documents;
+ALTER TABLE documents_with_keys RENAME TO documents;
+CREATE INDEX documents_by_kind ON documents (kind, revision);
+CREATE TRIGGER documents_grow BEFORE UPDATE ON documents
+    WHEN NEW.version <= OLD.version OR NEW.revision <= OLD.revision
+    BEGIN SELECT RAISE(ABORT, 'the version of a document only grows'); END;
 CREATE TRIGGER documents_remain BEFORE DELETE ON documents
     BEGIN SELECT RAISE(ABORT, 'a document is never taken away'); END;
 ";

@@ -101,7 +101,7 @@ impl Running {
         store: Box<dyn Store>,
         is_open: bool,
     ) -> (Arc<Desk>, (watch::Sender<bool>, watch::Receiver<bool>)) {
-        let sealer = Box::new(Signing(signing(REGISTRY)));
+        let sealer = Box::new(Signing { key: signing(REGISTRY), operator: Some(signing(ADMIN).verifying()) });
         let clock = Box::new(SystemClock);
         let (service, _writer) = Service::start(store, Some(sealer), clock, PREFIXES_PER_TENANT).unwrap();
         let (stop, stopped) = watch::channel(false);

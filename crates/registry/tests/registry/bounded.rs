@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use crate::ground::{By, Hands, Registry, network, put_network, remove_network, request};
 
 fn signed(path: &Path, clock: &Hands) -> Registry {
-    let sealer = Box::new(Signing(SigningKey::from_seed(&[7; 32])));
+    let sealer = Box::new(Signing { key: SigningKey::from_seed(&[7; 32]), operator: None });
     Registry::sealed(Sqlite::open(path).unwrap(), clock, Some(sealer))
 }
 
@@ -246,7 +246,7 @@ fn what_is_put_and_deleted_in_one_commit_is_sealed_too() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("registry.db");
     let gate = Gate::default();
-    let sealer = Box::new(Signing(SigningKey::from_seed(&[7; 32])));
+    let sealer = Box::new(Signing { key: SigningKey::from_seed(&[7; 32]), operator: None });
     let store = gate.before(Sqlite::open(&path).unwrap());
     let registry = Registry::sealed(store, &Hands::at(1), Some(sealer)).furnish(2);
     let (held, came) = (gate.hold(), gate.came());

@@ -411,7 +411,7 @@ fn what_the_registry_signs_its_public_key_opens() {
     use sixfold_core::trust::{Leaf, Proven, Signed, SigningKey};
     let key = SigningKey::from_seed(&[7; 32]);
     let registered = key.verifying();
-    let signer = Box::new(sixfold_registry::seal::Signing(key));
+    let signer = Box::new(sixfold_registry::seal::Signing { key, operator: None });
     let registry = Registry::sealed(Memory::default(), &Hands::at(1), Some(signer)).furnish(3);
     let done = registry.ask("acme", "", put_network(1, network("acme/web", 1, [1, 2]))).unwrap();
     let leaves: Vec<Leaf> = registry.service.read(|state| {
