@@ -14,7 +14,8 @@ use sixfold_api::tls::Identity;
 use sixfold_core::id::{NetworkId, TenantId};
 use sixfold_core::model::{ExitDraft, NetworkDraft};
 use sixfold_core::trust::{NetworkStatement, Role, Signed, SigningKey, Subject};
-use sixfold_registry::fsck::{Proven, fsck_unsigned};
+use sixfold_registry::fsck::{Proven, fsck_sealed};
+use sixfold_registry::seal::Signing;
 use sixfold_registry::store::Sqlite;
 use tokio::runtime::Runtime;
 
@@ -57,12 +58,17 @@ impl Process {
     pub(crate) fn listens(&mut self) -> bool {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE && self.ended().is_none() {
-            if TcpStream::connect(self.address).is_ok() {
+            if self.is_listening() {
                 return true;
             }
             sleep(PAUSE);
         }
         false
+    }
+
+    /// Whether it listens now.
+    pub(crate) fn is_listening(&self) -> bool {
+        TcpStream::connect(self.address).is_ok()
     }
 
     /// Ends it at once.
@@ -105,7 +111,7 @@ pub(crate) struct Tenant {
 impl Tenant {
     pub(crate) fn new(seed: u8, registry: SocketAddr) -> Self {
         let key = SigningKey::from_seed(&[seed; 32]);
-        let pinned = *SigningKey::from_seed(&[0xf0; 32]).verifying().as_bytes();
+        let pinned = *own_key().verifying().as_bytes();
         let identity = Identity::of(&key).unwrap();
         let client = Client::new(registry.to_string(), pinned, Some(&identity)).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -162,14 +168,22 @@ impl Tenant {
     }
 }
 
-/// A store with farm alpha and so many nodes, closed.
-pub(crate) fn furnished(path: &Path, nodes: usize) {
-    Registry::open(path, &Hands::at(1)).furnish(nodes).end();
+/// The key that a process has.
+fn own_key() -> SigningKey {
+    SigningKey::from_seed(&[0xf0; 32])
 }
 
-/// Proves a store that nobody writes to.
+/// A store with farm alpha and so many nodes, sealed by the key that a process has, and closed.
+pub(crate) fn furnished(path: &Path, nodes: usize) {
+    let sealer = Signing { key: own_key(), operator: None };
+    let store = Sqlite::open(path).unwrap();
+    Registry::sealed(store, &Hands::at(1), Some(Box::new(sealer))).furnish(nodes).end();
+}
+
+/// Proves a store that nobody writes to, with every seal and every path in it. Who said its documents is not proven: they were
+/// written past the routes.
 pub(crate) fn proven(path: &Path) -> Proven {
-    let proven = fsck_unsigned(&Sqlite::open_to_read(path).unwrap()).unwrap();
+    let proven = fsck_sealed(&Sqlite::open_to_read(path).unwrap()).unwrap();
     assert_eq!(proven.findings, [], "{}", path.display());
     proven
 }
