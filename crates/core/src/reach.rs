@@ -224,7 +224,7 @@ impl<'a> Reach<'a> {
     }
 
     /// Two allocations may grant the same index, and with it the same IPv4: to the sender it means its own network, to
-    /// a gateway one of its own slot.
+    /// a gateway one of its own slot, and to the Internet whichever it has a route to.
     fn is_ambiguous(&self, from: &Site<'_>, to: &Site<'_>) -> bool {
         let Kind::Workload { index, .. } = &to.kind else { return false };
         match (&from.kind, &from.border) {
@@ -238,6 +238,13 @@ impl<'a> Reach<'a> {
                     self.ledger.grants_in(number, slot).any(|(own, grant)| own == *index && grant.is_live())
                 };
                 self.ledger.allocation(prefix).is_some_and(|allocation| own(allocation.number()))
+            }
+            (Kind::Internet, _) => {
+                let numbers = self.ledger.allocations().map(|allocation| allocation.number());
+                let granted = numbers.filter_map(|number| {
+                    self.ledger.grants().get(&ResourceKey { number, index: *index }).filter(|it| it.is_live())
+                });
+                granted.count() > 1
             }
             _ => false,
         }

@@ -328,6 +328,10 @@ fn an_ipv4_address_that_the_senders_own_network_has_too_is_no_question() {
     assert_eq!(echo(&cells, &model, &front, Family::Ipv4), "no cell", "to globex it is sensor's");
     assert!(echo(&cells, &store, &model, Family::Ipv4).ends_with("unreachable"));
     assert_eq!(echo(&cells, &front, &store, Family::Ipv4), "passes");
+    for (to, told) in [(&front, "no cell"), (&sensor, "no cell"), (&store, rule::UNASKED_V4)] {
+        let verdict = echo(&cells, &Party::Internet, to, Family::Ipv4);
+        assert!(verdict.ends_with(told), "the Internet to {to}: {verdict}");
+    }
     assert!(echo(&cells, &store, &sensor, Family::Ipv6).ends_with(rule::NOT_EXPOSED));
 }
 
