@@ -105,7 +105,7 @@ pub struct Group {
     pub root: Digest,
     /// How many there are.
     pub size: u64,
-    /// The registry's count of groups.
+    /// The revision that its commit was expected to have.
     pub serial: u64,
 }
 

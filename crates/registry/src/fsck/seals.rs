@@ -35,7 +35,8 @@ fn groups(found: &Records, keys: &Keys, findings: &mut Findings) -> BTreeMap<Rev
     for (at, body) in &found.seals {
         let what = match read::<Signed>(body).and_then(|signed| keys.of_registry::<Group>(&signed)) {
             Err(what) => what,
-            Ok(group) if group.serial != at.0 => format!("is of group {}", group.serial),
+            // Signed before it is written: another writer's commit may come first.
+            Ok(group) if group.serial > at.0 => format!("is of group {}", group.serial),
             Ok(group) => {
                 groups.insert(*at, group);
                 continue;

@@ -1,5 +1,5 @@
 //! What is counted beside the records, so that a bound costs nothing to look at: what each tenant has said, whom each farm has
-//! let in, the newest of each kind, and what stands on each seal.
+//! let in, the newest of each tenant and of each kind, and what stands on each seal.
 //!
 //! Owns: the counts. They follow from the records: however a state was come to, they are the same.
 
@@ -24,7 +24,7 @@ pub struct Spoken {
 /// Of documents.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Documents {
-    tenants: BTreeMap<TenantId, Spoken>,
+    tenants: BTreeMap<TenantId, (Spoken, Revision)>,
     /// Tokens that were used, by what stands before the last `-` of their names: the farm.
     joined: BTreeMap<String, usize>,
     newest: BTreeMap<Kind, Revision>,
@@ -38,7 +38,8 @@ impl Documents {
         match id.kind {
             Kind::Network => {
                 let Ok(NetworkId { tenant, .. }) = id.name.parse() else { return };
-                let spoken = self.tenants.entry(tenant).or_default();
+                let (spoken, newest) = self.tenants.entry(tenant).or_default();
+                *newest = now.revision.max(*newest);
                 spoken.names += usize::from(before.is_none());
                 spoken.bytes += now.body.len();
                 spoken.bytes -= before.map_or(0, |before| before.body.len());
@@ -52,7 +53,12 @@ impl Documents {
     }
 
     pub(super) fn spoken_by(&self, tenant: &TenantId) -> Spoken {
-        self.tenants.get(tenant).copied().unwrap_or_default()
+        self.tenants.get(tenant).map(|(spoken, _)| *spoken).unwrap_or_default()
+    }
+
+    /// The newest of a tenant's networks, deleted ones too.
+    pub(super) fn newest_by(&self, tenant: &TenantId) -> Revision {
+        self.tenants.get(tenant).map(|(_, newest)| *newest).unwrap_or_default()
     }
 
     pub(super) fn joined(&self, farm: &str) -> usize {

@@ -40,6 +40,12 @@ impl Feed {
         }
     }
 
+    /// Tells whoever waits: nobody knows for whom something changed.
+    pub(super) fn tell_all(&self, revision: Revision) {
+        let mut waited_for = self.waited_for.lock().unwrap_or_else(PoisonError::into_inner);
+        waited_for.retain(|_, sender| sender.send(revision).is_ok());
+    }
+
     /// Forgets the nodes that nobody waits for any more: of one that is gone nothing is told that would show it.
     pub(super) fn sweep(&self) {
         let mut waited_for = self.waited_for.lock().unwrap_or_else(PoisonError::into_inner);

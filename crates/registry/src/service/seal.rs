@@ -12,7 +12,7 @@ use sixfold_core::trust::{Role, VerifyingKey};
 /// What one commit newly says: numbers first, then grants, each in order.
 #[derive(Debug, Clone, Copy)]
 pub struct Newly<'a> {
-    /// The commit's revision: the count of groups.
+    /// The revision that the commit is expected to have: where another writer commits first, it has a later one.
     pub serial: Revision,
     /// Allocations that get a number.
     pub numbers: &'a [Allocation],

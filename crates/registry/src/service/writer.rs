@@ -189,6 +189,7 @@ impl Writer {
     fn read_again(&mut self) -> Result<(), StoreError> {
         self.working = State::read(&*self.store, self.working.quota)?;
         *self.known.state.write().unwrap_or_else(PoisonError::into_inner) = self.working.clone();
+        self.known.feed.tell_all(self.working.revision());
         Ok(())
     }
 
@@ -283,7 +284,7 @@ impl Writer {
 
     /// Seals a group, has it written, and lets everybody know.
     fn commit(&mut self, making: Making) -> Result<Vec<Outcome>, StoreError> {
-        let Making { mut group, changes, happened, outcomes } = making;
+        let Making { mut group, changes, happened, mut outcomes } = making;
         let now = self.clock.now();
         group.unsealed = self.unsealed(&group);
         group.told = self.known.events.number(happened.into_iter().map(|what| (now, what)).collect());
@@ -301,6 +302,12 @@ impl Writer {
         if revision != at {
             tracing::warn!(%revision, expected = %at, "somebody else writes to the store: reading it again");
             self.known.events.show(group.told);
+            // Whatever it was that was written in between: it was none of what this was computed from.
+            outcomes
+                .iter_mut()
+                .flatten()
+                .filter(|done| done.revision == at)
+                .for_each(|done| done.revision = revision);
             self.read_again()?;
             return Ok(outcomes);
         }
@@ -371,6 +378,7 @@ fn revision_of(known: &State, key: &Compared) -> Revision {
         Compared::Slot(number, slot) => {
             return known.ledger.revision_of(&sixfold_core::model::Record::Slot(*number, *slot));
         }
+        Compared::Tenant(tenant) => return known.counts.newest_by(tenant),
         Compared::Kind(kind) => return known.counts.newest(*kind),
         Compared::Document(id) => known.document(id).map(|kept| kept.revision),
         Compared::Answer(_) => None,

@@ -37,14 +37,18 @@ impl Memory {
             Compared::Allocations => self.allocations.values().map(|(_, _, revision)| *revision).max(),
             Compared::Slot(number, slot) => self.slots.get(&(*number, *slot)).copied(),
             Compared::Document(id) => self.documents.get(id).map(|(_, revision)| *revision),
-            Compared::Kind(kind) => self.newest_of(*kind),
+            Compared::Tenant(tenant) => {
+                let begin = format!("{tenant}/");
+                self.newest_of(Kind::Network, |name| name.starts_with(&begin))
+            }
+            Compared::Kind(kind) => self.newest_of(*kind, |_| true),
             Compared::Answer(key) => self.answers.get(key).map(|(_, revision)| *revision),
         };
         found.unwrap_or_default()
     }
 
-    fn newest_of(&self, kind: Kind) -> Option<Revision> {
-        let of_kind = self.documents.iter().filter(|(id, _)| id.kind == kind);
+    fn newest_of(&self, kind: Kind, is_one: impl Fn(&str) -> bool) -> Option<Revision> {
+        let of_kind = self.documents.iter().filter(|(id, _)| id.kind == kind && is_one(&id.name));
         of_kind.map(|(_, (_, revision))| *revision).max()
     }
 

@@ -10,7 +10,7 @@
 //!
 //! Shaped so that a replicated key-value engine can be a back end: a record has a key, a value and the revision of its last
 //! change; a commit is one transaction that compares revisions and puts values; nothing is joined. A group compares only
-//! what it was computed from (a slot, a document), never one number for everything. No record is ever taken away but
+//! what it was computed from (a slot, a document, a tenant's networks), never one number for everything. No record is ever taken away but
 //! answers that are too old or too many and seals that nothing stands on, so that `read(since)` misses nothing.
 
 pub mod cuts;
@@ -28,7 +28,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sixfold_api::event::Event;
 use sixfold_core::addr::Allocation;
-use sixfold_core::id::{AllocationNumber, ExitSlot, Label, Revision, Timestamp};
+use sixfold_core::id::{AllocationNumber, ExitSlot, Label, Revision, TenantId, Timestamp};
 use sixfold_core::model::{Grant, ResourceKey};
 
 pub use error::StoreError;
@@ -47,7 +47,9 @@ pub enum Compared {
     Slot(AllocationNumber, ExitSlot),
     /// One document.
     Document(DocumentId),
-    /// All documents of one kind: the newest of them.
+    /// All networks of one tenant, deleted ones too: what it has of prefixes, names and words is counted over them.
+    Tenant(TenantId),
+    /// All documents of one kind: the newest of them. Whoever compares it stands in the way of all who write one: docs/adr/0029.
     Kind(Kind),
     /// The answer to one request.
     Answer(AnswerKey),

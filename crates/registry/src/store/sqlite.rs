@@ -113,6 +113,7 @@ impl Sqlite {
             Compared::Document(DocumentId { kind, name }) => {
                 one("SELECT revision FROM documents WHERE kind = ?1 AND name = ?2", &[&kind.as_str(), name])
             }
+            Compared::Tenant(tenant) => one(schema::NEWEST_OF_TENANT, &[&tenant.as_str()]),
             Compared::Kind(kind) => {
                 one("SELECT coalesce(max(revision), 0) FROM documents WHERE kind = ?1", &[&kind.as_str()])
             }

@@ -169,7 +169,9 @@ const CASES: [(&str, Case); 12] = [
         write(store, &documents([(id("a"), document(1, "a"))]));
         let (name, kept) = answer("k", 1);
         write(store, &Group { answers: [(name.clone(), kept)].into(), ..Group::default() });
-        let before = all(store, 0);
+        let network = |name: &str| DocumentId { kind: Kind::Network, name: name.to_owned() };
+        write(store, &documents([(network("acme/web"), document(1, "n"))]));
+        write(store, &documents([(network("acme-two/web"), document(1, "n"))]));
         let slot =
             |number: u16, slot: u8| Compared::Slot(number.try_into().unwrap(), slot.try_into().unwrap());
         let stale = [
@@ -180,9 +182,14 @@ const CASES: [(&str, Case); 12] = [
             (Compared::Document(id("b")), Revision(3), Revision(0)),
             (Compared::Kind(Kind::Rotation), Revision(2), Revision(3)),
             (Compared::Kind(Kind::Farm), Revision(3), Revision(0)),
+            (Compared::Tenant("acme".parse().unwrap()), Revision(6), Revision(5)),
+            (Compared::Tenant("acme-two".parse().unwrap()), Revision(5), Revision(6)),
+            (Compared::Tenant("acm".parse().unwrap()), Revision(5), Revision(0)),
             (Compared::Answer(name), Revision(0), Revision(4)),
         ];
-        for (compared, read, found) in stale {
+        let first = all(store, 0).0;
+        for (at, (compared, read, found)) in stale.into_iter().enumerate() {
+            let before = all(store, 0);
             let mut group = documents([(id("c"), document(1, "c"))]);
             group.compares.insert(compared.clone(), read);
             match refused(store, &group) {
@@ -192,11 +199,14 @@ const CASES: [(&str, Case); 12] = [
                 other => panic!("{other}"),
             }
             assert_eq!(all(store, 0), before, "nothing is written");
+            // A right one is no obstacle; what it writes is of a kind that none of them compares.
             group.compares.insert(compared, found);
-            group.documents = [(id(&format!("d{}", all(store, 0).0)), document(1, "d"))].into();
-            // A right one is no obstacle; it is tried on documents of its own, so that nothing it compares changes.
-            drop(group);
+            let confirm = DocumentId { kind: Kind::Confirm, name: format!("d{at}") };
+            group.compares.insert(Compared::Document(confirm.clone()), Revision(0));
+            group.documents = [(confirm, document(1, "d"))].into();
+            assert_eq!(write(store, &group), Revision(first + 1 + at as u64));
         }
+        let last = Revision(all(store, 0).0);
         let mut right = documents([(id("a"), document(2, "b"))]);
         right.compares = [
             (Compared::Allocations, at),
@@ -207,7 +217,7 @@ const CASES: [(&str, Case); 12] = [
             (Compared::Kind(Kind::Node), Revision(0)),
         ]
         .into();
-        assert_eq!(write(store, &right), Revision(5));
+        assert_eq!(write(store, &right), last.next());
     }),
     ("a prefix changes hands only with a higher generation", |store| {
         prepared(store);

@@ -6,18 +6,36 @@ use std::sync::{Arc, Mutex};
 use sixfold_api::event::Event;
 use sixfold_core::id::Revision;
 use sixfold_core::model::{FarmDraft, NodeDraft, Reach};
+use sixfold_core::trust::SigningKey;
+use sixfold_registry::fsck::fsck_sealed;
+use sixfold_registry::seal::Signing;
 use sixfold_registry::service::{Op, Request};
 use sixfold_registry::store::{
-    Answer, AnswerKey, Compared, Group, Kind, Memory, Record, Store, StoreError, Told,
+    Answer, AnswerKey, Compared, Group, Kind, Memory, Record, Sqlite, Store, StoreError, Told,
 };
 
 use crate::ground::{Hands, Registry, farm, network, node, put_farm, put_network, request, said};
 
 /// One store that several have, and what each commit compared.
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<(Memory, Vec<Compared>)>>);
+struct Shared<S>(Arc<Mutex<(S, Vec<Compared>)>>);
 
-impl Store for Shared {
+impl<S> Clone for Shared<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S> Shared<S> {
+    fn of(store: S) -> Self {
+        Self(Arc::new(Mutex::new((store, Vec::new()))))
+    }
+
+    fn compared(&self) -> Vec<Compared> {
+        self.0.lock().unwrap().1.clone()
+    }
+}
+
+impl<S: Store> Store for Shared<S> {
     fn read(&self, since: Revision, each: &mut dyn FnMut(Record, Revision)) -> Result<Revision, StoreError> {
         self.0.lock().unwrap().0.read(since, each)
     }
@@ -29,7 +47,8 @@ impl Store for Shared {
     fn commit(&mut self, group: &Group) -> Result<Revision, StoreError> {
         let mut shared = self.0.lock().unwrap();
         shared.1 = group.compares.keys().cloned().collect();
-        shared.0.commit(group)
+        // What happened is numbered by one writer only: docs/adr/0029.
+        shared.0.commit(&Group { told: Told::default(), ..group.clone() })
     }
 
     fn keep(&mut self, _: &Told) -> Result<(), StoreError> {
@@ -51,7 +70,7 @@ impl Store for Shared {
 
 /// What the second writer says to something, after the first did something that it has not heard of.
 fn told_after(first: Request, second: Request) -> String {
-    let (store, clock) = (Shared::default(), Hands::at(1_000_000));
+    let (store, clock) = (Shared::of(Memory::default()), Hands::at(1_000_000));
     let one = Registry::start(store.clone(), &clock).furnish(4);
     let other = Registry::start(store.clone(), &clock);
     one.service.ask(first).unwrap();
@@ -142,17 +161,73 @@ fn what_farms_and_nodes_are_compared_with_is_there_still_when_they_are_written()
 /// Tenants do not collide with each other, nor with what farmers do elsewhere.
 #[test]
 fn what_a_tenant_asks_is_compared_with_no_more_than_it_names() {
-    let (store, clock) = (Shared::default(), Hands::at(1_000_000));
+    let (store, clock) = (Shared::of(Memory::default()), Hands::at(1_000_000));
     let registry = Registry::start(store.clone(), &clock).furnish(4);
     registry.service.ask(asks(3)).unwrap();
-    let compared = store.0.lock().unwrap().1.clone();
+    let compared = store.compared();
     assert!(
         !compared.iter().any(|key| matches!(key, Compared::Kind(_) | Compared::Allocations)),
         "{compared:?}"
     );
-    registry.service.ask(joins(7, 8, "alpha")).unwrap();
-    let compared = store.0.lock().unwrap().1.clone();
-    for kind in [Kind::Farm, Kind::Node, Kind::Network] {
-        assert!(compared.contains(&Compared::Kind(kind)), "{compared:?}");
-    }
+    let of_tenant = |key: &&Compared| matches!(key, Compared::Tenant(_));
+    let tenants: Vec<_> = compared.iter().filter(of_tenant).collect();
+    assert_eq!(tenants, [&Compared::Tenant("acme".parse().unwrap())]);
+    let kinds = |op: Request| {
+        registry.service.ask(op).unwrap();
+        let compared = store.compared();
+        let kind = |key: &Compared| if let Compared::Kind(kind) = key { Some(*kind) } else { None };
+        compared.iter().filter_map(kind).collect::<Vec<_>>()
+    };
+    // Who comes is in no network yet; what comes to a farm neither.
+    assert_eq!(kinds(joins(7, 8, "alpha")), [Kind::Farm, Kind::Node]);
+    assert_eq!(kinds(other_farm("fe80::1", "2001:db8:b::/48")), [Kind::Farm, Kind::Node]);
+    let more = put_farm(3, farm(&[(1, 0), (2, 1), (3, 2)]));
+    assert_eq!(kinds(request("alpha", "", more)), [Kind::Farm, Kind::Node]);
+    // What goes or moves may be a network's.
+    let fewer = put_farm(4, farm(&[(1, 0), (2, 1)]));
+    assert_eq!(kinds(request("alpha", "", fewer)), [Kind::Farm, Kind::Network, Kind::Node]);
+    assert_eq!(kinds(leaves(7)), [Kind::Farm, Kind::Network, Kind::Node]);
+}
+
+/// What a tenant may have is counted over all of its networks, in whatever slots and by whichever writer.
+#[test]
+fn no_two_writers_give_a_tenant_more_than_its_quota() {
+    let (store, clock) = (Shared::of(Memory::default()), Hands::at(1_000_000));
+    let one = Registry::with_quota(store.clone(), &clock, 5).furnish(4);
+    let other = Registry::with_quota(store, &clock, 5);
+    one.ask("acme", "", put_network(1, network("acme/web", 1, [1, 2]))).unwrap();
+    let failed = other.ask("acme", "", put_network(1, network("acme/lab", 2, [2, 3]))).unwrap_err();
+    assert_eq!(failed.to_string(), "tenant acme has 3 prefixes and asks for 3 more: its quota is 5");
+}
+
+/// What another writer committed meanwhile, and changes nothing of what was read, is no conflict: the commit is one later than was
+/// expected when it was signed, and is answered, kept and told as what it is.
+#[test]
+fn a_commit_after_anothers_is_sealed_answered_and_told_as_it_is() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Hands::at(1_000_000));
+    let path = dir.path().join("registry.db");
+    let store = Shared::of(Sqlite::open(&path).unwrap());
+    let sealed = |store: &Shared<Sqlite>| {
+        let sealer = Signing { key: SigningKey::from_seed(&[7; 32]), operator: None };
+        Registry::sealed(store.clone(), &clock, Some(Box::new(sealer)))
+    };
+    let one = sealed(&store).furnish(4);
+    let other = sealed(&store);
+    let [told_of_one, told_of_other] =
+        [2, 3].map(|at| other.service.watch(&format!("n{at}").parse().unwrap()));
+    let first = one.ask("acme", "", put_network(1, network("acme/web", 1, [2]))).unwrap();
+    let op = || put_network(1, network("globex/lab", 2, [3]));
+    let second = other.ask("globex", "key", op()).unwrap();
+    assert_eq!(second.revision, first.revision.next());
+    assert_eq!(other.ask("globex", "key", op()).unwrap(), second, "the same key, the same answer");
+    assert_eq!(other.service.read(|state| state.revision()), second.revision);
+    // Whoever waits at this writer hears of both.
+    assert_eq!([*told_of_one.borrow(), *told_of_other.borrow()], [second.revision; 2]);
+    let proven = other.service.read(|state| {
+        second.grants.iter().all(|held| state.proof_of(held.resource).unwrap().seal == second.revision)
+    });
+    assert!(proven);
+    one.end();
+    other.end();
+    assert_eq!(fsck_sealed(&Sqlite::open_to_read(&path).unwrap()).unwrap().findings, []);
 }

@@ -65,7 +65,8 @@ pub(super) fn remove(state: &State, said: &Said, farm: &FarmId) -> Result<Decide
         return Err(Refusal::InUse { farm: farm.clone(), nodes, networks });
     }
     let mut decided = Decided::default();
-    decided.read_all([Kind::Node, Kind::Network]);
+    // A farm without nodes has no slots, and so no networks.
+    decided.read_all([Kind::Node]);
     decided.change.edits.push(Edit::NoFarm(farm.clone()));
     decided.write(id, said, Model::Gone);
     Ok(decided)
@@ -173,6 +174,7 @@ fn tried(state: &mut State, draft: FarmDraft) -> Result<Decided, Refusal> {
         violations.extend(check_paths(&state.world, network));
         affected.extend(members(state, network));
     }
+    let has_grown = grown(before.as_ref(), &farm);
     match before {
         Some(before) => drop(state.world.insert_farm(before)),
         None => drop(state.world.remove_farm(&id)),
@@ -181,11 +183,22 @@ fn tried(state: &mut State, draft: FarmDraft) -> Result<Decided, Refusal> {
         return Err(Refusal::Violated(violations));
     }
     let mut decided = Decided::default();
-    // Addresses and names are compared with those of all farms, and networks use its slots and nodes.
-    decided.read_all([Kind::Farm, Kind::Node, Kind::Network]);
+    // Addresses and allocations are compared with those of all farms.
+    decided.read_all([Kind::Farm, Kind::Node]);
+    if !has_grown {
+        decided.read_all([Kind::Network]);
+    }
     decided.change.affected = affected;
     decided.change.edits.push(Edit::Farm(farm));
     Ok(decided)
+}
+
+/// Whether a farm has all that it had, as it was: what is new in it no network can use yet.
+fn grown(before: Option<&Farm>, after: &Farm) -> bool {
+    before.is_none_or(|before| {
+        before.slots().iter().all(|(key, slot)| after.slot(*key) == Some(slot))
+            && before.nodes().iter().all(|(id, node)| after.node(id) == Some(node))
+    })
 }
 
 /// The networks that see a farm otherwise than before, and its nodes that do by themselves.

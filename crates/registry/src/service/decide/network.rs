@@ -29,6 +29,8 @@ pub(super) fn put(
         return Ok(decided);
     }
     within(state, &id, &draft.id, said)?;
+    // Its quota, names and words are counted over all of its networks.
+    decided.read.insert(Compared::Tenant(draft.id.tenant.clone()));
     let network = state.world.network_from(draft.clone()).map_err(Refusal::Invalid)?;
     let violations = check_paths(&state.world, &network);
     if !violations.is_empty() {

@@ -11,7 +11,7 @@ use super::{Decided, News, news};
 use crate::service::refusal::Refusal;
 use crate::service::request::{Op, Said};
 use crate::service::state::{State, device_version};
-use crate::store::{DocumentId, Kind, Model};
+use crate::store::{Compared, DocumentId, Kind, Model};
 
 /// The owner's rotations, and what was signed again.
 pub(super) fn put(state: &State, said: &Said, owner: &Owner, again: &[Op]) -> Result<Decided, Refusal> {
@@ -23,10 +23,11 @@ pub(super) fn put(state: &State, said: &Said, owner: &Owner, again: &[Op]) -> Re
         return Err(Refusal::OtherWords { id, version: said.version });
     }
     let mut decided = Decided::default();
-    decided.read_all(match owner.role {
-        Role::Tenant => Some(Kind::Network),
-        Role::Farmer => Some(Kind::Farm),
-        Role::Node => Some(Kind::Device),
+    // What the owner says meanwhile would be by the old key.
+    decided.read.extend(match owner.role {
+        Role::Tenant => Some(Compared::Tenant(owner.id.clone().into())),
+        Role::Farmer => Some(Compared::Document(DocumentId::farm(&owner.id.clone().into()))),
+        Role::Node => Some(Compared::Kind(Kind::Device)),
         Role::Registry | Role::Admin => None,
     });
     let mut missing = spoken_by(state, owner);
