@@ -1,13 +1,16 @@
 //! The registry's listening side, by real sockets on loopback: keys, routes, slow clients, and the end.
 //!
-//! Nothing but loopback is used; each test listens at a port of its own. Figures are printed.
+//! Nothing but loopback is used, and a disk that a test fills; each test listens at a port of its own. Figures are printed.
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 #![allow(clippy::print_stdout, reason = "figures are printed")]
 
+#[path = "../registry/disk.rs"]
+mod disk;
 mod events;
 mod feed;
 mod flow;
 mod fsck;
+mod full;
 mod invite;
 mod keys;
 mod leave;

@@ -1,39 +1,14 @@
 //! A disk that is full: what cannot be written is refused with a clear word, reading goes on, and so does writing once
-//! there is room. On a small file system of the test's own, in a mount namespace of its own.
+//! there is room.
 
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::path::Path;
+use std::fs;
 
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use sixfold_registry::fsck::fsck_unsigned;
 use sixfold_registry::service::Failed;
 use sixfold_registry::store::Sqlite;
 
+use crate::disk::{fill, on_a_small_disk};
 use crate::ground::{Hands, Registry, network, put_network};
-
-/// Fills what room there is.
-fn fill(path: &Path) {
-    let mut ballast = File::options().create(true).append(true).open(path).unwrap();
-    while ballast.write_all(&[7; 4096]).is_ok() {}
-    while ballast.write_all(&[7]).is_ok() {}
-}
-
-/// Runs on a thread with a small disk, which goes with it.
-fn on_a_small_disk(kilobytes: usize, test: impl FnOnce(&Path) + Send + 'static) {
-    let thread = std::thread::spawn(move || {
-        let dir = tempfile::tempdir().unwrap();
-        unshare(CloneFlags::CLONE_NEWNS).expect("the test makes a mount namespace: it needs root");
-        let none: Option<&str> = None;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
-        let size = format!("size={kilobytes}k");
-        mount(Some("none"), dir.path(), Some("tmpfs"), MsFlags::empty(), Some(size.as_str())).unwrap();
-        test(dir.path());
-        nix::mount::umount2(dir.path(), nix::mount::MntFlags::MNT_DETACH).unwrap();
-    });
-    thread.join().unwrap();
-}
 
 #[test]
 fn a_full_disk_refuses_writes_and_nothing_else_and_recovers() {

@@ -5,6 +5,7 @@
 mod bounded;
 mod corrupt;
 mod crash;
+mod disk;
 mod full;
 mod ground;
 mod preview;
