@@ -24,7 +24,7 @@ pub(crate) struct Bench {
 }
 
 /// Every bench, in the order in which they run.
-pub(crate) const ALL: [Bench; 12] = [
+pub(crate) const ALL: [Bench; 13] = [
     Bench {
         name: "routes",
         about: "a gateway's routes from nothing and unchanged, against ip -batch and BIRD",
@@ -75,6 +75,11 @@ pub(crate) const ALL: [Bench; 12] = [
         name: "agents",
         about: "a thousand agents that hold feeds: a change that touches ten of them, from its sending to their empty plans",
         run: agents::run,
+    },
+    Bench {
+        name: "siege",
+        about: "what honest clients of the registry wait beside two thousand connections that dribble, and without them",
+        run: agents::siege::run,
     },
     Bench {
         name: "tunnel",

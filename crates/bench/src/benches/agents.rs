@@ -10,6 +10,7 @@
 
 mod crowd;
 mod realm;
+pub(super) mod siege;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -40,14 +40,14 @@ const REALM: &str = "SIXFOLD_BENCH_REALM";
 const ADDRESS: &str = "address";
 const BEFORE: &str = "before";
 
-type Failure = Box<dyn std::error::Error>;
+pub(super) type Failure = Box<dyn std::error::Error>;
 
 fn failed(error: Failure) -> Failed {
     Failed::meaningless("a registry with a crowd", chain(&*error))
 }
 
 /// A key of a number.
-fn key(role: u8, number: usize) -> SigningKey {
+pub(super) fn key(role: u8, number: usize) -> SigningKey {
     let mut seed = [role; 32];
     seed[..8].copy_from_slice(&(number as u64).to_be_bytes());
     SigningKey::from_seed(&seed)
@@ -109,7 +109,20 @@ impl Sent {
 impl Realm {
     /// Starts the registry, and has everybody say what there is to say.
     pub(super) fn found(nodes: usize, networks: usize, members: usize) -> Result<Self, Failed> {
+        Self::found_at(None, nodes, networks, members)
+    }
+
+    /// The same at another address than this machine's of IPv6.
+    pub(super) fn found_at(
+        listen: Option<&str>,
+        nodes: usize,
+        networks: usize,
+        members: usize,
+    ) -> Result<Self, Failed> {
         let folder = Folder::new()?;
+        if let Some(listen) = listen {
+            fs::write(folder.path().join(BEFORE), listen).map_err(|error| failed(error.into()))?;
+        }
         let process = Process::part_with("registry", &[(REALM, folder.path().as_os_str())])?;
         let file = folder.path().join(ADDRESS);
         await_file(&file)?;
@@ -213,7 +226,12 @@ impl Realm {
         self.nodes[number].node.id().clone()
     }
 
-    fn client(&self, key: &SigningKey) -> Result<Client, Failure> {
+    /// By which URL it is reached.
+    pub(super) fn registry(&self) -> &RegistryUrl {
+        &self.registry
+    }
+
+    pub(super) fn client(&self, key: &SigningKey) -> Result<Client, Failure> {
         let identity = Identity::of(key)?;
         Ok(Client::new(self.registry.address(), *self.registry.key().as_bytes(), Some(&identity))?)
     }
@@ -291,7 +309,7 @@ impl Realm {
     }
 }
 
-fn farmer() -> SigningKey {
+pub(super) fn farmer() -> SigningKey {
     key(1, 0)
 }
 
