@@ -163,7 +163,8 @@ pub(crate) fn be_the_tunnel() -> Result<(), Failed> {
     if let Some(control) = std::env::var_os(CONTROL) {
         config.control = control.into();
     }
-    sixfold_tunnel::run(config).map_err(|error| Failed::meaningless("the tunnel process", chain(&error)))
+    sixfold_tunnel::run(config, || ())
+        .map_err(|error| Failed::meaningless("the tunnel process", chain(&error)))
 }
 
 /// The kernel that is measured, by the path that the agent takes.

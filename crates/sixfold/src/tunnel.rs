@@ -10,7 +10,7 @@ use sixfold_tunnel::status::DeviceStatus;
 
 use crate::Done;
 use crate::failed::Failed;
-use crate::{output, table};
+use crate::{alive, output, table};
 
 /// Host userspace WireGuard devices, or look at them
 #[derive(Debug, clap::Args)]
@@ -65,7 +65,7 @@ pub(crate) fn run(args: Args) -> Result<Done, Failed> {
     match args.command {
         Command::Run { control, uapi, user } => {
             let config = sixfold_tunnel::Config { control, uapi_dir: uapi, user };
-            sixfold_tunnel::run(config).map_err(|error| {
+            sixfold_tunnel::run(config, alive::pulse()).map_err(|error| {
                 let hint = error.hint();
                 Failed::environment(error).hint(hint)
             })?;

@@ -7,7 +7,7 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let [control, uapi_dir, user @ ..] = &arguments[..] else { return ExitCode::from(2) };
     let user = user.first().map(|user| user.to_string_lossy().parse().expect("UID or UID:GID"));
-    match run(Config { control: control.into(), uapi_dir: uapi_dir.into(), user }) {
+    match run(Config { control: control.into(), uapi_dir: uapi_dir.into(), user }, || ()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             use std::io::Write as _;

@@ -35,6 +35,7 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where the tunnel is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,17 +121,21 @@ impl Error {
     }
 }
 
+/// How often the loop says that it goes round, if nothing else wakes it: well within a service's watchdog.
+pub const PULSE: Duration = Duration::from_secs(5);
+
 /// Hosts devices until SIGTERM or SIGINT, without any capability from the moment its sockets are bound; to be called
-/// before the process starts any thread, which would keep what it has.
+/// before the process starts any thread, which would keep what it has. The loop that does all of it calls `pulse` once it
+/// serves and then each [`PULSE`]: whoever hears no more of it knows that nothing is carried.
 ///
 /// # Errors
 /// See [`Error`]; once it serves, nothing that a client or a peer does ends it.
-pub fn run(config: Config) -> Result<(), Error> {
+pub fn run(config: Config, pulse: impl FnMut()) -> Result<(), Error> {
     raise_descriptor_limit();
     let mut pump = pump::Pump::new(&config)?;
     privilege::give_up(&config)?;
     tracing::info!(control = %config.control.display(), "tunnel serves");
-    pump.serve()
+    pump.serve(pulse)
 }
 
 /// A device takes three descriptors, and the usual soft limit is 1,024.

@@ -128,7 +128,7 @@ const BE_THE_PROCESS: &str = "SIXFOLD_TEST_TUNNEL_PROCESS";
 pub(crate) fn be_the_process() -> bool {
     let wanted = std::env::var_os(BE_THE_PROCESS).is_some();
     if wanted {
-        sixfold_tunnel::run(sixfold_tunnel::Config::default()).unwrap();
+        sixfold_tunnel::run(sixfold_tunnel::Config::default(), || ()).unwrap();
     }
     wanted
 }

@@ -7,6 +7,7 @@ mod generated;
 mod keys;
 mod registry;
 mod status;
+mod tunnel;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -13,7 +13,7 @@ use crate::device::TICK;
 use crate::socket::{Listener, create_directory};
 use crate::status::Totals;
 use crate::sys::{self, accept, receive_with_descriptors, send_with_descriptors};
-use crate::{Config, Error};
+use crate::{Config, Error, PULSE};
 use carrier::Carrier;
 use hosted::{Hosted, Turn};
 use nix::errno::Errno;
@@ -105,11 +105,17 @@ impl Pump {
         Ok(pump)
     }
 
-    /// Serves until a signal ends it.
-    pub(crate) fn serve(&mut self) -> Result<(), Error> {
+    /// Serves until a signal ends it, and calls `pulse` each [`PULSE`].
+    pub(crate) fn serve(&mut self, mut pulse: impl FnMut()) -> Result<(), Error> {
         let mut events = [EpollEvent::empty(); EVENTS];
+        let mut next_pulse = Duration::ZERO;
         loop {
-            let count = match self.epoll.wait(&mut events, self.timeout()) {
+            let now = sys::now();
+            if now >= next_pulse {
+                next_pulse = now + PULSE;
+                pulse();
+            }
+            let count = match self.epoll.wait(&mut events, self.timeout(next_pulse)) {
                 Ok(count) => count,
                 Err(Errno::EINTR) => continue,
                 Err(source) => return Err(Error::System { call: "epoll_wait", source }),
@@ -148,12 +154,11 @@ impl Pump {
         }
     }
 
-    /// Until the next tick, if any device needs one; else for ever.
-    fn timeout(&self) -> EpollTimeout {
-        if !self.devices.values().any(|hosted| hosted.device.is_ticking()) {
-            return EpollTimeout::NONE;
-        }
-        let wait = self.next_tick.saturating_sub(sys::now()).min(TICK);
+    /// Until the next pulse, or the next tick if any device needs one.
+    fn timeout(&self, next_pulse: Duration) -> EpollTimeout {
+        let (now, is_ticking) = (sys::now(), self.devices.values().any(|hosted| hosted.device.is_ticking()));
+        let tick = if is_ticking { self.next_tick.saturating_sub(now).min(TICK) } else { PULSE };
+        let wait = next_pulse.saturating_sub(now).min(tick);
         EpollTimeout::try_from(wait.as_millis() + 1).unwrap_or(EpollTimeout::ZERO)
     }
 
