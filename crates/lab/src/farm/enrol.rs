@@ -1,7 +1,7 @@
 //! How a farm comes to be, and becomes another: what its owners type, in which order.
 //!
 //! ```text
-//! registry run ─▶ key new, farm create ─▶ farm token, node join, agent ─▶ farm apply ─▶ key new, network apply
+//! registry run ─▶ key new, farm invite, farm create ─▶ farm token, node join, agent ─▶ farm apply ─▶ key new, network apply
 //! ```
 //!
 //! Owns: these commands. Nothing is granted or told to a node in any other way.
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ipnet::Ipv6Net;
 use sixfold_core::id::TenantId;
 use sixfold_core::model::{Node, Reach};
 
@@ -26,6 +27,8 @@ use crate::world::{self, Outside, REGISTRY};
 const NAME: &str = "registry.example";
 /// Where its key and its store are.
 const DIR: &str = "/run/lab/registry";
+/// Its operator's key, which it makes.
+const OPERATOR: &str = "/run/lab/registry/operator.pem";
 /// Where it says what it does, and by which URL it is reached.
 pub(crate) const LOG: &str = "/run/lab/log/registry";
 /// How long it may take to listen.
@@ -34,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 impl Running {
     /// Starts the registry, where it was or anew.
     pub(super) fn start_registry(&mut self, tell: &mut dyn FnMut(&str)) -> Result<(), FarmError> {
-        let words = ["registry", "run", "--open", "--dir", DIR, "--name", NAME];
+        let words = ["registry", "run", "--dir", DIR, "--name", NAME];
         tell(&format!("registry$ sixfold {}", words.join(" ")));
         let door = Door { keeper: None, netns: Some(REGISTRY.to_owned()) };
         // What an earlier one said is not to be taken for what this one does.
@@ -62,8 +65,9 @@ impl Running {
         for (id, text) in &declared.farms {
             let Some(farm) = declared.world.farm(id) else { continue };
             let farmer = self.owner("farmer", id.as_str(), tell)?;
+            let invitation = self.invite(farm.allocations(), tell)?;
             write(text)?;
-            farmer.types(&["farm", "create", &text.name], tell)?;
+            farmer.types(&["farm", "create", &text.name, "--invitation", &invitation], tell)?;
             for node in farm.nodes().values() {
                 self.join(&farmer, node, tell)?;
             }
@@ -75,6 +79,15 @@ impl Running {
             self.say(&Say::Network(id.clone(), text.clone()), None, tell)?;
         }
         self.learn()
+    }
+
+    /// Has the registry's operator invite whoever has these prefixes; the invitation.
+    fn invite(&self, prefixes: &[Ipv6Net], tell: &mut dyn FnMut(&str)) -> Result<String, FarmError> {
+        let prefixes: Vec<String> = prefixes.iter().map(Ipv6Net::to_string).collect();
+        let mut words = vec!["farm", "invite"];
+        words.extend(prefixes.iter().map(String::as_str));
+        words.extend(["--key", OPERATOR]);
+        Ok(Person::operator(OPERATOR, &self.url).types(&words, tell)?.trim().to_owned())
     }
 
     /// Has an owner say something, and mean it where one node loses up to so many resources.

@@ -1,7 +1,8 @@
-//! Those who type commands: a farmer for each farm, a tenant's person for each tenant, and whoever is at a node's console.
+//! Those who type commands: the registry's operator, a farmer for each farm, a tenant's person for each tenant, and whoever is at a node's console.
 //!
 //! ```text
-//! alpha$ sixfold farm create farm.toml        on the Internet, with a key of their own
+//! registry$ sixfold farm invite 2001:db8:a::/48 --key ...     at the registry
+//! alpha$ sixfold farm create farm.toml ...    on the Internet, with a key of their own
 //! ant$ sixfold node join $TOKEN ...           in the node
 //! ```
 //!
@@ -19,8 +20,8 @@ pub(super) const FILES: &str = "/run/lab/files";
 /// Where their keys are.
 const KEYS: &str = "/run/lab/keys";
 
-/// What is long and differs each time is told by what it is.
-const TOKEN: &str = "sixfold1.";
+/// What is long and differs each time is told by what it is: tokens and invitations.
+const TOKENS: [&str; 2] = ["sixfold1.", "sixfold-farm1."];
 
 /// Somebody who types.
 #[derive(Debug, Clone)]
@@ -37,6 +38,13 @@ impl Person {
         let key = Path::new(KEYS).join(role).join(format!("{name}.pem"));
         let door = Door { keeper: None, netns: Some(crate::world::INTERNET.to_owned()) };
         Self { name: name.to_owned(), door, own: Some((key, registry.to_owned())) }
+    }
+
+    /// The registry's operator, at its console.
+    pub(super) fn operator(key: &str, registry: &str) -> Self {
+        let name = crate::world::REGISTRY.to_owned();
+        let door = Door { keeper: None, netns: Some(name.clone()) };
+        Self { name, door, own: Some((key.into(), registry.to_owned())) }
     }
 
     /// Whoever is at a node's console.
@@ -74,9 +82,9 @@ impl Person {
 
     /// As it stands on a terminal.
     fn shown(&self, words: &[&str]) -> String {
-        let word =
-            |word: &&str| if word.starts_with(TOKEN) { "$TOKEN".to_owned() } else { (*word).to_owned() };
-        let words: Vec<String> = words.iter().map(word).collect();
+        let is_token = |word: &str| TOKENS.iter().any(|start| word.starts_with(start));
+        let words: Vec<&str> =
+            words.iter().map(|word| if is_token(word) { "$TOKEN" } else { word }).collect();
         format!("{}$ sixfold {}", self.name, words.join(" "))
     }
 }

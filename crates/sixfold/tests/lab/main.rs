@@ -6,6 +6,7 @@
 mod ground;
 mod json;
 mod oracles;
+mod readme;
 mod removal;
 mod restart;
 mod scenario;
