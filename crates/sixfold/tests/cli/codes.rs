@@ -323,7 +323,7 @@ fn a_full_disk_is_3_and_a_reader_that_goes_away_is_0() {
 }
 
 /// The verbs of every command that does something by itself, as helps list them.
-fn listed(verbs: &[String], all: &mut Vec<String>) {
+pub(crate) fn listed(verbs: &[String], all: &mut Vec<String>) {
     let mut arguments: Vec<&str> = verbs.iter().map(String::as_str).collect();
     arguments.push("--help");
     let help = String::from_utf8(sixfold(&arguments).stdout).unwrap();
