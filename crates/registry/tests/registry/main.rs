@@ -8,6 +8,7 @@ mod crash;
 mod disk;
 mod full;
 mod ground;
+mod owners;
 mod preview;
 mod process;
 mod quota;

@@ -22,7 +22,7 @@ use tokio::runtime::Runtime;
 use crate::ground::{Hands, Registry};
 
 /// How long a process has to begin to listen, on a machine with much else to do.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(3);
 
@@ -169,7 +169,7 @@ impl Tenant {
 }
 
 /// The key that a process has.
-fn own_key() -> SigningKey {
+pub(crate) fn own_key() -> SigningKey {
     SigningKey::from_seed(&[0xf0; 32])
 }
 
