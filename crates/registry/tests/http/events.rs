@@ -7,6 +7,7 @@ use sixfold_api::client::{Client, ClientError, News};
 use sixfold_api::event::{EventKind, Events};
 use sixfold_api::problem::Kind;
 use sixfold_api::resource::{Done, Heard, Network};
+use sixfold_core::model::Status;
 use sixfold_core::trust::{Proofs, Reclaim};
 use sixfold_registry::copy::copy;
 use sixfold_registry::fsck::fsck;
@@ -223,4 +224,43 @@ async fn what_happened_outlives_the_registry_with_its_numbers_and_is_not_told_ag
     let new = events(&mut admin, told.next, 20).await;
     assert_eq!((kinds(&new), new.missed), (vec![EventKind::NodeOutOfSync], false));
     assert!(new.events[0].number > told.next);
+}
+
+/// A node that says the same again and again costs the disk nothing: not a byte of the store is another.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_says_again_is_kept_in_memory_and_only_what_changes_is_written() {
+    const TIMES: u64 = 100;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("registry.db");
+    let running = Running::registry_on("[::1]:0", Box::new(Sqlite::open(&path).unwrap()));
+    let [_farmer, mut holder, _other] = joined(&running).await;
+    let of_status = format!("/v1/nodes/{}/status", node(NODES[0]));
+    let mut admin = running.client(Some(ADMIN));
+    let said = |in_sync, passes| Status { passes, ..status(NODES[0], in_sync) };
+    holder.send::<Done>(Method::PUT, &of_status, &said(true, 1), None).await.unwrap();
+    let first = events(&mut admin, 0, 0).await;
+    assert_eq!(kinds(&first).last(), Some(&EventKind::NodeInSync));
+    let stored = || {
+        let log = dir.path().join("registry.db-wal");
+        let files = [&path, &log].map(|file| std::fs::read(file).unwrap());
+        (Sqlite::open_to_read(&path).unwrap().head().unwrap(), files)
+    };
+    let before = stored();
+    for passes in 2..=TIMES {
+        while let Err(error) = holder.send::<Done>(Method::PUT, &of_status, &said(true, passes), None).await {
+            assert!(error.is_passing(), "{error}");
+            tokio::time::sleep(error.retry_after().unwrap()).await;
+        }
+    }
+    assert!(stored() == before, "what was said again was written");
+    let heard: Heard = holder.get(&of_status).await.unwrap();
+    assert_eq!(heard.status.passes, TIMES, "the last is what is told");
+    // A transition is written, once, and is no commit.
+    for _ in 0..2 {
+        holder.send::<Done>(Method::PUT, &of_status, &said(false, TIMES), None).await.unwrap();
+    }
+    assert_eq!(kinds(&events(&mut admin, first.next, 0).await), [EventKind::NodeOutOfSync]);
+    let after = stored();
+    assert_eq!(after.0, before.0);
+    assert!(after.1 != before.1, "it is kept");
 }
