@@ -63,7 +63,7 @@ use self::failed::Failed;
         ~/.config/sixfold/*.pem       keys of tenants and farmers, see sixfold key\n  \
         /etc/sixfold/registry         the registry's URL, a line\n  \
         /etc/sixfold/*.pem            keys of nodes and registries\n  \
-        /etc/default/sixfold-*        options of the services sixfold-registry, -agent and -tunnel: OPTIONS=\"...\"\n  \
+        /etc/default/sixfold-*        options of each service, a line: OPTIONS=\"...\"\n  \
         /var/lib/sixfold/registry     a registry's store\n  \
         /var/lib/sixfold              what outlives a reboot: private keys, the last good snapshots\n  \
         /var/lib/sixfold/ports.log    a gateway's: which network had which ports, and when\n  \
