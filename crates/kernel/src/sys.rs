@@ -1,11 +1,12 @@
-//! The system calls that no safe wrapper offers: TUN devices, and the namespace id that comes with a netlink message.
+//! The system calls that no safe wrapper offers: TUN devices, mounts that are attached nowhere, and the namespace id that
+//! comes with a netlink message.
 //!
 //! Owns: every `unsafe` of this crate, each with its reason. Must not decide anything.
 #![allow(unsafe_code)]
 
 use std::fs::OpenOptions;
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::ptr;
 
@@ -52,6 +53,31 @@ pub fn open_tun(name: &IfName) -> Result<OwnedFd, Errno> {
 pub fn persist(tun: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: the descriptor is open, and the argument is a plain number.
     unsafe { ioctl::tun_set_persist(tun.as_raw_fd(), 1) }.map(drop)
+}
+
+/// Mounts a procfs of its own, attached nowhere, for the calling thread's PID namespace. It lives as long as the descriptor
+/// of its root, and whatever is open below it.
+///
+/// # Errors
+/// `EPERM` without the right to mount; `ENOSYS` on a kernel that cannot (before Linux 5.2).
+pub fn mount_procfs() -> Result<OwnedFd, Errno> {
+    const FSOPEN_CLOEXEC: libc::c_uint = 1;
+    const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
+    const FSMOUNT_CLOEXEC: libc::c_uint = 1;
+    let opened = |answer: libc::c_long| {
+        let fd = Errno::result(answer)?;
+        let fd = libc::c_int::try_from(fd).map_err(|_| Errno::EBADF)?;
+        // SAFETY: the call succeeded, so this is a new descriptor that nobody else owns.
+        Ok::<_, Errno>(unsafe { OwnedFd::from_raw_fd(fd) })
+    };
+    // SAFETY: the name is a C string, which the kernel copies.
+    let context = opened(unsafe { libc::syscall(libc::SYS_fsopen, c"proc".as_ptr(), FSOPEN_CLOEXEC) })?;
+    let (raw, nothing) = (context.as_raw_fd(), ptr::null::<libc::c_char>());
+    // SAFETY: the descriptor is open, and this command takes no key and no value.
+    let created = unsafe { libc::syscall(libc::SYS_fsconfig, raw, FSCONFIG_CMD_CREATE, nothing, nothing, 0) };
+    Errno::result(created)?;
+    // SAFETY: the descriptor is open, the rest are numbers.
+    opened(unsafe { libc::syscall(libc::SYS_fsmount, raw, FSMOUNT_CLOEXEC, 0) })
 }
 
 /// Receives one datagram from a netlink socket that listens to all namespaces, without waiting: its length, and the id

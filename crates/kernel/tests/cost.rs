@@ -3,8 +3,9 @@
 
 mod ground;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -126,6 +127,35 @@ fn few_descriptors() -> MutexGuard<'static, ()> {
 #[test]
 fn tunnel_process() {
     be_the_process();
+}
+
+/// The kernel has what is opened under one name of one procfs in one list, which each opening walks: it is to be short.
+#[test]
+fn the_sysctls_of_many_namespaces_are_opened_in_many_procfs() {
+    const NAMESPACES: u16 = 150;
+    alone(|| {
+        let _alone = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+        let mut desired = NodeState::default();
+        desired.at(Netns::Host);
+        for index in 0x1000..0x1000 + NAMESPACES {
+            let at = desired.at(netns(&format!("net-{index:04x}-1")));
+            at.links.insert(link("lo"), loopback());
+            at.sysctls.extend([quiet()]);
+        }
+        let mut node = Node::new();
+        node.converge(&desired);
+        let mut together: BTreeMap<u64, usize> = BTreeMap::new();
+        for entry in fs::read_dir("/proc/self/fd").unwrap().flatten() {
+            if fs::read_link(entry.path()).is_ok_and(|target| target.ends_with("sys/net/ipv6")) {
+                *together.entry(fs::metadata(entry.path()).unwrap().dev()).or_default() += 1;
+            }
+        }
+        assert!(together.values().sum::<usize>() >= usize::from(NAMESPACES), "{together:?}");
+        assert!(together.values().all(|count| *count <= 64), "{together:?}");
+        node.converge(&NodeState { namespaces: [(Netns::Host, Default::default())].into() });
+    });
 }
 
 /// A change of one device leads to a look at the host's namespace, where those without a link show.

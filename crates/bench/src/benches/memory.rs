@@ -19,7 +19,7 @@ use crate::ground::{self, Process, alone};
 
 const STATUS: &str = "/run/sixfold/status.json";
 /// Until the whole of a size is in sync: thousands of namespaces are made, one after the other.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(400);
 const MEGABYTE: f64 = 1e6;
 
 /// Of a node as most are.

@@ -4,13 +4,15 @@
 //! replaced is closed at once.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use sixfold_core::name::IfName;
 use sixfold_core::state::{Firewall, Netns, OUR_SYSCTLS, RouteKey};
 
-use super::sysctl::{self, Directories};
+use super::sysctl::{self, Directories, Roots};
 use crate::Foreign;
 use crate::netns::{Directory, Entrance, Found, NetnsError, Worker};
 use crate::nft::NftSocket;
@@ -54,9 +56,9 @@ pub(crate) struct Known {
 }
 
 impl Handle {
-    fn open(worker: &Worker, entrance: Entrance) -> Result<Self, OpenError> {
+    fn open(worker: &Worker, entrance: Entrance, root: Option<Arc<OwnedFd>>) -> Result<Self, OpenError> {
         let (route, sysctls) = worker
-            .within(&entrance, || (Socket::open(socket::ROUTE), Directories::open()))
+            .within(&entrance, move || (Socket::open(socket::ROUTE), Directories::open(root.as_deref())))
             .map_err(OpenError::Netns)?;
         Ok(Self {
             entrance,
@@ -117,6 +119,7 @@ pub(crate) struct Handles {
     pub(crate) worker: Worker,
     pub(crate) directory: Directory,
     open: BTreeMap<Netns, Handle>,
+    roots: Roots,
     most: usize,
     /// Descriptors that all handles together may keep. What their sockets leave of it is for files of sysctls, whose
     /// keepers are the first in order.
@@ -130,7 +133,15 @@ impl Handles {
         let soft = usize::try_from(soft).unwrap_or(usize::MAX);
         let descriptors = soft / 4 * 3;
         let most = (descriptors / DESCRIPTORS).clamp(FEWEST, MOST);
-        Self { worker, directory, open: BTreeMap::new(), most, descriptors, clock: 0 }
+        Self {
+            worker,
+            directory,
+            open: BTreeMap::new(),
+            roots: Roots::default(),
+            most,
+            descriptors,
+            clock: 0,
+        }
     }
 
     /// The handle of a namespace that is there, opened if it was not.
@@ -216,9 +227,9 @@ impl Handles {
         Ok(())
     }
 
-    fn open_one(&self, netns: &Netns) -> Result<Handle, OpenError> {
+    fn open_one(&mut self, netns: &Netns) -> Result<Handle, OpenError> {
         let entrance = self.entrance(netns).map_err(OpenError::Netns)?;
-        Handle::open(&self.worker, entrance)
+        Handle::open(&self.worker, entrance, self.roots.next())
     }
 
     /// Has the newest keep its sysctls' files, or another let go of its own, as far as there is room.

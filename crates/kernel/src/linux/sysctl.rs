@@ -1,6 +1,8 @@
 //! Sysctls by directories opened inside a namespace: they lead to that namespace's values from any thread, and cost the
-//! same however many namespaces there are. By path, each costs a walk that grows with their number. A file that is kept
-//! open costs a tenth of one that is opened for each reading, and a descriptor.
+//! same however many namespaces there are. By path, each costs a walk that grows with their number, as opening the
+//! directories does: the kernel has those of all namespaces under one name in one list. So they are opened in a procfs
+//! of our own, one for each few namespaces: see docs/adr/0030. A file that is kept open costs a tenth of one that is opened
+//! for each reading, and a descriptor.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,14 +10,15 @@ use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use sixfold_core::state::{OUR_SYSCTLS, SysctlName};
 
-use crate::cut;
 use crate::netns::{PATH_ONLY, errno};
+use crate::{cut, sys};
 
 /// Where the sysctls of a namespace are, below `/proc/sys`.
 const PLACES: [&str; 3] = ["net/ipv4/", "net/ipv6/", BRIDGE];
@@ -36,6 +39,27 @@ pub(crate) fn has_bridge() -> bool {
     Path::new("/proc/sys").join(BRIDGE).exists()
 }
 
+/// Namespaces whose directories are opened in one procfs.
+const TOGETHER: usize = 64;
+
+/// Instances of procfs in which directories are opened, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Roots {
+    newest: Option<Arc<OwnedFd>>,
+    opened: usize,
+}
+
+impl Roots {
+    /// The one for the next namespace; `None`: the kernel does not let us mount any, and `/proc` has to do.
+    pub(crate) fn next(&mut self) -> Option<Arc<OwnedFd>> {
+        if self.opened.is_multiple_of(TOGETHER) {
+            self.newest = sys::mount_procfs().ok().map(Arc::new);
+        }
+        self.opened += 1;
+        self.newest.clone()
+    }
+}
+
 /// Open directories of one namespace; what the kernel lacks is missing.
 #[derive(Debug)]
 pub(crate) struct Directories {
@@ -46,10 +70,14 @@ pub(crate) struct Directories {
 
 impl Directories {
     /// Opens them in the calling thread's namespace.
-    pub(crate) fn open() -> Self {
+    pub(crate) fn open(root: Option<&OwnedFd>) -> Self {
         let open_one = |place| {
             let flags = OFlag::from_bits_truncate(PATH_ONLY);
-            Some((place, open(&*format!("/proc/sys/{place}"), flags, Mode::empty()).ok()?))
+            let opened = match root {
+                Some(root) => openat(root, &*format!("sys/{place}"), flags, Mode::empty()),
+                None => open(&*format!("/proc/sys/{place}"), flags, Mode::empty()),
+            };
+            Some((place, opened.ok()?))
         };
         Self { places: PLACES.into_iter().filter_map(open_one).collect(), files: None }
     }
