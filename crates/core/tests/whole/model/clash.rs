@@ -108,6 +108,8 @@ fn the_index_finds_every_clash_that_the_whole_comparison_finds() {
             prop_assert_eq!(&World::try_from(WorldDraft::from(world.clone())).unwrap(), &world);
         }
     });
-    println!("{} farms were sound, {} clashed with others", sound.get(), clashing.get());
-    assert!(sound.get() > 1000 && clashing.get() > 1000, "{} and {}", sound.get(), clashing.get());
+    let (sound, clashing) = (sound.get(), clashing.get());
+    println!("{sound} farms were sound, {clashing} clashed with others");
+    // However many cases were asked for: a good part is of either kind.
+    assert!(sound.min(clashing) * 10 > sound + clashing, "{sound} and {clashing}");
 }
