@@ -237,6 +237,10 @@ fn who_has_no_ports_is_given_some_that_have_rested_when_it_is_allocated_again() 
         live.find(|(_, grant)| grant.seat == Seat::Exit).map(|(key, grant)| (key, grant.clone())).unwrap()
     };
     let (key, before) = exit(&ledger);
+    // It took its place again while a node had still to let go of it.
+    let before = Grant { late: ["n9".parse().unwrap()].into(), ..before };
+    let change = LedgerChange { grants: [(key, before.clone())].into(), ..LedgerChange::default() };
+    ledger.commit(&ledger.read([]), change).unwrap();
     let freed = ports_of(&ledger, "t7/web").unwrap();
     let nothing = Placement { seats: BTreeSet::new(), ..placement("t7/web", 1, 1) };
     grant(&mut ledger, &nothing);

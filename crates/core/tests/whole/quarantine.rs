@@ -169,6 +169,28 @@ fn a_quota_counts_what_rests_and_never_stops_a_release() {
 }
 
 #[test]
+fn who_has_nothing_yet_is_held_to_the_quota_too() {
+    let six = placement("acme/web", [1, 2, 3, 4, 5]);
+    let asked = |quota| allocate(&numbered(), &six, &SECRET, &Terms { quota, ..at(1) });
+    assert!(matches!(asked(5), Err(AllocateError::Quota { held: 0, asked: 6, quota: 5, .. })));
+    asked(6).unwrap();
+}
+
+#[test]
+fn each_refusal_says_what_helps() {
+    let SlotKey { prefix, slot } = placement("acme/web", []).slot;
+    let tenant = "acme".parse().unwrap();
+    let refusals = [
+        (AllocateError::Unnumbered { prefix }, "configure a slot"),
+        (AllocateError::Full { prefix, slot, in_use: 4096 }, "another exit slot"),
+        (AllocateError::Quota { tenant, held: 5, asked: 1, quota: 5 }, "delete what is not needed"),
+    ];
+    for (refusal, helps) in refusals {
+        assert!(refusal.hint().contains(helps), "{refusal}: {}", refusal.hint());
+    }
+}
+
+#[test]
 fn numbers_that_are_used_up_are_no_panic() {
     let prefixes = (0..65_536_u32)
         .map(|at| ipnet::Ipv6Net::new_assert(((0x2001_0db8_0000_u128 + u128::from(at)) << 80).into(), 48));
