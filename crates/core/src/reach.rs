@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::addr::{Gateway, PrefixIndex, Resource, Workload as Derived};
 use crate::id::{Label, NetworkId, NodeId};
-use crate::model::{Family, Farm, Ledger, Network, ResourceKey, Seat, Slot, SlotKey, Workload, World};
+use crate::model::{Family, Farm, Grant, Ledger, Network, ResourceKey, Seat, Slot, SlotKey, Workload, World};
 use crate::name::{NetnsName, rule};
 
 pub use network::{End, Way};
@@ -227,6 +227,10 @@ impl<'a> Reach<'a> {
     /// a gateway one of its own slot, and to the Internet whichever it has a route to.
     fn is_ambiguous(&self, from: &Site<'_>, to: &Site<'_>) -> bool {
         let Kind::Workload { index, .. } = &to.kind else { return false };
+        let is_granted = |number| {
+            let key = ResourceKey { number, index: *index };
+            self.ledger.grants().get(&key).is_some_and(Grant::is_live)
+        };
         match (&from.kind, &from.border) {
             (Kind::Workload { network, .. }, _) => {
                 let mut own = self.ledger.grants_of(network.id());
@@ -234,17 +238,12 @@ impl<'a> Reach<'a> {
             }
             (Kind::Gateway, Some(border)) if !from.shares_gateway_with(to) => {
                 let (prefix, slot) = (border.slot.key().prefix, border.slot.key().slot);
-                let own = |number| {
-                    self.ledger.grants_in(number, slot).any(|(own, grant)| own == *index && grant.is_live())
-                };
-                self.ledger.allocation(prefix).is_some_and(|allocation| own(allocation.number()))
+                let own = self.ledger.allocation(prefix);
+                index.slot() == slot && own.is_some_and(|allocation| is_granted(allocation.number()))
             }
             (Kind::Internet, _) => {
                 let numbers = self.ledger.allocations().map(|allocation| allocation.number());
-                let granted = numbers.filter_map(|number| {
-                    self.ledger.grants().get(&ResourceKey { number, index: *index }).filter(|it| it.is_live())
-                });
-                granted.count() > 1
+                numbers.filter(|number| is_granted(*number)).count() > 1
             }
             _ => false,
         }

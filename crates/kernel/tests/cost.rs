@@ -37,8 +37,7 @@ fn quiet() -> (SysctlName, String) {
 
 /// A gateway and that many resources on it.
 fn farm(resources: u16) -> NodeState {
-    let mut state = NodeState::default();
-    state.at(Netns::Host);
+    let mut state = nothing();
     state.at(netns(GATEWAY)).links.insert(link("lo"), loopback());
     state.at(netns(GATEWAY)).sysctls.extend([quiet()]);
     for index in 0x1000..0x1000 + resources {
@@ -96,12 +95,28 @@ fn what_a_thousand_namespaces_cost_is_told_and_they_converge() {
             each.push(observed / u32::from(resources));
         }
         println!("observed in {each:?} for each namespace");
-        let mut nothing = NodeState::default();
-        nothing.at(Netns::Host);
         let started = Instant::now();
-        node.converge(&nothing);
+        node.converge(&nothing());
         println!("removed in {:?}", started.elapsed());
     });
+}
+
+/// That many namespaces with nothing in them.
+fn empty(namespaces: u16) -> NodeState {
+    let mut state = nothing();
+    for index in 0x1000..0x1000 + namespaces {
+        let at = state.at(netns(&format!("net-{index:04x}-1")));
+        at.links.insert(link("lo"), loopback());
+        at.sysctls.extend([quiet()]);
+    }
+    state
+}
+
+/// A node on which nothing of ours is.
+fn nothing() -> NodeState {
+    let mut state = NodeState::default();
+    state.at(Netns::Host);
+    state
 }
 
 /// The sockets that this process has open.
@@ -137,15 +152,8 @@ fn the_sysctls_of_many_namespaces_are_opened_in_many_procfs() {
         let _alone = OWN.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
-        let mut desired = NodeState::default();
-        desired.at(Netns::Host);
-        for index in 0x1000..0x1000 + NAMESPACES {
-            let at = desired.at(netns(&format!("net-{index:04x}-1")));
-            at.links.insert(link("lo"), loopback());
-            at.sysctls.extend([quiet()]);
-        }
         let mut node = Node::new();
-        node.converge(&desired);
+        node.converge(&empty(NAMESPACES));
         let mut together: BTreeMap<u64, usize> = BTreeMap::new();
         for entry in fs::read_dir("/proc/self/fd").unwrap().flatten() {
             if fs::read_link(entry.path()).is_ok_and(|target| target.ends_with("sys/net/ipv6")) {
@@ -154,7 +162,7 @@ fn the_sysctls_of_many_namespaces_are_opened_in_many_procfs() {
         }
         assert!(together.values().sum::<usize>() >= usize::from(NAMESPACES), "{together:?}");
         assert!(together.values().all(|count| *count <= 64), "{together:?}");
-        node.converge(&NodeState { namespaces: [(Netns::Host, Default::default())].into() });
+        node.converge(&nothing());
     });
 }
 
@@ -164,13 +172,10 @@ fn a_look_at_the_host_opens_no_namespace_whose_devices_have_their_links() {
     const NAMESPACES: u16 = 60;
     alone(|| {
         let (_few, _tunnel) = (few_descriptors(), Process::start());
-        let mut desired = NodeState::default();
-        desired.at(Netns::Host);
+        let mut desired = empty(NAMESPACES);
         for index in 0x1000..0x1000 + NAMESPACES {
             let (home, name) = (format!("net-{index:04x}-1"), link(&format!("wg-{index:04x}-1")));
             let at = desired.at(netns(&home));
-            at.links.insert(link("lo"), loopback());
-            at.sysctls.extend([quiet()]);
             let kind = LinkKind::Tun { socket: Some(Netns::Host) };
             at.links.insert(name, Link { kind, up: true, mtu: Some(1340), mac: None });
             let public_key = TestKeys::public(u8::try_from(index % 9 + 1).unwrap());
@@ -189,7 +194,7 @@ fn a_look_at_the_host_opens_no_namespace_whose_devices_have_their_links() {
         let host = node.0.observe(&places).unwrap();
         let shown: Vec<_> = host.namespaces[&Netns::Host].devices.keys().map(ToString::to_string).collect();
         assert_eq!(shown, ["wg-1001-1"]);
-        node.converge(&NodeState { namespaces: [(Netns::Host, Default::default())].into() });
+        node.converge(&nothing());
     });
 }
 
@@ -199,13 +204,7 @@ fn with_more_namespaces_than_descriptors_most_stay_open_between_two_rounds() {
     const NAMESPACES: u16 = 90;
     alone(|| {
         let _few = few_descriptors();
-        let mut desired = NodeState::default();
-        desired.at(Netns::Host);
-        for index in 0x1000..0x1000 + NAMESPACES {
-            let at = desired.at(netns(&format!("net-{index:04x}-1")));
-            at.links.insert(link("lo"), loopback());
-            at.sysctls.extend([quiet()]);
-        }
+        let desired = empty(NAMESPACES);
         let mut node = Node::new();
         node.converge(&desired);
         node.observe();
@@ -215,6 +214,6 @@ fn with_more_namespaces_than_descriptors_most_stay_open_between_two_rounds() {
         let kept = before.intersection(&after).count();
         assert!(kept >= 35, "{kept} of {} sockets are still open", before.len());
         assert!(after.len() < usize::try_from(DESCRIPTORS).unwrap() * 3 / 4, "{} are open", after.len());
-        node.converge(&NodeState { namespaces: [(Netns::Host, Default::default())].into() });
+        node.converge(&nothing());
     });
 }

@@ -28,7 +28,7 @@ impl Linux {
         let names = self.handles.directory.list().map_err(ObserveError::List)?;
         let (mut state, mut dumped) = (NodeState::default(), Dumped::new());
         for (netns, links) in asked {
-            self.changes.retain(|name, _| !links.contains(name));
+            links.iter().for_each(|link| self.forget(link));
             if let Some((namespace, raw)) = self.observe_part(netns, links)? {
                 state.namespaces.insert(netns.clone(), namespace);
                 dumped.insert(netns.clone(), raw);

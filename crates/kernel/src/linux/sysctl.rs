@@ -50,10 +50,11 @@ pub(crate) struct Roots {
 }
 
 impl Roots {
-    /// The one for the next namespace; `None`: the kernel does not let us mount any, and `/proc` has to do.
+    /// The one for the next namespace: `/proc`, where the kernel does not let us mount any; `None` without that.
     pub(crate) fn next(&mut self) -> Option<Arc<OwnedFd>> {
         if self.opened.is_multiple_of(TOGETHER) {
-            self.newest = sys::mount_procfs().ok().map(Arc::new);
+            let usual = |_| open("/proc", OFlag::from_bits_truncate(PATH_ONLY), Mode::empty());
+            self.newest = sys::mount_procfs().or_else(usual).ok().map(Arc::new);
         }
         self.opened += 1;
         self.newest.clone()
@@ -69,15 +70,11 @@ pub(crate) struct Directories {
 }
 
 impl Directories {
-    /// Opens them in the calling thread's namespace.
+    /// Opens them in the calling thread's namespace, below the root of a procfs.
     pub(crate) fn open(root: Option<&OwnedFd>) -> Self {
         let open_one = |place| {
             let flags = OFlag::from_bits_truncate(PATH_ONLY);
-            let opened = match root {
-                Some(root) => openat(root, &*format!("sys/{place}"), flags, Mode::empty()),
-                None => open(&*format!("/proc/sys/{place}"), flags, Mode::empty()),
-            };
-            Some((place, opened.ok()?))
+            Some((place, openat(root?, &*format!("sys/{place}"), flags, Mode::empty()).ok()?))
         };
         Self { places: PLACES.into_iter().filter_map(open_one).collect(), files: None }
     }

@@ -115,7 +115,7 @@ impl Pump {
                 next_pulse = now + PULSE;
                 pulse();
             }
-            let count = match self.epoll.wait(&mut events, self.timeout(next_pulse)) {
+            let count = match self.epoll.wait(&mut events, self.timeout(now, next_pulse)) {
                 Ok(count) => count,
                 Err(Errno::EINTR) => continue,
                 Err(source) => return Err(Error::System { call: "epoll_wait", source }),
@@ -155,10 +155,11 @@ impl Pump {
     }
 
     /// Until the next pulse, or the next tick if any device needs one.
-    fn timeout(&self, next_pulse: Duration) -> EpollTimeout {
-        let (now, is_ticking) = (sys::now(), self.devices.values().any(|hosted| hosted.device.is_ticking()));
-        let tick = if is_ticking { self.next_tick.saturating_sub(now).min(TICK) } else { PULSE };
-        let wait = next_pulse.saturating_sub(now).min(tick);
+    fn timeout(&self, now: Duration, next_pulse: Duration) -> EpollTimeout {
+        let mut wait = next_pulse.saturating_sub(now);
+        if self.devices.values().any(|hosted| hosted.device.is_ticking()) {
+            wait = wait.min(self.next_tick.saturating_sub(now).min(TICK));
+        }
         EpollTimeout::try_from(wait.as_millis() + 1).unwrap_or(EpollTimeout::ZERO)
     }
 

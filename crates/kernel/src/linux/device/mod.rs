@@ -4,12 +4,13 @@ mod differ;
 mod peers;
 mod sessions;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd as _;
 
 use nix::errno::Errno;
 use sixfold_core::key::PublicKey;
-use sixfold_core::name::{IfName, LinkRole, netns_resource};
+use sixfold_core::name::{IfName, LinkRole, NetnsRole, netns_resource, wireguard as wireguard_name};
 use sixfold_core::state::{Backend, Device, LinkKind, Netns, NodeState};
 use socket2::{Domain, Protocol, Socket as UdpSocket, Type};
 
@@ -58,14 +59,17 @@ impl Linux {
         dumped: &Dumped,
     ) -> Result<(), ObserveError> {
         // Listed before it is read: what changes in between is another number next time.
-        let mut held = self.tunnel().list().map_err(ObserveError::Tunnel)?;
-        self.changes.retain(|name, _| home(name).is_none_or(|home| !scope.contains(&home)));
+        let listed = self.tunnel().list().map_err(ObserveError::Tunnel)?;
+        let mut held: BTreeMap<IfName, Listed> = listed.into_iter().map(|one| (one.name, one)).collect();
+        match scope {
+            Scope::All => self.changes.clear(),
+            Scope::Only(netnss) => netnss.iter().filter_map(device_of).for_each(|name| self.forget(&name)),
+        }
         for (netns, links) in dumped {
             for raw in links {
-                self.changes.remove(&raw.name);
-                let hosted = held.iter().position(|listed| listed.name == raw.name);
-                if let Some(place) = hosted.filter(|_| is_hosted(raw)) {
-                    self.changes.insert(raw.name, held.remove(place).changes);
+                self.forget(&raw.name);
+                if let Some(listed) = is_hosted(raw).then(|| held.remove(&raw.name)).flatten() {
+                    self.changes.insert(raw.name, listed.changes);
                     // One that answers no more is none: it will be set again.
                     let device = self.tunnel().get(&raw.name).inspect_err(|error| {
                         tracing::warn!(link = %raw.name, %error, "a device of the tunnel process does not answer");
@@ -95,17 +99,25 @@ impl Linux {
     /// Devices that the tunnel process holds without their link: they are shown in the host's namespace, where nobody
     /// desires them, so that a plan has it let go. One whose link was there when its namespace was looked at last has it
     /// still: what became of that since is for a look at that namespace, which is told of it.
-    fn observe_strays(&mut self, state: &mut NodeState, held: &[Listed]) {
-        for Listed { name, port, .. } in held {
-            let Some(home) = home(name) else { continue };
-            let unseen = !state.namespaces.contains_key(&home);
-            if unseen && (self.changes.contains_key(name) || self.has_hosted(&home, name)) {
+    fn observe_strays(&mut self, state: &mut NodeState, held: &BTreeMap<IfName, Listed>) {
+        for (name, Listed { port, .. }) in held {
+            if self.changes.contains_key(name) {
+                continue;
+            }
+            let Some(LinkRole::Wireguard { index, n }) = name.role() else { continue };
+            let home = Netns::Named(netns_resource(index, n));
+            if !state.namespaces.contains_key(&home) && self.has_hosted(&home, name) {
                 continue;
             }
             let nobody = Device { public_key: PublicKey::from_bytes([0; 32]), listen_port: *port, fwmark: 0 };
             let device = self.tunnel().get(name).ok().and_then(|held| held.device).unwrap_or(nobody);
             state.at(Netns::Host).devices.insert(*name, device);
         }
+    }
+
+    /// Before its link is looked at: it may be gone.
+    pub(super) fn forget(&mut self, device: &IfName) {
+        self.changes.remove(device);
     }
 
     /// Whether the TUN of that name is there, and some process holds it.
@@ -120,11 +132,14 @@ fn is_hosted(link: &RawLink) -> bool {
     link.kind == "tun" && link.carrier
 }
 
-/// The namespace that a device of ours belongs in.
-fn home(name: &IfName) -> Option<Netns> {
-    match name.role()? {
-        LinkRole::Wireguard { index, n } => Some(Netns::Named(netns_resource(index, n))),
-        _ => None,
+/// The device that belongs in a namespace of ours.
+fn device_of(netns: &Netns) -> Option<IfName> {
+    match netns {
+        Netns::Named(name) => match name.role()? {
+            NetnsRole::Resource { index, n } => Some(wireguard_name(index, n)),
+            _ => None,
+        },
+        Netns::Host => None,
     }
 }
 
