@@ -123,6 +123,22 @@ fn who_refuses_is_told_with_the_reason() {
 }
 
 #[test]
+fn each_way_to_be_told_no_reads_in_json_as_it_always_did() {
+    let by = ROUTER.parse().unwrap();
+    let refusals = [
+        Refusal::Icmp { by, kind: 1, code: 0 },
+        Refusal::Reset,
+        Refusal::Local { errno: "EPERM".to_owned() },
+    ];
+    let told = serde_json::json!([
+        { "icmp": { "by": ROUTER, "kind": 1, "code": 0 } },
+        "reset",
+        { "local": { "errno": "EPERM" } },
+    ]);
+    assert_eq!(serde_json::to_value(refusals).unwrap(), told);
+}
+
+#[test]
 fn what_the_sender_itself_stops_says_so() {
     let ground = Ground::new("sender");
     ground.drop_at_sender();

@@ -11,8 +11,9 @@ use sixfold_core::trial::Trial;
 use crate::ground::{SIXFOLD, Up, example, sixfold, soon, words};
 use crate::scenario::first_farm;
 
-/// Objects that have a field for each thing that was met: which ones there are is chance.
-const BY_WHAT_WAS_MET: [&str; 1] = ["drops"];
+/// Places that hold what was met, which is chance: a session's drops by their reason, and the errors that came back for a
+/// shot, of which a kernel sends only so many. What an error looks like is held where it is defined.
+const BY_WHAT_WAS_MET: [(&str, &str); 2] = [("session.drops", "object"), ("outcome.refusals", "list")];
 
 /// A gateway's log of who had which ports.
 const PORTS: &str = "sixfold-ports 1\n+ 1795286772 203.0.113.7 1024-2047 2001:db8:a::/48 1000 acme/web\n";
@@ -173,14 +174,15 @@ fn documents(output: &Output) -> Vec<Value> {
 type Fields = BTreeMap<String, BTreeSet<&'static str>>;
 
 fn collect(value: &Value, at: &str, fields: &mut Fields) {
+    if let Some((_, kind)) = BY_WHAT_WAS_MET.iter().find(|(place, _)| at.ends_with(place)) {
+        fields.entry(at.to_owned()).or_default().insert(kind);
+        return;
+    }
     let kind = match value {
         Value::Object(object) if !object.is_empty() => {
             for (key, value) in object {
                 let at = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
-                match BY_WHAT_WAS_MET.contains(&key.as_str()) {
-                    true => drop(fields.entry(at).or_default().insert("object")),
-                    false => collect(value, &at, fields),
-                }
+                collect(value, &at, fields);
             }
             return;
         }
