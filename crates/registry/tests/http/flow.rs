@@ -7,42 +7,19 @@ use axum::http::Method;
 use sixfold_api::client::{Client, ClientError, News};
 use sixfold_api::problem::Kind;
 use sixfold_api::resource::{Done, Farm, Farms, Heard, Network, Networks, Node, Preview, Put};
-use sixfold_core::id::{FarmId, Label, NetworkId, NodeId, Revision, TenantId};
+use sixfold_core::id::Label;
 use sixfold_core::key::PublicKey;
-use sixfold_core::model::{
-    DeviceReport, ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, Seat, SlotDraft, Snapshot, Status,
-    Upstream,
-};
+use sixfold_core::model::{DeviceReport, Seat, Snapshot, Status};
 use sixfold_core::trust::{
-    Delegation, DeviceOf, DeviceStatement, Evidence, NetworkStatement, NodeStatement, Pins, Proofs, Role,
-    Seen, Signed, Statement, Subject, Token, Verdict, admit,
+    DeviceOf, DeviceStatement, Evidence, NetworkStatement, NodeStatement, Pins, Proofs, Role, Seen, Signed,
+    Statement, Subject, Verdict, admit,
 };
-use sixfold_registry::service::{Clock as _, SystemClock};
 
 use super::{REGISTRY, Running, signing};
 
-/// Known to the registry once the farm is there.
-pub(super) const FARMER: u8 = 1;
-pub(super) const TENANT: u8 = 4;
-/// The holder of the slot, and another.
-pub(super) const NODES: [u8; 2] = [2, 3];
-/// Not before the end of any test.
-pub(super) fn later() -> u64 {
-    SystemClock.now().0 + 60 * 60
-}
-
-pub(super) fn farm() -> FarmId {
-    signing(FARMER).verifying().id(Role::Farmer).into()
-}
-
-pub(super) fn node(seed: u8) -> NodeId {
-    signing(seed).verifying().id(Role::Node).into()
-}
-
-pub(super) fn network() -> NetworkId {
-    let tenant: TenantId = signing(TENANT).verifying().id(Role::Tenant).into();
-    NetworkId { tenant, name: label("web") }
-}
+pub(super) use super::statements::{
+    FARMER, NODES, TENANT, delegation, farm, later, live, network, node, node_statement, status, token,
+};
 
 fn label(text: &str) -> Label {
     text.parse().unwrap()
@@ -50,75 +27,6 @@ fn label(text: &str) -> Label {
 
 pub(super) fn put<T: Statement>(statement: &T, seed: u8) -> Put {
     Put { statement: Signed::new(statement, &signing(seed)), confirmation: None, token: None }
-}
-
-pub(super) fn status(seed: u8, in_sync: bool) -> Status {
-    Status {
-        node: node(seed),
-        revision: Revision(1),
-        in_sync,
-        wireguard: "kernel".to_owned(),
-        devices: Vec::new(),
-        drift: Vec::new(),
-        failures: Vec::new(),
-        unknown_fields: Vec::new(),
-        foreign: Vec::new(),
-        registry: None,
-        refusals: Vec::new(),
-        peers: Vec::new(),
-        passes: 1,
-        operations: 2,
-    }
-}
-
-/// The farm, with its slot once there is somebody to hold it.
-pub(super) fn delegation(version: u64, held: bool) -> Delegation {
-    let slot = SlotDraft {
-        key: "2001:db8:a::/48#1".parse().unwrap(),
-        holders: vec![node(NODES[0])],
-        public_v4: None,
-        default_v4: None,
-    };
-    let draft = FarmDraft {
-        id: farm(),
-        allocations: vec!["2001:db8:a::/48".parse().unwrap()],
-        upstream: Upstream::default(),
-        management: Vec::new(),
-        host_firewall: false,
-        nodes: Vec::new(),
-        slots: if held { vec![slot] } else { Vec::new() },
-    };
-    Delegation::new(draft, label("alpha"), version).unwrap()
-}
-
-pub(super) fn node_statement(seed: u8) -> NodeStatement {
-    let address = Some(format!("2001:db8:f::{seed}/64").parse().unwrap());
-    let reach = Reach::Public { address, address_v4: None };
-    let draft = NodeDraft { id: node(seed), reach, nic: "eth0".parse().unwrap(), mtu: 1500 };
-    NodeStatement {
-        farm: farm(),
-        name: label(&format!("n{seed}")),
-        version: 1,
-        node: draft.try_into().unwrap(),
-    }
-}
-
-pub(super) fn token(nonce: u8, signer: u8) -> String {
-    let registry_key = signing(REGISTRY).verifying();
-    let registry = "[::1]:7443".to_owned();
-    let token = Token { farm: farm(), registry, registry_key, nonce: [nonce; 16], expires: later() };
-    Token::write(&Signed::new(&token, &signing(signer)))
-}
-
-pub(super) fn live(version: u64, nodes: &[u8]) -> NetworkStatement {
-    let exit = ExitDraft {
-        farm: farm(),
-        prefix: Some("2001:db8:a::/48".parse().unwrap()),
-        slot: 1_i64.try_into().unwrap(),
-    };
-    let nodes = nodes.iter().map(|seed| node(*seed)).collect();
-    let draft = NetworkDraft { id: network(), nodes, exit, workloads: Vec::new(), exposures: Vec::new() };
-    NetworkStatement { version, subject: Subject::Live(draft.try_into().unwrap()) }
 }
 
 pub(super) async fn send(client: &mut Client, path: &str, put: &Put) -> Result<Done, ClientError> {

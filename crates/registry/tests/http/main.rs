@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 #![allow(clippy::print_stdout, reason = "figures are printed")]
 
+#[path = "../registry/by.rs"]
+mod by;
 #[path = "../registry/disk.rs"]
 mod disk;
 mod events;
@@ -18,6 +20,7 @@ mod metrics;
 mod ready;
 mod rotate;
 mod slow;
+mod statements;
 mod stop;
 mod table;
 
@@ -29,7 +32,6 @@ use axum::Router;
 use sixfold_api::client::Client;
 use sixfold_api::tls::{self, Identity, RawKey};
 use sixfold_core::limit::PREFIXES_PER_TENANT;
-use sixfold_core::trust::SigningKey;
 use sixfold_registry::http::{Connections, Desk, Directory, Listener, Setup, router};
 use sixfold_registry::seal::Signing;
 use sixfold_registry::service::{Service, SystemClock};
@@ -37,17 +39,11 @@ use sixfold_registry::store::{Memory, Store};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// The key whose seed is 32 times one byte.
-fn signing(seed: u8) -> SigningKey {
-    SigningKey::from_seed(&[seed; 32])
-}
+use statements::{REGISTRY, signing};
 
 fn identity(seed: u8) -> Identity {
     Identity::of(&signing(seed)).unwrap()
 }
-
-/// The registry's own.
-const REGISTRY: u8 = 0xf0;
 
 /// The operator's.
 const ADMIN: u8 = 0xad;

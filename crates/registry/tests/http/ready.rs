@@ -5,87 +5,33 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sixfold_api::client::ClientError;
-use sixfold_api::event::Event;
 use sixfold_api::problem::Kind;
 use sixfold_api::version::Version;
-use sixfold_core::id::Revision;
-use sixfold_registry::store::{Answer, AnswerKey, Group, Memory, Record, Store, StoreError, Told};
+use sixfold_registry::store::{Group, Memory, Store, StoreError};
 
 use super::Running;
+use super::by::By;
 use super::flow::{FARMER, found, refused};
 
 /// A store whose disk is full while it is said to be.
-struct Fills(Memory, Arc<AtomicBool>);
-
-impl Fills {
-    fn room(&self) -> Result<(), StoreError> {
-        if self.1.load(Ordering::SeqCst) { Err(StoreError::Full) } else { Ok(()) }
-    }
-}
-
-impl Store for Fills {
-    fn read(&self, since: Revision, each: &mut dyn FnMut(Record, Revision)) -> Result<Revision, StoreError> {
-        self.0.read(since, each)
-    }
-
-    fn answer(&self, key: &AnswerKey) -> Result<Option<(Answer, Revision)>, StoreError> {
-        self.0.answer(key)
-    }
-
-    fn commit(&mut self, group: &Group) -> Result<Revision, StoreError> {
-        self.room()?;
-        self.0.commit(group)
-    }
-
-    fn keep(&mut self, told: &Told) -> Result<(), StoreError> {
-        self.0.keep(told)
-    }
-
-    fn told(&self) -> Result<Vec<Event>, StoreError> {
-        self.0.told()
-    }
-
-    fn bytes(&self) -> Result<u64, StoreError> {
-        self.0.bytes()
-    }
-
-    fn probe(&mut self) -> Result<(), StoreError> {
-        self.room()
-    }
+fn fills(full: &Arc<AtomicBool>) -> Box<dyn Store> {
+    let full = Arc::clone(full);
+    let room = move || if full.load(Ordering::SeqCst) { Err(StoreError::Full) } else { Ok(()) };
+    let has_room = room.clone();
+    let filled = By::new(Memory::default(), move |store: &mut Memory, group: &Group| {
+        room()?;
+        store.commit(group)
+    });
+    Box::new(By { probe: Box::new(move |_| has_room()), ..filled })
 }
 
 /// A store whose writer ends by a defect when it is asked to write.
-struct Breaks(Memory, Arc<AtomicBool>);
-
-impl Store for Breaks {
-    fn read(&self, since: Revision, each: &mut dyn FnMut(Record, Revision)) -> Result<Revision, StoreError> {
-        self.0.read(since, each)
-    }
-
-    fn answer(&self, key: &AnswerKey) -> Result<Option<(Answer, Revision)>, StoreError> {
-        self.0.answer(key)
-    }
-
-    fn commit(&mut self, group: &Group) -> Result<Revision, StoreError> {
-        assert!(!self.1.load(Ordering::SeqCst), "made to end");
-        self.0.commit(group)
-    }
-
-    fn keep(&mut self, told: &Told) -> Result<(), StoreError> {
-        self.0.keep(told)
-    }
-
-    fn told(&self) -> Result<Vec<Event>, StoreError> {
-        self.0.told()
-    }
-
-    fn bytes(&self) -> Result<u64, StoreError> {
-        self.0.bytes()
-    }
-
-    fn probe(&mut self) -> Result<(), StoreError> {
-        Ok(())
-    }
+fn breaks(ends: &Arc<AtomicBool>) -> Box<dyn Store> {
+    let ends = Arc::clone(ends);
+    Box::new(By::new(Memory::default(), move |store: &mut Memory, group: &Group| {
+        assert!(!ends.load(Ordering::SeqCst), "made to end");
+        store.commit(group)
+    }))
 }
 
 #[track_caller]
@@ -99,7 +45,7 @@ fn comes_again<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> Duration {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_not_ready_and_is_again_once_there_is_room() {
     let full = Arc::new(AtomicBool::new(false));
-    let running = Running::registry_on("[::1]:0", Box::new(Fills(Memory::default(), Arc::clone(&full))));
+    let running = Running::registry_on("[::1]:0", fills(&full));
     found(&running).await;
     let mut known = running.client(Some(FARMER));
     full.store(true, Ordering::SeqCst);
@@ -114,7 +60,7 @@ async fn a_full_disk_is_not_ready_and_is_again_once_there_is_room() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_that_has_ended_is_not_ready() {
     let ends = Arc::new(AtomicBool::new(false));
-    let running = Running::registry_on("[::1]:0", Box::new(Breaks(Memory::default(), Arc::clone(&ends))));
+    let running = Running::registry_on("[::1]:0", breaks(&ends));
     ends.store(true, Ordering::SeqCst);
     let mut farmer = running.client(Some(FARMER));
     let path = format!("/v1/farms/{}", super::flow::farm());

@@ -14,7 +14,8 @@ use sixfold_registry::service::{Done, Failed, Op, Outcome, Refusal, limit};
 use sixfold_registry::store::{Group, Memory, Record, Sqlite, Store};
 use tokio::sync::oneshot;
 
-use crate::ground::{By, Hands, Registry, network, put_network, remove_network, request};
+use crate::by::By;
+use crate::ground::{Hands, Registry, network, put_network, remove_network, request};
 
 fn signed(path: &Path, clock: &Hands) -> Registry {
     let sealer = Box::new(Signing { key: SigningKey::from_seed(&[7; 32]), operator: None });
@@ -207,9 +208,9 @@ impl Gate {
     }
 
     /// A store that commits through it.
-    fn before<S: Store>(&self, store: S) -> impl Store + use<S> {
+    fn before<S: Store + 'static>(&self, store: S) -> impl Store + use<S> {
         let gate = self.clone();
-        By(store, move |store: &mut S, group: &Group| {
+        By::new(store, move |store: &mut S, group: &Group| {
             gate.0.1.fetch_add(1, Ordering::SeqCst);
             let _open = gate.hold();
             store.commit(group)

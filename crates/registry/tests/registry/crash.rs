@@ -2,8 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sixfold_api::resource::Done;
 use sixfold_registry::run::store_in;
@@ -25,15 +24,9 @@ fn cut_at(step: usize, dir: &Path, requests: &[Asked], told: &Path) -> (Vec<Opti
     let answers: Vec<Option<Done>> = requests.iter().map(|asked| tenant.ask(asked).ok()).collect();
     let missing = answers.iter().any(Option::is_none);
     // The last step is reached after the answer may have been sent: give it the moment that it takes.
-    let (begun, patience) = (Instant::now(), if missing { ENDS } else { Duration::from_millis(50) });
-    while begun.elapsed() < patience {
-        if process.ended().is_some() {
-            return (answers, true);
-        }
-        sleep(Duration::from_millis(1));
-    }
-    assert!(!missing, "no answer and no end");
-    (answers, false)
+    let has_ended = process.ends_within(if missing { ENDS } else { Duration::from_millis(50) });
+    assert!(has_ended || !missing, "no answer and no end");
+    (answers, has_ended)
 }
 
 /// What comes of the same requests when nobody ends anything.

@@ -4,47 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sixfold_api::event::Event;
-use sixfold_core::id::{Label, Revision, Timestamp};
+use sixfold_core::id::{Label, Timestamp};
 use sixfold_core::limit::PREFIXES_PER_TENANT;
 use sixfold_core::model::{
     DeviceReport, ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, SlotDraft, SlotKey, Upstream,
 };
 use sixfold_registry::service::{Done, Failed, Op, Request, Said, Sealer, Service};
-use sixfold_registry::store::{Answer, AnswerKey, Group, Record, Sqlite, Store, StoreError, Told};
-
-/// A store whose commits go another way, and all else as it is.
-pub(crate) struct By<S, C>(pub(crate) S, pub(crate) C);
-
-impl<S: Store, C: FnMut(&mut S, &Group) -> Result<Revision, StoreError> + Send> Store for By<S, C> {
-    fn read(&self, since: Revision, each: &mut dyn FnMut(Record, Revision)) -> Result<Revision, StoreError> {
-        self.0.read(since, each)
-    }
-
-    fn answer(&self, key: &AnswerKey) -> Result<Option<(Answer, Revision)>, StoreError> {
-        self.0.answer(key)
-    }
-
-    fn commit(&mut self, group: &Group) -> Result<Revision, StoreError> {
-        (self.1)(&mut self.0, group)
-    }
-
-    fn keep(&mut self, told: &Told) -> Result<(), StoreError> {
-        self.0.keep(told)
-    }
-
-    fn told(&self) -> Result<Vec<Event>, StoreError> {
-        self.0.told()
-    }
-
-    fn bytes(&self) -> Result<u64, StoreError> {
-        self.0.bytes()
-    }
-
-    fn probe(&mut self) -> Result<(), StoreError> {
-        self.0.probe()
-    }
-}
+use sixfold_registry::store::{Sqlite, Store};
 
 /// A clock that a test sets.
 #[derive(Clone, Default)]

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a test tells how much it has tried")]
 
 mod bounded;
+mod by;
 mod corrupt;
 mod crash;
 mod disk;
@@ -15,6 +16,8 @@ mod quota;
 mod race;
 mod replaced;
 mod service;
+#[path = "../http/statements.rs"]
+mod statements;
 mod store;
 mod taken;
 mod two;

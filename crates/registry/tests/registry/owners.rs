@@ -13,14 +13,12 @@ use sixfold_api::client::{Client, ClientError};
 use sixfold_api::problem::Kind;
 use sixfold_api::resource::{Done, Held, Put, Rotated};
 use sixfold_api::tls::Identity;
-use sixfold_core::id::{FarmId, NetworkId, NodeId, Revision, TenantId};
+use sixfold_core::id::Revision;
 use sixfold_core::key::PublicKey;
-use sixfold_core::model::{
-    DeviceReport, ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, Seat, SlotDraft, Status, Upstream,
-};
+use sixfold_core::model::{DeviceReport, Seat, Status};
 use sixfold_core::trust::{
-    Delegation, DeviceOf, DeviceStatement, NetworkStatement, NodeStatement, Owner, Role, Rotation, Signed,
-    SigningKey, Statement, Subject, Token,
+    DeviceOf, DeviceStatement, NetworkStatement, NodeStatement, Owner, Role, Rotation, Signed, Statement,
+    Subject,
 };
 use sixfold_registry::copy::copy;
 use sixfold_registry::dump::dump;
@@ -30,32 +28,13 @@ use sixfold_registry::store::Sqlite;
 use tokio::runtime::Runtime;
 
 use crate::process::{PATIENCE, Process, address, own_key};
-
-const FARMER: u8 = 1;
-/// The holder of the slot, and another.
-const NODES: [u8; 2] = [2, 3];
-const TENANT: u8 = 4;
+use crate::statements::{
+    FARMER, NODES, TENANT, delegation, farm, live, network, node, node_statement, signing, status, token,
+};
 
 /// The seed of the key that comes after another.
 const fn next(seed: u8) -> u8 {
     seed + 0x30
-}
-
-fn signing(seed: u8) -> SigningKey {
-    SigningKey::from_seed(&[seed; 32])
-}
-
-fn farm() -> FarmId {
-    signing(FARMER).verifying().id(Role::Farmer).into()
-}
-
-fn node(seed: u8) -> NodeId {
-    signing(seed).verifying().id(Role::Node).into()
-}
-
-fn network() -> NetworkId {
-    let tenant: TenantId = signing(TENANT).verifying().id(Role::Tenant).into();
-    NetworkId { tenant, name: "web".parse().unwrap() }
 }
 
 fn by<T: Statement>(statement: &T, seed: u8) -> Signed {
@@ -64,53 +43,6 @@ fn by<T: Statement>(statement: &T, seed: u8) -> Signed {
 
 fn put(statement: Signed, token: Option<String>) -> Put {
     Put { statement, confirmation: None, token }
-}
-
-fn delegation(version: u64, held: bool) -> Delegation {
-    let slot = SlotDraft {
-        key: "2001:db8:a::/48#1".parse().unwrap(),
-        holders: vec![node(NODES[0])],
-        public_v4: None,
-        default_v4: None,
-    };
-    let draft = FarmDraft {
-        id: farm(),
-        allocations: vec!["2001:db8:a::/48".parse().unwrap()],
-        upstream: Upstream::default(),
-        management: Vec::new(),
-        host_firewall: false,
-        nodes: Vec::new(),
-        slots: if held { vec![slot] } else { Vec::new() },
-    };
-    Delegation::new(draft, "alpha".parse().unwrap(), version).unwrap()
-}
-
-fn node_statement(seed: u8, version: u64) -> NodeStatement {
-    let address = Some(format!("2001:db8:f::{seed}/64").parse().unwrap());
-    let reach = Reach::Public { address, address_v4: None };
-    let draft = NodeDraft { id: node(seed), reach, nic: "eth0".parse().unwrap(), mtu: 1500 };
-    let name = format!("n{seed}").parse().unwrap();
-    NodeStatement { farm: farm(), name, version, node: draft.try_into().unwrap() }
-}
-
-fn token(nonce: u8) -> String {
-    let (registry, registry_key) = ("[::1]:7443".to_owned(), own_key().verifying());
-    // Not before the end of any test.
-    let expires =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 3600;
-    let token = Token { farm: farm(), registry, registry_key, nonce: [nonce; 16], expires };
-    Token::write(&by(&token, FARMER))
-}
-
-fn live(version: u64) -> NetworkStatement {
-    let exit = ExitDraft {
-        farm: farm(),
-        prefix: Some("2001:db8:a::/48".parse().unwrap()),
-        slot: 1_u8.try_into().unwrap(),
-    };
-    let nodes = NODES.map(node).to_vec();
-    let draft = NetworkDraft { id: network(), nodes, exit, workloads: Vec::new(), exposures: Vec::new() };
-    NetworkStatement { version, subject: Subject::Live(draft.try_into().unwrap()) }
 }
 
 fn device(held: &[Held], version: u64) -> DeviceStatement {
@@ -122,24 +54,9 @@ fn device(held: &[Held], version: u64) -> DeviceStatement {
     DeviceStatement::new(of, version, report).unwrap()
 }
 
+/// Of whatever there is.
 fn in_sync(seed: u8) -> Status {
-    Status {
-        node: node(seed),
-        // Whatever there is.
-        revision: Revision(1000),
-        in_sync: true,
-        wireguard: "kernel".to_owned(),
-        devices: Vec::new(),
-        drift: Vec::new(),
-        failures: Vec::new(),
-        unknown_fields: Vec::new(),
-        foreign: Vec::new(),
-        registry: None,
-        refusals: Vec::new(),
-        peers: Vec::new(),
-        passes: 1,
-        operations: 2,
-    }
+    Status { revision: Revision(1000), ..status(seed, true) }
 }
 
 /// What is asked, and by whom: a key that is replaced by it is followed by the new one.
@@ -173,19 +90,20 @@ const LIFE: [Part; 10] = [
     ("a join with a token", true, |_| vec![joins(NODES[0])]),
     ("another join", false, |_| vec![joins(NODES[1])]),
     ("a slot", true, |_| vec![Ask::new(FARMER, of_farm(), &put(by(&delegation(2, true), FARMER), None))]),
-    ("a network", false, |_| vec![Ask::new(TENANT, of_network(), &put(by(&live(1), TENANT), None))]),
+    ("a network", false, |_| vec![Ask::new(TENANT, of_network(), &put(by(&live(1, &NODES), TENANT), None))]),
     ("a device", true, |held| {
         let path = format!("/v1/nodes/{}/devices", node(NODES[1]));
         vec![Ask::new(NODES[1], path, &put(by(&device(held, 1), NODES[1]), None))]
     }),
     ("a node's new key", true, |held| {
         let [_, seed] = NODES;
-        let again = vec![by(&node_statement(seed, 2), next(seed)), by(&device(held, 2), next(seed))];
+        let moved = NodeStatement { version: 2, ..node_statement(seed) };
+        let again = vec![by(&moved, next(seed)), by(&device(held, 2), next(seed))];
         vec![Ask::rotation(Owner::node(&node(seed)), seed, again)]
     }),
     ("a tenant's new key", true, |_| {
         let owner = Owner { role: Role::Tenant, id: network().tenant.into() };
-        vec![Ask::rotation(owner, TENANT, vec![by(&live(2), next(TENANT))])]
+        vec![Ask::rotation(owner, TENANT, vec![by(&live(2, &NODES), next(TENANT))])]
     }),
     ("a network that goes", false, |_| {
         let gone = NetworkStatement { version: 3, subject: Subject::Deleted(network()) };
@@ -206,7 +124,7 @@ fn of_network() -> String {
 }
 
 fn joins(seed: u8) -> Ask {
-    let said = put(by(&node_statement(seed, 1), seed), Some(token(seed)));
+    let said = put(by(&node_statement(seed), seed), Some(token(seed, FARMER)));
     Ask::new(seed, format!("/v1/nodes/{}", node(seed)), &said)
 }
 
@@ -296,15 +214,9 @@ fn cut_at(step: usize, dir: &Path, asks: &[Ask]) -> (Vec<Option<Done>>, bool) {
     let answers: Vec<Option<Done>> = asks.iter().map(|ask| hand.ask(ask).ok()).collect();
     let missing = answers.iter().any(Option::is_none);
     // The last step is reached after the answer may have been sent: give it the moment that it takes.
-    let (begun, patience) = (Instant::now(), if missing { PATIENCE } else { Duration::from_millis(100) });
-    while begun.elapsed() < patience {
-        if process.ended().is_some() {
-            return (answers, true);
-        }
-        sleep(Duration::from_millis(1));
-    }
-    assert!(!missing, "no answer and no end");
-    (answers, false)
+    let has_ended = process.ends_within(if missing { PATIENCE } else { Duration::from_millis(100) });
+    assert!(has_ended || !missing, "no answer and no end");
+    (answers, has_ended)
 }
 
 /// Cuts one part of the life at each of its steps. Returns how many there are.

@@ -20,6 +20,7 @@ use sixfold_registry::store::Sqlite;
 use tokio::runtime::Runtime;
 
 use crate::ground::{Hands, Registry};
+use crate::statements::{REGISTRY, signing};
 
 /// How long a process has to begin to listen, on a machine with much else to do.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -75,6 +76,18 @@ impl Process {
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Waits so long until it ends; whether it does.
+    pub(crate) fn ends_within(&mut self, patience: Duration) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < patience {
+            if self.ended().is_some() {
+                return true;
+            }
+            sleep(Duration::from_millis(1));
+        }
+        false
     }
 
     /// How it ended, once it has.
@@ -170,7 +183,7 @@ impl Tenant {
 
 /// The key that a process has.
 pub(crate) fn own_key() -> SigningKey {
-    SigningKey::from_seed(&[0xf0; 32])
+    signing(REGISTRY)
 }
 
 /// A store with farm alpha and so many nodes, sealed by the key that a process has, and closed.

@@ -7,9 +7,10 @@ use sixfold_core::model::{Reach, ResourceKey, Seat};
 use sixfold_registry::service::{Confirmation, Done, Failed, Newly, Op, Refusal, Sealed};
 use sixfold_registry::store::{DocumentId, Group, Memory, Sqlite, Store, StoreError};
 
+use crate::by::By;
 use crate::ground::{
-    By, Hands, Registry, farm, network, node, put_farm, put_network, put_node, remove_network, report,
-    request, said,
+    Hands, Registry, farm, network, node, put_farm, put_network, put_node, remove_network, report, request,
+    said,
 };
 
 fn alpha(nodes: usize) -> Registry {
@@ -439,7 +440,7 @@ fn what_the_registry_signs_its_public_key_opens() {
 /// A store whose disk breaks at the third commit: nobody knows what of it was written.
 fn breaks() -> impl Store {
     let mut commits = 0;
-    By(Memory::default(), move |store: &mut Memory, group: &Group| {
+    By::new(Memory::default(), move |store: &mut Memory, group: &Group| {
         commits += 1;
         match commits {
             3 => Err(StoreError::Io { source: Box::new(std::io::Error::other("the disk is gone")) }),

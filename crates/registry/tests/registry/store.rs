@@ -16,56 +16,31 @@ use sixfold_registry::store::{
     SCHEMA_VERSION, Sqlite, Store, StoreError, Told,
 };
 
-use crate::ground::{By, label};
+use crate::by::By;
+use crate::ground::label;
 
 /// A store whose every other commit finds the disk full, before anything is written.
 fn fails<S: Store + 'static>(store: S) -> Box<dyn Store> {
     let mut is_full = false;
-    Box::new(By(store, move |store: &mut S, group: &Group| {
+    Box::new(By::new(store, move |store: &mut S, group: &Group| {
         is_full = !is_full;
         if is_full { Err(StoreError::Full) } else { store.commit(group) }
     }))
 }
 
 /// A store that is slow.
-struct Delays<S>(S);
-
-impl<S: Store> Store for Delays<S> {
-    fn read(&self, since: Revision, each: &mut dyn FnMut(Record, Revision)) -> Result<Revision, StoreError> {
+fn delays<S: Store + 'static>(store: S) -> Box<dyn Store> {
+    let slow = By::new(store, |store: &mut S, group: &Group| {
         sleep(Duration::from_millis(1));
-        self.0.read(since, each)
-    }
-
-    fn answer(&self, key: &AnswerKey) -> Result<Option<(Answer, Revision)>, StoreError> {
-        self.0.answer(key)
-    }
-
-    fn commit(&mut self, group: &Group) -> Result<Revision, StoreError> {
-        sleep(Duration::from_millis(1));
-        self.0.commit(group)
-    }
-
-    fn keep(&mut self, told: &Told) -> Result<(), StoreError> {
-        self.0.keep(told)
-    }
-
-    fn told(&self) -> Result<Vec<Event>, StoreError> {
-        self.0.told()
-    }
-
-    fn bytes(&self) -> Result<u64, StoreError> {
-        self.0.bytes()
-    }
-
-    fn probe(&mut self) -> Result<(), StoreError> {
-        self.0.probe()
-    }
+        store.commit(group)
+    });
+    Box::new(By { reading: || sleep(Duration::from_millis(1)), ..slow })
 }
 
 /// A store that gets each group twice, as over a network that lost the first answer: the second must find that what it
 /// compares has changed.
 fn repeats<S: Store + 'static>(store: S) -> Box<dyn Store> {
-    Box::new(By(store, |store: &mut S, group: &Group| {
+    Box::new(By::new(store, |store: &mut S, group: &Group| {
         let revision = store.commit(group)?;
         if !group.compares.is_empty() {
             let second = store.commit(group);
@@ -406,7 +381,7 @@ fn the_embedded_one_conforms() {
 fn each_conforms_behind_what_fails_delays_and_repeats() {
     conforms(|path| fails(Sqlite::open(path).unwrap()));
     conforms(|_| fails(Memory::default()));
-    conforms(|path| Box::new(Delays(Sqlite::open(path).unwrap())));
+    conforms(|path| delays(Sqlite::open(path).unwrap()));
     conforms(|path| repeats(Sqlite::open(path).unwrap()));
     conforms(|_| repeats(Memory::default()));
 }
