@@ -6,7 +6,7 @@
 //!        netns (threads, names)  socket (batches, dumps)  wire, rtnl, nft (bytes)  tunnel (the embedded devices)
 //! ```
 //!
-//! Owns: reading the kernel into core's vocabulary, and doing a plan's steps. Must not know of tenants, farms or why
+//! Owns: reading the kernel into core's vocabulary, doing a plan's steps, and being heard on a segment ([`segment`]). Must not know of tenants, farms or why
 //! something is desired, and must not start a process.
 
 pub mod cut;
@@ -19,6 +19,7 @@ pub mod nft;
 #[doc(hidden)]
 pub mod raw;
 mod rtnl;
+pub mod segment;
 mod session;
 mod socket;
 pub mod sys;

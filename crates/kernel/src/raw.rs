@@ -1,11 +1,11 @@
-//! The decoders of what rtnetlink, nftables and the tunnel process answer, for whoever feeds it bytes that no kernel wrote: the fuzz targets, and nobody else.
+//! The decoders of what rtnetlink, nftables, the tunnel process and a segment answer, for whoever feeds it bytes that no kernel wrote: the fuzz targets, and nobody else.
 //!
 //! Owns: calling each of them. Must not decode anything itself. What is asked of them is no panic, and an end.
 
 use sixfold_core::name::{IfName, loopback};
 
 use crate::rtnl::{self, Links};
-use crate::{nft, tunnel, wire};
+use crate::{nft, segment, tunnel, wire};
 
 /// Reads an answer of rtnetlink as every kind of object.
 pub fn rtnl(answer: &[u8]) {
@@ -33,4 +33,9 @@ pub fn nft(attributes: &[u8]) {
 /// Reads a reply of the tunnel process, or of any implementation's configuration socket.
 pub fn tunnel(reply: &str) {
     tunnel::read_any(reply);
+}
+
+/// Reads a frame of a segment as an answer and as a word.
+pub fn segment(frame: &[u8]) {
+    let _ = (segment::read_answer(frame), segment::read_word(frame));
 }
