@@ -101,7 +101,7 @@ impl Segment {
             self.bound = None;
         }
         let running = self.find()?.is_some_and(|link| link.running);
-        let deaf = std::mem::take(&mut self.deaf) || answers.fell || lost > 0 || !running;
+        let deaf = std::mem::take(&mut self.deaf) || lost > 0 || !running;
         Ok(Heard { deaf, answers: answers.heard, words: words.heard })
     }
 
@@ -145,9 +145,8 @@ impl Segment {
             sendto(segment.answers.as_raw_fd(), frame, &to, MsgFlags::MSG_DONTWAIT).map(drop)
         };
         let sent = match once(self, link) {
-            // It is down, or was since the last time and the socket tells of it now.
+            // It is down; or it was since the last time, and the socket tells of it now. The other one tells the next reading.
             Err(Errno::ENETDOWN | Errno::ENXIO) => {
-                (self.bound, self.deaf) = (None, true);
                 let link = self.running()?;
                 once(self, link)
             }

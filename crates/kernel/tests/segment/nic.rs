@@ -40,10 +40,14 @@ fn a_nic_that_is_down_cut_off_or_gone_is_no_silence_and_is_followed_when_it_come
         assert_eq!(find_out(&mut cat, ask), answers(SLOT));
 
         run("ip -n segment link set cat down");
-        wait_until(|| is_down(&cat.ask(ask)));
-        assert!(cat.read().unwrap().deaf);
+        wait_until(|| cat.read().unwrap().deaf);
         plugged("cat", "-n cat");
         cat.read().unwrap();
+        assert_eq!(find_out(&mut cat, ask), answers(SLOT));
+        run("ip -n segment link set cat down");
+        wait_until(|| is_down(&cat.ask(ask)));
+        plugged("cat", "-n cat");
+        assert!(cat.read().unwrap().deaf, "a question could not be asked");
         assert_eq!(find_out(&mut cat, ask), answers(SLOT), "the cable is back");
 
         run("ip -n cat link del eth0");
