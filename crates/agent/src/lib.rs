@@ -27,3 +27,4 @@ pub mod remove;
 pub mod run;
 pub mod status;
 pub mod store;
+pub mod traffic;

@@ -1,7 +1,7 @@
 //! What the agent counts, as Prometheus reads it (text format 0.0.4), and whether it lives and is ready.
 //!
 //! ```text
-//! loop ──▶ Figures ◀── asker ──▶ /metrics   sixfold_agent_..., and sixfold_tunnel_... as the tunnel process sums them up
+//! loop ──▶ Figures ◀── asker ──▶ /metrics   sixfold_agent_... and sixfold_gateway_..., and sixfold_tunnel_... as the tunnel process sums them up
 //!                                /healthz   the loop goes round
 //!                                /readyz    in sync with the newest snapshot
 //! ```
@@ -17,9 +17,11 @@ use std::time::{Duration, Instant};
 use sixfold_api::metrics::Text;
 use sixfold_core::id::Revision;
 use sixfold_core::model::Status;
+use sixfold_kernel::nft::Counter;
 use sixfold_kernel::tunnel::{Totals, TunnelError};
 
 use crate::pass::Sums;
+use crate::traffic::Flow;
 
 pub use self::serve::Metrics;
 
@@ -44,6 +46,7 @@ pub(crate) struct Measured<'a> {
     pub(crate) left: usize,
     pub(crate) took: Duration,
     pub(crate) sums: Sums,
+    pub(crate) flow: &'a Flow,
 }
 
 #[derive(Debug, Clone)]
@@ -61,6 +64,7 @@ struct Last {
     left: usize,
     took: Duration,
     sums: Sums,
+    flow: Flow,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +81,7 @@ impl Figures {
     }
 
     pub(crate) fn measured(&self, measured: Measured<'_>) {
-        let Measured { status, left, took, sums } = measured;
+        let Measured { status, left, took, sums, flow } = measured;
         let registry = status.registry.as_ref().map(|registry| Registry {
             connected: registry.connected,
             held: registry.held.is_some(),
@@ -96,6 +100,7 @@ impl Figures {
             left,
             took,
             sums,
+            flow: flow.clone(),
         });
     }
 
@@ -133,6 +138,7 @@ impl Figures {
         let mut text = Text::default();
         of_passes(&mut text, &last);
         of_peers(&mut text, &last.sums);
+        of_gateways(&mut text, &last.flow);
         if let Some(registry) = last.registry {
             text.gauge(
                 "agent_registry_connected",
@@ -196,6 +202,23 @@ fn of_peers(text: &mut Text, sums: &Sums) {
     text.counter("agent_wireguard_received_bytes", help, sums.rx_bytes);
     let help = "Bytes of datagrams sent, as devices count them.";
     text.counter("agent_wireguard_sent_bytes", help, sums.tx_bytes);
+}
+
+fn of_gateways(text: &mut Text, flow: &Flow) {
+    if flow.networks == 0 {
+        return;
+    }
+    text.gauge("gateway_networks", "Networks that leave by a gateway of this node.", flow.networks);
+    let directions = [("out", flow.sent), ("in", flow.received)];
+    let each = |of: fn(&Counter) -> u64| {
+        directions.map(|(direction, counter)| ([("direction", direction)], of(&counter)))
+    };
+    let help = "Packets between networks and their gateways.";
+    text.counters("gateway_packets", help, each(|counter| counter.packets));
+    let help = "Bytes of these, from the network header on.";
+    text.counters("gateway_bytes", help, each(|counter| counter.bytes));
+    let drops = flow.drops.iter().map(|(reason, count)| ([("reason", *reason)], count));
+    text.counters("gateway_dropped_packets", "Packets that gateways stopped, by reason.", drops);
 }
 
 #[cfg(test)]

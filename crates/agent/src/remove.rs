@@ -19,6 +19,7 @@ use crate::remote::{reports, session};
 use crate::run::{Places, RunError, lock};
 use crate::status::of_step;
 use crate::store::Store;
+use crate::traffic;
 
 /// What one round leaves, another finds gone: a namespace whose sockets were just let go of.
 const ROUNDS: usize = 3;
@@ -106,6 +107,7 @@ pub fn remove<K: Kernel>(kernel: &mut K, places: &Places) -> Result<u64, RemoveE
         disk::delete(&places.state.join(file))?;
     }
     disk::delete(&places.status())?;
+    disk::delete(&places.run.join(traffic::FILE))?;
     disk::delete(&places.lock())?;
     for dir in [&places.keys(), &places.state, &places.run] {
         disk::delete_empty_dir(dir)?;

@@ -46,6 +46,7 @@ use crate::pass::{Asked, Ground, PEERS_SECS, PERIOD_SECS, Picture, Sweep};
 use crate::remote::RemoteError;
 use crate::status::{self, Counts, words};
 use crate::store::Store;
+use crate::traffic::{self, Traffic};
 
 pub use self::places::Places;
 pub use self::wait::Stop;
@@ -115,6 +116,7 @@ pub struct Agent<K, F> {
     sweep: Sweep,
     sweep_of_devices: Sweep,
     ports: PortLog,
+    traffic: Traffic,
     /// Damage was found that no event told of: there may be more.
     alarmed: bool,
     counts: Counts,
@@ -171,6 +173,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             sweep: Sweep::within(PERIOD_SECS),
             sweep_of_devices: Sweep::within(PEERS_SECS),
             ports,
+            traffic: Traffic::default(),
             alarmed: false,
             counts: Counts::default(),
             status: None,
@@ -218,10 +221,20 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         let was_in_sync = !news && self.status.as_ref().is_some_and(|status| status.in_sync);
         let whole = told == Scope::All || slice == Scope::All;
         self.picture.read_sessions(&mut self.kernel);
+        self.read_traffic();
         let touched = self.pass(join(told.clone(), slice));
         let untold = touched.iter().any(|netns| !told.contains(netns));
         self.alarmed = untold && !whole && was_in_sync && self.status.as_ref().is_some_and(|now| now.in_sync);
         self.status.as_ref()
+    }
+
+    /// Reads what the gateways whose turn it is carried, and tells of it once round.
+    fn read_traffic(&mut self) {
+        let Some(snapshot) = self.current.snapshot() else { return };
+        let told = self.traffic.read(&mut self.kernel, snapshot);
+        if let Some(Err(error)) = told.map(|told| traffic::write(&self.places.run, &told)) {
+            self.say(words(&error, error.hint()));
+        }
     }
 
     /// Where devices or peers are others than when they were looked at last, of those whose turn it is to be asked.
@@ -275,7 +288,8 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         self.publish(status, &failed);
         if let Some(status) = &self.status {
             let (sums, took) = (self.picture.sums(), began.elapsed());
-            self.figures.measured(Measured { status, left, took, sums });
+            let flow = self.traffic.sums();
+            self.figures.measured(Measured { status, left, took, sums, flow });
         }
         touched
     }

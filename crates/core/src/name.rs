@@ -4,6 +4,7 @@
 //! kernel's own facts. Must not import anything of ours but `id` and `limit`; addresses are `addr::derive`'s.
 //! Realises addressing.md, "Names and addresses"; `NIB` is the prefix index as four lowercase hex digits.
 
+pub mod drops;
 mod parse;
 pub mod rule;
 #[cfg(test)]

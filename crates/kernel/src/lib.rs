@@ -23,6 +23,7 @@ pub mod segment;
 mod session;
 mod socket;
 pub mod sys;
+mod traffic;
 pub mod tunnel;
 mod wire;
 
@@ -31,12 +32,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use sixfold_core::key::{PrivateKey, PublicKey};
 use sixfold_core::name::IfName;
 use sixfold_core::plan::Plan;
-use sixfold_core::state::{Endpoint, Namespace, Netns, NodeState, Peer, PeerKey};
+use sixfold_core::state::{Endpoint, Namespace, Netns, NodeState, Peer, PeerKey, SetName};
 
 pub use error::{ApplyError, Failure, ObserveError, Report};
 pub use foreign::{Foreign, Foreigners};
 pub use session::{Drops, Session};
 pub use socket::{Refusal, SocketError};
+pub use traffic::LinkTraffic;
 
 /// A kernel that can be read and changed: Linux, or one in memory that behaves alike.
 pub trait Kernel {
@@ -85,6 +87,17 @@ pub trait Kernel {
 
     /// What the devices that were seen in these namespaces counted of their peers. One that cannot be asked tells of none.
     fn sessions(&mut self, _seen: &NodeState, _netnss: &BTreeSet<Netns>) -> BTreeMap<PeerKey, Session> {
+        BTreeMap::new()
+    }
+
+    /// What these links of a namespace carried. One that cannot be asked is left out.
+    fn traffic(&mut self, _netns: &Netns, _links: &BTreeSet<IfName>) -> BTreeMap<IfName, LinkTraffic> {
+        BTreeMap::new()
+    }
+
+    /// What each element of a set of links counted in a namespace's firewall, and under none what the set counted of all other
+    /// links together; nothing if it cannot be read.
+    fn tallies(&mut self, _netns: &Netns, _set: &SetName) -> BTreeMap<Option<IfName>, nft::Counter> {
         BTreeMap::new()
     }
 }

@@ -73,6 +73,11 @@ pub(crate) fn number(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?))
 }
 
+/// The `u64` at that place of an array, in the machine's order.
+pub(crate) fn long(array: &[u8], place: usize) -> Option<u64> {
+    Some(u64::from_ne_bytes(array.get(8 * place..)?.get(..8)?.try_into().ok()?))
+}
+
 /// A text, without the zero that ends it.
 pub(crate) fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok().map(|text| text.trim_end_matches('\0'))

@@ -410,6 +410,7 @@ fn table() -> Vec<Step> {
         ("a_v4", SetKind::PrefixesV4),
         ("counts", SetKind::LinkCounts),
         ("counts", SetKind::LinkShares { connections: 9 }),
+        ("rates", SetKind::LinkRates { per_second: 9, burst: 5 }),
         ("map", SetKind::LinkPorts),
     ];
     for (name, kind) in sets {

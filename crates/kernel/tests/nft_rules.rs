@@ -73,6 +73,8 @@ fn action() -> impl Strategy<Value = Action> {
         Just(Action::Drop),
         Just(Action::Refuse),
         set().prop_map(Action::SnatByInput),
+        set().prop_map(Action::DropByInput),
+        set().prop_map(Action::DropByOutput),
         Just(Action::Count),
         Just(Action::Notrack),
         Just(Action::ClampMss),

@@ -8,6 +8,7 @@ mod leave;
 pub(crate) mod list;
 mod remove;
 pub(crate) mod show;
+pub(crate) mod traffic;
 
 use clap::Subcommand;
 use sixfold_agent::remote::joined::JoinedError;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
-use sixfold_agent::disk;
+use sixfold_agent::{disk, traffic};
 use sixfold_core::limit;
-use sixfold_core::model::Status;
+use sixfold_core::model::{GatewayTraffic, Status};
 
 use crate::caller::RegistryArgs;
 use crate::failed::Failed;
@@ -20,10 +20,13 @@ use crate::{Done, output};
 #[command(
     long_about = "Say how this machine's node is, or with --registry how your farm's nodes are.\n\n\
     A node's agent writes its status after each pass; this reads it: also how old the handshake with each peer is, what its \
-    device carried and what it dropped, for up to 1,000 of them; read within 30 s, on a small node each second. With --registry it is what the registry heard of each \
+    device carried and what it dropped, for up to 1,000 of them; read within 30 s, on a small node each second. \
+    Of a gateway it tells what each network sent and got since its link is there, how much of that over IPv4, and what was stopped: \
+    packets with a source that is not the network's (spoofed), to where nothing may go (barred), to addresses that nobody has \
+    (no-way), IPv4 connections beyond its share (share). With --registry it is what the registry heard of each \
     node of your farm.\n\n\
     With --json: the status as the agent wrote it (node, revision, in_sync, wireguard, devices, drift, failures, refusals, \
-    registry, peers, unknown_fields, foreign, passes, operations); with --registry farm and nodes, as `sixfold node list --json`.",
+    registry, peers, unknown_fields, foreign, passes, operations), and traffic of its gateways; with --registry farm and nodes, as `sixfold node list --json`.",
     after_long_help = "Exit codes:\n  \
         0  in sync; with --registry: every node is\n  \
         1  refused: what was given is wrong\n  \
@@ -68,19 +71,32 @@ fn node(args: &Args) -> Result<(), Failed> {
     let status: Status = serde_json::from_slice(&bytes).map_err(wrong)?;
     if args.json {
         // As it was written, with what a later agent may say in it.
-        output::print_json(&serde_json::from_slice::<Value>(&bytes).map_err(wrong)?)?;
+        let mut document = serde_json::from_slice::<Value>(&bytes).map_err(wrong)?;
+        if let (Some(traffic), Some(fields)) = (traffic_of(args)?, document.as_object_mut()) {
+            fields.insert("traffic".to_owned(), json!(traffic));
+        }
+        output::print_json(&document)?;
     } else {
         let written = fs::metadata(&path).and_then(|meta| meta.modified()).ok();
         let age = written.and_then(|at| SystemTime::now().duration_since(at).ok());
         let age = age.map_or_else(String::new, |age| format!("written   {} s ago\n", age.as_secs()));
         let sessions = Some(sessions(&status)).filter(|table| !table.is_empty());
         let sessions = sessions.map_or_else(String::new, |table| format!("\n{table}"));
-        output::print(&format!("node      {}\n{age}{}{sessions}", status.node, told(&status)))?;
+        let traffic = traffic_of(args)?.map_or_else(String::new, |told| crate::node::traffic::text(&told));
+        output::print(&format!("node      {}\n{age}{}{sessions}{traffic}", status.node, told(&status)))?;
     }
     match status.in_sync {
         true => Ok(()),
         false => Err(Failed::environment(format!("not in sync at revision {}", status.revision))),
     }
+}
+
+/// What the node's gateways carried, if it has any.
+fn traffic_of(args: &Args) -> Result<Option<Vec<GatewayTraffic>>, Failed> {
+    traffic::read(&args.run).map_err(|error| {
+        let hint = error.hint();
+        Failed::environment(error).hint(hint)
+    })
 }
 
 fn farm(args: &Args) -> Result<(), Failed> {

@@ -17,7 +17,14 @@ fn figures(in_sync: bool) -> Arc<Figures> {
     let status = Status { in_sync, revision: Revision(7), ..of_waiting((&node, Backend::Tunnel), counts) };
     let sums = Sums { peers: 4, alive: 2, silent: 1, rx_bytes: 100, tx_bytes: 200 };
     let left = usize::from(!in_sync);
-    figures.measured(Measured { status: &status, left, took: Duration::from_millis(5), sums });
+    let flow = Flow {
+        networks: 2,
+        sent: Counter { packets: 3, bytes: 300 },
+        received: Counter { packets: 5, bytes: 500 },
+        drops: [("spoofed", 7)].into(),
+    };
+    let took = Duration::from_millis(5);
+    figures.measured(Measured { status: &status, left, took, sums, flow: &flow });
     figures.lives(Instant::now());
     figures
 }
@@ -28,7 +35,8 @@ fn assert_form(text: &str) {
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').expect("a name and a kind");
-            assert!(name.starts_with("sixfold_agent_") || name.starts_with("sixfold_tunnel_"), "{line}");
+            let parts = ["sixfold_agent_", "sixfold_gateway_", "sixfold_tunnel_"];
+            assert!(parts.iter().any(|part| name.starts_with(part)), "{line}");
             assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
             told = name;
         } else if !line.starts_with("# HELP ") {
@@ -50,6 +58,10 @@ fn every_value_has_its_help_and_names_nobody() {
         "sixfold_agent_pass_duration_seconds 0.005",
         "sixfold_agent_peers_silent 1",
         "sixfold_agent_wireguard_sent_bytes_total 200",
+        "sixfold_gateway_networks 2",
+        "sixfold_gateway_packets_total{direction=\"out\"} 3",
+        "sixfold_gateway_bytes_total{direction=\"in\"} 500",
+        "sixfold_gateway_dropped_packets_total{reason=\"spoofed\"} 7",
     ] {
         assert!(text.lines().any(|told| told == line), "{line} is not in\n{text}");
     }

@@ -25,30 +25,37 @@ pub const PERIOD_SECS: usize = 30;
 /// Seconds within which every namespace with a device is asked whether its peers are others.
 pub const PEERS_SECS: usize = 2;
 
-/// Whose turn it is.
+/// Whose turn it is: namespaces', or what else there are thousands of.
 #[derive(Debug)]
-pub(crate) struct Sweep {
+pub(crate) struct Sweep<T = Netns> {
     period_secs: usize,
-    last: Option<Netns>,
+    last: Option<T>,
 }
 
-impl Sweep {
+impl<T: Ord + Clone> Sweep<T> {
     /// One that comes round within so many seconds.
     pub(crate) const fn within(period_secs: usize) -> Self {
         Self { period_secs, last: None }
     }
 
-    /// Whose turn it is this second, of all that is known.
-    pub(crate) fn next(&mut self, names: &BTreeSet<&Netns>) -> Scope {
-        if names.len() <= SLICE {
-            return Scope::All;
+    /// Whose turn it is this second, of all that is known; `None`: everybody's.
+    pub(crate) fn turn(&mut self, all: &BTreeSet<&T>) -> Option<BTreeSet<T>> {
+        if all.len() <= SLICE {
+            return None;
         }
-        let size = names.len().div_ceil(self.period_secs).max(SLICE);
+        let size = all.len().div_ceil(self.period_secs).max(SLICE);
         let after = self.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let turn = names.range::<Netns, _>((after, Bound::Unbounded)).chain(names).take(size);
-        let slice: Vec<Netns> = turn.map(|netns| (*netns).clone()).collect();
+        let turn = all.range::<T, _>((after, Bound::Unbounded)).chain(all).take(size);
+        let slice: Vec<T> = turn.map(|one| (*one).clone()).collect();
         self.last = slice.last().cloned();
-        Scope::Only(slice.into_iter().collect())
+        Some(slice.into_iter().collect())
+    }
+}
+
+impl Sweep {
+    /// The same of namespaces.
+    pub(crate) fn next(&mut self, names: &BTreeSet<&Netns>) -> Scope {
+        self.turn(names).map_or(Scope::All, Scope::Only)
     }
 }
 

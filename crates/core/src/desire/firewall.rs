@@ -13,7 +13,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::{Site, pieces};
 use crate::addr::{Gateway, Resource, Workload};
 use crate::model::{GatewayView, Protocol as Exposed};
-use crate::name::{self, IfName, rule};
+use crate::name::{self, IfName, drops, rule};
 use crate::state::{
     Action, CT_ESTABLISHED_RELATED, CT_INVALID, CT_NEW, Chain, ChainName, Element, ElementKey, Family,
     Firewall, Hook, HookPoint, LinkPattern, Match, Protocol, Rule, Same, Set, SetKind, SetName,
@@ -30,6 +30,8 @@ const ECHO_REQUEST_V4: u8 = 8;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const REDIRECT: u8 = 137;
+/// A report of the multicast groups that a namespace listens to (RFC 3810).
+const GROUPS: u8 = 143;
 
 /// Enough for whoever looks for a fault, too little to keep a node busy.
 const SLOWLY: Match = Match::Limit { per_second: 100, burst: 100 };
@@ -55,6 +57,10 @@ const CONTROL_V4: [(u8, &str); 5] = [
 /// IPv4 connections that a network may have at once at its gateway: as many for each of the 63 blocks of ports there are,
 /// and some for the gateway itself, make up the 262,144 that a kernel tracks in a namespace unless told otherwise.
 const CONNECTIONS_PER_NETWORK: u32 = 4096;
+
+/// Errors that a gateway sends because of one network, or of all of the Internet: enough for whoever looks for a fault, and
+/// few of the thousand a second that the kernel sends for all. What is more goes unanswered.
+const ERRORS_PER_NETWORK: SetKind = SetKind::LinkRates { per_second: 100, burst: 100 };
 
 /// Addresses that never cross the farm's border, in either direction (RFC 1918, 6598, 3927, 4193, 4291).
 const PRIVATE: [Ipv6Net; 2] =
@@ -96,7 +102,7 @@ static RESOURCE: LazyLock<Firewall> = LazyLock::new(|| {
     // Both ends of a port know each other for good. Whatever speaks from a link-local address there would only fill the
     // machine's one table of neighbours, by asking or by being answered.
     let mut source = vec![drop([from(&ports()), Match::Source(LINK_LOCAL.into())], rule::LINK_LOCAL)];
-    source.extend(sources());
+    source.extend(sources(&Action::Drop, &Action::Count));
     chain(&mut table, "source", (HookPoint::Prerouting, RAW), source);
     let mut input = vec![
         accept([input_is(name::loopback())], "itself"),
@@ -133,13 +139,14 @@ pub(super) fn exit_point(site: &Site<'_>) -> Firewall {
 static EXIT_POINT: LazyLock<Firewall> = LazyLock::new(|| {
     let mut table = Firewall::default();
     let mut source = vec![notrack([], "no state here")];
-    source.extend(sources());
+    source.extend(sources(&Action::Drop, &Action::Count));
     chain(&mut table, "source", (HookPoint::Prerouting, RAW), source);
     let mut input = vec![accept([input_is(name::loopback())], "itself")];
     input.extend(echo_from_members());
     input.push(closed());
     chain(&mut table, "input", (HookPoint::Input, FILTER), input);
-    output(&mut table, Vec::new());
+    // The gateway would take them, from an address of the link alone, for a network's with a forged source.
+    output(&mut table, vec![drop([Match::Icmpv6Type(GROUPS)], "nobody listens to groups")]);
     table
 });
 
@@ -150,7 +157,7 @@ pub(super) fn gateway(derived: &Gateway, view: &GatewayView, management: &[IpNet
     bogons(&mut table, management);
     let (exits, public) = (begins("to-"), is(derived.public));
     let mut source = vec![notrack([Match::Family(Family::Ipv6)], "no state for IPv6 here")];
-    source.extend(sources());
+    source.extend(sources(&drop_by(drops::SPOOFED), &drop_by(drops::ERRORS)));
     chain(&mut table, "source", (HookPoint::Prerouting, RAW), source);
     let mut input = vec![accept([input_is(name::loopback())], "itself")];
     input.extend(neighbours(&public));
@@ -180,19 +187,33 @@ pub(super) fn gateway(derived: &Gateway, view: &GatewayView, management: &[IpNet
 /// What differs from network to network at a gateway: sets and a map by the links to their exit points. So the rules are as
 /// many for one network as for thousands.
 fn networks(table: &mut Firewall, view: &GatewayView) {
-    let shares = SetKind::LinkShares { connections: CONNECTIONS_PER_NETWORK };
-    for (name, kind) in
-        [("translated", SetKind::LinkCounts), ("shares", shares), ("ports", SetKind::LinkPorts)]
-    {
+    let (counts, shares) =
+        (SetKind::LinkCounts, SetKind::LinkShares { connections: CONNECTIONS_PER_NETWORK });
+    for (name, kind) in [
+        ("translated", counts),
+        (drops::ANSWERED, counts),
+        (drops::SHARES, shares),
+        ("ports", SetKind::LinkPorts),
+    ] {
         table.sets.insert(set(name), Set { kind });
+    }
+    for (name, kind) in [
+        (drops::SPOOFED, SetKind::LinkCounts),
+        (drops::BARRED, SetKind::LinkCounts),
+        (drops::ERRORS, ERRORS_PER_NETWORK),
+    ] {
+        table.sets.insert(set(name), Set { kind });
+        let exits = view.exits.keys().map(|exit| Resource::derive(&view.allocation, *exit).to_exit);
+        for element in exits.map(Element::Link).chain([Element::OtherLinks]) {
+            table.elements.insert(ElementKey { set: set(name), element }, ());
+        }
     }
     let Some(address) = view.public_v4 else { return };
     for (exit, block) in &view.ports {
         let link = Resource::derive(&view.allocation, *exit).to_exit;
         let ports = Element::LinkPorts(link, address.addr(), (block.first(), block.last()));
-        for (name, element) in
-            [("translated", Element::Link(link)), ("shares", Element::Link(link)), ("ports", ports)]
-        {
+        let alike = ["translated", drops::ANSWERED, drops::SHARES].map(|name| (name, Element::Link(link)));
+        for (name, element) in alike.into_iter().chain([("ports", ports)]) {
             table.elements.insert(ElementKey { set: set(name), element }, ());
         }
     }
@@ -206,27 +227,31 @@ fn gateway_forward(exits: &LinkPattern, public: &LinkPattern) -> Vec<Rule> {
     let of = |known: &'static str, more| [to(public), more, Match::InputLinkIn(set(known))];
     let translated =
         |protocol| accept(of("translated", Match::Protocol(protocol)), &format!("out: {protocol}"));
+    let barred = |matches: &[Match], why| make(matches, drop_by(drops::BARRED), why);
     let bogon = |name, family| Match::DestinationIn(set(name), family);
     let from_bogon = |name, family| Match::SourceIn(set(name), family);
     vec![
-        drop([to(public), bogon("bogons", Family::Ipv6)], rule::BOGON_OUT),
-        drop([to(public), bogon("bogons_v4", Family::Ipv4)], rule::BOGON_OUT_V4),
-        drop([from(public), from_bogon("bogons", Family::Ipv6)], rule::BOGON_IN),
-        drop([from(public), from_bogon("bogons_v4", Family::Ipv4)], rule::BOGON_IN_V4),
-        drop([v4.clone(), Match::CtState(CT_INVALID)], rule::UNCONNECTED),
-        drop([from(exits), to(exits), v4.clone()], rule::TENANTS_V4),
-        drop([from(exits), Match::LeadsBack], rule::HAIRPIN),
+        barred(&[to(public), bogon("bogons", Family::Ipv6)], rule::BOGON_OUT),
+        barred(&[to(public), bogon("bogons_v4", Family::Ipv4)], rule::BOGON_OUT_V4),
+        barred(&[from(public), from_bogon("bogons", Family::Ipv6)], rule::BOGON_IN),
+        barred(&[from(public), from_bogon("bogons_v4", Family::Ipv4)], rule::BOGON_IN_V4),
+        barred(&[v4.clone(), Match::CtState(CT_INVALID)], rule::UNCONNECTED),
+        barred(&[from(exits), to(exits), v4.clone()], rule::TENANTS_V4),
+        barred(&[from(exits), Match::LeadsBack], rule::HAIRPIN),
         clamp(),
         accept([from(exits), to(exits), v6.clone()], "between networks, as from the Internet"),
         accept(with(&out, v6.clone()), "out"),
         accept(with(&inward, v6), "in: the hosting resource decides"),
-        drop(of("shares", Match::CtState(CT_NEW)), rule::SHARE),
+        drop(of(drops::SHARES, Match::CtState(CT_NEW)), rule::SHARE),
         translated(Protocol::Tcp),
         translated(Protocol::Udp),
         translated(Protocol::Icmp),
-        drop(of("translated", v4.clone()), rule::UNTRANSLATABLE),
+        barred(&of("translated", v4.clone()), rule::UNTRANSLATABLE),
         make(with(&out, v4), Action::Refuse, rule::NO_PORTS),
-        accept(with(&inward, Match::CtState(CT_ESTABLISHED_RELATED)), "answers over IPv4"),
+        accept(
+            [from(public), Match::CtState(CT_ESTABLISHED_RELATED), Match::OutputLinkIn(set(drops::ANSWERED))],
+            "answers over IPv4",
+        ),
         drop([], rule::UNASKED_V4),
     ]
 }
@@ -332,11 +357,11 @@ fn bogons(table: &mut Firewall, management: &[IpNet]) {
 
 /// Each source is pinned to the link that leads back to it, and what has no way on is counted. What a namespace says to
 /// itself needs no rule: the kernel does not look for the way back to what comes in by the loopback.
-fn sources() -> Vec<Rule> {
+fn sources(spoofed: &Action, no_way: &Action) -> Vec<Rule> {
     vec![
-        drop([Match::SourceNotHere], rule::SPOOFED),
-        make([Match::NoWay(Family::Ipv6)], Action::Count, rule::NO_WAY),
-        make([Match::NoWay(Family::Ipv4)], Action::Count, rule::NO_WAY_V4),
+        make([Match::SourceNotHere], spoofed.clone(), rule::SPOOFED),
+        make([Match::NoWay(Family::Ipv6)], no_way.clone(), rule::NO_WAY),
+        make([Match::NoWay(Family::Ipv4)], no_way.clone(), rule::NO_WAY_V4),
     ]
 }
 
@@ -401,6 +426,11 @@ fn accept<const N: usize>(matches: [Match; N], comment: &str) -> Rule {
 
 fn drop<const N: usize>(matches: [Match; N], comment: &str) -> Rule {
     make(matches, Action::Drop, comment)
+}
+
+/// Drops and counts by the link that a packet came in by.
+fn drop_by(by: &'static str) -> Action {
+    Action::DropByInput(set(by))
 }
 
 fn notrack<const N: usize>(matches: [Match; N], comment: &str) -> Rule {

@@ -18,6 +18,7 @@ mod snapshot;
 mod status;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod world;
 
 pub use farm::{Farm, FarmDraft, Slot, SlotDraft, SlotKey, SlotKeyError, Upstream};
@@ -34,5 +35,6 @@ pub use snapshot::{
     Snapshot, SnapshotError, SnapshotFault, SnapshotFaultKind, WorkloadView,
 };
 pub use status::{DeviceStatus, PeerPath, PeerStatus, RegistryStatus, SessionStatus, Status};
+pub use traffic::{Carried, GatewayTraffic, NetworkTraffic};
 pub(crate) use world::resolve_exit;
 pub use world::{Document, World, WorldDraft};

@@ -218,7 +218,13 @@ fn set_type(kind: SetKind) -> Cow<'static, str> {
         SetKind::ServicesV4 => "type ipv4_addr . inet_proto . inet_service;",
         SetKind::LinkCounts => "type ifname; counter;",
         SetKind::LinkShares { connections } => {
-            return format!("type ifname; ct count over {connections};").into();
+            return format!("type ifname; ct count over {connections} counter;").into();
+        }
+        SetKind::LinkRates { per_second, burst } => {
+            return format!(
+                "type ifname; counter limit rate over {per_second}/second burst {burst} packets;"
+            )
+            .into();
         }
         SetKind::LinkPorts => "type ifname : interval ipv4_addr . inet_service;",
         SetKind::Unknown => "# unknown",
@@ -232,6 +238,7 @@ fn element(key: &ElementKey) -> String {
         Element::Service(address, protocol, port) => format!("{address} . {protocol} . {port}"),
         Element::ServiceV4(address, protocol, port) => format!("{address} . {protocol} . {port}"),
         Element::Link(link) => format!("\"{link}\""),
+        Element::OtherLinks => "*".to_owned(),
         Element::LinkPorts(link, address, (first, last)) => {
             format!("\"{link}\" : {address} . {first}-{last}")
         }
@@ -334,6 +341,8 @@ impl fmt::Display for Action {
         match self {
             Self::Accept => f.write_str("accept"),
             Self::Drop => f.write_str("drop"),
+            Self::DropByInput(set) => write!(f, "iifname @{set} drop"),
+            Self::DropByOutput(set) => write!(f, "oifname @{set} drop"),
             Self::Refuse => f.write_str("reject with icmpx no-route"),
             Self::Count => Ok(()),
             Self::Notrack => f.write_str("notrack"),

@@ -370,7 +370,10 @@ fn suits(kind: SetKind, element: &Element) -> bool {
         (SetKind::Ports, Element::Port(_))
         | (SetKind::Services, Element::Service(..))
         | (SetKind::ServicesV4, Element::ServiceV4(..))
-        | (SetKind::LinkCounts | SetKind::LinkShares { .. }, Element::Link(_))
+        | (
+            SetKind::LinkCounts | SetKind::LinkShares { .. } | SetKind::LinkRates { .. },
+            Element::Link(_) | Element::OtherLinks,
+        )
         | (SetKind::LinkPorts, Element::LinkPorts(..)) => true,
         _ => false,
     }
@@ -378,7 +381,7 @@ fn suits(kind: SetKind, element: &Element) -> bool {
 
 fn sets_of(rule: &Rule) -> impl Iterator<Item = &SetName> {
     let map = match &rule.action {
-        Action::SnatByInput(map) => Some(map),
+        Action::SnatByInput(set) | Action::DropByInput(set) | Action::DropByOutput(set) => Some(set),
         _ => None,
     };
     rule.matches.iter().filter_map(set_of).chain(map)

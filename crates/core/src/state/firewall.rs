@@ -208,6 +208,10 @@ pub enum Action {
     Accept,
     /// Stops it silently.
     Drop,
+    /// Stops it silently if a set of links holds the one by which it came in, which counts it; else it goes on.
+    DropByInput(SetName),
+    /// The same by the link by which it would leave.
+    DropByOutput(SetName),
     /// Stops it, and tells its sender that nothing leads there.
     Refuse,
     /// Nothing but counting it, and goes on.
@@ -245,10 +249,17 @@ pub enum SetKind {
     ServicesV4,
     /// `ifname`, and each element counts the packets and bytes that were found to be of it.
     LinkCounts,
-    /// `ifname`, and each element holds only of what would be one connection more than so many at once.
+    /// `ifname`, and each element holds only of what would be one connection more than so many at once, and counts that.
     LinkShares {
         /// The connections that each link may have.
         connections: u32,
+    },
+    /// `ifname`, and each element counts what is found to be of it, and holds only of what is more than so many a second.
+    LinkRates {
+        /// Packets a second.
+        per_second: u32,
+        /// Allowed at once.
+        burst: u32,
     },
     /// A map, `ifname : interval ipv4_addr . inet_service`.
     LinkPorts,
@@ -283,8 +294,10 @@ pub enum Element {
     Service(Ipv6Addr, Protocol, u16),
     /// Of [`SetKind::ServicesV4`].
     ServiceV4(Ipv4Addr, Protocol, u16),
-    /// Of [`SetKind::LinkCounts`] and [`SetKind::LinkShares`].
+    /// Of [`SetKind::LinkCounts`], [`SetKind::LinkShares`] and [`SetKind::LinkRates`].
     Link(IfName),
+    /// Of the same: every link that is not in the set, together.
+    OtherLinks,
     /// Of [`SetKind::LinkPorts`]: a link, and the address and the first and last port that it has.
     LinkPorts(IfName, Ipv4Addr, (u16, u16)),
     /// What we could not have put there.

@@ -102,7 +102,7 @@ fn withdrawing_an_exit_point_costs_the_gateway_a_link_and_what_is_said_of_that()
     let plan = plan(&alone.desired(&"ant".parse().unwrap()), &state);
     let gateway: Vec<String> =
         plan.steps.iter().filter(|step| step.netns == netns("gw-1-1")).map(ToString::to_string).collect();
-    assert_eq!(gateway.len(), 4, "{plan}");
+    assert_eq!(gateway.len(), 8, "{plan}");
     assert!(gateway[1..].iter().all(|step| step.contains("nft 'delete element ")), "{plan}");
     assert!(gateway[0].contains("link del to-"), "the link takes its nexthop and all routes along: {plan}");
 }

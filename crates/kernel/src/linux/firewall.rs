@@ -67,6 +67,12 @@ pub(super) fn apply<'a>(
     failed
 }
 
+/// A socket opened inside, where the namespace is held open already.
+pub(super) fn socket<'a>(handles: &'a mut Handles, netns: &Netns) -> Option<&'a mut NftSocket> {
+    let (worker, handle) = handles.opened(netns)?;
+    parts(worker, handle).ok().map(|(socket, _)| socket)
+}
+
 type Parts<'a> = (&'a mut NftSocket, &'a mut Option<Known>);
 
 fn parts<'a>(worker: &Worker, handle: &'a mut Handle) -> Result<Parts<'a>, Closed> {

@@ -13,6 +13,7 @@ mod observe;
 mod part;
 mod steps;
 mod sysctl;
+mod traffic;
 mod watch;
 mod wireguard;
 
@@ -21,13 +22,14 @@ use std::path::PathBuf;
 
 use sixfold_core::name::IfName;
 use sixfold_core::plan::Plan;
-use sixfold_core::state::{Netns, NodeState, PeerKey};
+use sixfold_core::state::{Netns, NodeState, PeerKey, SetName};
 
 pub use self::device::probe_wireguard;
 use self::handle::Handles;
 pub use self::watch::{Watch, WatchError};
 use crate::netns::{Directory, NetnsError, Worker};
-use crate::{Foreigners, Kernel, Keys, ObserveError, Report, Scope, Session};
+use crate::nft::Counter;
+use crate::{Foreigners, Kernel, Keys, LinkTraffic, ObserveError, Report, Scope, Session};
 
 /// Where things are on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,5 +115,13 @@ impl Kernel for Linux {
 
     fn sessions(&mut self, seen: &NodeState, netnss: &BTreeSet<Netns>) -> BTreeMap<PeerKey, Session> {
         self.read_sessions(seen, netnss)
+    }
+
+    fn traffic(&mut self, netns: &Netns, links: &BTreeSet<IfName>) -> BTreeMap<IfName, LinkTraffic> {
+        self.read_traffic(netns, links)
+    }
+
+    fn tallies(&mut self, netns: &Netns, set: &SetName) -> BTreeMap<Option<IfName>, Counter> {
+        self.read_tallies(netns, set)
     }
 }

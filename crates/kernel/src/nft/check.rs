@@ -66,7 +66,9 @@ fn check_rule(rule: &Rule) -> Result<(), NftError> {
     }
     match &rule.action {
         Action::Unknown(_) => return Err(NftError::Unwritable),
-        Action::SnatByInput(map) => name_fits(&map.0, NAME_BYTES_MAX)?,
+        Action::SnatByInput(set) | Action::DropByInput(set) | Action::DropByOutput(set) => {
+            name_fits(&set.0, NAME_BYTES_MAX)?;
+        }
         _ => {}
     }
     rule.matches.iter().try_for_each(check_match)

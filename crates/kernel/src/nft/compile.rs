@@ -22,6 +22,11 @@ use super::set;
 /// value of 16, and headers.
 const ELEMENTS_PER_MESSAGE: usize = 500;
 
+/// `NFT_SET_ELEM_INTERVAL_END`
+pub(super) const INTERVAL_END: u32 = 1;
+/// `NFT_SET_ELEM_CATCHALL`: in place of every key that is not in the set.
+pub(super) const OTHERS: u32 = 2;
+
 /// What is there, and the generation that it is of.
 pub(super) struct Look {
     pub(super) there: Option<Firewall>,
@@ -105,9 +110,7 @@ impl Compiler<'_> {
             if let Some(userdata) = set::userdata(what.kind) {
                 put(out, 13, &userdata);
             }
-            if shape.each != set::Each::Nothing {
-                nest(out, 17, |out| shape.each.fill(out));
-            }
+            shape.each.fill(out);
         });
     }
 
@@ -247,12 +250,14 @@ fn named(out: &mut Vec<u8>, kind: u16, name: &str) {
 fn put_element(out: &mut Vec<u8>, key: &ElementKey) {
     for key in set::keys(&key.element) {
         nest(out, 1, |out| {
-            nest(out, 1, |out| put(out, 1, &key.bytes));
+            if !key.others {
+                nest(out, 1, |out| put(out, 1, &key.bytes));
+            }
             if !key.value.is_empty() {
                 nest(out, 2, |out| put(out, 1, &key.value));
             }
-            if key.end {
-                put_u32(out, 3, 1);
+            if key.end || key.others {
+                put_u32(out, 3, if key.end { INTERVAL_END } else { OTHERS });
             }
         });
     }

@@ -9,16 +9,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nix::libc;
-use sixfold_core::name::TABLE;
+use sixfold_core::name::{IfName, TABLE};
 use sixfold_core::state::{
     Action, Chain, ChainName, ElementKey, Firewall, Hook, HookPoint, Rule, Set, SetKind, SetName,
 };
 
 use super::attr::{Attrs, find, find_str, find_u32, put_str};
+use super::compile::{INTERVAL_END, OTHERS};
 use super::message::{flag, kind};
 use super::rule::expr::ACCEPT;
 use super::set::{self, Each, Key, Shape};
-use super::{NftError, NftSocket, compile, rule};
+use super::{Counter, NftError, NftSocket, compile, each, rule};
 
 /// `NFT_TABLE_F_DORMANT`: the table is there, and hooked in nowhere.
 const DORMANT: u32 = 1;
@@ -26,8 +27,6 @@ const DORMANT: u32 = 1;
 const BINDING: u32 = 4;
 /// `NFT_SET_ANONYMOUS`: the set belongs to a rule.
 const ANONYMOUS: u32 = 1;
-/// `NFT_SET_ELEM_INTERVAL_END`
-const INTERVAL_END: u32 = 1;
 
 /// A dump, and whether it is of one piece.
 pub(super) struct Dump<'a> {
@@ -133,13 +132,31 @@ impl<'a> Dump<'a> {
         name: &SetName,
         kind: SetKind,
     ) -> Result<Vec<sixfold_core::state::Element>, NftError> {
-        let mut request = table_attr();
-        put_str(&mut request, 2, &name.0);
         let mut keys = BTreeSet::new();
-        self.whole &= self.socket.request(kind::GET_ELEMENT, flag::DUMP, &request, |attrs| {
-            keys.extend(Attrs(find(attrs, 3).unwrap_or(&[])).map(|element| key(element.value)));
-        })?;
+        self.each_element(name, |element| keys.extend([key(element)]))?;
         Ok(set::elements(kind, keys))
+    }
+
+    /// What each element of a set of links counted; the others' together under none.
+    pub(super) fn tallies(&mut self, name: &SetName) -> Result<BTreeMap<Option<IfName>, Counter>, NftError> {
+        let mut tallies = BTreeMap::new();
+        self.each_element(name, |element| {
+            let Key { bytes, others, .. } = key(element);
+            let link = set::link_of(&bytes);
+            if let Some(counter) = each::counted(element).filter(|_| others || link.is_some()) {
+                tallies.insert(link, counter);
+            }
+        })?;
+        Ok(tallies)
+    }
+
+    fn each_element(&mut self, set: &SetName, mut each: impl FnMut(&[u8])) -> Result<(), NftError> {
+        let mut request = table_attr();
+        put_str(&mut request, 2, &set.0);
+        self.whole &= self.socket.request(kind::GET_ELEMENT, flag::DUMP, &request, |attrs| {
+            Attrs(find(attrs, 3).unwrap_or(&[])).for_each(|element| each(element.value));
+        })?;
+        Ok(())
     }
 
     /// Asks for the table's objects of one kind. The kernel does not filter all of them.
@@ -159,7 +176,7 @@ pub(crate) fn read_any(attrs: &[u8]) {
     let part = |kind| find(attrs, kind).unwrap_or(attrs);
     let _ = (rule::decode(part(4), part(7)), rule::counted(part(4)));
     let kind = set::kind(shape(attrs));
-    for kind in set::kinds(1).into_iter().chain((kind != SetKind::Unknown).then_some(kind)) {
+    for kind in set::kinds(Each::Over(1)).into_iter().chain((kind != SetKind::Unknown).then_some(kind)) {
         let _ = set::elements(kind, Attrs(part(3)).map(|element| key(element.value)).collect());
     }
 }
@@ -173,18 +190,15 @@ fn table_attr() -> Vec<u8> {
 fn key(attrs: &[u8]) -> Key {
     let bytes = find(attrs, 1).and_then(|key| find(key, 1)).unwrap_or(&[]).to_vec();
     let value = find(attrs, 2).and_then(|value| find(value, 1)).unwrap_or(&[]).to_vec();
-    let over = match Each::read(find(attrs, 7)) {
-        Each::Over(connections) => Some(connections),
-        _ => None,
-    };
-    Key { bytes, end: find_u32(attrs, 3).unwrap_or(0) & INTERVAL_END != 0, value, over }
+    let flags = find_u32(attrs, 3).unwrap_or(0);
+    let each = Each::read(attrs, &each::OF_ELEMENT);
+    Key { bytes, end: flags & INTERVAL_END != 0, others: flags & OTHERS != 0, value, each }
 }
 
 fn shape(attrs: &[u8]) -> Shape {
     let number = |kind| find_u32(attrs, kind).unwrap_or(0);
     let data = find_u32(attrs, 6).zip(find_u32(attrs, 7));
-    // Several expressions are a list of another kind, and no set of ours has one.
-    let each = if find(attrs, 18).is_some() { Each::Other } else { Each::read(find(attrs, 17)) };
+    let each = Each::read(attrs, &each::OF_SET);
     Shape { flags: number(3), key_type: number(4), key_len: number(5), data, each }
 }
 

@@ -13,6 +13,7 @@ mod batch;
 mod check;
 mod compile;
 mod dump;
+mod each;
 mod error;
 mod message;
 mod rule;
@@ -22,9 +23,9 @@ mod socket;
 use std::collections::BTreeMap;
 
 use nix::libc;
-use sixfold_core::name::TABLE;
+use sixfold_core::name::{IfName, TABLE};
 use sixfold_core::plan::Op;
-use sixfold_core::state::{ChainName, Firewall};
+use sixfold_core::state::{ChainName, Firewall, SetName};
 
 use attr::{find_str, find_u32};
 pub use check::is_firewall;
@@ -100,6 +101,18 @@ pub fn counters(socket: &mut NftSocket) -> Result<BTreeMap<(ChainName, String), 
         Ok(counters)
     };
     steady(socket, read).map(|(counters, _)| counters)
+}
+
+/// What each element of a set of links counted, and under none what those did that are in no element together; nothing if
+/// there is no such set. Read while packets pass, and in no one moment: a change in between is seen the next time.
+///
+/// # Errors
+/// [`NftError`] if the kernel does not answer.
+pub fn tallies(socket: &mut NftSocket, set: &SetName) -> Result<BTreeMap<Option<IfName>, Counter>, NftError> {
+    match Dump::new(socket).tallies(set) {
+        Err(error) if error.errno() == Some(libc::ENOENT) => Ok(BTreeMap::new()),
+        read => read,
+    }
 }
 
 /// Carries out operations on the firewall as one transaction: all of them or none.

@@ -18,12 +18,15 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use sixfold_core::name::IfName;
 use sixfold_core::state::{Element, Protocol, SetKind};
 
-use super::attr::{find, find_str, find_u32, nest, put_str, put_u32, text};
+use super::attr::text;
+pub(super) use super::each::Each;
 
 /// `NFT_SET_INTERVAL`
 const INTERVAL: u32 = 0x4;
 /// `NFT_SET_MAP`
 const MAP: u32 = 0x8;
+/// `NFT_SET_EXPR`: several expressions are evaluated with each element.
+const EXPRESSIONS: u32 = 0x100;
 
 /// nft's numbers of types, six bits each in a concatenation.
 const IPV4_ADDR: u32 = 7;
@@ -34,9 +37,6 @@ const IFNAME: u32 = 41;
 
 /// `IFNAMSIZ`
 const NAME_BYTES: usize = 16;
-
-/// `NFT_CONNLIMIT_F_INV`: over, instead of up to.
-const OVER: u32 = 1;
 
 /// A set as the kernel keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,53 +49,11 @@ pub(super) struct Shape {
     pub(super) each: Each,
 }
 
-/// What is evaluated with each element that is found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Each {
-    #[default]
-    Nothing,
-    Counter,
-    /// A connection more than so many.
-    Over(u32),
-    /// Something that no set of ours has.
-    Other,
-}
-
-impl Each {
-    /// Appends the expression; the kernel counts from nothing.
-    pub(super) fn fill(self, out: &mut Vec<u8>) {
-        match self {
-            Self::Nothing | Self::Other => {}
-            Self::Counter => {
-                put_str(out, 1, "counter");
-                nest(out, 2, |_| {});
-            }
-            Self::Over(connections) => {
-                put_str(out, 1, "connlimit");
-                nest(out, 2, |out| {
-                    put_u32(out, 1, connections);
-                    put_u32(out, 2, OVER);
-                });
-            }
-        }
-    }
-
-    /// Reads an expression, if there is one.
-    pub(super) fn read(expression: Option<&[u8]>) -> Self {
-        let Some(expression) = expression else { return Self::Nothing };
-        let data = find(expression, 2).unwrap_or(&[]);
-        match find_str(expression, 1).as_deref() {
-            Some("counter") => Self::Counter,
-            Some("connlimit") if find_u32(data, 2) == Some(OVER) => {
-                find_u32(data, 1).map_or(Self::Other, Self::Over)
-            }
-            _ => Self::Other,
-        }
-    }
-}
-
-/// Every kind that can be made, of those with a number one with that.
-pub(super) const fn kinds(connections: u32) -> [SetKind; 8] {
+/// Every kind that can be made, of those with numbers one with these.
+pub(super) const fn kinds(each: Each) -> [SetKind; 9] {
+    let connections = if let Each::Over(connections) = each { connections } else { 0 };
+    let (per_second, burst) =
+        if let Each::Rate(per_second, burst) = each { (per_second, burst) } else { (0, 0) };
     [
         SetKind::Prefixes,
         SetKind::PrefixesV4,
@@ -104,6 +62,7 @@ pub(super) const fn kinds(connections: u32) -> [SetKind; 8] {
         SetKind::ServicesV4,
         SetKind::LinkCounts,
         SetKind::LinkShares { connections },
+        SetKind::LinkRates { per_second, burst },
         SetKind::LinkPorts,
     ]
 }
@@ -120,7 +79,12 @@ pub(super) fn shape(kind: SetKind) -> Option<Shape> {
         SetKind::Services => plain(service(IPV6_ADDR), 24),
         SetKind::ServicesV4 => plain(service(IPV4_ADDR), 12),
         SetKind::LinkCounts => Shape { each: Each::Counter, ..link },
-        SetKind::LinkShares { connections } => Shape { each: Each::Over(connections), ..link },
+        SetKind::LinkShares { connections } => {
+            Shape { flags: EXPRESSIONS, each: Each::Over(connections), ..link }
+        }
+        SetKind::LinkRates { per_second, burst } => {
+            Shape { flags: EXPRESSIONS, each: Each::Rate(per_second, burst), ..link }
+        }
         SetKind::LinkPorts => Shape { flags: MAP, data: Some((IPV4_ADDR << 6 | INET_SERVICE, 16)), ..link },
         SetKind::Unknown => return None,
     })
@@ -130,7 +94,7 @@ pub(super) fn shape(kind: SetKind) -> Option<Shape> {
 pub(super) fn userdata(kind: SetKind) -> Option<Vec<u8>> {
     let word = |kind: u8, value: u32| [[kind, 4].as_slice(), &value.to_ne_bytes()].concat();
     match kind {
-        SetKind::LinkCounts | SetKind::LinkShares { .. } => Some(word(0, 1)),
+        SetKind::LinkCounts | SetKind::LinkShares { .. } | SetKind::LinkRates { .. } => Some(word(0, 1)),
         SetKind::LinkPorts => Some([word(0, 1), word(1, 0), word(6, 1)].concat()),
         _ => None,
     }
@@ -138,8 +102,7 @@ pub(super) fn userdata(kind: SetKind) -> Option<Vec<u8>> {
 
 /// The kind of that shape.
 pub(super) fn kind(found: Shape) -> SetKind {
-    let connections = if let Each::Over(connections) = found.each { connections } else { 0 };
-    kinds(connections).into_iter().find(|kind| shape(*kind) == Some(found)).unwrap_or(SetKind::Unknown)
+    kinds(found.each).into_iter().find(|kind| shape(*kind) == Some(found)).unwrap_or(SetKind::Unknown)
 }
 
 /// A key in a set: an interval has one at its start and one after its end.
@@ -148,10 +111,12 @@ pub(super) struct Key {
     pub(super) bytes: Vec<u8>,
     /// Whether an interval ends before this key.
     pub(super) end: bool,
+    /// In place of every key that is not in the set.
+    pub(super) others: bool,
     /// In a map.
     pub(super) value: Vec<u8>,
-    /// The connections that its own expression allows, in a set that has one for each element.
-    pub(super) over: Option<u32>,
+    /// What is evaluated with it.
+    pub(super) each: Each,
 }
 
 /// The keys of an element.
@@ -163,6 +128,7 @@ pub(super) fn keys(element: &Element) -> Vec<Key> {
         Element::Service(address, protocol, port) => one(service(&address.octets(), *protocol, *port)),
         Element::ServiceV4(address, protocol, port) => one(service(&address.octets(), *protocol, *port)),
         Element::Link(link) => one(link_bytes(*link)),
+        Element::OtherLinks => vec![Key { others: true, ..Key::default() }],
         Element::LinkPorts(link, address, (first, last)) => {
             let value = [first, last].map(|port| [address.octets(), padded(*port)].concat()).concat();
             vec![Key { bytes: link_bytes(*link), value, ..Key::default() }]
@@ -172,7 +138,8 @@ pub(super) fn keys(element: &Element) -> Vec<Key> {
             let (first, last) = raw.split_at(raw.len() / 2);
             interval(first.to_vec(), last.to_vec())
         }
-        Element::Unknown(raw) => one(raw.clone()),
+        // Only what stands for all others has no key.
+        Element::Unknown(raw) => vec![Key { bytes: raw.clone(), others: raw.is_empty(), ..Key::default() }],
     }
 }
 
@@ -183,7 +150,7 @@ pub(super) fn elements(kind: SetKind, keys: BTreeSet<Key>) -> Vec<Element> {
         SetKind::Ports | SetKind::Services | SetKind::ServicesV4 => {
             keys.into_iter().map(|key| single(kind, key.bytes)).collect()
         }
-        SetKind::LinkCounts | SetKind::LinkShares { .. } | SetKind::LinkPorts => {
+        SetKind::LinkCounts | SetKind::LinkShares { .. } | SetKind::LinkRates { .. } | SetKind::LinkPorts => {
             keys.into_iter().map(|key| of_link(kind, key)).collect()
         }
         SetKind::Unknown => Vec::new(),
@@ -205,17 +172,28 @@ fn single(kind: SetKind, bytes: Vec<u8>) -> Element {
 }
 
 fn of_link(kind: SetKind, key: Key) -> Element {
-    let link = IfName::try_from(text(&key.bytes)).ok().filter(|link| link_bytes(*link) == key.bytes);
-    let known = link.and_then(|link| match kind {
-        SetKind::LinkShares { connections } if key.over != Some(connections) => None,
-        SetKind::LinkPorts => {
-            let (first, last) = key.value.split_at_checked(8)?;
-            let ((address, first), (same, last)) = (port_of(first)?, port_of(last)?);
-            (address == same).then_some(Element::LinkPorts(link, address, (first, last)))
-        }
-        _ => Some(Element::Link(link)),
-    });
+    let as_its_set = shape(kind).is_some_and(|shape| shape.each == key.each);
+    let link = link_of(&key.bytes).filter(|_| as_its_set);
+    let known = match kind {
+        SetKind::LinkPorts => link
+            .zip(ports_of(&key.value))
+            .map(|(link, (address, ports))| Element::LinkPorts(link, address, ports)),
+        _ if key.others && as_its_set => Some(Element::OtherLinks),
+        _ => link.map(Element::Link),
+    };
     known.unwrap_or(Element::Unknown(key.bytes))
+}
+
+/// The link of a key.
+pub(super) fn link_of(key: &[u8]) -> Option<IfName> {
+    IfName::try_from(text(key)).ok().filter(|link| link_bytes(*link) == key)
+}
+
+/// An interval of one address.
+fn ports_of(value: &[u8]) -> Option<(Ipv4Addr, (u16, u16))> {
+    let (first, last) = value.split_at_checked(8)?;
+    let ((address, first), (same, last)) = (port_of(first)?, port_of(last)?);
+    (address == same).then_some((address, (first, last)))
 }
 
 fn link_bytes(link: IfName) -> Vec<u8> {

@@ -6,12 +6,16 @@ use sixfold_core::mac::Mac;
 use sixfold_core::name::IfName;
 
 use super::{CHANGE, DUMP};
+use crate::LinkTraffic;
+use crate::nft::Counter;
 use crate::wire;
 
 /// Group of every link that we make.
 pub(crate) const GROUP: u32 = 200;
 /// Group of links that are about to be deleted together.
 pub(crate) const GROUP_GOING: u32 = 201;
+
+const NEW_LINK: u16 = 16;
 
 /// What of a link counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,9 +89,42 @@ pub(crate) fn get_by_name(name: &IfName) -> Vec<u8> {
     wire::request(RouteNetlinkMessage::GetLink(message), CHANGE)
 }
 
+/// Asks for the link of that name, with its counters.
+pub(crate) fn get_counted(name: &IfName) -> Vec<u8> {
+    wire::request(RouteNetlinkMessage::GetLink(named(name)), CHANGE)
+}
+
+/// What the link in an answer counted. An Ethernet header is counted with each packet, and taken off here.
+pub(crate) fn traffic(answer: &[u8]) -> Option<LinkTraffic> {
+    const ETHERNET: u64 = 14;
+    let message = wire::messages(answer).find(|message| message.kind == NEW_LINK)?;
+    let mut told = LinkTraffic::default();
+    for (kind, value) in wire::attributes(message.payload, 16) {
+        match kind {
+            // IFLA_STATS64: packets received and sent, bytes received and sent
+            23 => {
+                let count = |packets, bytes| {
+                    let (packets, bytes) = (wire::long(value, packets)?, wire::long(value, bytes)?);
+                    Some(Counter { packets, bytes: bytes.saturating_sub(ETHERNET * packets) })
+                };
+                (told.received, told.sent) = (count(0, 2)?, count(1, 3)?);
+            }
+            26 => told.received_v6 = received_v6(value).unwrap_or_default(),
+            _ => {}
+        }
+    }
+    Some(told)
+}
+
+/// IFLA_INET6_STATS: after its own length, packets and bytes that came in. What follows stands elsewhere in other kernels.
+fn received_v6(families: &[u8]) -> Option<Counter> {
+    let (_, inet6) = wire::attributes(families, 0).find(|(family, _)| *family == 10)?;
+    let (_, counters) = wire::attributes(inet6, 0).find(|(kind, _)| *kind == 3)?;
+    Some(Counter { packets: wire::long(counters, 1)?, bytes: wire::long(counters, 2)? })
+}
+
 /// The links in an answer. One whose name nobody here could have given is left out.
 pub(crate) fn decode(answer: &[u8]) -> Vec<RawLink> {
-    const NEW_LINK: u16 = 16;
     wire::messages(answer)
         .filter(|message| message.kind == NEW_LINK)
         .filter_map(|m| decode_one(m.payload))

@@ -116,6 +116,9 @@ pub fn everything() -> Firewall {
     let link = "to-1000-1".parse().unwrap();
     fill(&mut all, "counts", SetKind::LinkCounts, vec![Element::Link(link)]);
     fill(&mut all, "shares", SetKind::LinkShares { connections: 4096 }, vec![Element::Link(link)]);
+    let rates = SetKind::LinkRates { per_second: 100, burst: 50 };
+    fill(&mut all, "rates", rates, vec![Element::Link(link), Element::OtherLinks]);
+    fill(&mut all, "drops", SetKind::LinkCounts, vec![Element::Link(link), Element::OtherLinks]);
     let ports = [("to-1000-1", (1024, 2047)), ("to-1001-1", (64_512, 65_535))];
     let ports = ports.map(|(link, ports)| Element::LinkPorts(link.parse().unwrap(), host, ports));
     fill(&mut all, "blocks", SetKind::LinkPorts, ports.into());
@@ -189,6 +192,10 @@ fn every_match() -> Vec<Rule> {
     rules.push(rule(several, Action::ClampMss, "clamp"));
     rules.push(rule(vec![Match::NoWay(Family::Ipv4)], Action::Count, "counted"));
     rules.push(rule(vec![Match::Family(Family::Ipv4)], Action::Refuse, "refused"));
+    let by_input = Action::DropByInput(set("drops"));
+    rules.push(rule(vec![Match::SourceNotHere], by_input, "dropped and counted by link"));
+    let by_output = Action::DropByOutput(set("rates"));
+    rules.push(rule(vec![Match::Icmpv6Type(2)], by_output, "dropped beyond a rate"));
     rules.push(rule(vec![], Action::Drop, "closed"));
     rules
 }

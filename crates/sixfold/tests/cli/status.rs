@@ -21,6 +21,17 @@ const STATUS: &str = r#"{
   "passes": 3, "operations": 12, "of_a_later_version": true
 }"#;
 
+const TRAFFIC: &str = r#"[{
+  "allocation": { "prefix": "2001:db8:a::/48", "number": 1 }, "slot": 1, "outside_drops": { "no-way": 31 },
+  "networks": [
+    { "network": "acme/web", "exit": "10a9", "sent": { "packets": 50, "bytes": 50000 }, "sent_v4": { "packets": 3, "bytes": 1500 },
+      "received": { "packets": 49, "bytes": 49000 }, "received_v4": { "packets": 2, "bytes": 1000 },
+      "drops": { "barred": 5, "spoofed": 7 } },
+    { "network": "globex/lab", "exit": "1e65", "sent": { "packets": 0, "bytes": 0 }, "sent_v4": { "packets": 0, "bytes": 0 },
+      "received": { "packets": 0, "bytes": 0 }, "received_v4": { "packets": 0, "bytes": 0 } }
+  ]
+}]"#;
+
 #[test]
 fn a_nodes_status_is_told_from_its_file() {
     let dir = tempfile::tempdir().unwrap();
@@ -28,9 +39,11 @@ fn a_nodes_status_is_told_from_its_file() {
     let none = printed(&["status", "--run", run], 3).replace(run, "DIR");
     let write = |text: &str| std::fs::write(dir.path().join("status.json"), text).unwrap();
     write(STATUS);
+    std::fs::write(dir.path().join("traffic.json"), TRAFFIC).unwrap();
     let out = printed(&["status", "--run", run], 3);
     let json = command(&["status", "--json", "--run", run]).output().unwrap();
     let document: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(document["traffic"][0]["networks"][0]["drops"]["spoofed"], 7);
     assert_eq!((json.status.code(), &document["of_a_later_version"]), (Some(3), &true.into()));
     write(&STATUS.replace("\"in_sync\": false", "\"in_sync\": true"));
     printed(&["status", "--run", run], 0);

@@ -9,8 +9,8 @@ use sixfold_core::id::NodeId;
 use sixfold_core::model::{Family as Underlay, ResourceKey, Seat};
 use sixfold_core::state::Backend;
 use sixfold_core::state::{
-    Action, Element, Firewall, HookPoint, LinkKind, METRIC, Match, Namespace, Netns, NodeState, SetKind,
-    SetName,
+    Action, Element, ElementKey, Firewall, HookPoint, LinkKind, METRIC, Match, Namespace, Netns, NodeState,
+    SetKind, SetName,
 };
 
 use super::addresses::at;
@@ -213,7 +213,8 @@ proptest! {
                             (SetKind::Prefixes, Element::Prefix(prefix)) => prefix.addr().is_ipv6(),
                             (SetKind::PrefixesV4, Element::Prefix(prefix)) => prefix.addr().is_ipv4(),
                             (SetKind::Ports, Element::Port(_)) | (SetKind::Services, Element::Service(..)) => true,
-                            (SetKind::LinkCounts | SetKind::LinkShares { .. }, Element::Link(_)) => true,
+                            (SetKind::LinkCounts | SetKind::LinkShares { .. } | SetKind::LinkRates { .. }, Element::Link(_)) => true,
+                            (SetKind::LinkCounts | SetKind::LinkRates { .. }, Element::OtherLinks) => true,
                             (SetKind::LinkPorts, Element::LinkPorts(..)) => true,
                             _ => false,
                         }, "{} {:?}", name, one);
@@ -225,6 +226,13 @@ proptest! {
                         | Match::SourcePortIn(_, set) | Match::ServiceIn(set, _) | Match::InputLinkIn(set)
                         | Match::OutputLinkIn(set) = condition {
                         prop_assert!(table.sets.contains_key(set), "{}", set);
+                    }
+                }
+                for action in table.chains.values().flat_map(|chain| &chain.rules).map(|rule| &rule.action) {
+                    if let Action::DropByInput(set) | Action::DropByOutput(set) = action {
+                        // A link in no element would pass.
+                        let others = ElementKey { set: set.clone(), element: Element::OtherLinks };
+                        prop_assert!(table.elements.contains_key(&others), "{}", set);
                     }
                 }
             }

@@ -130,6 +130,7 @@ fn sets_and_elements() {
         SetKind::ServicesV4,
         SetKind::LinkCounts,
         SetKind::LinkShares { connections: 4096 },
+        SetKind::LinkRates { per_second: 100, burst: 50 },
         SetKind::LinkPorts,
     ];
     let mut ops: Vec<Op> = kinds.map(|kind| Op::AddSet { name: set("it"), set: Set { kind } }).into();
@@ -197,6 +198,10 @@ pub(super) fn every_rule() -> Vec<Rule> {
         .collect();
     rules.push(Rule { matches: vec![], action: Action::Drop, comment: "nothing is left".to_owned() });
     rules.push(Rule { matches: vec![Match::TcpSyn], action: Action::Refuse, comment: "it".to_owned() });
+    let by_input = Action::DropByInput(set("counts"));
+    rules.push(Rule { matches: vec![Match::SourceNotHere], action: by_input, comment: "it".to_owned() });
+    let by_output = Action::DropByOutput(set("rates"));
+    rules.push(Rule { matches: vec![Match::Icmpv6Type(2)], action: by_output, comment: "it".to_owned() });
     rules.push(Rule { matches: vec![Match::TcpSyn], action: Action::ClampMss, comment: "it".to_owned() });
     rules
 }

@@ -63,6 +63,7 @@ fn every_rule_that_can_be_printed_is_one_that_nft_reads() {
         ("services_v4", SetKind::ServicesV4),
         ("counts", SetKind::LinkCounts),
         ("shares", SetKind::LinkShares { connections: 4096 }),
+        ("rates", SetKind::LinkRates { per_second: 100, burst: 50 }),
         ("blocks", SetKind::LinkPorts),
     ];
     let at = |op| Step { stage: Stage::Firewall, netns: netns("it"), op };
@@ -88,9 +89,14 @@ fn every_rule_that_can_be_printed_is_one_that_nft_reads() {
     steps.push(chain("nat_by_input", (HookPoint::Postrouting, 101, true), rule(by_input)));
     let link = "to-1abc-1".parse().unwrap();
     let ports = Element::LinkPorts(link, "203.0.113.5".parse().unwrap(), (1024, 2047));
-    for (set, element) in
-        [("counts", Element::Link(link)), ("shares", Element::Link(link)), ("blocks", ports)]
-    {
+    for (set, element) in [
+        ("counts", Element::Link(link)),
+        ("counts", Element::OtherLinks),
+        ("shares", Element::Link(link)),
+        ("rates", Element::Link(link)),
+        ("rates", Element::OtherLinks),
+        ("blocks", ports),
+    ] {
         steps.push(at(Op::AddElement(ElementKey { set: SetName(set.into()), element })));
     }
     let count = every_rule().len() + 3;

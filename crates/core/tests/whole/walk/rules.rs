@@ -128,6 +128,17 @@ fn dropped(
             Action::Accept => return None,
             Action::Drop => return Some(rule.comment.clone()),
             Action::Refuse => return Some(rule.comment.clone()),
+            Action::DropByInput(set) | Action::DropByOutput(set) => {
+                let table = ns.firewall.as_ref().expect("a rule stands in a table");
+                let link =
+                    if matches!(rule.action, Action::DropByInput(_)) { links.input } else { links.output };
+                // One packet is never more than a rate.
+                if matches!(table.sets[set].kind, SetKind::LinkRates { .. }) {
+                    memory.seen(at).counted = true;
+                } else if link.is_some_and(|link| holds_link(table, set, (link, memory.seen(at)))) {
+                    return Some(rule.comment.clone());
+                }
+            }
             Action::SnatByInput(map) => {
                 let of_link = |element: &&Element| matches!(element, Element::LinkPorts(link, ..) if Some(*link) == links.input);
                 let table = ns.firewall.as_ref().expect("a rule stands in a table");
@@ -276,7 +287,8 @@ fn holds_prefix(table: &Firewall, set: &SetName, address: IpAddr) -> bool {
 
 fn holds_link(table: &Firewall, set: &SetName, (link, seen): (IfName, &Seen)) -> bool {
     let fits = matches!(table.sets[set].kind, SetKind::LinkShares { .. }) && !seen.crowded;
-    !fits && table.elements_of(set).contains(&Element::Link(link))
+    let all = table.elements_of(set);
+    !fits && (all.contains(&Element::Link(link)) || all.contains(&Element::OtherLinks))
 }
 
 fn holds_port(table: &Firewall, set: &SetName, port: Option<u16>) -> bool {

@@ -4,13 +4,15 @@ use std::net::Ipv4Addr;
 
 use sixfold_core::state::{Action, SetName};
 
-use super::expr::{ACCEPT, DROP, Expr, META_IIFNAME, REG_1, REG_2, REG_3};
+use super::expr::{ACCEPT, DROP, Expr, META_IIFNAME, META_OIFNAME, REG_1, REG_2, REG_3};
 
 /// What carries an action out.
 pub(super) fn exprs(action: &Action) -> Vec<Expr> {
     match action {
         Action::Accept => vec![Expr::Verdict(ACCEPT)],
         Action::Drop => vec![Expr::Verdict(DROP)],
+        Action::DropByInput(set) => drop_by(META_IIFNAME, set),
+        Action::DropByOutput(set) => drop_by(META_OIFNAME, set),
         Action::Refuse => vec![Expr::Reject],
         Action::Count => Vec::new(),
         Action::Notrack => vec![Expr::Notrack],
@@ -31,6 +33,11 @@ pub(super) fn exprs(action: &Action) -> Vec<Expr> {
     }
 }
 
+fn drop_by(link: u32, set: &SetName) -> Vec<Expr> {
+    let set = set.0.clone().into_owned();
+    vec![Expr::Meta { key: link, dreg: REG_1 }, Expr::Lookup { set }, Expr::Verdict(DROP)]
+}
+
 /// The action that all of these expressions carry out.
 pub(super) fn parse(exprs: &[Expr]) -> Option<Action> {
     match exprs {
@@ -49,6 +56,12 @@ pub(super) fn parse(exprs: &[Expr]) -> Option<Action> {
             address: Ipv4Addr::from(<[u8; 4]>::try_from(address.as_slice()).ok()?),
             ports: (port(first)?, port(last)?),
         }),
+        [Expr::Meta { key: META_IIFNAME, dreg: REG_1 }, Expr::Lookup { set }, Expr::Verdict(DROP)] => {
+            Some(Action::DropByInput(SetName(set.clone().into())))
+        }
+        [Expr::Meta { key: META_OIFNAME, dreg: REG_1 }, Expr::Lookup { set }, Expr::Verdict(DROP)] => {
+            Some(Action::DropByOutput(SetName(set.clone().into())))
+        }
         [Expr::Meta { key: META_IIFNAME, dreg: REG_1 }, Expr::MapLookup { map }, Expr::SnatV4Mapped] => {
             Some(Action::SnatByInput(SetName(map.clone().into())))
         }

@@ -7,7 +7,9 @@ fn prefixes(list: &[&str]) -> Vec<Element> {
 }
 
 fn through_keys(kind: SetKind, elements_in: &[Element]) -> Vec<Element> {
-    elements(kind, elements_in.iter().flat_map(keys).collect())
+    let each = shape(kind).map(|shape| shape.each).unwrap_or_default();
+    let as_dumped = |key| Key { each, ..key };
+    elements(kind, elements_in.iter().flat_map(keys).map(as_dumped).collect())
 }
 
 #[test]
@@ -71,7 +73,7 @@ fn a_service_of_another_protocol_is_unknown_and_keeps_its_key() {
 
 #[test]
 fn every_kind_has_a_shape_of_its_own() {
-    for wanted in kinds(7) {
+    for wanted in kinds(Each::Over(7)).into_iter().chain(kinds(Each::Rate(7, 9))) {
         let found = shape(wanted).expect("can be made");
         assert_eq!(kind(found), wanted);
         assert_eq!(kind(Shape { flags: found.flags ^ 8, ..found }), SetKind::Unknown, "a map, or none");
@@ -103,8 +105,21 @@ fn links_and_their_ports_are_read_as_they_were_written() {
 fn a_link_with_another_share_than_its_set_says_is_unknown() {
     let key = keys(&Element::Link("to-1abc-1".parse().unwrap())).remove(0);
     let kind = SetKind::LinkShares { connections: 9 };
-    let read = |over| elements(kind, BTreeSet::from([Key { over, ..key.clone() }])).remove(0);
-    assert!(matches!(read(Some(9)), Element::Link(_)));
-    assert!(matches!(read(Some(10)), Element::Unknown(_)));
-    assert!(matches!(read(None), Element::Unknown(_)));
+    let read = |each| elements(kind, BTreeSet::from([Key { each, ..key.clone() }])).remove(0);
+    assert!(matches!(read(Each::Over(9)), Element::Link(_)));
+    assert!(matches!(read(Each::Over(10)), Element::Unknown(_)));
+    assert!(matches!(read(Each::Nothing), Element::Unknown(_)));
+    assert!(matches!(read(Each::Other), Element::Unknown(_)));
+}
+
+#[test]
+fn what_stands_for_all_other_links_has_no_key_and_its_sets_own_expressions() {
+    let key = keys(&Element::OtherLinks).remove(0);
+    assert!(key.bytes.is_empty() && key.others);
+    let kind = SetKind::LinkRates { per_second: 100, burst: 50 };
+    let read = |each| elements(kind, BTreeSet::from([Key { each, ..key.clone() }])).remove(0);
+    assert_eq!(read(Each::Rate(100, 50)), Element::OtherLinks);
+    let other = read(Each::Rate(100, 51));
+    assert_eq!(other, Element::Unknown(Vec::new()));
+    assert!(keys(&other)[0].others, "it can be taken out");
 }

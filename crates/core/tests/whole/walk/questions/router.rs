@@ -101,6 +101,8 @@ fn exit_point(farm: &Farm, me: &Member<'_>, resources: &[Member<'_>]) -> Vec<Que
     asked.by(out, (OUTSIDE_V4[0], unused(&me.derived).1, ASK), Expected::Refused);
     asked.by(out, (OUTSIDE[0], OUTSIDE[1], ASK), Expected::Stopped("forward", rule::HAIRPIN));
     asked.voice(me.derived.exit_loopback_v4.into());
+    let groups = (me.address(), OUTSIDE[0], Load::Control(143));
+    asked.own(groups, Expected::Stopped("output", "nobody listens to groups"));
     for other in resources {
         of_both(&mut asked, me, other);
         let loopback_v4 = me.derived.exit_loopback_v4.into();

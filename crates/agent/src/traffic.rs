@@ -1,0 +1,240 @@
+//! What the gateways of this node carried for each network, and what they stopped.
+//!
+//! ```text
+//! each second a slice of the links to exit points ─▶ what they carried ──┬─▶ sums, which never fall ─▶ /metrics
+//! once round: the firewalls' sets ─▶ what was stopped, and IPv4 answers ─┴─▶ traffic.json: a row for each network
+//! ```
+//!
+//! Owns: whose turn it is to be read, that file, and the sums. Nothing is planned by it. A link counts since it is there and a set
+//! since it is there: what is made anew counts from nothing, and the sums go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use sixfold_core::addr::{Gateway, PrefixIndex, Resource};
+use sixfold_core::id::NetworkId;
+use sixfold_core::model::{Carried, GatewayTraffic, GatewayView, NetworkTraffic, NetworkView, Snapshot};
+use sixfold_core::name::{IfName, drops};
+use sixfold_core::state::{Netns, SetName};
+use sixfold_kernel::nft::Counter;
+use sixfold_kernel::{Kernel, LinkTraffic};
+
+use crate::disk::{self, DiskError};
+use crate::pass::{PERIOD_SECS, Sweep};
+
+/// The file's name in the folder of what a reboot may clear.
+pub const FILE: &str = "traffic.json";
+/// Bytes of the file at most: some 400 for each of 65,536 networks.
+const BYTES_MAX: usize = 64 << 20;
+
+/// A link to an exit point: its namespace and name.
+type Way = (Netns, IfName);
+/// What each link's element of a set counted, in a namespace; all others' together under none.
+type Tallies = BTreeMap<Option<IfName>, Counter>;
+
+/// What was read last, and the sums.
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    sweep: Sweep<Way>,
+    /// The first of this round: when its turn comes again, everybody has had theirs.
+    first: Option<Way>,
+    links: BTreeMap<Way, LinkTraffic>,
+    /// By namespace and set.
+    tallies: BTreeMap<(Netns, &'static str), Tallies>,
+    sums: Flow,
+    /// Whether a file of earlier may be there.
+    told: bool,
+}
+
+/// What all gateways carried and stopped since the agent began to read it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// Networks that leave by a gateway here.
+    pub networks: u64,
+    /// From networks, over both families.
+    pub sent: Counter,
+    /// To networks.
+    pub received: Counter,
+    /// Packets stopped, by reason.
+    pub drops: BTreeMap<&'static str, u64>,
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self {
+            sweep: Sweep::within(PERIOD_SECS),
+            first: None,
+            links: BTreeMap::new(),
+            tallies: BTreeMap::new(),
+            sums: Flow::default(),
+            told: true,
+        }
+    }
+}
+
+impl Traffic {
+    /// Reads those whose turn it is. Gives what all gateways carried once everybody has had their turn; and once, where there
+    /// is none any more, that there is nothing.
+    pub(crate) fn read<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        snapshot: &Snapshot,
+    ) -> Option<Vec<GatewayTraffic>> {
+        if snapshot.gateways.is_empty() {
+            (self.links, self.tallies, self.sums.networks) = (BTreeMap::new(), BTreeMap::new(), 0);
+            return std::mem::take(&mut self.told).then(Vec::new);
+        }
+        self.told = true;
+        let ways: BTreeSet<Way> = snapshot.gateways.iter().flat_map(ways).map(|(way, _)| way).collect();
+        self.links.retain(|way, _| ways.contains(way));
+        self.sums.networks = ways.len() as u64;
+        let turn = self.sweep.turn(&ways.iter().collect());
+        let round = turn.as_ref().is_none_or(|turn| self.is_round(turn, &ways));
+        let mut by_netns: BTreeMap<Netns, BTreeSet<IfName>> = BTreeMap::new();
+        for (netns, link) in turn.unwrap_or(ways) {
+            by_netns.entry(netns).or_default().insert(link);
+        }
+        for (netns, links) in by_netns {
+            let read = kernel.traffic(&netns, &links);
+            read.into_iter().for_each(|(link, now)| self.take_link((netns.clone(), link), now));
+        }
+        if !round {
+            return None;
+        }
+        self.read_tallies(kernel, snapshot);
+        Some(snapshot.gateways.iter().map(|view| self.of(view, &snapshot.networks)).collect())
+    }
+
+    /// Whether a slice begins another round.
+    fn is_round(&mut self, turn: &BTreeSet<Way>, all: &BTreeSet<Way>) -> bool {
+        let begins = self.first.as_ref().is_none_or(|first| turn.contains(first) || !all.contains(first));
+        if begins {
+            self.first = turn.first().cloned();
+        }
+        begins
+    }
+
+    fn read_tallies<K: Kernel>(&mut self, kernel: &mut K, snapshot: &Snapshot) {
+        let before = std::mem::take(&mut self.tallies);
+        for view in &snapshot.gateways {
+            let netns = Netns::Named(Gateway::derive(&view.allocation, view.slot).netns);
+            for (set, reason) in drops::ALL.into_iter().chain([(drops::ANSWERED, "")]) {
+                let now = kernel.tallies(&netns, &SetName(set.into()));
+                let key = (netns.clone(), set);
+                if !reason.is_empty() {
+                    let was = |link| before.get(&key).and_then(|tallies| tallies.get(link));
+                    let more = now.iter().map(|(link, now)| more(was(link), now).packets).sum::<u64>();
+                    *self.sums.drops.entry(reason).or_default() += more;
+                }
+                self.tallies.insert(key, now);
+            }
+        }
+    }
+
+    fn take_link(&mut self, way: Way, now: LinkTraffic) {
+        let was = self.links.insert(way, now);
+        // Of the network's own view, the other way round than the gateway's link has it.
+        let pairs = [
+            (&mut self.sums.sent, was.as_ref().map(|was| &was.received), now.received),
+            (&mut self.sums.received, was.as_ref().map(|was| &was.sent), now.sent),
+        ];
+        for (sum, was, now) in pairs {
+            let more = more(was, &now);
+            sum.packets += more.packets;
+            sum.bytes += more.bytes;
+        }
+    }
+
+    pub(crate) const fn sums(&self) -> &Flow {
+        &self.sums
+    }
+
+    fn of(&self, view: &GatewayView, networks: &[NetworkView]) -> GatewayTraffic {
+        let netns = Netns::Named(Gateway::derive(&view.allocation, view.slot).netns);
+        let drops = |link: Option<IfName>| {
+            let packets = |set| self.tally(&netns, set, link).packets;
+            let all = drops::ALL.into_iter().map(|(set, reason)| (reason.to_owned(), packets(set)));
+            all.filter(|(_, packets)| *packets > 0).collect()
+        };
+        let names: BTreeMap<PrefixIndex, &NetworkId> = networks
+            .iter()
+            .filter(|network| network.allocation == view.allocation)
+            .filter_map(|network| Some((network.exit()?.index, &network.id)))
+            .collect();
+        let rows = ways(view).filter_map(|(way, exit)| {
+            let told = self.links.get(&way)?;
+            let answered = self.tally(&netns, drops::ANSWERED, Some(way.1));
+            Some(NetworkTraffic {
+                network: (*names.get(&exit)?).clone(),
+                exit,
+                sent: carried(told.received_v6),
+                sent_v4: carried(less(told.received, told.received_v6)),
+                received: carried(less(told.sent, answered)),
+                received_v4: carried(answered),
+                drops: drops(Some(way.1)),
+            })
+        });
+        GatewayTraffic {
+            allocation: view.allocation,
+            slot: view.slot,
+            networks: rows.collect(),
+            outside_drops: drops(None),
+        }
+    }
+
+    fn tally(&self, netns: &Netns, set: &'static str, link: Option<IfName>) -> Counter {
+        let tallies = self.tallies.get(&(netns.clone(), set));
+        tallies.and_then(|tallies| tallies.get(&link)).copied().unwrap_or_default()
+    }
+}
+
+/// Writes it where anyone on the node may read it; nothing is no file.
+pub(crate) fn write(run: &Path, traffic: &[GatewayTraffic]) -> Result<(), DiskError> {
+    if traffic.is_empty() {
+        return disk::delete(&run.join(FILE));
+    }
+    let mut text = serde_json::to_vec(traffic).expect("its keys are all strings");
+    text.push(b'\n');
+    disk::replace(&run.join(FILE), &text, 0o644)
+}
+
+/// What the agent of this folder told last; none where it told nothing, as on a node without a gateway, or where this version
+/// cannot read it.
+///
+/// # Errors
+/// If it is there and cannot be read.
+pub fn read(run: &Path) -> Result<Option<Vec<GatewayTraffic>>, DiskError> {
+    let bytes = disk::read(&run.join(FILE), BYTES_MAX)?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// The links to exit points, with the exit points' indices.
+fn ways(view: &GatewayView) -> impl Iterator<Item = (Way, PrefixIndex)> + '_ {
+    let netns = Netns::Named(Gateway::derive(&view.allocation, view.slot).netns);
+    view.exits
+        .keys()
+        .map(move |exit| ((netns.clone(), Resource::derive(&view.allocation, *exit).to_exit), *exit))
+}
+
+/// What was counted since. Less than before: it began anew.
+fn more(was: Option<&Counter>, now: &Counter) -> Counter {
+    match was {
+        Some(was) if was.packets <= now.packets && was.bytes <= now.bytes => less(*now, *was),
+        _ => *now,
+    }
+}
+
+/// Two counters are not read in the same moment: the part may be a little more than the whole.
+fn less(whole: Counter, part: Counter) -> Counter {
+    Counter {
+        packets: whole.packets.saturating_sub(part.packets),
+        bytes: whole.bytes.saturating_sub(part.bytes),
+    }
+}
+
+fn carried(counter: Counter) -> Carried {
+    Carried { packets: counter.packets, bytes: counter.bytes }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! Rows and sums from counters as a kernel has them: in slices, once round, and over what begins anew.
+
+use sixfold_core::plan::Plan;
+use sixfold_core::spec::parse_all;
+use sixfold_core::state::NodeState;
+use sixfold_core::trial::Trial;
+use sixfold_kernel::{Keys, ObserveError, Report, Scope};
+
+use super::*;
+
+/// Counters, and how many links were asked for.
+#[derive(Default)]
+struct Counting {
+    links: BTreeMap<IfName, LinkTraffic>,
+    tallies: BTreeMap<(&'static str, Option<IfName>), u64>,
+    asked: usize,
+}
+
+impl Kernel for Counting {
+    fn observe(&mut self, _: &Scope) -> Result<NodeState, ObserveError> {
+        unreachable!("nobody asks it for a state")
+    }
+
+    fn apply(&mut self, _: &Plan, _: &dyn Keys) -> Report {
+        unreachable!("nobody changes it")
+    }
+
+    fn traffic(&mut self, _: &Netns, links: &BTreeSet<IfName>) -> BTreeMap<IfName, LinkTraffic> {
+        self.asked += links.len();
+        links.iter().filter_map(|link| Some((*link, *self.links.get(link)?))).collect()
+    }
+
+    fn tallies(&mut self, _: &Netns, set: &SetName) -> BTreeMap<Option<IfName>, Counter> {
+        let of_set = self.tallies.iter().filter(|((name, _), _)| *name == set.0);
+        of_set.map(|((_, link), packets)| (*link, counter(*packets))).collect()
+    }
+}
+
+/// So many packets of a hundred bytes.
+fn counter(packets: u64) -> Counter {
+    Counter { packets, bytes: 100 * packets }
+}
+
+fn link(received: u64, received_v6: u64, sent: u64) -> LinkTraffic {
+    LinkTraffic { received: counter(received), received_v6: counter(received_v6), sent: counter(sent) }
+}
+
+/// The holder of the first farm's slot, with both networks.
+fn snapshot() -> Snapshot {
+    let files = [
+        ("farm.toml", include_str!("../../../../examples/first-farm/farm.toml")),
+        ("acme.toml", include_str!("../../../../examples/first-farm/acme.toml")),
+        ("globex.toml", include_str!("../../../../examples/first-farm/globex.toml")),
+    ];
+    let world = parse_all(&files.map(|(name, text)| (name.to_owned(), text.to_owned())));
+    let trial = Trial::new(world.expect("the example is sound")).expect("it has room");
+    trial.snapshot(&"ant".parse().expect("a name")).expect("it has that node")
+}
+
+fn links(snapshot: &Snapshot) -> Vec<IfName> {
+    snapshot.gateways.iter().flat_map(ways).map(|((_, link), _)| link).collect()
+}
+
+#[test]
+fn each_network_has_a_row_of_both_ways_and_families_and_of_what_was_stopped() {
+    let snapshot = snapshot();
+    let [first, second] = links(&snapshot)[..] else { panic!("two networks") };
+    let tallies = [
+        ((drops::ANSWERED, Some(first)), 4),
+        ((drops::SPOOFED, Some(first)), 3),
+        ((drops::BARRED, Some(second)), 2),
+        ((drops::ERRORS, None), 5),
+        ((drops::SHARES, Some(second)), 0),
+    ];
+    let links = [(first, link(10, 7, 9)), (second, link(1, 1, 0))].into();
+    let mut kernel = Counting { links, tallies: tallies.into(), asked: 0 };
+    let mut traffic = Traffic::default();
+    let told = traffic.read(&mut kernel, &snapshot).expect("all of two are read at once");
+    let [gateway] = &told[..] else { panic!("one gateway") };
+    assert_eq!((gateway.slot, gateway.outside_drops.get("no-way")), (snapshot.gateways[0].slot, Some(&5)));
+    let rows: BTreeMap<String, &NetworkTraffic> = gateway
+        .networks
+        .iter()
+        .map(|row| (Resource::derive(&gateway.allocation, row.exit).to_exit.to_string(), row))
+        .collect();
+    let row = rows[&first.to_string()];
+    let packets = [row.sent, row.sent_v4, row.received, row.received_v4].map(|carried| carried.packets);
+    assert_eq!((packets, row.received.bytes), ([7, 3, 5, 4], 500));
+    assert_eq!(row.drops, [("spoofed".to_owned(), 3)].into());
+    assert_eq!(rows[&second.to_string()].drops, [("barred".to_owned(), 2)].into());
+    let mut names: Vec<String> = gateway.networks.iter().map(|row| row.network.to_string()).collect();
+    names.sort();
+    assert_eq!(names, ["acme/web", "globex/lab"]);
+    let again: Vec<GatewayTraffic> =
+        serde_json::from_str(&serde_json::to_string(&told).expect("keys are strings")).expect("as written");
+    assert_eq!(again, told);
+}
+
+#[test]
+fn sums_go_on_over_links_and_sets_that_begin_anew_and_never_fall() {
+    let snapshot = snapshot();
+    let [first, _] = links(&snapshot)[..] else { panic!("two networks") };
+    let mut kernel = Counting::default();
+    let mut traffic = Traffic::default();
+    let mut read = |links: LinkTraffic, spoofed: u64| {
+        kernel.links = [(first, links)].into();
+        kernel.tallies = [((drops::SPOOFED, Some(first)), spoofed)].into();
+        traffic.read(&mut kernel, &snapshot);
+        let Flow { sent, received, drops, networks } = traffic.sums().clone();
+        (networks, sent.packets, received.bytes, drops["spoofed"])
+    };
+    assert_eq!(read(link(10, 10, 20), 3), (2, 10, 2000, 3));
+    assert_eq!(read(link(12, 12, 20), 3), (2, 12, 2000, 3), "the same again is no more");
+    assert_eq!(read(link(1, 1, 2), 1), (2, 13, 2200, 4), "made anew");
+    assert_eq!(read(link(1, 1, 3), 2), (2, 13, 2300, 5));
+}
+
+#[test]
+fn thousands_are_read_a_slice_each_second_and_told_of_once_round() {
+    let mut snapshot = snapshot();
+    let view = &mut snapshot.gateways[0];
+    let all: Vec<PrefixIndex> = PrefixIndex::of_slot(view.slot).take(4000).collect();
+    view.exits = all.iter().map(|exit| (*exit, vec![*exit])).collect();
+    let mut kernel = Counting::default();
+    let mut traffic = Traffic::default();
+    let mut rounds = Vec::new();
+    for second in 0..90 {
+        let before = kernel.asked;
+        if traffic.read(&mut kernel, &snapshot).is_some() {
+            rounds.push(second);
+        }
+        assert_eq!(kernel.asked - before, 134, "a thirtieth each second");
+    }
+    assert_eq!(rounds, [0, 29, 59, 89]);
+    // Where the first of a round is gone, another one is.
+    for _ in 0..3 {
+        traffic.read(&mut kernel, &snapshot);
+        let first = traffic.first.clone().expect("a round has begun");
+        let allocation = snapshot.gateways[0].allocation;
+        let is_first = |exit: &PrefixIndex| Resource::derive(&allocation, *exit).to_exit == first.1;
+        snapshot.gateways[0].exits.retain(|exit, _| !is_first(exit));
+        assert!((0..31).any(|_| traffic.read(&mut kernel, &snapshot).is_some()));
+    }
+}
+
+#[test]
+fn a_node_that_has_no_gateway_any_more_leaves_no_file() {
+    let mut snapshot = snapshot();
+    let run = tempfile::tempdir().expect("a folder");
+    let (mut traffic, mut kernel) = (Traffic::default(), Counting::default());
+    let told = traffic.read(&mut kernel, &snapshot).expect("it has one");
+    write(run.path(), &told).expect("there is room");
+    assert_eq!(super::read(run.path()).expect("it is there"), Some(told));
+    snapshot.gateways.clear();
+    let told = traffic.read(&mut kernel, &snapshot).expect("it is told once");
+    write(run.path(), &told).expect("it can be deleted");
+    assert_eq!(super::read(run.path()).expect("it can be asked"), None);
+    assert_eq!(traffic.read(&mut kernel, &snapshot), None);
+    assert_eq!(traffic.sums().networks, 0);
+}

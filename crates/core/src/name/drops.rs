@@ -1,0 +1,18 @@
+//! The sets in which a gateway counts by link, and so by network, foremost what it stopped: the names by which whoever desires and
+//! whoever reads them agree, and the reasons by which reports tell of them.
+
+/// The source is none of the network's.
+pub const SPOOFED: &str = "spoofed";
+/// To where, or from where, or by what protocol nothing may go.
+pub const BARRED: &str = "barred";
+/// A route refused it; what is more than the rate of errors went unanswered.
+pub const ERRORS: &str = "errors";
+/// One connection more than the network's share.
+pub const SHARES: &str = "shares";
+
+/// What it was answered over IPv4: not stopped, but counted alike, since a link's own counters know no families.
+pub const ANSWERED: &str = "answered";
+
+/// Each set of what was stopped, with its reason.
+pub const ALL: [(&str, &str); 4] =
+    [(SPOOFED, "spoofed"), (BARRED, "barred"), (ERRORS, "no-way"), (SHARES, "share")];
