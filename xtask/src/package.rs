@@ -200,9 +200,9 @@ mod tests {
     use super::*;
     use crate::workspace_root;
 
-    /// How exposed systemd may find a service, of a hundred (docs/adr/0014).
+    /// How exposed systemd may find a service, of a hundred (docs/adr/0014, 0031).
     const EXPOSED: [(&str, &str); 3] =
-        [("sixfold-registry", "12"), ("sixfold-tunnel", "26"), ("sixfold-agent", "51")];
+        [("sixfold-registry", "12"), ("sixfold-tunnel", "26"), ("sixfold-agent", "53")];
 
     #[test]
     fn the_newest_version_that_a_program_names_counts() {

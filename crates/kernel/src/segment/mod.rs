@@ -91,6 +91,9 @@ impl SegmentError {
             Self::Io { errno: Errno::EPERM | Errno::EACCES, .. } => {
                 Some("this needs root, or CAP_NET_RAW and CAP_NET_ADMIN")
             }
+            Self::Io { errno: Errno::EAFNOSUPPORT, .. } => {
+                Some("the service may open no packet sockets: RestrictAddressFamilies lacks AF_PACKET")
+            }
             Self::Io { errno: Errno::EPFNOSUPPORT, .. } => Some("a segment is an Ethernet"),
             Self::Io { .. } => None,
         }

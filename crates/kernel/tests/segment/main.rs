@@ -17,4 +17,5 @@ mod place;
 mod announcing;
 mod asking;
 mod nic;
+mod service;
 mod words;
