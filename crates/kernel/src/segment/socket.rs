@@ -89,7 +89,8 @@ impl Segment {
             .try_for_each(|(frame_type, frame)| self.put(link, frame_type, &frame))
     }
 
-    /// What was heard since the last time, as far as one reading takes it.
+    /// What was heard since the last time, as far as one reading takes it. Under a flood there is always more: who reads at
+    /// intervals, not whenever there is something, does as much for a flood as for a whisper.
     ///
     /// # Errors
     /// If the kernel does not let us listen any more.

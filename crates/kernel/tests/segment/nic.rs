@@ -1,6 +1,6 @@
 //! The NIC goes, comes, and is a gateway's link itself.
 
-use sixfold_kernel::segment::{Ask, Segment, SegmentError};
+use sixfold_kernel::segment::{Ask, Kind, Segment, SegmentError, Word};
 
 use crate::ground::{alone, chain, link, run};
 use crate::place::*;
@@ -113,4 +113,44 @@ fn a_gateway_that_is_the_nic_does_not_hear_itself_and_is_deaf_while_it_is_down()
         assert!(is_down(&bee.ask(ask)), "who rests by this link cannot watch by it");
         assert!(bee.read().unwrap().deaf);
     });
+}
+
+/// Puts another link between a machine and its cable, under the name that the NIC had.
+fn wrap(name: &str, made: &str, joined: &str) {
+    run(&format!("ip -n {name} link set eth0 down"));
+    run(&format!("ip -n {name} link set eth0 name cable"));
+    run(&format!("ip -n {name} link add {made}"));
+    if !joined.is_empty() {
+        run(&format!("ip -n {name} link set cable {joined}"));
+    }
+    run(&format!("ip -n {name} link set cable up"));
+    plugged(name, &format!("-n {name}"));
+}
+
+/// As hosts of virtual machines have it.
+#[test]
+fn a_nic_may_be_a_bridge_with_the_cable_as_its_port() {
+    alone(|| {
+        segment();
+        for name in ["ant", "bee"] {
+            machine(name);
+            wrap(name, "eth0 type bridge", "master eth0");
+        }
+        meet_by_their_nics();
+    });
+}
+
+/// Both hear each other's gateway and words, and not their own, and the segment learns where the slot is.
+fn meet_by_their_nics() {
+    let (at_ant, mut ant, mut bee) = (gateway("ant"), listen("ant"), listen("bee"));
+    set(&at_ant, "up");
+    let ask = Ask::Gateway(GATEWAY);
+    assert_eq!(find_out(&mut bee, ask), answers(SLOT));
+    assert_eq!(find_out(&mut ant, ask), SILENT, "itself");
+    let claim = Word::new(Kind::Claim, b"by whatever link".to_vec()).unwrap();
+    ant.send(&claim).unwrap();
+    wait_until(|| bee.read().unwrap().words.iter().any(|(_, word)| *word == claim));
+    bee.announce(SLOT, &[GATEWAY.into()]).unwrap();
+    let learned = run("bridge -n segment fdb show br br0");
+    assert!(learned.contains(&format!("{SLOT} dev bee")), "{learned}");
 }

@@ -146,7 +146,9 @@ fn a_flood_costs_each_reading_as_much_and_is_never_taken_for_silence() {
         }
         cat.ask(Ask::Gateway(GATEWAY)).unwrap();
         std::thread::sleep(SOON);
+        let began = Instant::now();
         let heard = cat.read().unwrap();
+        println!("a reading of a flood takes {:.0?}", began.elapsed());
         assert_eq!((heard.words.len(), heard.deaf), (64, false));
         assert_eq!(heard.answers.len(), 1, "beside the flood");
         let mut more = BTreeSet::new();
