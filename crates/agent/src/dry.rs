@@ -33,7 +33,7 @@ pub fn dry(snapshot: &Snapshot, observed: &NodeState, ground: Ground, key_dir: O
         let found = key_dir.map_or(Ok(None), |dir| keys::peek(dir, resource))?;
         Ok(found.unwrap_or_else(|| {
             new_keys.insert(resource);
-            resource.placeholder()
+            resource.placeholder(snapshot.node.id())
         }))
     });
     let desired = desire::desire(snapshot, &devices.own(observed, ground));

@@ -103,7 +103,7 @@ impl Farm {
         for (key, grant) in self.ledger.grants().iter().filter(|(_, grant)| grant.is_live()) {
             let seated = self.world.network(&grant.network).and_then(|it| self.world.seated(it, &grant.seat));
             let Some(node) = seated else { continue };
-            self.reports.entry(*key).or_insert_with(|| {
+            self.reports.entry((*key, node.id().clone())).or_insert_with(|| {
                 DeviceReport::new(secret_of(*key).public(), key.index.get(), node.reach())
             });
         }

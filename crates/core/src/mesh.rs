@@ -15,7 +15,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::addr::{PrefixIndex, Resource};
 use crate::key::PublicKey;
 use crate::limit;
-use crate::model::{Family, NetworkView, Reach, ResourceView, Seat};
+use crate::model::{DeviceReport, Family, NetworkView, Reach, ResourceView, Seat};
 
 /// A peer of one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct MeshPeer {
     pub public_key: PublicKey,
     /// Where to reach it; `None` for one that is hidden from here: it calls first.
     pub endpoint: Option<SocketAddr>,
-    /// What it carries.
+    /// What it carries; nothing, of an exit point that another node has ready: then a moved slot is one change of it.
     pub allowed_ips: BTreeSet<IpNet>,
     /// Seconds between keepalives; 0 but where a NAT of ours must be kept open.
     pub keepalive_secs: u16,
@@ -41,19 +41,31 @@ pub fn mesh(network: &NetworkView, index: PrefixIndex) -> Vec<MeshPeer> {
         return Vec::new();
     };
     let others = network.resources.iter().filter(|other| other.index != index);
-    others.filter_map(|other| peer(network, me, other)).collect()
+    let peers = others.flat_map(|other| {
+        let there =
+            peer(me, other.index, (&other.reach, other.device.as_ref()), || allowed_ips(network, other));
+        let standbys = other.standbys.iter().filter_map(|standby| {
+            peer(me, other.index, (&standby.reach, standby.device.as_ref()), BTreeSet::new)
+        });
+        there.into_iter().chain(standbys)
+    });
+    peers.collect()
 }
 
-fn peer(network: &NetworkView, me: &ResourceView, other: &ResourceView) -> Option<MeshPeer> {
-    let family = direct(&me.reach, &other.reach)?;
-    let device = other.device.as_ref()?;
-    let endpoint = device.endpoint(family);
+fn peer(
+    me: &ResourceView,
+    index: PrefixIndex,
+    (reach, device): (&Reach, Option<&DeviceReport>),
+    allowed_ips: impl FnOnce() -> BTreeSet<IpNet>,
+) -> Option<MeshPeer> {
+    let family = direct(&me.reach, reach)?;
+    let device = device?;
     let behind_nat = me.reach.address(family).is_none();
     Some(MeshPeer {
-        index: other.index,
+        index,
         public_key: device.public_key,
-        endpoint,
-        allowed_ips: allowed_ips(network, other),
+        endpoint: device.endpoint(family),
+        allowed_ips: allowed_ips(),
         keepalive_secs: if behind_nat { limit::KEEPALIVE_SECS } else { 0 },
     })
 }
@@ -87,28 +99,32 @@ fn allowed_ips(network: &NetworkView, peer: &ResourceView) -> BTreeSet<IpNet> {
 /// need be fragmented or refused on the way by the exit.
 #[must_use]
 pub fn mtu(network: &NetworkView) -> u16 {
-    let mut kinds: Vec<(&ResourceView, u16, bool)> = Vec::new();
-    for resource in &network.resources {
-        match kinds.iter_mut().find(|(first, ..)| same_reach(first, resource)) {
-            Some((_, mtu, several)) => (*mtu, *several) = ((*mtu).min(resource.mtu), true),
-            None => kinds.push((resource, resource.mtu, false)),
+    let mut kinds: Vec<(&Reach, u16, bool)> = Vec::new();
+    let places = network.resources.iter().flat_map(|resource| {
+        let standbys = resource.standbys.iter().map(|standby| (&standby.reach, standby.mtu));
+        standbys.chain([(&resource.reach, resource.mtu)])
+    });
+    for (reach, nic_mtu) in places {
+        match kinds.iter_mut().find(|(first, ..)| same_reach(first, reach)) {
+            Some((_, mtu, several)) => (*mtu, *several) = ((*mtu).min(nic_mtu), true),
+            None => kinds.push((reach, nic_mtu, false)),
         }
     }
     let paths = kinds.iter().enumerate().flat_map(|(at, (one, mtu, several))| {
         let from = if *several { at } else { at + 1 };
         kinds[from..].iter().filter_map(move |(other, other_mtu, _)| {
-            Some((*mtu).min(*other_mtu).saturating_sub(overhead(direct(&one.reach, &other.reach)?)))
+            Some((*mtu).min(*other_mtu).saturating_sub(overhead(direct(one, other)?)))
         })
     });
     paths.min().unwrap_or(limit::MTU_MIN).max(limit::MTU_MIN)
 }
 
-/// Whether two resources are reached alike, so that one stands for the other: there are only a few ways to be reached,
+/// Whether two nodes are reached alike, so that one stands for the other: there are only a few ways to be reached,
 /// and pairs of ways are compared instead of pairs of resources.
-fn same_reach(one: &ResourceView, other: &ResourceView) -> bool {
+fn same_reach(one: &Reach, other: &Reach) -> bool {
     [Family::Ipv6, Family::Ipv4].into_iter().all(|family| {
-        one.reach.speaks(family) == other.reach.speaks(family)
-            && one.reach.address(family).is_some() == other.reach.address(family).is_some()
+        one.speaks(family) == other.speaks(family)
+            && one.address(family).is_some() == other.address(family).is_some()
     })
 }
 

@@ -8,7 +8,9 @@ use thiserror::Error;
 use crate::allocate::{AllocateError, IndexSecret, Terms, allocate, number};
 use crate::check::{Violation, check};
 use crate::id::{NetworkId, NodeId};
-use crate::model::{Conflict, Ledger, Network, Reports, Snapshot, World};
+use crate::model::{
+    Conflict, DeviceReport, Grant, Ledger, Network, Node, Reports, ResourceKey, Snapshot, World,
+};
 use crate::place::place;
 
 /// The same each time, so that the same files give the same names.
@@ -103,6 +105,15 @@ impl Trial {
     pub fn snapshot(&self, node: &NodeId) -> Option<Snapshot> {
         Snapshot::for_node(&self.world, &self.ledger, &Reports::new(), node)
     }
+}
+
+/// The devices of a granted resource, as its nodes might make them: of an exit point one on each that may hold its slot.
+#[must_use]
+pub fn placeholders(world: &World, key: ResourceKey, grant: &Grant) -> Reports {
+    let Some(network) = world.network(&grant.network) else { return Reports::new() };
+    let nodes = world.seated(network, &grant.seat).into_iter().chain(world.standbys(network, &grant.seat));
+    let report = |node: &Node| DeviceReport::new(key.placeholder(node.id()), key.index.get(), node.reach());
+    nodes.map(|node| ((key, node.id().clone()), report(node))).collect()
 }
 
 fn grant(ledger: &mut Ledger, world: &World, network: &Network) -> Result<(), TrialError> {

@@ -8,10 +8,11 @@ use sixfold_agent::dry::{Dry, dry};
 use sixfold_agent::feed;
 use sixfold_agent::pass::Ground;
 use sixfold_core::id::NodeId;
-use sixfold_core::model::{DeviceReport, Grant, Reports, ResourceKey, Snapshot};
+use sixfold_core::model::{Reports, Snapshot};
 use sixfold_core::plan::Step;
 use sixfold_core::state::Backend;
 use sixfold_core::state::{Netns, NodeState};
+use sixfold_core::trial::placeholders;
 use sixfold_kernel::{Kernel as _, Scope};
 
 use crate::agent::NodeArgs;
@@ -126,7 +127,7 @@ fn on_node(args: &Args, feed: &Path) -> Result<(Snapshot, Dry, Vec<String>), Fai
     let mut notes = vec![format!("node {} at revision {}", snapshot.node.id(), snapshot.revision)];
     notes.extend(unknown.iter().map(|field| format!("a field of a later version, not used: {field}")));
     for key in &dry.new_keys {
-        let stand_in = key.placeholder();
+        let stand_in = key.placeholder(snapshot.node.id());
         notes.push(format!(
             "a key would be made for {}-{}: {stand_in} stands for its public half",
             key.index, key.number
@@ -146,11 +147,8 @@ fn on_paper(args: &Args, dir: &Path, name: &NodeId) -> Result<(Snapshot, Dry, Ve
     }
     let registry = ledger::of_folder(dir)?;
     let (world, ledger) = (registry.world(), registry.ledger());
-    let report = |(key, grant): (&ResourceKey, &Grant)| {
-        let reach = world.seated(world.network(&grant.network)?, &grant.seat)?.reach();
-        Some((*key, DeviceReport::new(key.placeholder(), key.index.get(), reach)))
-    };
-    let reports: Reports = ledger.grants().iter().filter_map(report).collect();
+    let reports: Reports =
+        ledger.grants().iter().flat_map(|(key, grant)| placeholders(world, *key, grant)).collect();
     let snapshot = Snapshot::for_node(world, ledger, &reports, name).ok_or_else(|| {
         let nodes: Vec<_> = world.nodes().map(|(_, node)| node.id().to_string()).collect();
         Failed::refused(format!("no node {name} in {}", dir.display()))

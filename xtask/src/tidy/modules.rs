@@ -31,7 +31,7 @@ const ROWS: [Row; 15] = [
     Row { module: "check", may_use: &["addr", "model", "state", "place", "allocate", "mesh", "zone"] },
     Row { module: "trial", may_use: &["addr", "model", "state", "place", "allocate", "check"] },
     Row { module: "reach", may_use: &["addr", "model", "state", "place", "mesh"] },
-    Row { module: "desire", may_use: &["addr", "model", "state", "place", "mesh", "zone"] },
+    Row { module: "desire", may_use: &["addr", "tenure", "model", "state", "place", "mesh", "zone"] },
     Row { module: "plan", may_use: &["state"] },
 ];
 

@@ -122,14 +122,14 @@ impl Reports {
     pub fn take(&mut self, status: &Status, shown: Option<&Snapshot>) {
         let mut views = BTreeMap::new();
         for network in shown.into_iter().flat_map(|shown| &shown.networks) {
-            let own = network.resources.iter().filter(|resource| resource.node == self.node);
+            let own = network.resources.iter().filter(|resource| resource.is_on(&self.node));
             let number = network.allocation.number();
             views.extend(own.map(|view| (ResourceKey { number, index: view.index }, (&network.id, view))));
         }
         let wanted = status.devices.iter().filter_map(|device| {
             let (network, view) = views.get(&device.resource)?;
             let (network, generation) = ((*network).clone(), view.generation);
-            let (report, shown) = (device.report.clone(), view.device.clone());
+            let (report, shown) = (device.report.clone(), view.device_on(&self.node).cloned());
             Some((device.resource, Wanted { generation, network, report, shown }))
         });
         self.wanted = wanted.collect();

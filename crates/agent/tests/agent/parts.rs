@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::support::{Farm, Registry, Shared, TestAgent, agent, ground, node, places};
 use sixfold_agent::events::Events;
 use sixfold_agent::run::{Agent, SLICE};
-use sixfold_core::name;
+use sixfold_core::name::{self, IfName};
 use sixfold_core::plan::{Op, Plan, Stage, Step, evolve};
 use sixfold_core::state::{Element, LinkKind, Netns, NodeState};
 use sixfold_kernel::{ApplyError, Failure, Kernel, Keys, ObserveError, Report, Scope};
@@ -90,8 +90,12 @@ fn damage_that_reaches_elsewhere_is_mended_there_too() {
         let mut cases = 0;
         for netns in before.namespaces.keys() {
             let links = links(netns).into_iter().filter(|link| *link != name::loopback());
+            let is_up = |link: &IfName| before.namespaces[netns].links[link].up;
             let mut ops: Vec<Op> = links
-                .flat_map(|name| [Op::DelLink { name }, Op::SetUp { name, up: false }])
+                .flat_map(|name| {
+                    let down = is_up(&name).then_some(Op::SetUp { name, up: false });
+                    [Op::DelLink { name }].into_iter().chain(down)
+                })
                 .chain((*netns != Netns::Host).then_some(Op::DelNetns))
                 .collect();
             ops.extend(before.namespaces[netns].firewall.is_some().then_some(Op::DelTable));
@@ -156,6 +160,9 @@ fn a_snapshot_is_a_look_where_its_answer_changed() {
     farm.registry.revision += 1;
     let mut less = farm.registry.snapshot(&node("bee"));
     let gone = less.networks.pop().unwrap();
+    let exit = gone.exit().unwrap().index;
+    less.gateways.iter_mut().for_each(|gateway| drop(gateway.exits.remove(&exit)));
+    less.gateways.iter_mut().for_each(|gateway| gateway.ports.retain(|index, _| *index != exit));
     let kernel = farm.kernel("bee").clone();
     let before = kernel.state();
     let script = Script::default();
@@ -226,7 +233,7 @@ fn what_was_left_to_do_elsewhere_is_still_said_and_tried_again() {
     let farm = Farm::settled();
     let kernel = farm.kernel("bee");
     let before = kernel.state();
-    let [broken, other] = &named(&before, "net-")[..] else { panic!("two resources") };
+    let [broken, other, ..] = &named(&before, "net-")[..] else { panic!("two resources") };
     let refusing = Rc::new(RefCell::new(true));
     let (script, feed) = (Script::default(), Feed::default());
     let hand = Refusing(kernel.clone(), broken.clone(), refusing.clone());

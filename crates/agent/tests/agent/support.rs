@@ -113,7 +113,7 @@ impl Registry {
     /// Takes a node's status, as whoever carries it would.
     pub(crate) fn take(&mut self, status: &Status) {
         for device in &status.devices {
-            self.reports.insert(device.resource, device.report.clone());
+            self.reports.insert((device.resource, status.node.clone()), device.report.clone());
         }
     }
 }

@@ -1,12 +1,16 @@
 //! The gateway of one exit slot: routes for every resource of every network that leaves by it, and NAT for IPv4.
 //! Seed 003, "GatewayContainer". Everything in it derives from the slot and the indices granted there, so the same
-//! gateway can be made on another node.
+//! gateway can be made on another node: it is, on each that may hold the slot, with its public link down. So taking over is
+//! setting one link up.
+
+use ipnet::IpNet;
 
 use super::{Node, firewall, pieces};
 use crate::addr::{GATEWAY_LOOPBACK_V4, Gateway, PrefixIndex, Resource};
 use crate::model::GatewayView;
 use crate::name;
 use crate::state::{LinkEnd, LinkKind, Namespace, Netns, Nexthop, NexthopId, RouteTarget};
+use crate::tenure::Duty;
 
 impl Node<'_> {
     pub(super) fn gateway(&mut self, view: &GatewayView) {
@@ -19,17 +23,22 @@ impl Node<'_> {
         ns.firewall = Some(firewall);
         pieces::address(ns, name::loopback(), pieces::host(GATEWAY_LOOPBACK_V4));
         pieces::link(ns, derived.public, LinkKind::Macvlan { parent }, (mtu, Some(derived.public_mac)));
+        let serves = view.duty != Duty::Rest;
+        ns.links.entry(derived.public).and_modify(|link| link.up = serves);
         pieces::address(ns, derived.public, derived.public_link_local);
         pieces::address(ns, derived.public, derived.public_address);
         pieces::unreachable(ns, derived.slice);
         pieces::unreachable(ns, pieces::PRIVATE_V4);
         // Where the farmer gave no IPv4, an error tells so.
         pieces::unreachable(ns, pieces::EVERYWHERE_V4);
-        let out = |gateway| RouteTarget::Via { gateway, link: derived.public };
-        pieces::route(ns, pieces::EVERYWHERE, out(next_hop));
+        let mut out = vec![(IpNet::V6(pieces::EVERYWHERE), next_hop)];
         if let (Some(address), Some(router)) = (view.public_v4, view.default_v4) {
             pieces::address(ns, derived.public, address);
-            pieces::route(ns, pieces::EVERYWHERE_V4, out(router.into()));
+            out.push((IpNet::V4(pieces::EVERYWHERE_V4), router.into()));
+        }
+        // The kernel draws no route over a link that is down.
+        for (destination, gateway) in out.into_iter().filter(|_| serves) {
+            pieces::route(ns, destination, RouteTarget::Via { gateway, link: derived.public });
         }
         for (exit, indices) in &view.exits {
             to_exit(ns, view, *exit, mtu);

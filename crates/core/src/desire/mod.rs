@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! Snapshot ─┬─ upstream   the namespace `public`, by which tunnels and gateways reach the world
-//!           ├─ gateway    one namespace for each slot held
-//!           ├─ exit_point a resource of each network whose exit slot is held
+//!           ├─ gateway    one namespace for each slot that it may hold
+//!           ├─ exit_point a resource of each network whose exit slot it may hold
 //!           ├─ resource   one for each network that the tenant placed here, and its workloads
 //!           └─ firewall   the rules of each of these
 //! ```
@@ -62,12 +62,14 @@ pub fn desire(snapshot: &Snapshot, own: &Own) -> NodeState {
     }
     for network in &snapshot.networks {
         let mtu = mesh::mtu(network);
-        let here = network.resources.iter().filter(|resource| resource.node == *snapshot.node.id());
-        for resource in here {
-            let site = Site::new(network, resource.index, mtu);
+        for resource in network.resources.iter().filter(|resource| resource.is_on(snapshot.node.id())) {
             match resource.seat {
-                Seat::Exit => node.exit_point(&site),
-                Seat::Node(_) => node.resource(&site),
+                Seat::Exit if resource.node != *snapshot.node.id() => {
+                    let ready = network.turned_to(snapshot.node.id());
+                    node.exit_point(&Site::new(&ready, resource.index, mtu));
+                }
+                Seat::Exit => node.exit_point(&Site::new(network, resource.index, mtu)),
+                Seat::Node(_) => node.resource(&Site::new(network, resource.index, mtu)),
             }
         }
     }
@@ -77,7 +79,7 @@ pub fn desire(snapshot: &Snapshot, own: &Own) -> NodeState {
 /// The resources that this node must have a device and so a key for.
 pub fn own_resources(snapshot: &Snapshot) -> impl Iterator<Item = ResourceKey> + '_ {
     snapshot.networks.iter().flat_map(|network| {
-        let here = network.resources.iter().filter(|resource| resource.node == *snapshot.node.id());
+        let here = network.resources.iter().filter(|resource| resource.is_on(snapshot.node.id()));
         here.map(|resource| ResourceKey { number: network.allocation.number(), index: resource.index })
     })
 }

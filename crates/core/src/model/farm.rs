@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{Fault, Node, NodeDraft};
 use crate::addr::{Gateway, UPSTREAM};
 use crate::id::{ExitSlot, FarmId, NodeId};
+use crate::tenure::Duty;
 
 /// The router that a farm's gateways send to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +109,15 @@ pub struct SlotDraft {
     pub default_v4: Option<Ipv4Addr>,
 }
 
+impl SlotDraft {
+    /// What a node does for it; `None` for one that may not hold it.
+    #[must_use]
+    pub fn duty(&self, node: &NodeId) -> Option<Duty> {
+        let at = self.holders.iter().position(|holder| holder == node)?;
+        Some(if at == 0 { Duty::Hold } else { Duty::Rest })
+    }
+}
+
 /// An exit slot: who may hold it and its way out for IPv4.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot(SlotDraft);
@@ -129,6 +139,17 @@ impl Slot {
     #[must_use]
     pub fn holder(&self) -> &NodeId {
         self.0.holders.first().expect("a slot without holders is refused")
+    }
+
+    /// The other nodes that may hold it: each has the slot's gateway and exit points ready.
+    pub fn standbys(&self) -> impl Iterator<Item = &NodeId> {
+        self.0.holders.iter().filter(|node| *node != self.holder())
+    }
+
+    /// What a node does for it; `None` for one that may not hold it.
+    #[must_use]
+    pub fn duty(&self, node: &NodeId) -> Option<Duty> {
+        self.0.duty(node)
     }
 
     /// The address that tenants' IPv4 leaves from, with the length of its subnet (GWPubIP4).

@@ -37,11 +37,11 @@ pub struct ResourceKey {
 }
 
 impl ResourceKey {
-    /// A public key that is nobody's, for plans that are only shown: the same for the same resource.
+    /// A public key that is nobody's, for plans that are only shown: the same for the same resource on the same node.
     #[must_use]
-    pub fn placeholder(self) -> PublicKey {
+    pub fn placeholder(self, node: &NodeId) -> PublicKey {
         let Self { number, index } = self;
-        PublicKey::from_bytes(Sha256::digest(format!("sixfold placeholder {index}-{number}")).into())
+        PublicKey::from_bytes(Sha256::digest(format!("sixfold placeholder {index}-{number} {node}")).into())
     }
 }
 

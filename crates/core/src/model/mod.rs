@@ -32,7 +32,7 @@ pub use ports::{PortBlock, PortBlockError, shared as shared_ports};
 pub(crate) use snapshot::document;
 pub use snapshot::{
     DeviceReport, ExposureView, Format, FormatError, GatewayView, NetworkView, Reports, ResourceView,
-    Snapshot, SnapshotError, SnapshotFault, SnapshotFaultKind, WorkloadView,
+    Snapshot, SnapshotError, SnapshotFault, SnapshotFaultKind, StandbyView, WorkloadView,
 };
 pub use status::{DeviceStatus, PeerPath, PeerStatus, RegistryStatus, SessionStatus, Status};
 pub use traffic::{Carried, GatewayTraffic, NetworkTraffic};

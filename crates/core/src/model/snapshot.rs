@@ -1,4 +1,4 @@
-//! What one node may see: the farm it is in, the slots it holds, and the networks that have a resource on it.
+//! What one node may see: the farm it is in, the slots that it may hold, and the networks that have a resource on it.
 //!
 //! The agent's whole input. It travels as JSON; a field that this version does not know is kept out of its way, because
 //! a newer registry may speak to an older node. A change that an older node must not pass over is another [`Format`].
@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
-use super::farm::{Farm, Upstream};
+use super::farm::{Farm, Slot, Upstream};
 use super::ledger::{Ledger, ResourceKey, Seat};
 use super::network::{Network, Protocol};
 use super::node::{Family, Node, Reach};
@@ -21,6 +21,7 @@ use super::world::World;
 use crate::addr::{Allocation, PrefixIndex};
 use crate::id::{ExitSlot, FarmId, Generation, NetworkId, NodeId, Revision, WorkloadNumber};
 use crate::key::PublicKey;
+use crate::tenure::Duty;
 
 pub use faults::{SnapshotFault, SnapshotFaultKind};
 pub use read::SnapshotError;
@@ -81,8 +82,9 @@ impl DeviceReport {
     }
 }
 
-/// The devices reported so far, by resource.
-pub type Reports = BTreeMap<ResourceKey, DeviceReport>;
+/// The devices reported so far, by resource and the node that it is on: an exit point has one on each node that may hold
+/// its slot.
+pub type Reports = BTreeMap<(ResourceKey, NodeId), DeviceReport>;
 
 /// Everything a node needs to know of the world.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,19 +104,22 @@ pub struct Snapshot {
     pub management: Vec<IpNet>,
     /// Whether the host's own firewall is ours too.
     pub host_firewall: bool,
-    /// The exit slots it holds.
+    /// The exit slots that it may hold.
     pub gateways: Vec<GatewayView>,
     /// The networks with a resource on it.
     pub networks: Vec<NetworkView>,
 }
 
-/// A slot that the node holds.
+/// A slot that the node holds, or may hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GatewayView {
     /// The /48 and its number.
     pub allocation: Allocation,
     /// The slot.
     pub slot: ExitSlot,
+    /// What the node does for it.
+    #[serde(default = "hold")]
+    pub duty: Duty,
     /// Source address for IPv4, with its subnet's length.
     pub public_v4: Option<Ipv4Net>,
     /// The IPv4 router.
@@ -163,6 +168,29 @@ pub struct ResourceView {
     pub ports: Option<PortBlock>,
     /// Its WireGuard device, once reported.
     pub device: Option<DeviceReport>,
+    /// Of an exit point: where else it is. Its slot can pass to any of these nodes, and each has the whole of it ready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub standbys: Vec<StandbyView>,
+}
+
+/// A node that has an exit point ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandbyView {
+    /// The node.
+    pub node: NodeId,
+    /// How it is reached.
+    pub reach: Reach,
+    /// MTU of its NIC, in bytes.
+    pub mtu: u16,
+    /// The exit point's device there, once reported.
+    pub device: Option<DeviceReport>,
+}
+
+impl StandbyView {
+    /// On a node, with the device there.
+    pub(crate) fn new(node: &Node, device: Option<DeviceReport>) -> Self {
+        Self { node: node.id().clone(), reach: node.reach().clone(), mtu: node.mtu(), device }
+    }
 }
 
 /// A workload on this node.
@@ -214,6 +242,11 @@ impl Snapshot {
     }
 }
 
+/// Of a gateway in a document from before there were standbys.
+const fn hold() -> Duty {
+    Duty::Hold
+}
+
 struct View<'a> {
     world: &'a World,
     ledger: &'a Ledger,
@@ -222,13 +255,13 @@ struct View<'a> {
 
 impl View<'_> {
     fn gateways(&self, farm: &Farm, node: &NodeId, networks: &[NetworkView]) -> Vec<GatewayView> {
-        let held = farm.slots().values().filter(|slot| slot.holder() == node);
-        held.filter_map(|slot| {
-            let allocation = self.ledger.allocation(slot.key().prefix)?;
+        let gateway = |slot: &Slot| {
+            let (key, duty) = (slot.key(), slot.duty(node)?);
+            let allocation = self.ledger.allocation(key.prefix)?;
             let way_out_v4 = (slot.public_v4(), slot.default_v4());
-            Some(GatewayView::new(allocation, slot.key().slot, way_out_v4, networks))
-        })
-        .collect()
+            Some(GatewayView::new((allocation, key.slot), duty, way_out_v4, networks))
+        };
+        farm.slots().values().filter_map(gateway).collect()
     }
 
     /// The network as `node` sees it, if it has a resource there.
@@ -239,16 +272,20 @@ impl View<'_> {
             .grants_of(network.id())
             .filter(|(key, _)| key.number == allocation.number()) // of another, it would be somebody else's here
             .filter_map(|(key, grant)| {
-                let there = self.world.seated(network, &grant.seat)?;
+                let at = |there: &Node| {
+                    StandbyView::new(there, self.reports.get(&(key, there.id().clone())).cloned())
+                };
+                let StandbyView { node, reach, mtu, device } = at(self.world.seated(network, &grant.seat)?);
                 Some(ResourceView {
                     index: key.index,
                     generation: grant.generation,
                     seat: grant.seat.clone(),
-                    node: there.id().clone(),
-                    reach: there.reach().clone(),
-                    mtu: there.mtu(),
+                    node,
+                    reach,
+                    mtu,
                     ports: grant.ports,
-                    device: self.reports.get(&key).cloned(),
+                    device,
+                    standbys: self.world.standbys(network, &grant.seat).map(at).collect(),
                 })
             });
         NetworkView::new(network, allocation, resources.collect(), node)
@@ -263,7 +300,7 @@ impl NetworkView {
         resources: Vec<ResourceView>,
         node: &NodeId,
     ) -> Option<Self> {
-        if !resources.iter().any(|resource| resource.node == *node) {
+        if !resources.iter().any(|resource| resource.is_on(node)) {
             return None;
         }
         let here = resources.iter().find(|resource| resource.seat == Seat::Node(node.clone()));
@@ -287,6 +324,13 @@ impl NetworkView {
         })
     }
 
+    /// As it is where a node has its exit point ready.
+    #[must_use]
+    pub fn turned_to(&self, node: &NodeId) -> Self {
+        let resources = self.resources.iter().cloned().map(|resource| resource.turned_to(node));
+        Self { resources: resources.collect(), ..self.clone() }
+    }
+
     /// Its exit point.
     #[must_use]
     pub fn exit(&self) -> Option<&ResourceView> {
@@ -301,11 +345,40 @@ impl NetworkView {
     }
 }
 
+impl ResourceView {
+    /// Whether a node has it, or has it ready.
+    #[must_use]
+    pub fn is_on(&self, node: &NodeId) -> bool {
+        self.node == *node || self.standbys.iter().any(|standby| standby.node == *node)
+    }
+
+    /// Its device on a node, once reported.
+    #[must_use]
+    pub fn device_on(&self, node: &NodeId) -> Option<&DeviceReport> {
+        if self.node == *node {
+            return self.device.as_ref();
+        }
+        self.standbys.iter().find(|standby| standby.node == *node)?.device.as_ref()
+    }
+
+    /// As it is where a node has it ready: there, with the holder among the others.
+    #[must_use]
+    pub fn turned_to(mut self, node: &NodeId) -> Self {
+        if let Some(own) = self.standbys.iter_mut().find(|standby| standby.node == *node) {
+            std::mem::swap(&mut self.node, &mut own.node);
+            std::mem::swap(&mut self.reach, &mut own.reach);
+            std::mem::swap(&mut self.mtu, &mut own.mtu);
+            std::mem::swap(&mut self.device, &mut own.device);
+        }
+        self
+    }
+}
+
 impl GatewayView {
-    /// The gateway of a slot on its holder, which sees every network that leaves by it.
+    /// The gateway of a slot on a node that may hold it, which sees every network that leaves by it.
     pub(crate) fn new(
-        allocation: Allocation,
-        slot: ExitSlot,
+        (allocation, slot): (Allocation, ExitSlot),
+        duty: Duty,
         (public_v4, default_v4): (Option<Ipv4Net>, Option<std::net::Ipv4Addr>),
         networks: &[NetworkView],
     ) -> Self {
@@ -314,6 +387,6 @@ impl GatewayView {
             exits.insert(exit.index, indices);
             ports.extend(exit.ports.map(|block| (exit.index, block)));
         }
-        Self { allocation, slot, public_v4, default_v4, exits, ports }
+        Self { allocation, slot, duty, public_v4, default_v4, exits, ports }
     }
 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use self::index::Index;
-use super::farm::{Addresses, overlap};
+use super::farm::{Addresses, Slot, overlap};
 use super::{
     ExitDraft, Farm, FarmDraft, Fault, Found, Item, Network, NetworkDraft, Node, Seat, SlotKey, fault,
 };
@@ -93,6 +93,13 @@ impl World {
             Seat::Node(node) => node,
         };
         Some(self.node(node)?.1)
+    }
+
+    /// The other nodes that a seat of a network could be on: those that may hold an exit's slot.
+    pub fn standbys(&self, network: &Network, seat: &Seat) -> impl Iterator<Item = &Node> {
+        let slot = || self.farm(&network.exit().farm)?.slot(network.exit().key());
+        let slot = if *seat == Seat::Exit { slot() } else { None };
+        slot.into_iter().flat_map(Slot::standbys).filter_map(|id| Some(self.node(id)?.1))
     }
 
     /// All nodes with their farms, in the order of farms and nodes.

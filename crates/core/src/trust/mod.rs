@@ -27,7 +27,7 @@ mod signed;
 mod statement;
 mod wire;
 
-pub use admit::{Admitted, Evidence, Objection, Pins, Refusal, Standing, Verdict, Voucher, admit};
+pub use admit::{Admitted, Evidence, Objection, Pins, Refusal, Standby, Standing, Verdict, Voucher, admit};
 pub use difference::{Difference, DifferenceError};
 pub use grant::{Granted, Group, Leaf, Proven, seal};
 pub use key::{Digest, Owner, Role, Signature, SigningKey, VerifyingKey, VerifyingKeyError};

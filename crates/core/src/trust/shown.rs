@@ -41,6 +41,8 @@ impl Shown {
             let keys = view.resources.iter().map(|resource| ResourceKey { number, index: resource.index });
             shown.resources.extend(keys);
             shown.nodes.extend(view.resources.iter().map(|resource| resource.node.clone()));
+            let standbys = view.resources.iter().flat_map(|resource| &resource.standbys);
+            shown.nodes.extend(standbys.map(|standby| standby.node.clone()));
             shown.farms.extend(world.network(&view.id).map(|network| network.exit().farm.clone()));
         }
         shown
@@ -50,12 +52,13 @@ impl Shown {
     #[must_use]
     pub fn of_network(network: &Network, world: &World, ledger: &Ledger) -> Self {
         let exit = network.exit();
-        let holder = world.seated(network, &Seat::Exit).map(|node| node.id().clone());
+        let holder =
+            world.seated(network, &Seat::Exit).into_iter().chain(world.standbys(network, &Seat::Exit));
         let allocation = ledger.allocation(exit.prefix);
         Self {
             farms: [exit.farm.clone()].into(),
             networks: [network.id().clone()].into(),
-            nodes: network.nodes().iter().cloned().chain(holder).collect(),
+            nodes: network.nodes().iter().cloned().chain(holder.map(|node| node.id().clone())).collect(),
             resources: ledger.grants_of(network.id()).map(|(key, _)| key).collect(),
             allocations: allocation.into_iter().map(|allocation| (allocation.number(), allocation)).collect(),
         }

@@ -88,8 +88,11 @@ impl Farm {
     pub(crate) fn report(&mut self) {
         for (key, grant) in self.ledger.grants().iter().filter(|(_, grant)| grant.is_live()) {
             let network = self.world.network(&grant.network).unwrap();
-            let reach = self.world.seated(network, &grant.seat).unwrap().reach();
-            self.reports.insert(*key, DeviceReport::new(device_key(*key), key.index.get(), reach));
+            let standbys = self.world.standbys(network, &grant.seat);
+            for node in self.world.seated(network, &grant.seat).into_iter().chain(standbys) {
+                let report = DeviceReport::new(device_key(*key, node.id()), key.index.get(), node.reach());
+                self.reports.insert((*key, node.id().clone()), report);
+            }
         }
     }
 
@@ -107,16 +110,20 @@ impl Farm {
     }
 }
 
-fn device_key(key: ResourceKey) -> sixfold_core::key::PublicKey {
+fn device_key(key: ResourceKey, node: &NodeId) -> sixfold_core::key::PublicKey {
     let mut bytes = [1; 32];
     bytes[1..3].copy_from_slice(&key.number.get().to_be_bytes());
     bytes[3..5].copy_from_slice(&key.index.get().to_be_bytes());
+    bytes[5..].iter_mut().zip(node.as_str().bytes()).for_each(|(byte, letter)| *byte = letter);
     PrivateKey::from_bytes(bytes).public()
 }
 
 pub(crate) fn own(snapshot: &Snapshot) -> Own {
     let devices: BTreeMap<ResourceKey, OwnDevice> = own_resources(snapshot)
-        .map(|key| (key, OwnDevice { public_key: device_key(key), listen_port: Some(key.index.get()) }))
+        .map(|key| {
+            let public_key = device_key(key, snapshot.node.id());
+            (key, OwnDevice { public_key, listen_port: Some(key.index.get()) })
+        })
         .collect();
     Own { backend: Backend::Tunnel, bridge_netfilter: true, devices }
 }

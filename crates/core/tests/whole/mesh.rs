@@ -137,7 +137,7 @@ fn a_resource_that_has_not_reported_its_key_is_nobodys_peer_yet() {
     let mut farm = Farm::first();
     let network = view(&farm, "ant", "acme/web");
     let cat = network.resources.iter().find(|there| there.seat == on("cat")).unwrap().index;
-    farm.reports.retain(|key, _| key.index != cat);
+    farm.reports.retain(|(key, _), _| key.index != cat);
     let network = view(&farm, "ant", "acme/web");
     assert!(!peers(&network, &on("ant")).contains_key("cat"));
 }
@@ -147,7 +147,10 @@ fn the_mtu_is_what_the_narrowest_path_leaves() {
     let farm = Farm::first();
     let mut network = view(&farm, "ant", "acme/web");
     assert_eq!(mtu(&network), 1420, "1500 less 80: ant and bee speak by IPv6");
-    network.resources.iter_mut().for_each(|resource| resource.mtu = 9000);
+    for resource in &mut network.resources {
+        resource.mtu = 9000;
+        resource.standbys.iter_mut().for_each(|standby| standby.mtu = 9000);
+    }
     assert_eq!(mtu(&network), 8920);
     network.resources[0].mtu = 1300;
     assert_eq!(mtu(&network), 1280, "never less than IPv6 demands");

@@ -130,7 +130,8 @@ impl Walker {
             Self { states, slots: slots.collect(), devices: BTreeMap::new(), wired: BTreeMap::new() };
         for place in places(&walker) {
             let ns = &walker.states[&place.node].namespaces[&Netns::Named(place.netns)];
-            let wired = |link: &IfName| matches!(ns.links[link].kind, LinkKind::Macvlan { .. });
+            let wired =
+                |link: &IfName| ns.links[link].up && matches!(ns.links[link].kind, LinkKind::Macvlan { .. });
             let keys = ns.addresses.keys().filter(|key| wired(&key.link));
             walker.wired.extend(keys.map(|key| (key.address.addr(), (place.clone(), key.link))));
             let devices = ns.devices.iter().map(|(link, device)| (device.public_key, (place.clone(), *link)));

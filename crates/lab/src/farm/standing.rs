@@ -54,8 +54,8 @@ impl Standing {
 
 /// What nodes say of their devices, all together.
 pub(super) fn reports<'a>(statuses: impl Iterator<Item = &'a Status>) -> Reports {
-    let devices = statuses.flat_map(|status| &status.devices);
-    devices.map(|device| (device.resource, device.report.clone())).collect()
+    let devices = statuses.flat_map(|status| status.devices.iter().map(|device| (&status.node, device)));
+    devices.map(|(node, device)| ((device.resource, node.clone()), device.report.clone())).collect()
 }
 
 /// The resources of a node that it says no device of, or says one of that is not its own.

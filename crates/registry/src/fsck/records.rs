@@ -229,7 +229,7 @@ fn named(document: &Document) -> Option<DocumentId> {
         Model::Farm(farm) => Some(DocumentId::farm(&farm.id)),
         Model::Network(network) => Some(DocumentId::network(&network.id)),
         Model::Node { node, .. } => Some(DocumentId::node(&node.id)),
-        Model::Device { resource, .. } => Some(DocumentId::device(*resource)),
+        Model::Device { resource, node, .. } => Some(DocumentId::device(*resource, node.as_ref())),
         Model::Gone | Model::Bytes => None,
     }
 }

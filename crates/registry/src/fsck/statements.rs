@@ -52,11 +52,12 @@ fn says(found: &Records, keys: &Keys, id: &DocumentId, document: &Document) -> R
             let says: NodeStatement = keys.opened(&signed()?, true)?;
             (says.version, says.farm == *farm && NodeDraft::from(says.node) == *node)
         }
-        Model::Device { resource, generation, report } => {
+        Model::Device { resource, node, generation, report } => {
             let now = found.grants.get(resource).map(|(grant, _, _)| grant);
             let in_force = now.is_some_and(|now| now.is_live() && now.generation == *generation);
             let says: DeviceStatement = keys.opened(&signed()?, in_force)?;
-            let is_it = (says.key(), says.generation(), says.report()) == (*resource, *generation, report);
+            let is_it = (says.key(), says.generation(), says.report()) == (*resource, *generation, report)
+                && node.as_ref().is_none_or(|node| node == says.node());
             let version = u32::try_from(says.version()).map(|version| device_version(*generation, version));
             (version.unwrap_or_default(), is_it)
         }

@@ -14,12 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use sixfold_core::desire::{Own, OwnDevice, desire, own_resources};
 use sixfold_core::id::{FarmId, NetworkId, NodeId, Revision, Timestamp};
 use sixfold_core::model::{
-    DeviceReport, Farm, FarmDraft, Grant, Ledger, Network, NetworkDraft, NodeDraft, Reports, ResourceKey,
-    SlotDraft, Snapshot, World, WorldDraft,
+    DeviceReport, Farm, FarmDraft, Grant, Ledger, Network, NetworkDraft, NodeDraft, Reports, SlotDraft,
+    Snapshot, World, WorldDraft,
 };
 use sixfold_core::plan::{Plan, plan};
 use sixfold_core::reach::{Reach, Way};
 use sixfold_core::state::{Backend, Netns, NodeState};
+use sixfold_core::trial::placeholders;
 
 use super::decide::{Decided, decide_network};
 use super::limit;
@@ -82,7 +83,9 @@ impl Draft {
             World::try_from(WorldDraft { farms: farms.clone(), networks }).map_err(defect)
         };
         let (worlds, ledger) = ((world(before)?, world(after)?), ledger(state, &network));
-        let reports = ledger.grants().keys().filter_map(|key| Some((*key, state.reports.get(key)?.clone())));
+        let reports = ledger.grants().keys().flat_map(|key| {
+            state.reported_on(*key).map(|(node, report)| ((*key, node.clone()), report.clone()))
+        });
         let before = Side { world: worlds.0, reports: reports.collect(), ledger };
         let after = before.after(worlds.1, &change);
         let (revision, affected) = (state.revision(), change.affected);
@@ -123,9 +126,12 @@ impl Side {
         let mut reports = Reports::new();
         for (key, grant) in ledger.grants().iter().filter(|(_, grant)| grant.is_live()) {
             let same = |before: &&Grant| before.is_live() && before.generation == grant.generation;
-            let stays = self.ledger.grants().get(key).filter(same).is_some();
-            let report = if stays { self.reports.get(key).cloned() } else { example(&world, *key, grant) };
-            reports.extend(report.map(|report| (*key, report)));
+            if self.ledger.grants().get(key).filter(same).is_some() {
+                let own = self.reports.iter().filter(|((of, _), _)| of == key);
+                reports.extend(own.map(|(at, report)| (at.clone(), report.clone())));
+            } else {
+                reports.extend(placeholders(&world, *key, grant));
+            }
         }
         Self { world, ledger, reports }
     }
@@ -138,17 +144,11 @@ impl Side {
             return nothing;
         };
         let own = own_resources(&snapshot).filter_map(|key| {
-            let DeviceReport { public_key, listen_port, .. } = *self.reports.get(&key)?;
+            let DeviceReport { public_key, listen_port, .. } = *self.reports.get(&(key, node.clone()))?;
             Some((key, OwnDevice { public_key, listen_port: Some(listen_port) }))
         });
         desire(&snapshot, &Own { backend, bridge_netfilter: false, devices: own.collect() })
     }
-}
-
-/// A device as its node might make it.
-fn example(world: &World, key: ResourceKey, grant: &Grant) -> Option<DeviceReport> {
-    let node = world.seated(world.network(&grant.network)?, &grant.seat)?;
-    Some(DeviceReport::new(key.placeholder(), key.index.get(), node.reach()))
 }
 
 /// The farms of these networks' nodes and exits, with no other node or slot.

@@ -13,8 +13,8 @@ use sixfold_core::addr::Allocation;
 use sixfold_core::allocate::IndexSecret;
 use sixfold_core::id::{FarmId, NetworkId, NodeId, Revision, TenantId};
 use sixfold_core::model::{
-    ExitRef, Farm, FarmDraft, Grant, Heard, Ledger, LedgerChange, Network, NetworkDraft, NodeDraft, Reports,
-    ResourceKey, Seat, Slot, Snapshot, World, WorldDraft,
+    DeviceReport, ExitRef, Farm, FarmDraft, Grant, Heard, Ledger, LedgerChange, Network, NetworkDraft,
+    NodeDraft, Reports, ResourceKey, Seat, Slot, Snapshot, World, WorldDraft,
 };
 use sixfold_core::trust::{Chain, Owner, Role, Signed, VerifyingKey};
 
@@ -108,8 +108,8 @@ impl State {
                 state.keep(&id, &document, at);
                 match document.model {
                     Model::Network(draft) => drafts.networks.push(draft),
-                    Model::Device { resource, generation, report } => {
-                        devices.push((resource, generation, report))
+                    Model::Device { resource, node, generation, report } => {
+                        devices.push((resource, node, generation, report));
                     }
                     _ => {}
                 }
@@ -135,10 +135,15 @@ impl State {
         state.world = World::try_from(drafts).map_err(|fault| wrong(&fault))?;
         state.ledger = Ledger::restore(head, allocations, grants);
         let current = |key: &ResourceKey| state.ledger.grants().get(key).filter(|grant| grant.is_live());
-        let devices = devices
-            .into_iter()
-            .filter(|(key, generation, _)| current(key).is_some_and(|grant| grant.generation == *generation));
-        state.reports = devices.map(|(key, _, report)| (key, report)).collect();
+        // Those from before there were standbys first: what a node said since of the same is instead of it.
+        devices.sort_by_key(|(_, node, ..)| node.is_some());
+        let devices = devices.into_iter().filter_map(|(key, node, generation, report)| {
+            let grant = current(&key).filter(|grant| grant.generation == generation)?;
+            let seated =
+                || Some(state.world.seated(state.world.network(&grant.network)?, &grant.seat)?.id().clone());
+            Some(((key, node.or_else(seated)?), report))
+        });
+        state.reports = devices.collect();
         state.started = head;
         Ok(state)
     }
@@ -196,7 +201,8 @@ impl State {
         for (key, grant) in &change.ledger.grants {
             let is_again = self.ledger.grants().get(key).is_none_or(|it| it.generation != grant.generation);
             if is_again || !grant.is_live() {
-                self.reports.remove(key);
+                let gone: Vec<NodeId> = self.reported_on(*key).map(|(node, _)| node.clone()).collect();
+                gone.into_iter().for_each(|node| drop(self.reports.remove(&(*key, node))));
                 self.proofs.remove(key);
             }
             if is_again {
@@ -209,11 +215,41 @@ impl State {
         }
         for (id, document) in &change.documents {
             self.keep(id, document, at);
-            if let Model::Device { resource, report, .. } = &document.model {
-                self.reports.insert(*resource, report.clone());
+            if let Model::Device { resource, node, report, .. } = &document.model
+                && let Some(node) = node.clone().or_else(|| self.seat_of(*resource))
+            {
+                self.reports.insert((*resource, node), report.clone());
             }
         }
         self.changed.extend(change.affected.iter().map(|node| (node.clone(), at)));
+    }
+
+    /// The node that a resource's seat is on.
+    fn seat_of(&self, resource: ResourceKey) -> Option<NodeId> {
+        let grant = self.ledger.grants().get(&resource)?;
+        Some(self.world.seated(self.world.network(&grant.network)?, &grant.seat)?.id().clone())
+    }
+
+    /// The devices of a resource, by the nodes that they are on.
+    pub fn reported_on(&self, resource: ResourceKey) -> impl Iterator<Item = (&NodeId, &DeviceReport)> {
+        let least = NodeId::try_from("0").expect("the least label there is");
+        let all = self.reports.range((resource, least)..);
+        let own = all.take_while(move |((key, _), _)| *key == resource);
+        own.map(|((_, node), report)| (node, report))
+    }
+
+    /// What was said of the devices of a resource in force.
+    #[must_use]
+    pub fn devices_of(&self, resource: ResourceKey) -> Vec<DocumentId> {
+        let alone = || vec![DocumentId::device(resource, None)];
+        let grant = self.ledger.grants().get(&resource).filter(|grant| grant.seat == Seat::Exit);
+        let Some(network) = grant.and_then(|grant| self.world.network(&grant.network)) else {
+            return alone();
+        };
+        let nodes = self.slot(network.exit()).into_iter().flat_map(Slot::holders);
+        let ids = nodes.map(|node| DocumentId::device(resource, Some(node)));
+        let said: Vec<DocumentId> = ids.filter(|id| self.document(id).is_some()).collect();
+        if said.is_empty() { alone() } else { said }
     }
 
     /// Takes in what a commit's group was signed with.

@@ -111,10 +111,11 @@ impl DocumentId {
         key.parse().ok().filter(|_| named == role.word())
     }
 
-    /// Of the device of a resource.
+    /// Of the device of a resource. An exit point has one on each node that may hold its slot.
     #[must_use]
-    pub fn device(key: ResourceKey) -> Self {
-        Self { kind: Kind::Device, name: format!("{}-{}", key.index, key.number) }
+    pub fn device(key: ResourceKey, node: Option<&NodeId>) -> Self {
+        let node = node.map(|node| format!("@{node}")).unwrap_or_default();
+        Self { kind: Kind::Device, name: format!("{}-{}{node}", key.index, key.number) }
     }
 }
 
@@ -154,6 +155,9 @@ pub enum Model {
     Device {
         /// The resource it belongs to.
         resource: ResourceKey,
+        /// Of an exit point's: the node that it is on. One from before there were standbys is the holder's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<NodeId>,
         /// Of that resource's grant.
         generation: Generation,
         /// The report.

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use sixfold_core::desire::{Own, OwnDevice, desire, own_resources};
 use sixfold_core::id::{NodeId, Timestamp};
-use sixfold_core::model::{
-    Attachment, DeviceReport, Exposure, NetworkDraft, Protocol, Reports, Snapshot, WorkloadDraft,
-};
+use sixfold_core::model::{Attachment, Exposure, NetworkDraft, Protocol, Reports, Snapshot, WorkloadDraft};
 use sixfold_core::plan::{Plan, plan};
 use sixfold_core::state::{Backend, NodeState};
+use sixfold_core::trial::placeholders;
 use sixfold_registry::service::{Failed, Op, Preview, Refusal, State};
 use sixfold_registry::store::Memory;
 
@@ -31,13 +30,8 @@ fn preview(registry: &Registry, op: &Op) -> Preview {
 /// Reports of every device there shall be: those of new ones as a preview makes them up.
 fn reports(state: &State) -> Reports {
     let live = state.ledger().grants().iter().filter(|(_, grant)| grant.is_live());
-    let report = live.filter_map(|(key, grant)| {
-        let network = state.world().network(&grant.network)?;
-        let reach = state.world().seated(network, &grant.seat)?.reach();
-        let made_up = DeviceReport::new(key.placeholder(), key.index.get(), reach);
-        Some((*key, state.reports().get(key).cloned().unwrap_or(made_up)))
-    });
-    report.collect()
+    let made_up = live.flat_map(|(key, grant)| placeholders(state.world(), *key, grant));
+    made_up.map(|(at, made_up)| (at.clone(), state.reports().get(&at).cloned().unwrap_or(made_up))).collect()
 }
 
 /// All that each node holds, of whatever network.
@@ -47,7 +41,7 @@ fn held(registry: &Registry, all_made: bool) -> BTreeMap<NodeId, NodeState> {
         let state = |node: &NodeId| {
             let snapshot = Snapshot::for_node(state.world(), state.ledger(), &reports, node).unwrap();
             let device = own_resources(&snapshot).filter_map(|key| {
-                let report = reports.get(&key)?;
+                let report = reports.get(&(key, node.clone()))?;
                 let (public_key, listen_port) = (report.public_key, Some(report.listen_port));
                 Some((key, OwnDevice { public_key, listen_port }))
             });
@@ -66,10 +60,8 @@ fn report_all(registry: &Registry) {
     let devices = registry.service.read(|state| {
         let reports = reports(state);
         let missing = reports.into_iter().filter(|(key, _)| !state.reports().contains_key(key));
-        let device = missing.map(|(resource, report)| {
+        let device = missing.map(|((resource, node), report)| {
             let grant = &state.ledger().grants()[&resource];
-            let network = state.world().network(&grant.network).unwrap();
-            let node = state.world().seated(network, &grant.seat).unwrap().id().clone();
             let said = said(1, &format!("device {} {}", resource.index, grant.generation));
             (node.to_string(), Op::PutDevice { said, node, resource, generation: grant.generation, report })
         });

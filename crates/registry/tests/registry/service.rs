@@ -263,7 +263,9 @@ fn a_device_is_its_own_nodes_of_the_grant_in_force() {
     registry.ask("n2", "", device("n2", 1, 1, 7)).unwrap();
     assert_eq!(changed(&registry, before), ["n0", "n1", "n2"], "all of the network, and no other");
     let port = || {
-        registry.service.read(|state| state.reports().get(&held.resource).map(|report| report.listen_port))
+        registry
+            .service
+            .read(|state| state.reported_on(held.resource).next().map(|(_, report)| report.listen_port))
     };
     assert_eq!(port(), Some(7));
     registry.ask("n2", "", device("n2", 1, 2, 8)).unwrap();

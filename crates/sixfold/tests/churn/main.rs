@@ -38,7 +38,7 @@ fn snapshot(world: World, node: &str) -> Snapshot {
         || DeviceReport { public_key: KEY.parse().unwrap(), listen_port: 6844, endpoints: Vec::new() };
     let elsewhere =
         ledger.grants().iter().filter(|(_, grant)| grant.seat == Seat::Node("cat".parse().unwrap()));
-    let reports: Reports = elsewhere.map(|(key, _)| (*key, report())).collect();
+    let reports: Reports = elsewhere.map(|(key, _)| ((*key, "cat".parse().unwrap()), report())).collect();
     let node: NodeId = node.parse().unwrap();
     Snapshot::for_node(trial.world(), ledger, &reports, &node).unwrap()
 }
@@ -58,7 +58,8 @@ impl Shares {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/first-farm");
         let [farm, acme] = ["farm.toml", "acme.toml"]
             .map(|name| (name.to_owned(), std::fs::read_to_string(dir.join(name)).unwrap()));
-        let elsewhere = farm.1.replace(r#"holders = ["ant", "bee"]"#, r#"holders = ["bee", "ant"]"#);
+        let farm = (farm.0, farm.1.replace(r#"holders = ["bee", "ant"]"#, r#"holders = ["bee"]"#));
+        let elsewhere = farm.1.replace(r#"holders = ["ant", "bee"]"#, r#"holders = ["bee"]"#);
         assert_ne!(farm.1, elsewhere);
         let of = |files: &[(String, String)]| snapshot(spec::parse_all(files).unwrap(), "ant");
         let nothing = of(&[(farm.0.clone(), elsewhere)]);

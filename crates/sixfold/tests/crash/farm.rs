@@ -65,8 +65,8 @@ pub(crate) struct Farm {
     all: (World, Ledger),
     /// What each node says of its devices now.
     reports: BTreeMap<String, Vec<DeviceStatus>>,
-    /// The newest word for each device that there ever was, with its node.
-    devices: BTreeMap<ResourceKey, (String, DeviceStatus)>,
+    /// The newest word for each device that there ever was, of each node.
+    devices: BTreeMap<(ResourceKey, String), DeviceStatus>,
     revision: u64,
 }
 
@@ -95,8 +95,10 @@ impl Farm {
     /// What a node shall be now, newer than all before.
     pub(crate) fn snapshot(&mut self, node: &str, shape: Shape) -> Vec<u8> {
         self.revision += 1;
-        let reports = self.reports.values().flatten();
-        let reports: Reports = reports.map(|device| (device.resource, device.report.clone())).collect();
+        let reports = self.reports.iter().flat_map(|(node, devices)| {
+            devices.iter().map(|device| ((device.resource, node.parse().unwrap()), device.report.clone()))
+        });
+        let reports: Reports = reports.collect();
         let (world, ledger) = &self.shapes[&shape];
         let snapshot = Snapshot::for_node(world, ledger, &reports, &node.parse().unwrap());
         let snapshot = Snapshot { revision: Revision(self.revision), ..snapshot.unwrap() };
@@ -106,7 +108,7 @@ impl Farm {
     /// Takes a node's word for its devices.
     pub(crate) fn hear(&mut self, status: &Status) {
         let devices =
-            status.devices.iter().map(|device| (device.resource, (status.node.to_string(), device.clone())));
+            status.devices.iter().map(|device| ((device.resource, status.node.to_string()), device.clone()));
         self.devices.extend(devices);
         self.reports.insert(status.node.to_string(), status.devices.clone());
     }
@@ -119,7 +121,7 @@ impl Farm {
 
     /// Every device that anyone may still know, with its node.
     pub(crate) fn devices(&self) -> Vec<(String, DeviceStatus)> {
-        self.devices.values().cloned().collect()
+        self.devices.iter().map(|((_, node), device)| (node.clone(), device.clone())).collect()
     }
 
     /// From workload to workload of another tenant, what passes in no shape.

@@ -13,8 +13,8 @@ use crate::dump::Dump;
 use crate::place::{Place, SIXFOLD};
 use crate::walk::{in_time, is_killed, settle, succeeded, words};
 
-/// No holder of a slot: all that it is follows from what others say.
-const NODE: &str = "bee";
+/// It may hold no slot: all that it is follows from what others say.
+const NODE: &str = "cat";
 
 /// A node of the lab, with the registry of the lab.
 pub(crate) struct Fed {

@@ -323,7 +323,8 @@ impl Walk {
         match stretch {
             Stretch::Build => self.spread_news(),
             Stretch::Change => self.must(node, Some(Shape::Changed)),
-            Stretch::Remove | Stretch::Abandon | Stretch::Back => {}
+            Stretch::Back => self.must(node, Some(Shape::First)),
+            Stretch::Remove | Stretch::Abandon => {}
         }
     }
 

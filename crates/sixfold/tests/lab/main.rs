@@ -5,6 +5,7 @@
 
 mod ground;
 mod json;
+mod moved;
 mod oracles;
 mod readme;
 mod removal;
@@ -145,7 +146,7 @@ fn a_lab_that_is_up_is_joined_from_outside() {
     let lab = Up::start("first-farm");
     assert_eq!(lab.says("ant", &["hostname"]), "ant\n");
     assert!(lab.says("ant", &["ip", "netns"]).contains("gw-1-1"));
-    assert!(!lab.says("bee", &["ip", "netns"]).contains("gw-1-1"), "slot 1 is ant's");
+    assert!(!lab.says("cat", &["ip", "netns"]).contains("gw-1-1"), "cat may not hold slot 1");
     assert!(lab.says("internet", &["ip", "-br", "address", "show", "dev", "lo"]).contains("198.51.100.1/32"));
     lab.says("internet", &["ping", "-c", "1", "-W", "2", "2001:db8:a:0:1000::1"]);
     assert_eq!(lab.exec("cat", &["sh", "-c", "exit 7"]).status.code(), Some(7));

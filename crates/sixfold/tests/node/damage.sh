@@ -13,7 +13,7 @@ in_sync() {
 "$S" agent $A 2>/run/agent.log &
 agent=$!
 in_sync 0
-gateway=$(ip netns list | sed -n 's/^\(gw-[^ ]*\).*/\1/p')
+gateway=$(ip netns list | sed -n 's/^\(gw-1-[^ ]*\).*/\1/p')
 net=$(ip netns list | sed -n 's/^\(net-[^ ]*\).*/\1/p' | head -1)
 before=$operations
 ip netns exec "$gateway" nft delete table inet sixfold

@@ -4,7 +4,7 @@ SIXFOLD_LOG=sixfold_agent=debug "$S" agent $A 2>>/run/agent.log &
 agent=$!
 for _ in $(seq 60); do grep -q '"in_sync": true' /run/sixfold/status.json 2>/dev/null && break; sleep 0.05; done
 net=$(ip netns list | sed -n 's/^\(net-[^ ]*\).*/\1/p' | head -1)
-gateway=$(ip netns list | sed -n 's/^\(gw-[^ ]*\).*/\1/p')
+gateway=$(ip netns list | sed -n 's/^\(gw-1-[^ ]*\).*/\1/p')
 to=$(ip -n "$gateway" -br link | sed -n 's/^\(to-[^@ ]*\).*/\1/p' | head -1)
 ip -n "$net" -6 route show proto 200 | sort >/run/routes
 ip -n "$gateway" -6 route show proto 200 | sort >/run/gateway-routes

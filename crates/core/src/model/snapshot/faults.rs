@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use ipnet::Ipv6Net;
 
-use super::{GatewayView, NetworkView, Snapshot};
+use super::{GatewayView, NetworkView, ResourceView, Snapshot};
 use crate::addr::{Allocation, PrefixIndex};
 use crate::id::{AllocationNumber, ExitSlot, NodeId, WorkloadNumber};
 use crate::limit;
@@ -91,7 +91,7 @@ impl Snapshot {
                 .resources
                 .iter()
                 .enumerate()
-                .filter(|(_, resource)| resource.seat == Seat::Exit && resource.node == *self.node.id());
+                .filter(|(_, resource)| resource.seat == Seat::Exit && resource.is_on(self.node.id()));
             here.map(move |(number, resource)| {
                 let key = ResourceKey { number: network.allocation.number(), index: resource.index };
                 (key, format!("networks[{at}].resources[{number}]"))
@@ -238,8 +238,26 @@ impl<'a> Looked<'a> {
             if resource.mtu < limit::NIC_MTU_MIN {
                 self.wrong(format!("{at}.mtu"), Fault::MtuTooSmall { mtu: resource.mtu });
             }
+            self.standbys(&at, resource);
         }
         self.workloads(at, network, &here);
+    }
+
+    /// An exit point is ready on other nodes, each once.
+    fn standbys(&mut self, at: &str, resource: &ResourceView) {
+        let mut nodes = BTreeSet::from([&resource.node]);
+        for (number, standby) in resource.standbys.iter().enumerate() {
+            let (at, node) = (format!("{at}.standbys[{number}]"), standby.node.clone());
+            if let Seat::Node(seat) = &resource.seat {
+                let seat = seat.clone();
+                self.wrong(format!("{at}.node"), SnapshotFaultKind::SeatElsewhere { seat, node });
+            } else if !nodes.insert(&standby.node) {
+                self.wrong(format!("{at}.node"), Fault::DuplicateHolder { node });
+            }
+            if standby.mtu < limit::NIC_MTU_MIN {
+                self.wrong(format!("{at}.mtu"), Fault::MtuTooSmall { mtu: standby.mtu });
+            }
+        }
     }
 
     fn workloads(&mut self, at: &str, network: &NetworkView, here: &BTreeSet<PrefixIndex>) {

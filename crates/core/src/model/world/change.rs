@@ -143,11 +143,12 @@ impl World {
         self.exits.get(&slot).into_iter().flatten().filter_map(|id| self.networks.get(id))
     }
 
-    /// The networks with a resource on a node: those that list it, and those whose exit it holds.
+    /// The networks with a resource on a node: those that list it, and those whose exit it may hold.
     #[must_use]
     pub fn networks_at(&self, node: &NodeId) -> BTreeSet<&NetworkId> {
         let held = self.node(node).into_iter().flat_map(|(farm, _)| farm.slots().values());
-        let held = held.filter(|slot| slot.holder() == node).flat_map(|slot| self.networks_by(slot.key()));
+        let held =
+            held.filter(|slot| slot.holders().contains(node)).flat_map(|slot| self.networks_by(slot.key()));
         self.networks_on(node).chain(held).map(Network::id).collect()
     }
 

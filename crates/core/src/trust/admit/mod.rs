@@ -28,7 +28,7 @@ use super::statement::{Delegation, NodeStatement, Subject};
 
 pub use evidence::Evidence;
 pub use refusal::{Objection, Refusal};
-pub use verdict::{Standing, Verdict, Voucher};
+pub use verdict::{Standby, Standing, Verdict, Voucher};
 
 /// What a node knew before anybody sent it anything: from its join token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,10 +87,10 @@ impl Evidence {
         let mut networks: Vec<NetworkView> =
             self.networks().filter_map(|statement| self.view(statement, this, refusals)).collect();
         refuse_shared_ports(&mut networks, refusals);
-        let gateways = delegation.held_by(this).filter_map(|slot| {
+        let gateways = delegation.slots_of(this).filter_map(|(slot, duty)| {
             let allocation = self.allocation(slot.key.prefix)?;
             let way_out_v4 = (slot.public_v4, slot.default_v4);
-            Some(GatewayView::new(allocation, slot.key.slot, way_out_v4, &networks))
+            Some(GatewayView::new((allocation, slot.key.slot), duty, way_out_v4, &networks))
         });
         Snapshot {
             format: Format,
@@ -121,6 +121,7 @@ impl Evidence {
                 mtu: standing.node.mtu(),
                 ports: standing.ports,
                 device: standing.device.ok(),
+                standbys: standing.standbys.into_iter().map(Standby::into_view).collect(),
             });
         }
         NetworkView::new(network, self.allocation(network.exit().prefix)?, resources, this)

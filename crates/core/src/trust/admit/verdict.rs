@@ -8,7 +8,8 @@ use super::evidence::Believed;
 use super::{Evidence, Objection, Refusal};
 use crate::addr::Allocation;
 use crate::id::{Generation, NetworkId, NodeId};
-use crate::model::{DeviceReport, Network, Node, PortBlock, ResourceKey, Seat, SlotDraft};
+use crate::key::PublicKey;
+use crate::model::{DeviceReport, Network, Node, PortBlock, ResourceKey, Seat, SlotDraft, StandbyView};
 use crate::trust::grant::Granted;
 use crate::trust::key::{Owner, VerifyingKey};
 use crate::trust::seen::Object;
@@ -38,6 +39,32 @@ pub struct Standing {
     pub ports: Option<PortBlock>,
     /// Its device, or why others have no peer for it.
     pub device: Result<DeviceReport, Objection>,
+    /// Of an exit point: the other nodes that may hold its slot.
+    pub standbys: Vec<Standby>,
+}
+
+impl Standing {
+    /// The devices that others have peers for, with their nodes.
+    fn devices(&self) -> impl Iterator<Item = (&Node, &DeviceReport)> {
+        let standbys = self.standbys.iter().map(|standby| (&standby.node, &standby.device));
+        let all = standbys.chain([(&self.node, &self.device)]);
+        all.filter_map(|(node, device)| Some((node, device.as_ref().ok()?)))
+    }
+}
+
+/// A node that has an exit point ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standby {
+    /// The node.
+    pub node: Node,
+    /// The exit point's device there, or why others have no peer for it.
+    pub device: Result<DeviceReport, Objection>,
+}
+
+impl Standby {
+    pub(super) fn into_view(self) -> StandbyView {
+        StandbyView::new(&self.node, self.device.ok())
+    }
 }
 
 /// What is to be said of one grant.
@@ -160,34 +187,54 @@ impl Evidence {
             ports: *ports,
             node: node.statement.node.clone(),
             device: device.map(|(_, report)| report),
+            standbys: self.standbys(ground, grant, node.statement.node.id()),
         })
+    }
+
+    /// The other nodes that could have the seat, as far as they are sound: one that is not is nobody's standby.
+    fn standbys(&self, ground: &Ground<'_>, grant: &Believed<Granted>, holder: &NodeId) -> Vec<Standby> {
+        if grant.statement.seat != Seat::Exit {
+            return Vec::new();
+        }
+        let others = ground.slot.holders.iter().filter(|node| *node != holder);
+        let standby = |node: &NodeId| {
+            let node = self.exit_node(ground, node).ok()?.statement.node.clone();
+            let device = self.device(grant, node.id()).map(|(_, report)| report);
+            Some(Standby { node, device })
+        };
+        others.filter_map(standby).collect()
     }
 
     /// The node of a seat: one that the tenant chose, or the slot's holder, which the farmer chose.
     fn seated(&self, ground: &Ground<'_>, seat: &Seat) -> Result<&Believed<NodeStatement>, Objection> {
-        let says =
-            |node: &NodeId| self.nodes.get(node).ok_or_else(|| Objection::NoNode { node: node.clone() });
         match seat {
             Seat::Node(node) if !ground.network.nodes().contains(node) => {
                 Err(Objection::NotChosen { node: node.clone() })
             }
-            Seat::Node(node) => says(node),
+            Seat::Node(node) => self.says(node),
             Seat::Exit => {
                 let node = ground.slot.holders.first().expect("a slot without holders is refused");
-                let believed = says(node)?;
-                let statement = &believed.statement;
-                if statement.farm != ground.network.exit().farm {
-                    return Err(Objection::HolderElsewhere {
-                        node: node.clone(),
-                        says: statement.farm.clone(),
-                    });
-                }
-                if statement.node.is_hidden() {
-                    return Err(Objection::HolderHidden { node: node.clone() });
-                }
-                Ok(believed)
+                self.exit_node(ground, node)
             }
         }
+    }
+
+    /// One that may hold a slot, if it is a public node of the slot's farm.
+    fn exit_node(&self, ground: &Ground<'_>, node: &NodeId) -> Result<&Believed<NodeStatement>, Objection> {
+        let believed = self.says(node)?;
+        let statement = &believed.statement;
+        if statement.farm != ground.network.exit().farm {
+            return Err(Objection::HolderElsewhere { node: node.clone(), says: statement.farm.clone() });
+        }
+        if statement.node.is_hidden() {
+            return Err(Objection::HolderHidden { node: node.clone() });
+        }
+        Ok(believed)
+    }
+
+    /// What a node says of itself.
+    fn says(&self, node: &NodeId) -> Result<&Believed<NodeStatement>, Objection> {
+        self.nodes.get(node).ok_or_else(|| Objection::NoNode { node: node.clone() })
     }
 
     /// What a node says of its device for a grant.
@@ -205,24 +252,28 @@ impl Evidence {
 /// WireGuard knows a peer by its key: of two with one key the later would take the earlier one's prefixes. Which of the
 /// two nodes took the other's nobody can tell from here.
 fn refuse_doubles(verdicts: &mut [Verdict]) {
-    let mut holders = BTreeMap::<_, Vec<usize>>::new();
-    for (at, verdict) in verdicts.iter().enumerate() {
-        if let Ok(Standing { device: Ok(report), .. }) = &verdict.standing {
-            holders.entry(report.public_key).or_default().push(at);
+    let mut holders = BTreeMap::<PublicKey, Vec<NodeId>>::new();
+    for standing in verdicts.iter().filter_map(|verdict| verdict.standing.as_ref().ok()) {
+        for (node, device) in standing.devices() {
+            holders.entry(device.public_key).or_default().push(node.id().clone());
         }
     }
-    for doubles in holders.values().filter(|holders| holders.len() > 1) {
-        let nodes: Vec<NodeId> = doubles
-            .iter()
-            .filter_map(|at| Some(verdicts[*at].standing.as_ref().ok()?.node.id().clone()))
-            .collect();
-        for (place, at) in doubles.iter().enumerate() {
-            let verdict = &mut verdicts[*at];
-            let other = nodes[usize::from(place == 0)].clone();
-            if let Ok(standing) = &mut verdict.standing {
-                standing.device = Err(Objection::KeyTwice { node: other });
-                verdict.vouchers.pop();
-            }
+    holders.retain(|_, nodes| nodes.len() > 1);
+    let refuse = |node: &NodeId, device: &mut Result<DeviceReport, Objection>| {
+        let Some(doubles) = device.as_ref().ok().and_then(|it| holders.get(&it.public_key)) else {
+            return false;
+        };
+        let other = doubles.iter().find(|other| *other != node).unwrap_or(node).clone();
+        *device = Err(Objection::KeyTwice { node: other });
+        true
+    };
+    for verdict in verdicts {
+        let Ok(standing) = &mut verdict.standing else { continue };
+        for standby in &mut standing.standbys {
+            refuse(standby.node.id(), &mut standby.device);
+        }
+        if refuse(standing.node.id(), &mut standing.device) {
+            verdict.vouchers.pop();
         }
     }
 }

@@ -11,6 +11,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::Owned;
 use crate::id::{ExitSlot, FarmId, Label, NodeId};
 use crate::model::{FarmDraft, Fault, NodeDraft, SlotDraft, SlotKey, Upstream};
+use crate::tenure::Duty;
 use crate::trust::key::Owner;
 use crate::trust::seen::Object;
 use crate::trust::signed::{OpenError, Statement};
@@ -81,9 +82,10 @@ impl Delegation {
         self.draft.slots.get(at)
     }
 
-    /// The slots that a node holds: those of which it is the first holder.
-    pub fn held_by<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = &'a SlotDraft> {
-        self.draft.slots.iter().filter(move |slot| slot.holders.first() == Some(node))
+    /// The slots that a node may hold, and what it does for each: the first of its holders serves.
+    pub fn slots_of<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = (&'a SlotDraft, Duty)> {
+        let slots = self.draft.slots.iter();
+        slots.filter_map(move |slot| Some((slot, slot.duty(node)?)))
     }
 
     /// The router that its gateways send to.

@@ -1,9 +1,11 @@
 //! A slot moves, and with it its gateway and exit points, unchanged but for what is the node's own.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use sixfold_core::mesh::direct;
 use sixfold_core::model::Snapshot;
-use sixfold_core::plan::plan;
+use sixfold_core::plan::{Op, plan};
 use sixfold_core::state::{LinkKind, METRIC, Namespace, Netns, NodeState, RouteTarget};
 
 use super::addresses::at;
@@ -33,13 +35,56 @@ fn a_gateway_rebuilt_on_another_node_is_the_same_gateway() {
     let (old, new) = (desired(&before, "ant"), desired(&after, "bee"));
     // Addresses, MACs, routes, nexthops, neighbours, rules: nothing of a gateway is the node's own but its NIC's name.
     assert_eq!(at(&old, "gw-1-1"), at(&new, "gw-1-1"));
-    assert!(!desired(&after, "ant").namespaces.contains_key(&Netns::Named("gw-1-1".parse().unwrap())));
-    assert!(!desired(&before, "bee").namespaces.contains_key(&Netns::Named("gw-1-1".parse().unwrap())));
 }
 
-/// An exit point without its peers' endpoints, which depend on where it is seen from.
+#[test]
+fn a_gateway_that_is_ready_lacks_a_link_that_is_up_and_the_ways_out() {
+    let farm = held_by("[\"ant\", \"bee\"]");
+    let mut ready = at(&desired(&farm, "bee"), "gw-1-1").clone();
+    let serving = at(&desired(&farm, "ant"), "gw-1-1").clone();
+    let public = "pub-1-1".parse().unwrap();
+    assert!(!ready.links[&public].up && serving.links[&public].up);
+    ready.links.get_mut(&public).unwrap().up = true;
+    let out = |ns: &Namespace| -> Vec<String> {
+        let by_public = ns.routes.iter().filter(|(_, target)| target.link() == Some(&public));
+        by_public.map(|(key, _)| key.destination.to_string()).collect()
+    };
+    assert_eq!(out(&ready), [""; 0]);
+    assert_eq!(out(&serving), ["0.0.0.0/0", "::/0"]);
+    ready.routes.extend(serving.routes.clone());
+    assert_eq!(ready, serving);
+    assert!(!desired(&farm, "cat").namespaces.contains_key(&Netns::Named("gw-1-1".parse().unwrap())));
+}
+
+/// Taking over, and giving way: what is done between hearing of it and serving.
+#[test]
+fn taking_over_is_a_link_and_two_routes_and_giving_way_is_that_link() {
+    let (before, after) = (held_by("[\"ant\", \"bee\"]"), held_by("[\"bee\", \"ant\"]"));
+    let steps = |node: &str| -> Vec<String> {
+        let mut state = bare();
+        reach(&mut state, &desired(&before, node));
+        plan(&desired(&after, node), &state).steps.iter().map(|step| step.to_string()).collect()
+    };
+    let taken = steps("bee");
+    let (gateway, peers): (Vec<&String>, Vec<&String>) =
+        taken.iter().partition(|step| step.contains("gw-1-1"));
+    assert_eq!(gateway.len(), 3, "{gateway:#?}");
+    assert!(gateway[0].contains("pub-1-1 up"), "{gateway:#?}");
+    // Its own resources send to its own exit points from now on.
+    assert!(
+        peers.iter().all(|step| step.contains("net-1525-1") || step.contains("net-1c27-1")),
+        "{peers:#?}"
+    );
+    let given = steps("ant");
+    assert!(given[0].contains("gw-1-1") && given[0].contains("pub-1-1 down"), "{given:#?}");
+}
+
+/// An exit point without its own key and its peers' endpoints, which depend on where it is.
 fn placeless(ns: &Namespace) -> Namespace {
     let mut ns = ns.clone();
+    for device in ns.devices.values_mut() {
+        device.public_key = sixfold_core::key::PublicKey::from_bytes([0; 32]);
+    }
     for peer in ns.peers.values_mut() {
         peer.endpoint = sixfold_core::state::Endpoint::Unset;
     }
@@ -58,37 +103,46 @@ fn its_exit_points_keep_their_prefixes_and_addresses_and_no_other_resource_moves
         [("ant", "net-1ef2-1"), ("bee", "net-1525-1"), ("cat", "net-182d-1"), ("cat", "net-1a48-1")]
     {
         let (old, new) = (desired(&before, node), desired(&after, node));
-        assert_eq!(placeless(at(&old, resource)), placeless(at(&new, resource)), "{resource}");
+        let peers = |state: &NodeState| {
+            let peers = at(state, resource).peers.values().map(|peer| peer.allowed_ips.clone());
+            peers.collect::<BTreeSet<_>>()
+        };
+        assert_eq!(peers(&old), peers(&new), "{resource}");
+        let alone =
+            |state: &NodeState| Namespace { peers: Default::default(), ..placeless(at(state, resource)) };
+        assert_eq!(alone(&old), alone(&new), "{resource}");
     }
 }
 
 #[test]
-fn for_everybody_else_a_moved_slot_is_one_endpoint() {
+fn for_everybody_else_a_moved_slot_is_what_two_peers_carry() {
     let (before, after) = (held_by("[\"ant\", \"bee\"]"), held_by("[\"bee\", \"ant\"]"));
     let node = "cat";
     let mut state = bare();
     reach(&mut state, &desired(&before, node));
     let change = plan(&desired(&after, node), &state);
-    // One for each of the two networks that cat takes part in.
-    assert_eq!(change.len(), 2, "{change}");
-    assert!(
-        change.steps.iter().all(|step| matches!(step.op, sixfold_core::plan::Op::SetPeer { .. })),
-        "{change}"
-    );
+    // Two for each of the two networks that cat takes part in: one of both carries everything, the other nothing.
+    assert_eq!(change.len(), 4, "{change}");
+    let loads = change.steps.iter().map(|step| match &step.op {
+        Op::SetPeer { peer, .. } => peer.allowed_ips.len(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(loads.clone().filter(|load| *load == 0).count(), 2, "{change}");
+    assert_eq!(loads.filter(|load| *load == 2).count(), 2, "{change}");
 }
 
 #[test]
-fn an_exit_point_sits_where_the_slot_is_held_listed_or_not() {
-    // ant holds globex's slot and is none of its nodes; carried to bee, it stands beside an ordinary resource there.
-    let (before, after) = (held_by("[\"ant\", \"bee\"]"), held_by("[\"bee\", \"ant\"]"));
+fn an_exit_point_sits_where_the_slot_may_be_held_listed_or_not() {
+    // ant holds globex's slot and is none of its nodes; on bee, which may hold it, it stands beside an ordinary resource.
+    let farm = held_by("[\"ant\", \"bee\"]");
     let of_globex = |state: &NodeState| {
         let names: Vec<String> = state.namespaces.keys().map(ToString::to_string).collect();
         let wanted = ["net-1e65-1", "net-1c27-1"];
         wanted.into_iter().filter(|name| names.iter().any(|there| there == name)).collect::<Vec<_>>()
     };
-    assert_eq!(of_globex(&desired(&before, "ant")), ["net-1e65-1"]);
-    assert_eq!(of_globex(&desired(&after, "ant")), [""; 0]);
-    assert_eq!(of_globex(&desired(&after, "bee")), ["net-1e65-1", "net-1c27-1"]);
+    assert_eq!(of_globex(&desired(&farm, "ant")), ["net-1e65-1"]);
+    assert_eq!(of_globex(&desired(&farm, "bee")), ["net-1e65-1", "net-1c27-1"]);
+    assert_eq!(of_globex(&desired(&held_by("[\"ant\"]"), "bee")), ["net-1c27-1"]);
 }
 
 proptest! {
@@ -112,18 +166,21 @@ proptest! {
             let (snapshot, state) = (farm.snapshot(&node), farm.desired(&node));
             for network in &snapshot.networks {
                 let mut expected = u16::MAX;
-                for (at, one) in network.resources.iter().enumerate() {
-                    for other in &network.resources[at + 1..] {
-                        let overhead = match direct(&one.reach, &other.reach) {
+                let places: Vec<_> = network.resources.iter().flat_map(|it| {
+                    it.standbys.iter().map(|it| (&it.reach, it.mtu)).chain([(&it.reach, it.mtu)])
+                }).collect();
+                for (at, one) in places.iter().enumerate() {
+                    for other in &places[at + 1..] {
+                        let overhead = match direct(one.0, other.0) {
                             Some(sixfold_core::model::Family::Ipv6) => 80,
                             Some(sixfold_core::model::Family::Ipv4) => 60,
                             None => continue,
                         };
-                        expected = expected.min(one.mtu.min(other.mtu) - overhead);
+                        expected = expected.min(one.1.min(other.1) - overhead);
                     }
                 }
                 let expected = if expected == u16::MAX { 1280 } else { expected.max(1280) };
-                for resource in network.resources.iter().filter(|resource| resource.node == node) {
+                for resource in network.resources.iter().filter(|resource| resource.is_on(&node)) {
                     let ns = &state.namespaces[&Netns::Named(format!("net-{}-{}", resource.index, network.allocation.number()).parse().unwrap())];
                     for (name, link) in &ns.links {
                         let inner = matches!(link.kind, LinkKind::Tun { .. }) || name.as_str().starts_with("port-");
@@ -134,7 +191,7 @@ proptest! {
         }
     }
 
-    /// Every route leads over a link that is there, and every link that a state desires is up.
+    /// Every route leads over a link that is there and up, as is every link but that of a gateway that is only ready.
     #[test]
     fn nothing_leads_to_a_link_that_is_not_there(farm in any_farm()) {
         for node in farm.nodes() {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use serde_json::Value;
 use sixfold_core::model::{LedgerChange, Reports, Seat, Snapshot};
+use sixfold_core::tenure::Duty;
 
 use crate::any::any_farm;
 use crate::farm::Farm;
@@ -39,11 +40,14 @@ fn a_node_that_no_farm_has_sees_nothing() {
 }
 
 #[test]
-fn a_gateway_is_told_to_the_holder_of_its_slot_alone() {
-    let slots = |node| snapshot(node).gateways.iter().map(|view| view.slot.get()).collect::<Vec<_>>();
-    assert_eq!(slots("ant"), [1]);
-    assert_eq!(slots("bee"), [2]);
-    assert_eq!(slots("cat"), [0_u8; 0]);
+fn a_gateway_is_told_to_those_alone_who_may_hold_its_slot() {
+    let slots = |node| {
+        let gateways = snapshot(node).gateways;
+        gateways.iter().map(|view| (view.slot.get(), view.duty)).collect::<Vec<_>>()
+    };
+    assert_eq!(slots("ant"), [(1, Duty::Hold), (2, Duty::Rest)]);
+    assert_eq!(slots("bee"), [(1, Duty::Rest), (2, Duty::Hold)]);
+    assert_eq!(slots("cat"), []);
     let views = snapshot("ant").gateways;
     let exits: Vec<(String, usize)> =
         views[0].exits.iter().map(|(exit, indices)| (exit.to_string(), indices.len())).collect();
@@ -52,7 +56,21 @@ fn a_gateway_is_told_to_the_holder_of_its_slot_alone() {
         [("10a9".into(), 4), ("1e65".into(), 3)],
         "every resource of each network, its own included"
     );
-    assert!(snapshot("bee").gateways[0].exits.is_empty(), "nobody leaves by slot 2");
+    assert_eq!(snapshot("bee").gateways[0].exits, views[0].exits);
+    assert!(snapshot("bee").gateways[1].exits.is_empty(), "nobody leaves by slot 2");
+}
+
+#[test]
+fn everybody_sees_where_an_exit_point_is_and_where_it_is_ready() {
+    for node in ["ant", "bee", "cat"] {
+        let networks = snapshot(node).networks;
+        let acme = networks.iter().find(|network| network.id == "acme/web".parse().unwrap()).unwrap();
+        let exit = acme.exit().unwrap();
+        let standbys: Vec<&str> = exit.standbys.iter().map(|it| it.node.as_str()).collect();
+        assert_eq!((exit.node.as_str(), standbys), ("ant", vec!["bee"]), "{node}");
+        let others = acme.resources.iter().filter(|resource| resource.seat != Seat::Exit);
+        assert_eq!(others.map(|resource| resource.standbys.len()).sum::<usize>(), 0);
+    }
 }
 
 #[test]
@@ -68,7 +86,14 @@ fn a_quarantined_grant_is_nowhere_to_be_seen() {
         let text = serde_json::to_string(&farm.snapshot(&node.parse().unwrap())).unwrap();
         assert!(!text.contains(&format!("\"{}\"", key.index)), "{node}: {text}");
     }
-    assert_eq!(networks(&farm.snapshot(&"bee".parse().unwrap())), ["globex/lab"], "it takes part no more");
+    let snapshot = farm.snapshot(&"bee".parse().unwrap());
+    let acme = snapshot.networks.iter().find(|network| network.id == acme).unwrap();
+    let here = acme.resources.iter().filter(|resource| resource.is_on(snapshot.node.id()));
+    assert_eq!(
+        here.map(|it| &it.seat).collect::<Vec<_>>(),
+        [&Seat::Exit],
+        "it takes part no more, and is ready to"
+    );
 }
 
 #[test]

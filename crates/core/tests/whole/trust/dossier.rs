@@ -19,7 +19,7 @@ pub(crate) struct Dossier {
     /// By nodes, about themselves.
     pub(crate) nodes: BTreeMap<NodeId, Signed>,
     /// By nodes, about their devices.
-    pub(crate) devices: BTreeMap<ResourceKey, Signed>,
+    pub(crate) devices: BTreeMap<(ResourceKey, NodeId), Signed>,
     /// By the registry, by its count of groups.
     pub(crate) groups: BTreeMap<u64, Signed>,
     /// Each with its group's count.
@@ -51,6 +51,7 @@ impl Dossier {
         let grants = leaves.into_iter().filter_map(|(serial, proven)| {
             Some(ProvenGrant { group: *serials.get(serial)?, proven: proven.clone() })
         });
+        let devices = self.devices.iter().filter(|((key, _), _)| wanted.resources.contains(key));
         Some(Proofs {
             format: Format,
             revision: ledger.revision(),
@@ -58,7 +59,7 @@ impl Dossier {
             farms: wanted.farms.iter().filter_map(|id| self.farms.get(id)).cloned().collect(),
             networks: wanted.networks.iter().filter_map(|id| self.networks.get(id)).cloned().collect(),
             nodes: wanted.nodes.iter().filter_map(|id| self.nodes.get(id)).cloned().collect(),
-            devices: wanted.resources.iter().filter_map(|key| self.devices.get(key)).cloned().collect(),
+            devices: devices.map(|(_, device)| device.clone()).collect(),
             groups: serials.keys().filter_map(|serial| self.groups.get(serial)).cloned().collect(),
             grants: grants.collect(),
         })

@@ -147,18 +147,23 @@ impl Realm {
             self.dossier.groups.insert(serial, group);
             for ((key, granted), proven) in granted.into_iter().zip(proven) {
                 self.dossier.grants.insert(key, (serial, proven));
-                self.dossier.devices.insert(key, self.device(&granted, 1));
+                let network = self.farm.world.network(&granted.network).unwrap();
+                let there = self.farm.world.seated(network, &granted.seat).unwrap();
+                for node in self.farm.world.standbys(network, &granted.seat).chain([there]) {
+                    let device = self.device(&granted, node.id(), 1);
+                    self.dossier.devices.insert((key, node.id().clone()), device);
+                }
             }
         }
     }
 
-    /// What a grant's node says of its device.
-    pub(crate) fn device(&self, granted: &Granted, version: u64) -> Signed {
-        let Granted { key, generation, network, seat, .. } = granted.clone();
-        let there = self.farm.world.seated(self.farm.world.network(&network).unwrap(), &seat).unwrap();
-        let of = DeviceOf { node: there.id().clone(), key, generation, network };
-        let statement = DeviceStatement::new(of, version, self.farm.reports[&key].clone()).unwrap();
-        Signed::new(&statement, &self.key_of(&Owner::node(there.id())))
+    /// What a node says of its device for a grant.
+    pub(crate) fn device(&self, granted: &Granted, node: &NodeId, version: u64) -> Signed {
+        let Granted { key, generation, network, .. } = granted.clone();
+        let report = self.farm.reports[&(key, node.clone())].clone();
+        let of = DeviceOf { node: node.clone(), key, generation, network };
+        let statement = DeviceStatement::new(of, version, report).unwrap();
+        Signed::new(&statement, &self.key_of(&Owner::node(node)))
     }
 
     pub(crate) fn proofs(&self, node: &NodeId) -> Proofs {

@@ -254,3 +254,26 @@ fn the_places_of_an_example_bear_names_of_ours() {
         assert!(NetnsName::role(&place.netns).is_some(), "{place:?}");
     }
 }
+
+/// What a member sends to an exit point that is only ready, on purpose, by its tunnel.
+#[test]
+fn nothing_gets_anywhere_by_an_exit_point_that_is_only_ready() {
+    let ground = Ground::new();
+    let exit = ground.resource("acme/web", &Seat::Exit);
+    let at = Place::new("bee", exit.netns.as_str());
+    let (_, own, own_v4) = ground.workload("acme/web", "cat");
+    let (_, of_globex, of_globex_v4) = ground.workload("globex/lab", "cat");
+    let (_, of_acme, _) = ground.workload("acme/web", "ant");
+    let send = |source: &str, destination: &str| {
+        let packet = Packet::new(source, destination, Load::Echo);
+        words(&ground.walker.send_by(&at, exit.wireguard, packet, &mut Memory::default()))
+    };
+    // Out, and to another tenant by the gateway beside it.
+    assert_eq!(send(&own, "2001:db8:ff::9"), "bee gw-1-1 unreachable");
+    assert_eq!(send(&own_v4, "198.51.100.200"), "bee gw-1-1 unreachable");
+    let refused = |end: String| end.starts_with("bee ") || end.contains("does not take");
+    for destination in [of_globex, of_globex_v4, of_acme] {
+        let end = send(&own, &destination);
+        assert!(refused(end.clone()), "{destination}: {end}");
+    }
+}

@@ -142,13 +142,26 @@ impl Examination {
         self.walker.states.get_mut(node).unwrap().at(netns.clone())
     }
 
+    /// Those that packets come by: what is only ready for them is as what serves (`desire/moving.rs`).
     fn namespaces(&self) -> Vec<(NodeId, Netns, Namespace)> {
         let of_node = |(node, state): (&NodeId, &NodeState)| {
-            let all = state.namespaces.iter();
+            let all = state.namespaces.iter().filter(|(_, ns)| !is_only_ready(ns, state));
             all.map(|(netns, ns)| (node.clone(), netns.clone(), ns.clone())).collect::<Vec<_>>()
         };
         self.walker.states.iter().flat_map(of_node).collect()
     }
+}
+
+/// Whether it is a gateway whose public link is down, or an exit point of one.
+fn is_only_ready(ns: &Namespace, state: &NodeState) -> bool {
+    let is_cut_off = |ns: &Namespace| {
+        ns.links.values().any(|link| !link.up && matches!(link.kind, LinkKind::Macvlan { .. }))
+    };
+    is_cut_off(ns)
+        || ns.links.values().any(|link| match &link.kind {
+            LinkKind::Veth { peer } => state.namespaces.get(&peer.netns).is_some_and(is_cut_off),
+            _ => false,
+        })
 }
 
 /// Whether a host's own firewall lets in what the farmer is promised, and nothing else.

@@ -66,7 +66,7 @@ impl Gathered {
             farms: all(&mut shown.farms.iter().map(DocumentId::farm)),
             networks: all(&mut shown.networks.iter().map(DocumentId::network)),
             nodes: all(&mut shown.nodes.iter().map(DocumentId::node)),
-            devices: all(&mut shown.resources.iter().map(|key| DocumentId::device(*key))),
+            devices: all(&mut shown.resources.iter().flat_map(|key| state.devices_of(*key))),
             seals: seals.collect(),
             grants,
         }

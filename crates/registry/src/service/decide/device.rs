@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use sixfold_core::id::{Generation, NodeId, Revision};
-use sixfold_core::model::{DeviceReport, Network, Record, ResourceKey};
+use sixfold_core::model::{DeviceReport, Network, Record, ResourceKey, Seat};
 
 use super::{Decided, News, news};
 use crate::service::refusal::Refusal;
@@ -23,13 +23,15 @@ pub(super) fn put(
     let grant =
         state.ledger.grants().get(&resource).filter(|grant| grant.is_live()).ok_or_else(not_seated)?;
     let network = state.world.network(&grant.network).ok_or_else(not_seated)?;
-    if state.world.seated(network, &grant.seat).is_none_or(|there| there.id() != node) {
+    let seated = state.world.seated(network, &grant.seat).into_iter();
+    if !seated.chain(state.world.standbys(network, &grant.seat)).any(|there| there.id() == node) {
         return Err(not_seated());
     }
     if grant.generation != generation {
         return Err(Refusal::Generation { resource, given: generation, current: grant.generation });
     }
-    let id = DocumentId::device(resource);
+    let at_exit = (grant.seat == Seat::Exit).then_some(node);
+    let id = DocumentId::device(resource, at_exit);
     let version = u32::try_from(said.version).ok().filter(|version| *version > 0);
     let version = version.ok_or_else(|| Refusal::Version { id: id.clone(), version: said.version })?;
     let said = Said { version: device_version(generation, version), body: said.body.clone() };
@@ -41,17 +43,18 @@ pub(super) fn put(
     // Where the seat is.
     let named = [DocumentId::network(network.id()), DocumentId::farm(&network.exit().farm)];
     decided.read.extend(named.map(Compared::Document));
-    if state.reports.get(&resource) != Some(report) {
+    if state.reports.get(&(resource, node.clone())) != Some(report) {
         decided.change.affected = members(state, network);
     }
-    decided.write(id, &said, Model::Device { resource, generation, report: report.clone() });
+    let model = Model::Device { resource, node: at_exit.cloned(), generation, report: report.clone() };
+    decided.write(id, &said, model);
     Ok(decided)
 }
 
-/// All nodes that a network is on.
+/// All nodes that a network is on, or could be.
 pub(super) fn members(state: &State, network: &Network) -> BTreeSet<NodeId> {
-    let holder = state.slot(network.exit()).map(|slot| slot.holder().clone());
-    network.nodes().iter().cloned().chain(holder).collect()
+    let holders = state.slot(network.exit()).into_iter().flat_map(|slot| slot.holders());
+    network.nodes().iter().chain(holders).cloned().collect()
 }
 
 /// Nothing that was released by then is on the node any more. It is remembered until all that wait for the same have said so:

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use sixfold_core::model::Seat;
+use sixfold_core::id::NodeId;
+use sixfold_core::model::{ResourceKey, Seat};
 use sixfold_core::trust::{Owner, Role, Signed};
 
 use super::device::members;
@@ -73,15 +74,19 @@ fn spoken_by(state: &State, owner: &Owner) -> BTreeSet<DocumentId> {
             }
             for network in state.world.networks_at(&node).into_iter().filter_map(|id| state.world.network(id))
             {
-                let here = |seat: &Seat| state.world.seated(network, seat).is_some_and(|it| *it.id() == node);
-                let own = state.ledger.grants_of(network.id()).filter(|(_, grant)| here(&grant.seat));
-                let own = own.filter(|(key, _)| state.reports.contains_key(key));
-                spoken.extend(own.map(|(key, _)| DocumentId::device(key)));
+                let own = state.ledger.grants_of(network.id());
+                let own = own.filter(|(key, _)| state.reports.contains_key(&(*key, node.clone())));
+                spoken.extend(own.map(|(key, grant)| device_id(key, &grant.seat, &node)));
             }
         }
         Role::Registry | Role::Admin => {}
     }
     spoken
+}
+
+/// Of a node's device for a seat.
+fn device_id(key: ResourceKey, seat: &Seat, node: &NodeId) -> DocumentId {
+    DocumentId::device(key, (*seat == Seat::Exit).then_some(node))
 }
 
 /// What is known, in a later version: nothing else may change with a key.
@@ -103,15 +108,17 @@ fn resigned(state: &State, op: &Op) -> Result<(DocumentId, Said, Model), Refusal
             let model = Model::Node { farm: farm.clone(), node: node.clone() };
             (DocumentId::node(&node.id), said.clone(), model, same)
         }
-        Op::PutDevice { said, resource, generation, report, .. } => {
-            let id = DocumentId::device(*resource);
+        Op::PutDevice { said, node, resource, generation, report } => {
             let grant = state.ledger.grants().get(resource).filter(|grant| grant.generation == *generation);
-            let same = grant.is_some() && state.reports.get(resource) == Some(report);
+            let seat = grant.map_or(&Seat::Exit, |grant| &grant.seat);
+            let id = device_id(*resource, seat, node);
+            let same = grant.is_some() && state.reports.get(&(*resource, node.clone())) == Some(report);
             let version = u32::try_from(said.version);
             let version = version.map_err(|_| Refusal::Version { id: id.clone(), version: said.version })?;
             let said = Said { version: device_version(*generation, version), body: said.body.clone() };
             let (resource, generation) = (*resource, *generation);
-            (id, said, Model::Device { resource, generation, report: report.clone() }, same)
+            let node = (*seat == Seat::Exit).then(|| node.clone());
+            (id, said, Model::Device { resource, node, generation, report: report.clone() }, same)
         }
         Op::RemoveFarm { farm, .. } => return Err(Refusal::NotAgain { id: DocumentId::farm(farm) }),
         Op::RemoveNode { node, .. } => return Err(Refusal::NotAgain { id: DocumentId::node(node) }),

@@ -286,6 +286,10 @@ fn others_with(shared: &str) -> String {
 /// The registry's part: a farm with more networks than the example, and reports of devices that nobody has.
 struct Registry(Trial);
 
+fn node() -> NodeId {
+    "ant".parse().unwrap()
+}
+
 impl Registry {
     fn new() -> Self {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/first-farm");
@@ -312,15 +316,14 @@ impl Registry {
     }
 
     fn snapshot(&self, revision: u64, reports: &Reports) -> Snapshot {
-        let node: NodeId = "ant".parse().unwrap();
-        let snapshot = Snapshot::for_node(self.0.world(), self.0.ledger(), reports, &node).unwrap();
+        let snapshot = Snapshot::for_node(self.0.world(), self.0.ledger(), reports, &node()).unwrap();
         Snapshot { revision: Revision(revision), ..snapshot }
     }
 
     /// The node's own devices, and one for every other resource of its networks.
     fn reports(&self, own: &[DeviceStatus]) -> Reports {
         let mut reports: Reports =
-            own.iter().map(|device| (device.resource, device.report.clone())).collect();
+            own.iter().map(|device| ((device.resource, node()), device.report.clone())).collect();
         let mut number = 0;
         for network in self.snapshot(1, &Reports::new()).networks {
             for resource in network.resources {
@@ -328,7 +331,7 @@ impl Registry {
                 number += 1;
                 let public_key = PrivateKey::from_bytes([number; 32]).public();
                 let report = || DeviceReport::new(public_key, 51820, &resource.reach);
-                reports.entry(key).or_insert_with(report);
+                reports.entry((key, resource.node)).or_insert_with(report);
             }
         }
         reports

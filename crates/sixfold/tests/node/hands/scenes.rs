@@ -58,8 +58,8 @@ fn delete_routes(_: &Machine, before: &Facts) {
 fn rename_links(_: &Machine, _: &Facts) {
     let of_role = |role: &str| namespaces().into_iter().find(|name| name.starts_with(role)).unwrap();
     for (netns, kind) in [
-        (of_role("gw-"), "to-"),
-        (of_role("gw-"), "pub-"),
+        (of_role("gw-1-"), "to-"),
+        (of_role("gw-1-"), "pub-"),
         (of_role("load-"), "eth0"),
         (of_role("net-"), "wg-"),
     ] {

@@ -1,0 +1,77 @@
+//! A slot that its farmer gives to another node: everything is ready there, so what flows goes on after a moment.
+
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::ground::{SIXFOLD, Up, soon, words};
+
+/// Milliseconds between two echoes.
+const BETWEEN: usize = 10;
+/// The host in the Internet.
+const HOSTS: [&str; 2] = ["2001:db8:ffff::1", "198.51.100.1"];
+
+/// Echoes from a workload on a node to a host, until told otherwise.
+fn echoes(lab: &Up, node: &str, host: &str) -> Child {
+    let names = lab.says(node, &["ip", "netns", "list"]);
+    let load = names.split_whitespace().find(|name| name.starts_with("load-")).unwrap().to_owned();
+    let (at, between) = (lab.at.display().to_string(), format!("{}", BETWEEN as f64 / 1000.0));
+    let mut command = Command::new(SIXFOLD);
+    command.args(["lab", "exec", "--at", &at, node, "--", "ip", "netns", "exec", &load]);
+    command.args(["ping", "-n", "-i", &between, "-c", "800", "-W", "1", host]);
+    command.env_remove("SIXFOLD_LOG").stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// How many were answered, the longest row of those that were not, and the number of the last that was.
+fn answered(pings: Child) -> (usize, usize, usize) {
+    let output = String::from_utf8(pings.wait_with_output().unwrap().stdout).unwrap();
+    let number = |line: &str| {
+        line.contains(" time=").then(|| line.split("icmp_seq=").nth(1)?.split(' ').next()?.parse().ok())?
+    };
+    let all: Vec<usize> = output.lines().filter_map(number).collect();
+    let longest = all.windows(2).map(|two| two[1].saturating_sub(two[0] + 1)).max().unwrap_or(usize::MAX);
+    (all.len(), longest, all.last().copied().unwrap_or_default())
+}
+
+fn public_link(lab: &Up, node: &str) -> String {
+    let shown = lab.says(node, &["ip", "-n", "gw-1-1", "-j", "link", "show", "dev", "pub-1-1"]);
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let is_up = shown[0]["flags"].as_array().unwrap().iter().any(|flag| flag == "UP");
+    if is_up { "up" } else { "down" }.to_owned()
+}
+
+#[test]
+fn a_slot_that_is_given_to_another_node_serves_on_after_a_moment() {
+    let lab = Up::start("first-farm");
+    let log = lab.says("internet", &["cat", "/run/lab/log/registry"]);
+    let url = log.lines().find_map(|line| line.strip_prefix("reached by ")).unwrap().to_owned();
+    // The sessions of the tunnels stand: what is measured is the move.
+    for host in HOSTS {
+        soon("an echo comes back", || {
+            let load = lab.says("cat", &["sh", "-c", "ip netns list | grep -o 'load-[^ ]*' | head -1"]);
+            lab.exec("cat", &["ip", "netns", "exec", load.trim(), "ping", "-n", "-c", "1", "-W", "1", host])
+                .status
+                .success()
+        });
+    }
+    for (holder, other) in [("bee", "ant"), ("ant", "bee")] {
+        let flows = HOSTS.map(|host| echoes(&lab, "cat", host));
+        thread::sleep(Duration::from_secs(1));
+        let (key, registry) =
+            ("SIXFOLD_KEY=/run/lab/keys/farmer/alpha.pem", format!("SIXFOLD_REGISTRY={url}"));
+        let command = ["env", key, &registry, SIXFOLD, "farm", "exit", "set", "1", holder, other];
+        let moved = lab.exec("internet", &command);
+        assert!(moved.status.success(), "{}", words(&moved));
+        soon(&format!("{holder} serves and {other} does not"), || {
+            (public_link(&lab, holder), public_link(&lab, other)) == ("up".to_owned(), "down".to_owned())
+        });
+        for (flow, host) in flows.into_iter().zip(HOSTS) {
+            let (answered, longest, last) = answered(flow);
+            println!("{other} to {holder}, {host}: {answered} of 800 answered, gap {} ms", longest * BETWEEN);
+            assert_eq!(last, 800, "the last echoes to {host} are answered again");
+            assert!(answered > 0 && longest < usize::MAX);
+        }
+    }
+}
