@@ -16,6 +16,7 @@ use sixfold_core::id::NetworkId;
 use sixfold_core::model::{Carried, GatewayTraffic, GatewayView, NetworkTraffic, NetworkView, Snapshot};
 use sixfold_core::name::{IfName, drops};
 use sixfold_core::state::{Netns, SetName};
+use sixfold_core::tenure::Duty;
 use sixfold_kernel::nft::Counter;
 use sixfold_kernel::{Kernel, LinkTraffic};
 
@@ -80,12 +81,12 @@ impl Traffic {
         kernel: &mut K,
         snapshot: &Snapshot,
     ) -> Option<Vec<GatewayTraffic>> {
-        if snapshot.gateways.is_empty() {
+        if serving(snapshot).next().is_none() {
             (self.links, self.tallies, self.sums.networks) = (BTreeMap::new(), BTreeMap::new(), 0);
             return std::mem::take(&mut self.told).then(Vec::new);
         }
         self.told = true;
-        let ways: BTreeSet<Way> = snapshot.gateways.iter().flat_map(ways).map(|(way, _)| way).collect();
+        let ways: BTreeSet<Way> = serving(snapshot).flat_map(ways).map(|(way, _)| way).collect();
         self.links.retain(|way, _| ways.contains(way));
         self.sums.networks = ways.len() as u64;
         let turn = self.sweep.turn(&ways.iter().collect());
@@ -102,7 +103,7 @@ impl Traffic {
             return None;
         }
         self.read_tallies(kernel, snapshot);
-        Some(snapshot.gateways.iter().map(|view| self.of(view, &snapshot.networks)).collect())
+        Some(serving(snapshot).map(|view| self.of(view, &snapshot.networks)).collect())
     }
 
     /// Whether a slice begins another round.
@@ -116,7 +117,7 @@ impl Traffic {
 
     fn read_tallies<K: Kernel>(&mut self, kernel: &mut K, snapshot: &Snapshot) {
         let before = std::mem::take(&mut self.tallies);
-        for view in &snapshot.gateways {
+        for view in serving(snapshot) {
             let netns = Netns::Named(Gateway::derive(&view.allocation, view.slot).netns);
             for (set, reason) in drops::ALL.into_iter().chain([(drops::ANSWERED, "")]) {
                 let now = kernel.tallies(&netns, &SetName(set.into()));
@@ -206,6 +207,11 @@ pub(crate) fn write(run: &Path, traffic: &[GatewayTraffic]) -> Result<(), DiskEr
 pub fn read(run: &Path) -> Result<Option<Vec<GatewayTraffic>>, DiskError> {
     let bytes = disk::read(&run.join(FILE), BYTES_MAX)?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// The gateways that carry something: one that rests is cut off.
+fn serving(snapshot: &Snapshot) -> impl Iterator<Item = &GatewayView> {
+    snapshot.gateways.iter().filter(|view| view.duty != Duty::Rest)
 }
 
 /// The links to exit points, with the exit points' indices.

@@ -58,6 +58,7 @@ fn condition() -> impl Strategy<Value = Match> {
         Just(Match::SourceNotHere),
         Just(Match::LeadsBack),
         family().prop_map(Match::NoWay),
+        family().prop_map(Match::LastHop),
         (protocol(), any::<u16>()).prop_map(|(protocol, port)| Match::DestinationPort(protocol, port)),
         (protocol(), set()).prop_map(|(protocol, set)| Match::DestinationPortIn(protocol, set)),
         (protocol(), set()).prop_map(|(protocol, set)| Match::SourcePortIn(protocol, set)),

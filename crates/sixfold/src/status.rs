@@ -22,8 +22,8 @@ use crate::{Done, output};
     A node's agent writes its status after each pass; this reads it: also how old the handshake with each peer is, what its \
     device carried and what it dropped, for up to 1,000 of them; read within 30 s, on a small node each second. \
     Of a gateway it tells what each network sent and got since its link is there, how much of that over IPv4, and what was stopped: \
-    packets with a source that is not the network's (spoofed), to where nothing may go (barred), to addresses that nobody has \
-    (no-way), IPv4 connections beyond its share (share). With --registry it is what the registry heard of each \
+    packets with a source that is not the network's (spoofed), to where nothing may go (barred), what only an error answers \
+    (refused: nobody's addresses, no hop left), IPv4 connections beyond its share (share). With --registry it is what the registry heard of each \
     node of your farm.\n\n\
     With --json: the status as the agent wrote it (node, revision, in_sync, wireguard, devices, drift, failures, refusals, \
     registry, peers, unknown_fields, foreign, passes, operations), and traffic of its gateways; with --registry farm and nodes, as `sixfold node list --json`.",

@@ -80,7 +80,7 @@ fn each_network_has_a_row_of_both_ways_and_families_and_of_what_was_stopped() {
     let mut traffic = Traffic::default();
     let told = traffic.read(&mut kernel, &snapshot).expect("all of two are read at once");
     let [gateway] = &told[..] else { panic!("one gateway") };
-    assert_eq!((gateway.slot, gateway.outside_drops.get("no-way")), (snapshot.gateways[0].slot, Some(&5)));
+    assert_eq!((gateway.slot, gateway.outside_drops.get("refused")), (snapshot.gateways[0].slot, Some(&5)));
     let rows: BTreeMap<String, &NetworkTraffic> = gateway
         .networks
         .iter()

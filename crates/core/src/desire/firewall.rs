@@ -59,8 +59,8 @@ const CONTROL_V4: [(u8, &str); 5] = [
 const CONNECTIONS_PER_NETWORK: u32 = 4096;
 
 /// Errors that a gateway sends because of one network, or of all of the Internet: enough for whoever looks for a fault, and
-/// few of the thousand a second that the kernel sends for all. What is more goes unanswered.
-const ERRORS_PER_NETWORK: SetKind = SetKind::LinkRates { per_second: 100, burst: 100 };
+/// few of what the kernel sends for all: a thousand a second, fifty at once. What is more goes unanswered.
+const ERRORS_PER_NETWORK: SetKind = SetKind::LinkRates { per_second: 100, burst: 20 };
 
 /// Addresses that never cross the farm's border, in either direction (RFC 1918, 6598, 3927, 4193, 4291).
 const PRIVATE: [Ipv6Net; 2] =
@@ -152,15 +152,23 @@ static EXIT_POINT: LazyLock<Firewall> = LazyLock::new(|| {
 
 /// The gateway of a slot. The same few rules for one network and for four thousand: routes say who owns what, and the
 /// source check asks them.
-pub(super) fn gateway(derived: &Gateway, view: &GatewayView, management: &[IpNet]) -> Firewall {
+pub(super) fn gateway(
+    derived: &Gateway,
+    view: &GatewayView,
+    upstream: Ipv6Addr,
+    management: &[IpNet],
+) -> Firewall {
     let mut table = Firewall::default();
     bogons(&mut table, management);
     let (exits, public) = (begins("to-"), is(derived.public));
     let mut source = vec![notrack([Match::Family(Family::Ipv6)], "no state for IPv6 here")];
     source.extend(sources(&drop_by(drops::SPOOFED), &drop_by(drops::ERRORS)));
+    for (family, why) in [(Family::Ipv6, rule::LAST_HOP), (Family::Ipv4, rule::LAST_HOP_V4)] {
+        source.push(make([Match::LastHop(family)], drop_by(drops::ERRORS), why));
+    }
     chain(&mut table, "source", (HookPoint::Prerouting, RAW), source);
     let mut input = vec![accept([input_is(name::loopback())], "itself")];
-    input.extend(neighbours(&public));
+    input.extend(segment(&public, upstream));
     input.push(accept([Match::Icmpv6Type(ECHO_REQUEST), SLOWLY], "echo"));
     input.push(accept([Match::IcmpType(ECHO_REQUEST_V4), SLOWLY], "echo over IPv4"));
     input.push(accept([Match::Icmpv6Type(ECHO_REPLY), SLOWLY], "answers to its own echo"));
@@ -379,6 +387,19 @@ fn neighbours(link: &LinkPattern) -> [Rule; 2] {
             [from(link), Match::Icmpv6Type(NEIGHBOUR_ADVERTISEMENT)],
             &format!("neighbours on {shown} answer"),
         ),
+    ]
+}
+
+/// The same of a gateway, whom it alone has to know: its router. Whoever else asks may be forged, and each would be remembered;
+/// but nobody is of whom no address is known, such as another machine that looks whether this gateway is there.
+fn segment(link: &LinkPattern, upstream: Ipv6Addr) -> [Rule; 4] {
+    let asks = |more| [from(link), Match::Icmpv6Type(NEIGHBOUR_SOLICITATION), more];
+    let source = |address: Ipv6Addr| Match::Source(pieces::host(address));
+    [
+        accept(asks(source(upstream)), "its router asks"),
+        accept(asks(source(Ipv6Addr::UNSPECIFIED)), "who has no address asks"),
+        accept(asks(SLOWLY), "others on its segment ask"),
+        accept([from(link), Match::Icmpv6Type(NEIGHBOUR_ADVERTISEMENT)], "its segment answers"),
     ]
 }
 

@@ -3,6 +3,8 @@
 //! gateway can be made on another node: it is, on each that may hold the slot, with its public link down. So taking over is
 //! setting one link up.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use ipnet::IpNet;
 
 use super::{Node, firewall, pieces};
@@ -16,8 +18,9 @@ impl Node<'_> {
     pub(super) fn gateway(&mut self, view: &GatewayView) {
         let derived = Gateway::derive(&view.allocation, view.slot);
         let (mtu, parent) = (self.gateway_mtu(), self.snapshot.node.nic());
-        let next_hop = std::net::IpAddr::V6(self.snapshot.upstream.next_hop);
-        let firewall = firewall::gateway(&derived, view, &self.snapshot.management);
+        let upstream = self.snapshot.upstream.next_hop;
+        let next_hop = IpAddr::V6(upstream);
+        let firewall = firewall::gateway(&derived, view, upstream, &self.snapshot.management);
         let ns =
             pieces::begin(self.state.at(Netns::Named(derived.netns)), &self.sysctls.announced_forwarding);
         ns.firewall = Some(firewall);
@@ -40,11 +43,24 @@ impl Node<'_> {
         for (destination, gateway) in out.into_iter().filter(|_| serves) {
             pieces::route(ns, destination, RouteTarget::Via { gateway, link: derived.public });
         }
+        if serves {
+            segment_by_router(ns, &derived, upstream);
+        }
         for (exit, indices) in &view.exits {
             to_exit(ns, view, *exit, mtu);
             routes_by(ns, view, *exit, indices);
         }
     }
+}
+
+/// The segment's own prefix by the router too. Were each address there looked for, tenants would fill the machine's one table
+/// of neighbours by asking for many, and nobody on it would find anybody.
+fn segment_by_router(ns: &mut Namespace, derived: &Gateway, next_hop: Ipv6Addr) {
+    if derived.public_address.contains(&next_hop) {
+        pieces::route_above(ns, pieces::host(next_hop), RouteTarget::Link(derived.public));
+    }
+    let out = RouteTarget::Via { gateway: next_hop.into(), link: derived.public };
+    pieces::route_above(ns, derived.public_address.trunc(), out);
 }
 
 /// The link to one exit point, with one neighbour and one nexthop on it, and no address: the exit point knows by a

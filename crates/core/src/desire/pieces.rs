@@ -8,8 +8,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::mac::Mac;
 use crate::name::IfName;
 use crate::state::{
-    AddressKey, Link, LinkKind, METRIC, METRIC_UNDERNEATH, Namespace, NeighbourKey, RouteKey, RouteTarget,
-    Same, SysctlName,
+    AddressKey, Link, LinkKind, METRIC, METRIC_ABOVE, METRIC_UNDERNEATH, Namespace, NeighbourKey, RouteKey,
+    RouteTarget, Same, SysctlName,
 };
 
 /// The range that all derived IPv4 lies in.
@@ -44,6 +44,11 @@ pub(super) fn unreachable(ns: &mut Namespace, destination: impl Into<IpNet>) {
 /// A route to a target.
 pub(super) fn route(ns: &mut Namespace, destination: impl Into<IpNet>, target: RouteTarget) {
     ns.routes.insert(RouteKey { destination: destination.into(), metric: METRIC }, target);
+}
+
+/// A route before the kernel's own of the same destination.
+pub(super) fn route_above(ns: &mut Namespace, destination: impl Into<IpNet>, target: RouteTarget) {
+    ns.routes.insert(RouteKey { destination: destination.into(), metric: METRIC_ABOVE }, target);
 }
 
 /// A route straight to a link.

@@ -45,7 +45,7 @@ pub struct NetworkTraffic {
     pub received: Carried,
     /// What it was answered over IPv4.
     pub received_v4: Carried,
-    /// Packets that it sent and that were stopped, by reason: `spoofed`, `barred`, `no-way`, `share`.
+    /// Packets that it sent and that were stopped, by reason: `spoofed`, `barred`, `refused`, `share`.
     #[serde(default)]
     pub drops: BTreeMap<String, u64>,
 }

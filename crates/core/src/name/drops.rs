@@ -5,7 +5,7 @@
 pub const SPOOFED: &str = "spoofed";
 /// To where, or from where, or by what protocol nothing may go.
 pub const BARRED: &str = "barred";
-/// A route refused it; what is more than the rate of errors went unanswered.
+/// Only an error answers it: nobody has that address, or no hop is left. What is more than a rate went unanswered.
 pub const ERRORS: &str = "errors";
 /// One connection more than the network's share.
 pub const SHARES: &str = "shares";
@@ -15,4 +15,4 @@ pub const ANSWERED: &str = "answered";
 
 /// Each set of what was stopped, with its reason.
 pub const ALL: [(&str, &str); 4] =
-    [(SPOOFED, "spoofed"), (BARRED, "barred"), (ERRORS, "no-way"), (SHARES, "share")];
+    [(SPOOFED, "spoofed"), (BARRED, "barred"), (ERRORS, "refused"), (SHARES, "share")];

@@ -9,6 +9,10 @@ pub const LINK_LOCAL: &str = "no link-local address speaks here";
 pub const NO_WAY: &str = "a route refuses it";
 /// The same over IPv4.
 pub const NO_WAY_V4: &str = "a route refuses it (IPv4)";
+/// Counts what the kernel sends an error for, as no hop is left, and stops what is more than a rate.
+pub const LAST_HOP: &str = "its last hop is here";
+/// The same over IPv4.
+pub const LAST_HOP_V4: &str = "its last hop is here (IPv4)";
 /// Last of a guarding chain.
 pub const CLOSED: &str = "closed";
 /// Last of a resource's forward chain.

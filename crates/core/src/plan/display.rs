@@ -315,6 +315,8 @@ impl fmt::Display for Match {
             Self::NoWay(Family::Ipv4) => {
                 f.write_str("meta nfproto ipv4 fib daddr type unicast fib daddr oif missing")
             }
+            Self::LastHop(Family::Ipv6) => f.write_str("ip6 hoplimit <= 1"),
+            Self::LastHop(Family::Ipv4) => f.write_str("ip ttl <= 1"),
             Self::DestinationPort(protocol, port) => write!(f, "{protocol} dport {port}"),
             Self::DestinationPortIn(protocol, set) => write!(f, "{protocol} dport @{set}"),
             Self::SourcePortIn(protocol, set) => write!(f, "{protocol} sport @{set}"),

@@ -180,6 +180,8 @@ pub enum Match {
     /// A route will refuse the packet. `fib daddr type unreachable` over IPv6; over IPv4, where that looks at the
     /// table of local addresses only, `fib daddr type unicast fib daddr oif missing`
     NoWay(Family),
+    /// `ip6 hoplimit <= 1` or `ip ttl <= 1`: it can be forwarded no further
+    LastHop(Family),
     /// `meta l4proto tcp/udp`, `th dport N`
     DestinationPort(Protocol, u16),
     /// `udp dport @set`

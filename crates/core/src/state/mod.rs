@@ -36,7 +36,7 @@ pub use firewall::{
 pub use link::{Link, LinkEnd, LinkKind};
 pub use owned::fall;
 pub(crate) use owned::{fall_netns, lose_routes};
-pub use route::{METRIC, METRIC_UNDERNEATH, Nexthop, NexthopId, RouteKey, RouteTarget};
+pub use route::{METRIC, METRIC_ABOVE, METRIC_UNDERNEATH, Nexthop, NexthopId, RouteKey, RouteTarget};
 pub use same::Same;
 pub use sysctl::{OURS as OUR_SYSCTLS, SysctlName};
 pub use wireguard::{Backend, Device, Endpoint, Peer, PeerKey};

@@ -12,6 +12,9 @@ use crate::name::IfName;
 /// Metric of every route that carries traffic. Given explicitly, because the kernel's default differs by family.
 pub const METRIC: u32 = 1024;
 
+/// Metric of a route that goes before the kernel's own of the same destination, which has 256 over IPv6.
+pub const METRIC_ABOVE: u32 = 128;
+
 /// Metric of the `unreachable` routes that lie under the others: the worst there is but one, which some tools use.
 pub const METRIC_UNDERNEATH: u32 = u32::MAX - 1;
 
@@ -20,7 +23,7 @@ pub const METRIC_UNDERNEATH: u32 = u32::MAX - 1;
 pub struct RouteKey {
     /// Destination, without host bits.
     pub destination: IpNet,
-    /// [`METRIC`] or [`METRIC_UNDERNEATH`].
+    /// [`METRIC`], [`METRIC_ABOVE`] or [`METRIC_UNDERNEATH`].
     pub metric: u32,
 }
 

@@ -2,6 +2,8 @@
 //! `ip -j` as an oracle.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod gateway;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};

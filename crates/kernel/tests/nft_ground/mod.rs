@@ -173,6 +173,8 @@ fn every_match() -> Vec<Rule> {
         Match::LeadsBack,
         Match::NoWay(Family::Ipv6),
         Match::NoWay(Family::Ipv4),
+        Match::LastHop(Family::Ipv6),
+        Match::LastHop(Family::Ipv4),
         Match::DestinationPort(Protocol::Tcp, 22),
         Match::DestinationPort(Protocol::Udp, 53),
         Match::DestinationPortIn(Protocol::Udp, set("ports")),

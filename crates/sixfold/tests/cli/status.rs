@@ -22,7 +22,7 @@ const STATUS: &str = r#"{
 }"#;
 
 const TRAFFIC: &str = r#"[{
-  "allocation": { "prefix": "2001:db8:a::/48", "number": 1 }, "slot": 1, "outside_drops": { "no-way": 31 },
+  "allocation": { "prefix": "2001:db8:a::/48", "number": 1 }, "slot": 1, "outside_drops": { "refused": 31 },
   "networks": [
     { "network": "acme/web", "exit": "10a9", "sent": { "packets": 50, "bytes": 50000 }, "sent_v4": { "packets": 3, "bytes": 1500 },
       "received": { "packets": 49, "bytes": 49000 }, "received_v4": { "packets": 2, "bytes": 1000 },

@@ -13,7 +13,12 @@ use crate::scenario::first_farm;
 
 /// Places that hold what was met, which is chance: a session's drops by their reason, and the errors that came back for a
 /// shot, of which a kernel sends only so many. What an error looks like is held where it is defined.
-const BY_WHAT_WAS_MET: [(&str, &str); 2] = [("session.drops", "object"), ("outcome.refusals", "list")];
+const BY_WHAT_WAS_MET: [(&str, &str); 4] = [
+    ("session.drops", "object"),
+    ("networks[].drops", "object"),
+    ("outside_drops", "object"),
+    ("outcome.refusals", "list"),
+];
 
 /// A gateway's log of who had which ports.
 const PORTS: &str = "sixfold-ports 1\n+ 1795286772 203.0.113.7 1024-2047 2001:db8:a::/48 1000 acme/web\n";

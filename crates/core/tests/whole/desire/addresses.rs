@@ -81,13 +81,31 @@ fn a_gateway() {
     for route in [
         "0.0.0.0/0 via 203.0.113.1 dev pub-1-1",
         "::/0 via fe80::1 dev pub-1-1",
+        "2001:db8:a::/64 via fe80::1 dev pub-1-1",
         "0.0.0.0/0 unreachable",
         "10.0.0.0/8 unreachable",
         "2001:db8:a:1000::/52 unreachable",
     ] {
         assert!(routes.contains(&route.to_owned()), "{route} {routes:#?}");
     }
-    assert_eq!(routes.len(), 5 + 3 * 7);
+    assert_eq!(routes.len(), 6 + 3 * 7);
+}
+
+/// A router with an address of the segment's own prefix: it alone is there, and the rest is behind it.
+#[test]
+fn a_router_on_the_segment_is_reached_without_itself() {
+    let farm = include_str!("../../../../../examples/first-farm/farm.toml");
+    let farm = farm.replace("next_hop = \"fe80::1\"", "next_hop = \"2001:db8:a::1\"");
+    let farm = Farm::new(&[("farm.toml", &farm)]);
+    let desired = farm.desired(&"ant".parse().unwrap());
+    let routes = routes(at(&desired, "gw-1-1"));
+    for route in [
+        "::/0 via 2001:db8:a::1 dev pub-1-1",
+        "2001:db8:a::/64 via 2001:db8:a::1 dev pub-1-1",
+        "2001:db8:a::1/128 dev pub-1-1",
+    ] {
+        assert!(routes.contains(&route.to_owned()), "{route} {routes:#?}");
+    }
 }
 
 fn allocation() -> sixfold_core::addr::Allocation {

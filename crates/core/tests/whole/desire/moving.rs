@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use sixfold_core::mesh::direct;
 use sixfold_core::model::Snapshot;
 use sixfold_core::plan::{Op, plan};
-use sixfold_core::state::{LinkKind, METRIC, Namespace, Netns, NodeState, RouteTarget};
+use sixfold_core::state::{LinkKind, METRIC_UNDERNEATH, Namespace, Netns, NodeState, RouteTarget};
 
 use super::addresses::at;
 use crate::any::any_farm;
@@ -50,7 +50,7 @@ fn a_gateway_that_is_ready_lacks_a_link_that_is_up_and_the_ways_out() {
         by_public.map(|(key, _)| key.destination.to_string()).collect()
     };
     assert_eq!(out(&ready), [""; 0]);
-    assert_eq!(out(&serving), ["0.0.0.0/0", "::/0"]);
+    assert_eq!(out(&serving), ["0.0.0.0/0", "::/0", "2001:db8:a::/64"]);
     ready.routes.extend(serving.routes.clone());
     assert_eq!(ready, serving);
     assert!(!desired(&farm, "cat").namespaces.contains_key(&Netns::Named("gw-1-1".parse().unwrap())));
@@ -58,7 +58,7 @@ fn a_gateway_that_is_ready_lacks_a_link_that_is_up_and_the_ways_out() {
 
 /// Taking over, and giving way: what is done between hearing of it and serving.
 #[test]
-fn taking_over_is_a_link_and_two_routes_and_giving_way_is_that_link() {
+fn taking_over_is_a_link_and_three_routes_and_giving_way_is_that_link() {
     let (before, after) = (held_by("[\"ant\", \"bee\"]"), held_by("[\"bee\", \"ant\"]"));
     let steps = |node: &str| -> Vec<String> {
         let mut state = bare();
@@ -68,7 +68,7 @@ fn taking_over_is_a_link_and_two_routes_and_giving_way_is_that_link() {
     let taken = steps("bee");
     let (gateway, peers): (Vec<&String>, Vec<&String>) =
         taken.iter().partition(|step| step.contains("gw-1-1"));
-    assert_eq!(gateway.len(), 3, "{gateway:#?}");
+    assert_eq!(gateway.len(), 4, "{gateway:#?}");
     assert!(gateway[0].contains("pub-1-1 up"), "{gateway:#?}");
     // Its own resources send to its own exit points from now on.
     assert!(
@@ -201,7 +201,7 @@ proptest! {
                         RouteTarget::Nexthop(id) => Some(ns.nexthops[id].link),
                         target => target.link().copied(),
                     };
-                    prop_assert_eq!(link.is_some(), key.metric == METRIC);
+                    prop_assert_eq!(link.is_none(), key.metric == METRIC_UNDERNEATH);
                     prop_assert!(link.is_none_or(|link| ns.links[&link].up));
                     prop_assert_eq!(key.destination, key.destination.trunc(), "the kernel refuses host bits");
                 }

@@ -191,7 +191,13 @@ pub(super) fn every_rule() -> Vec<Rule> {
     ];
     conditions.extend([Protocol::Icmp, Protocol::Tcp, Protocol::Udp, Protocol::Icmpv6].map(Match::Protocol));
     conditions.extend(states.map(Match::CtState));
-    conditions.extend([Match::LeadsBack, Match::NoWay(Family::Ipv6), Match::NoWay(Family::Ipv4)]);
+    conditions.extend([
+        Match::LastHop(Family::Ipv6),
+        Match::LastHop(Family::Ipv4),
+        Match::LeadsBack,
+        Match::NoWay(Family::Ipv6),
+        Match::NoWay(Family::Ipv4),
+    ]);
     let mut rules: Vec<Rule> = conditions
         .into_iter()
         .map(|condition| Rule { matches: vec![condition], action: Action::Accept, comment: "it".to_owned() })

@@ -208,6 +208,8 @@ fn holds(ns: &Namespace, condition: &Match, packet: &Packet, (links, seen): (&Li
             }
             _ => false,
         }),
+        // Packets here have hops enough.
+        Match::LastHop(_) => false,
         Match::TcpSyn => packet.is(Protocol::Tcp),
         Match::Limit { .. } => true,
         Match::Unknown(_) => panic!("a condition that nobody can have desired"),

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use sixfold_core::addr::Resource;
 use sixfold_core::id::NodeId;
 use sixfold_core::model::{Grant, ResourceKey};
-use sixfold_core::name::{self, IfName, NetnsRole};
+use sixfold_core::name::{self, IfName, NetnsRole, rule};
 use sixfold_core::reach::Cell;
 use sixfold_core::state::{ChainName, LinkKind, Namespace, Netns, NodeState, RouteKey, RouteTarget};
 
@@ -23,8 +23,18 @@ use crate::any::any_farm;
 use crate::farm::Farm;
 
 /// Rules that no packet misses: role, chain, comment and why it stands all the same.
-const SPARE: [[&str; 4]; 1] =
-    [["public", "forward", "closed", "the sysctl refuses first; this holds while somebody has set it"]];
+const SPARE: [[&str; 4]; 5] = [
+    ["public", "forward", "closed", "the sysctl refuses first; this holds while somebody has set it"],
+    ["gateway", "input", "its router asks", "in a flood of others, of which no single packet tells"],
+    ["gateway", "input", "who has no address asks", "likewise"],
+    [
+        "gateway",
+        "source",
+        rule::LAST_HOP,
+        "of a flood, which no single packet is; this and more in kernel/tests/gateway_limits.rs",
+    ],
+    ["gateway", "source", rule::LAST_HOP_V4, "likewise"],
+];
 
 /// `unreachable` routes that no packet misses: role, which and why.
 const SPARE_ROUTES: [[&str; 3]; 2] = [

@@ -16,7 +16,7 @@ use sixfold_core::state::{Family, LinkPattern, Match, Protocol, SetName};
 
 use super::super::{attr, set};
 use super::expr::{
-    Expr, FIB_ADDRESS, FIB_ANY_LINK, FIB_DESTINATION, FIB_LINK, FIB_SOURCE, FIB_TYPE, META_IIFNAME,
+    Expr, FIB_ADDRESS, FIB_ANY_LINK, FIB_DESTINATION, FIB_LINK, FIB_SOURCE, FIB_TYPE, LTE, META_IIFNAME,
     META_L4PROTO, META_NFPROTO, META_OIFNAME, NEQ, NETWORK, REG_1, REG_2, REG32_1, REG32_2, REG32_5,
     TRANSPORT, UNICAST, UNREACHABLE,
 };
@@ -67,6 +67,7 @@ pub(super) fn exprs(condition: &Match) -> Vec<Expr> {
             vec![Expr::Fib { result: FIB_LINK, flags: FIB_DESTINATION }, Expr::is([1, 0, 0, 0])]
         }
         Match::NoWay(family) => no_way(*family),
+        Match::LastHop(family) => last_hop(*family),
         Match::DestinationPort(protocol, port) => {
             transport(*protocol, DESTINATION_PORT, Expr::is(port.to_be_bytes()))
         }
@@ -91,6 +92,17 @@ fn no_way(family: Family) -> Vec<Expr> {
             exprs.extend([Expr::Fib { result: FIB_LINK, flags: FIB_ANY_LINK }, Expr::is([0; 4])]);
         }
     }
+    exprs
+}
+
+fn last_hop(family: Family) -> Vec<Expr> {
+    let offset = match family {
+        Family::Ipv6 => 7,
+        Family::Ipv4 => 8,
+    };
+    let mut exprs: Vec<Expr> = family_is(family).into();
+    exprs.push(Expr::Payload { dreg: REG_1, base: NETWORK, offset, len: 1 });
+    exprs.push(Expr::Cmp { op: LTE, value: vec![1] });
     exprs
 }
 
@@ -147,6 +159,7 @@ fn after_family(family: Family, rest: &[Expr]) -> Option<Match> {
     use Expr::{Bitwise, Cmp, Fib, Lookup, Meta, Payload};
     Some(match rest {
         [Fib { result: FIB_TYPE, .. }, ..] => Match::NoWay(family),
+        [Payload { base: NETWORK, len: 1, .. }, Cmp { op: LTE, .. }, ..] => Match::LastHop(family),
         [Payload { base: NETWORK, offset, .. }, tail @ ..] => {
             let side = side_of(family, *offset)?;
             match (side, tail) {

@@ -36,6 +36,9 @@ pub(super) const EQ: u32 = 0;
 /// `NFT_CMP_NEQ`
 pub(super) const NEQ: u32 = 1;
 
+/// `NFT_CMP_LTE`
+pub(super) const LTE: u32 = 3;
+
 /// `NFT_PAYLOAD_NETWORK_HEADER`
 pub(super) const NETWORK: u32 = 1;
 /// `NFT_PAYLOAD_TRANSPORT_HEADER`

@@ -54,10 +54,12 @@ fn by_itself(asked: &mut Asked, derived: &Gateway) {
     let (public, address) = (derived.public, IpAddr::from(derived.public_address.addr()));
     let private = PRIVATE.parse().unwrap();
     let link_local = derived.public_link_local.addr().into();
+    let stranger = "fe80::77".parse().unwrap();
     asked.voice(address);
     asked.own((address, OUTSIDE[0], ASK), Expected::Answered);
     asked.by(public, (UPSTREAM, link_local, Load::Control(135)), Expected::Arrives);
     asked.by(public, (UPSTREAM, link_local, Load::Control(136)), Expected::Arrives);
+    asked.by(public, (stranger, link_local, Load::Control(135)), Expected::Arrives);
     asked.by(public, (UPSTREAM, link_local, Load::Control(134)), Expected::Stopped("input", rule::CLOSED));
     asked.by(public, (OUTSIDE[0], address, ASK), Expected::Arrives);
     asked.by(public, (OUTSIDE[0], address, CALL), Expected::Stopped("input", rule::CLOSED));

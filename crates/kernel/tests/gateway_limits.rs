@@ -1,0 +1,263 @@
+//! What a gateway does besides forwarding, and how little of it somebody can make it do: whom it looks for on its segment, whom it
+//! remembers there, and what errors it sends. Each limit is taken away too, and then more is done. Needs root, iproute2 and ping.
+//!
+//! The kernel has one table of neighbours for all namespaces of the machine: nothing here fills it.
+#![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
+#![allow(clippy::print_stdout, reason = "what was measured is said, as it depends on the machine")]
+
+mod ground;
+
+use std::fs::File;
+use std::net::Ipv6Addr;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ground::gateway::{FAR, GATEWAY, Ground, ROUTER};
+use ground::{alone, ip, netns, run};
+use nix::ifaddrs::getifaddrs;
+use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{
+    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike as _, sendto, socket,
+};
+use sixfold_core::addr::Resource;
+use sixfold_core::name::rule;
+use sixfold_core::state::{Action, Match, NodeState, Rule};
+
+/// Runs `body` in a thread within the namespace.
+fn at<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> T {
+    let file = File::open(format!("/run/netns/{name}")).unwrap();
+    let thread = thread::spawn(move || {
+        setns(file, CloneFlags::CLONE_NEWNET).unwrap();
+        body()
+    });
+    thread.join().unwrap()
+}
+
+/// Neighbours that the gateway remembers on its segment.
+fn remembered() -> usize {
+    ip(&format!("-n {GATEWAY} -6 neighbour show dev pub-1-1")).as_array().unwrap().len()
+}
+
+/// The rules of the gateway's chain, to be changed.
+fn rules<'a>(desired: &'a mut NodeState, chain: &str) -> &'a mut Vec<Rule> {
+    let table = desired.at(netns(GATEWAY)).firewall.as_mut().unwrap();
+    let chain = table.chains.iter_mut().find(|(name, _)| name.0 == chain).unwrap().1;
+    &mut chain.rules
+}
+
+/// A socket in a namespace that sends frames by a link.
+struct Voice {
+    socket: OwnedFd,
+    link: LinkAddr,
+}
+
+impl Voice {
+    fn at(name: &str, link: &str) -> Self {
+        let link = link.to_owned();
+        at(name, move || {
+            let found = getifaddrs().unwrap().find_map(|one| {
+                let address = one.address.filter(|_| one.interface_name == link)?;
+                address.as_link_addr().filter(|at| at.family() == Some(AddressFamily::Packet)).copied()
+            });
+            let quiet = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None);
+            Self { socket: quiet.unwrap(), link: found.unwrap() }
+        })
+    }
+
+    /// Sent past the namespace's own rules.
+    fn send(&self, frame: &[u8]) {
+        sendto(self.socket.as_raw_fd(), frame, &self.link, MsgFlags::empty()).unwrap();
+    }
+}
+
+/// A datagram of a network's to the gateway, with so many hops left.
+fn datagram(from: &Resource, source: Ipv6Addr, to: Ipv6Addr, hops: u8) -> Vec<u8> {
+    let mut frame = [from.to_exit_mac.0, from.exit_public_mac.0].concat();
+    frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 16, 17, hops]);
+    frame.extend([source.octets(), to.octets()].concat());
+    frame.extend([3, 9, 0, 9, 0, 16, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    frame
+}
+
+/// An address of a network.
+fn of(network: &Resource, number: u16) -> Ipv6Addr {
+    (u128::from(network.prefix.network()) | 7 << 64 >> 16 | u128::from(number)).into()
+}
+
+/// Sends a datagram from an exit point to each address that a number derives from.
+fn ask_for(from: &Resource, count: u16, every: Duration, address: fn(u16) -> Ipv6Addr) {
+    let voice = Voice::at(from.netns.as_str(), from.exit_public.as_str());
+    for number in 1..=count {
+        voice.send(&datagram(from, of(from, number), address(number), 64));
+        thread::sleep(every);
+    }
+    thread::sleep(Duration::from_millis(50));
+}
+
+fn on_the_segment(number: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0xdead, 0, 0, number)
+}
+
+/// A tenant asks for two hundred addresses of the segment's prefix. Were each looked for there, a thousand a moment would fill the
+/// machine's one table, and nobody on it would find anybody.
+#[test]
+fn whatever_a_tenant_asks_for_the_gateway_looks_for_its_router_alone() {
+    alone(|| {
+        let ground = Ground::new();
+        ask_for(&ground.exit, 200, Duration::ZERO, on_the_segment);
+        let with = remembered();
+        assert!(with <= 2, "{with} neighbours: its router, and another gateway that asked");
+        run(&format!("ip -n {GATEWAY} -6 route del 2001:db8:a::/64 dev pub-1-1 proto 200"));
+        ask_for(&ground.exit, 200, Duration::ZERO, on_the_segment);
+        let without = remembered();
+        println!("{with} neighbours, and {without} without the route");
+        assert!(without > 100, "{without}");
+    });
+}
+
+/// Datagrams from ever other addresses of a network, to those of nobody in the slot, or far away by a last hop; until the time is
+/// over. How many were sent.
+fn flood(from: &Resource, last_hop: bool, lasting: Duration) -> thread::JoinHandle<u32> {
+    let voice = Voice::at(from.netns.as_str(), from.exit_public.as_str());
+    let from = from.clone();
+    thread::spawn(move || {
+        let (began, mut sent) = (Instant::now(), 0);
+        while began.elapsed() < lasting {
+            for number in 0..20 {
+                let source = of(&from, u16::try_from(sent % 60_000).unwrap());
+                let (to, hops) = if last_hop { (FAR.parse().unwrap(), 1) } else { (nobodys(number), 64) };
+                voice.send(&datagram(&from, source, to, hops));
+                sent += 1;
+            }
+            // No more than the kernel takes in.
+            thread::sleep(Duration::from_micros(200));
+        }
+        sent
+    })
+}
+
+fn nobodys(number: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0x1fff, 0, 0, 0, number)
+}
+
+/// Errors that the gateway sent to an exit point.
+fn errors(to: &Resource) -> u64 {
+    let text = run(&format!("ip netns exec {GATEWAY} cat /proc/net/dev_snmp6/{}", to.to_exit));
+    let of = |name: &str| -> u64 {
+        let line = text.lines().find(|line| line.split_whitespace().next() == Some(name));
+        line.map_or(0, |line| line.split_whitespace().nth(1).unwrap().parse().unwrap())
+    };
+    of("Icmp6OutDestUnreachs") + of("Icmp6OutTimeExcds")
+}
+
+/// What one network and another get of errors, while the first asks for them in a flood and the second for fifteen.
+fn errors_of(ground: &Ground, last_hop: bool) -> (u64, u64) {
+    let before = (errors(&ground.exit), errors(&ground.other));
+    let lasting = Duration::from_secs(1);
+    let flood = flood(&ground.exit, last_hop, lasting);
+    thread::sleep(lasting / 2);
+    // Now and then: the kernel's share comes by the fiftieth of a second.
+    ask_for(&ground.other, 15, Duration::from_millis(17), nobodys);
+    let sent = flood.join().unwrap();
+    let (one, other) = (errors(&ground.exit) - before.0, errors(&ground.other) - before.1);
+    println!("of {sent} that it asked for the one got {one}, and of fifteen the other {other}");
+    assert!(sent > 3000, "{sent} are no flood");
+    (one, other)
+}
+
+/// The kernel has a thousand errors a second for all of a namespace (of a machine, before 6.13).
+#[test]
+fn a_network_that_asks_for_errors_in_a_flood_takes_none_from_another() {
+    alone(|| {
+        let mut ground = Ground::new();
+        for last_hop in [false, true] {
+            let (one, other) = errors_of(&ground, last_hop);
+            assert!(one <= 20 + 2 * 100, "{one}");
+            assert_eq!(other, 15, "last hop: {last_hop}");
+            let mut less = ground.desired.clone();
+            let limited = if last_hop { rule::LAST_HOP } else { rule::NO_WAY };
+            let rule = rules(&mut less, "source").iter_mut().find(|rule| rule.comment == limited).unwrap();
+            rule.action = Action::Count;
+            ground.node.converge(&less);
+            let (one, other) = errors_of(&ground, last_hop);
+            assert!(one > 300 && other < 10, "without {limited:?}: {one} and {other}");
+            ground.node.converge(&ground.desired.clone());
+        }
+    });
+}
+
+/// A solicitation for the gateway's link-local address, from somebody on the segment with a MAC of its own.
+fn solicitation(number: u16, target: Ipv6Addr) -> Vec<u8> {
+    let source = Ipv6Addr::new(0xfe80, 0, 0, 0, 0xbad, 0, 0, number);
+    let [high, low] = number.to_be_bytes();
+    let mac = [2, 0xba, 0xd0, 0, high, low];
+    let mut message = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &target.octets(), &[1, 1], &mac].concat();
+    let pseudo = [&source.octets()[..], &target.octets(), &[0, 0, 0, 32, 0, 0, 0, 58]].concat();
+    let pairs = [pseudo, message.clone()].concat();
+    let mut sum: u32 = pairs.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    message[2..4].copy_from_slice(&(!u16::try_from(sum).unwrap()).to_be_bytes());
+    let gateway = [0x02, 0x6f, 0, 1, 1, 1];
+    [
+        &gateway[..],
+        &mac,
+        &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 32, 58, 255],
+        &source.octets(),
+        &target.octets(),
+        &message,
+    ]
+    .concat()
+}
+
+/// Four hundred who are not there ask the gateway again and again, and meanwhile its router. How many the gateway remembers
+/// then, and whether the router was answered.
+fn asked_by_many(gateway: Ipv6Addr) -> (usize, bool) {
+    run(&format!("ip -n {GATEWAY} -6 neighbour flush dev pub-1-1"));
+    run(&format!("ip -n {ROUTER} -6 neighbour flush dev segment"));
+    let voice = Voice::at(ROUTER, "segment");
+    let crowd = thread::spawn(move || {
+        let frames: Vec<Vec<u8>> = (1..=400).map(|number| solicitation(number, gateway)).collect();
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(2500) {
+            for few in frames.chunks(20) {
+                few.iter().for_each(|frame| voice.send(frame));
+                // No more than the kernel takes in.
+                thread::sleep(Duration::from_micros(200));
+            }
+        }
+    });
+    thread::sleep(Duration::from_millis(500));
+    let mut ping = Command::new("ip");
+    ping.args(["netns", "exec", ROUTER, "ping", "-q", "-c", "1", "-W", "1", "-I", "segment"]);
+    let answered = ping.arg(gateway.to_string()).output().unwrap().status.success();
+    let remembered = remembered();
+    crowd.join().unwrap();
+    (remembered, answered)
+}
+
+#[test]
+fn a_crowd_on_the_segment_is_not_remembered_and_keeps_no_answer_from_the_router() {
+    alone(|| {
+        let mut ground = Ground::new();
+        let desired = ground.desired.clone();
+        let gateway = "fe80::1000:0:0:1".parse().unwrap();
+        let (some, answered) = asked_by_many(gateway);
+        println!("{some} of 400 are remembered");
+        assert!(answered && (1..=300).contains(&some), "{some}, the router answered: {answered}");
+        let mut less = desired.clone();
+        rules(&mut less, "input").retain(|rule| rule.comment != "its router asks");
+        ground.node.converge(&less);
+        // Unless its question comes in the one of some forty moments in which the crowd has left something.
+        assert!((0..3).any(|_| !asked_by_many(gateway).1), "in the crowd the router is not heard");
+        let mut less = desired;
+        rules(&mut less, "input")
+            .iter_mut()
+            .for_each(|rule| rule.matches.retain(|of| !matches!(of, Match::Limit { .. })));
+        ground.node.converge(&less);
+        assert_eq!(asked_by_many(gateway).0 / 400, 1, "without the limit all are remembered");
+    });
+}
