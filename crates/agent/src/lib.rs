@@ -25,6 +25,7 @@ pub mod received;
 pub mod remote;
 pub mod remove;
 pub mod run;
+pub mod sight;
 pub mod status;
 pub mod store;
 pub mod traffic;

@@ -136,6 +136,11 @@ impl Picture {
         self.desired.namespaces.keys().chain(self.seen.namespaces.keys()).collect()
     }
 
+    /// Whether a link was up when it was seen last.
+    pub(crate) fn is_up(&self, netns: &Netns, link: &IfName) -> bool {
+        self.seen.namespaces.get(netns).and_then(|there| there.links.get(link)).is_some_and(|link| link.up)
+    }
+
     /// Every namespace in which a device was seen, or its link.
     #[must_use]
     pub(crate) fn with_devices(&self) -> BTreeSet<&Netns> {

@@ -30,6 +30,7 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use sixfold_core::addr::Gateway;
 use sixfold_core::model::Status;
 use sixfold_core::state::Netns;
 use sixfold_kernel::{Failure, Kernel, Scope};
@@ -44,6 +45,7 @@ use crate::metrics::{Figures, Measured};
 pub use crate::pass::SLICE;
 use crate::pass::{Asked, Ground, PEERS_SECS, PERIOD_SECS, Picture, Sweep};
 use crate::remote::RemoteError;
+use crate::sight::Sight;
 use crate::status::{self, Counts, words};
 use crate::store::Store;
 use crate::traffic::{self, Traffic};
@@ -117,6 +119,7 @@ pub struct Agent<K, F> {
     sweep_of_devices: Sweep,
     ports: PortLog,
     traffic: Traffic,
+    sight: Sight,
     /// Damage was found that no event told of: there may be more.
     alarmed: bool,
     counts: Counts,
@@ -174,6 +177,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             sweep_of_devices: Sweep::within(PEERS_SECS),
             ports,
             traffic: Traffic::default(),
+            sight: Sight::default(),
             alarmed: false,
             counts: Counts::default(),
             status: None,
@@ -191,6 +195,13 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
     #[must_use]
     pub fn with_events(mut self, events: impl Events + 'static) -> Self {
         self.events = Box::new(events);
+        self
+    }
+
+    /// Has it look at the segments of its exit slots, and speak there.
+    #[must_use]
+    pub fn with_sight(mut self, sight: Sight) -> Self {
+        self.sight = sight;
         self
     }
 
@@ -222,6 +233,9 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         let whole = told == Scope::All || slice == Scope::All;
         self.picture.read_sessions(&mut self.kernel);
         self.read_traffic();
+        if let Some(snapshot) = self.current.snapshot() {
+            self.sight.look(snapshot, Instant::now());
+        }
         let touched = self.pass(join(told.clone(), slice));
         let untold = touched.iter().any(|netns| !told.contains(netns));
         self.alarmed = untold && !whole && was_in_sync && self.status.as_ref().is_some_and(|now| now.in_sync);
@@ -280,11 +294,14 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             }
             Err(error) => status::of_blindness(of, self.counts, &error, self.status.as_ref()),
         };
+        let picture = &self.picture;
+        let is_up = |gateway: &Gateway| picture.is_up(&Netns::Named(gateway.netns), &gateway.public);
+        let exits = self.sight.tell(snapshot, is_up, Instant::now());
         // Connectivity goes before being able to say whose it was.
         if let Some(error) = unwritten {
             self.say(words(&error, error.hint()));
         }
-        let status = Status { unknown_fields: self.current.unknown().to_vec(), ..status };
+        let status = Status { unknown_fields: self.current.unknown().to_vec(), exits, ..status };
         self.publish(status, &failed);
         if let Some(status) = &self.status {
             let (sums, took) = (self.picture.sums(), began.elapsed());

@@ -81,6 +81,7 @@ fn blank((node, revision, backend): (&NodeId, Revision, Backend), counts: Counts
         registry: None,
         refusals: Vec::new(),
         peers: Vec::new(),
+        exits: Vec::new(),
         passes: counts.passes,
         operations: counts.operations,
     }

@@ -16,6 +16,7 @@ use sixfold_agent::remote::Setup;
 use sixfold_agent::remote::joined::Joined;
 use sixfold_agent::remove::{RemoveError, remove};
 use sixfold_agent::run::{Agent, Places, RunError, Stop, raise_open_files};
+use sixfold_agent::sight::Sight;
 use sixfold_core::model::Status;
 use sixfold_core::state::Backend;
 use sixfold_core::trust::Role;
@@ -39,7 +40,7 @@ use crate::{Done, alive, key, log, node, output};
     Ending it, by SIGTERM, SIGINT or SIGKILL, leaves tunnels and traffic as they are; starting it again changes nothing that is right.\n\n\
     Without a kernel that has WireGuard, start `sixfold tunnel run` beside it.\n\n\
     With --json: the status as `sixfold status --json` has it (node, revision, in_sync, wireguard, devices, drift, failures, \
-    refusals, registry, peers, unknown_fields, foreign, passes, operations).",
+    refusals, registry, peers, exits, unknown_fields, foreign, passes, operations).",
     after_long_help = "Exit codes:\n  \
         0  ended as asked; with --once: in sync\n  \
         1  refused: what the feed holds is no snapshot for this node, or what the node joined by cannot be used\n  \
@@ -224,7 +225,8 @@ fn run_joined(args: &Args, log: &log::Args, stop: Option<&Stop>) -> Result<Done,
 fn stay<F: Feed>(agent: Agent<Linux, F>, args: &Args, stop: &Stop) -> Result<(), Failed> {
     let told = events::Kernel::listen(args.node.config());
     let figures = figures(args)?;
-    agent.with_figures(figures).with_events(told).with_pulse(alive::pulse()).run(stop).map_err(agent_failed)
+    let agent = agent.with_figures(figures).with_events(told).with_sight(Sight::of_this_machine());
+    agent.with_pulse(alive::pulse()).run(stop).map_err(agent_failed)
 }
 
 /// What is counted, told from now on where that is asked for.

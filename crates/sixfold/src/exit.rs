@@ -1,5 +1,7 @@
 //! `sixfold exit`: what a node does as the way out of networks.
 
+mod status;
+
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
@@ -14,11 +16,11 @@ use crate::events::utc;
 use crate::failed::Failed;
 use crate::{Done, output};
 
-/// Ask a node that holds an exit slot
+/// Ask about exit slots: who serves them, who spoke from where
 #[derive(Debug, clap::Args)]
 #[command(
     arg_required_else_help = true,
-    after_long_help = "Examples:\n  sixfold exit who 203.0.113.7:40123 2026-11-20T12:00:00+01:00"
+    after_long_help = "Examples:\n  sixfold exit status\n  sixfold exit who 203.0.113.7:40123 2026-11-20T12:00:00+01:00"
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -27,6 +29,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    Status(status::Args),
     Who(WhoArgs),
 }
 
@@ -69,8 +72,10 @@ struct WhoArgs {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Done, Failed> {
-    let Verb::Who(args) = &args.verb;
-    who(args)?;
+    match &args.verb {
+        Verb::Status(args) => status::run(args)?,
+        Verb::Who(args) => who(args)?,
+    }
     Ok(Done::Yes)
 }
 

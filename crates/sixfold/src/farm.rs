@@ -87,7 +87,7 @@ pub(crate) fn own(caller: &mut Caller) -> Result<KnownFarm, Failed> {
 }
 
 /// All that a farm is, without its nodes.
-fn draft(farm: &KnownFarm) -> FarmDraft {
+pub(crate) fn draft(farm: &KnownFarm) -> FarmDraft {
     farm.delegation.with_nodes(Vec::new())
 }
 

@@ -1,7 +1,7 @@
 //! `sixfold status`: how this machine's node is, or a whole farm.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ use crate::{Done, output};
     (refused: nobody's addresses, no hop left), IPv4 connections beyond its share (share). With --registry it is what the registry heard of each \
     node of your farm.\n\n\
     With --json: the status as the agent wrote it (node, revision, in_sync, wireguard, devices, drift, failures, refusals, \
-    registry, peers, unknown_fields, foreign, passes, operations), and traffic of its gateways; with --registry farm and nodes, as `sixfold node list --json`.",
+    registry, peers, exits, unknown_fields, foreign, passes, operations), and traffic of its gateways; with --registry farm and nodes, as `sixfold node list --json`.",
     after_long_help = "Exit codes:\n  \
         0  in sync; with --registry: every node is\n  \
         1  refused: what was given is wrong\n  \
@@ -48,6 +48,9 @@ pub(crate) struct Args {
     registry: RegistryArgs,
 }
 
+/// What the agent writes.
+const FILE: &str = "status.json";
+
 pub(crate) fn run(args: &Args) -> Result<Done, Failed> {
     if args.registry.is_named() {
         farm(args)?
@@ -57,8 +60,9 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failed> {
     Ok(Done::Yes)
 }
 
-fn node(args: &Args) -> Result<(), Failed> {
-    let path = args.run.join("status.json");
+/// What this machine's agent wrote last, and as it was written, with what a later agent may say in it.
+pub(crate) fn read(run: &Path) -> Result<(Status, Value), Failed> {
+    let path = run.join(FILE);
     let read = disk::read(&path, limit::SNAPSHOT_BYTES_MAX).map_err(|error| {
         let hint = error.hint();
         Failed::environment(error).hint(hint)
@@ -68,16 +72,18 @@ fn node(args: &Args) -> Result<(), Failed> {
         Failed::environment(what).hint(Some("look whether `sixfold agent` runs; --run names its folder"))
     })?;
     let wrong = |error| Failed::environment(format!("{} is no status: {error}", path.display()));
-    let status: Status = serde_json::from_slice(&bytes).map_err(wrong)?;
+    Ok((serde_json::from_slice(&bytes).map_err(wrong)?, serde_json::from_slice(&bytes).map_err(wrong)?))
+}
+
+fn node(args: &Args) -> Result<(), Failed> {
+    let (status, mut document) = read(&args.run)?;
     if args.json {
-        // As it was written, with what a later agent may say in it.
-        let mut document = serde_json::from_slice::<Value>(&bytes).map_err(wrong)?;
         if let (Some(traffic), Some(fields)) = (traffic_of(args)?, document.as_object_mut()) {
             fields.insert("traffic".to_owned(), json!(traffic));
         }
         output::print_json(&document)?;
     } else {
-        let written = fs::metadata(&path).and_then(|meta| meta.modified()).ok();
+        let written = fs::metadata(args.run.join(FILE)).and_then(|meta| meta.modified()).ok();
         let age = written.and_then(|at| SystemTime::now().duration_since(at).ok());
         let age = age.map_or_else(String::new, |age| format!("written   {} s ago\n", age.as_secs()));
         let sessions = Some(sessions(&status)).filter(|table| !table.is_empty());

@@ -34,7 +34,9 @@ pub use snapshot::{
     DeviceReport, ExposureView, Format, FormatError, GatewayView, NetworkView, Reports, ResourceView,
     Snapshot, SnapshotError, SnapshotFault, SnapshotFaultKind, StandbyView, WorkloadView,
 };
-pub use status::{DeviceStatus, PeerPath, PeerStatus, RegistryStatus, SessionStatus, Status};
+pub use status::{
+    Answering, DeviceStatus, ExitStatus, PeerPath, PeerStatus, RegistryStatus, SessionStatus, Status,
+};
 pub use traffic::{Carried, GatewayTraffic, NetworkTraffic};
 pub(crate) use world::resolve_exit;
 pub use world::{Document, World, WorldDraft};

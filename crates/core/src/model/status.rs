@@ -5,10 +5,12 @@ use std::ops::Not;
 
 use serde::{Deserialize, Serialize};
 
+use super::farm::SlotKey;
 use super::ledger::ResourceKey;
 use super::snapshot::DeviceReport;
 use crate::addr::PrefixIndex;
 use crate::id::{NodeId, Revision};
+use crate::tenure::Duty;
 
 /// A node's status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,10 +44,41 @@ pub struct Status {
     /// The other resources of its networks, as far as they are told of: how each is reached from here.
     #[serde(default)]
     pub peers: Vec<PeerStatus>,
+    /// The exit slots that it may hold, with what it sees of them on their segment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exits: Vec<ExitStatus>,
     /// Passes since the agent started.
     pub passes: u64,
     /// Operations done since the agent started: a second agent that finds everything in place does none.
     pub operations: u64,
+}
+
+/// An exit slot on a node that may hold it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitStatus {
+    /// The slot.
+    pub slot: SlotKey,
+    /// What the node is told to do for it.
+    pub duty: Duty,
+    /// Whether the gateway's link to the segment was up when it was looked at last.
+    pub serves: bool,
+    /// Whether the upstream router answers there.
+    pub router: Answering,
+    /// Whether the slot's gateway answers there on another machine.
+    pub others: Answering,
+}
+
+/// What came of asking for an address on a segment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answering {
+    /// Somebody has it.
+    Answers,
+    /// Several questions were not answered.
+    Silent,
+    /// Neither is known: nothing was asked lately, or nothing could be heard.
+    #[default]
+    Unknown,
 }
 
 /// How a node's registry is reached.

@@ -55,6 +55,7 @@ pub(crate) fn status(seed: u8, in_sync: bool) -> Status {
         failures: Vec::new(),
         unknown_fields: Vec::new(),
         foreign: Vec::new(),
+        exits: Vec::new(),
         registry: None,
         refusals: Vec::new(),
         peers: Vec::new(),

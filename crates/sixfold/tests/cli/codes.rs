@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use super::{command, sixfold};
 
 /// Every command that does something by itself, with arguments that are enough for it.
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 30] = [
     "lab run D/farm",
     "lab up D/farm",
     "lab apply D/farm",
@@ -36,6 +36,7 @@ const COMMANDS: [&str; 29] = [
     "registry run --dir D/registry",
     "registry openapi",
     "status --run D/run",
+    "exit status --run D/run",
     "exit who 192.0.2.1:1024",
     "key new tenant --file D/new.pem",
     "key show tenant --file D/new.pem",
@@ -117,7 +118,7 @@ const USAGE: [&str; 17] = [
 ];
 
 /// What is needed is not there, or is something else.
-const MISSING: [&str; 35] = [
+const MISSING: [&str; 36] = [
     "lab run D/nowhere",
     "lab up D/nowhere --at D/at",
     "lab apply D/nowhere",
@@ -140,6 +141,7 @@ const MISSING: [&str; 35] = [
     "node leave --state D/state --run D/run",
     "tunnel run --control D/half.json/control",
     "tunnel show --control D/nowhere",
+    "exit status --run D/nowhere",
     "exit who 192.0.2.1:1024 --state D/nowhere",
     "bug-report -o D/half.json",
     "bug-report -o D/nowhere/report",

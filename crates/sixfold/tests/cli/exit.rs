@@ -28,3 +28,36 @@ fn whose_a_port_was_is_told_by_the_log() {
     ];
     insta::assert_snapshot!(told.join("\n"));
 }
+
+/// A status with one exit slot, of this duty and what is seen of it.
+fn status(duty: &str, serves: bool, router: &str, others: &str) -> String {
+    let exits = serde_json::json!([
+        { "slot": "2001:db8:a::/48#1", "duty": duty, "serves": serves, "router": router, "others": others }
+    ]);
+    let status = serde_json::json!({
+        "node": "ant", "revision": 7, "in_sync": true, "wireguard": "kernel", "devices": [], "drift": [], "failures": [],
+        "exits": exits, "passes": 1, "operations": 1,
+    });
+    status.to_string()
+}
+
+#[test]
+fn how_a_slot_is_served_is_told_and_what_is_amiss() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().to_str().unwrap();
+    let told = |status: &str, code| {
+        std::fs::write(dir.path().join("status.json"), status).unwrap();
+        printed(&["exit", "status", "--run", run], code).replace(run, "DIR")
+    };
+    let told = [
+        told(&status("hold", true, "answers", "silent"), 0),
+        told(&status("rest", false, "unknown", "unknown"), 0),
+        told(&status("hold", false, "answers", "silent"), 3),
+        told(&status("rest", true, "answers", "silent"), 3),
+        told(&status("hold", true, "answers", "answers"), 3),
+        told(&status("hold", true, "silent", "unknown"), 3),
+        told(&status("hold", true, "answers", "silent").replace("exits", "of-a-later-version"), 0),
+        told("{}", 3),
+    ];
+    insta::assert_snapshot!(told.join("\n"));
+}

@@ -69,6 +69,11 @@ impl Place {
             let list = &self.owner("farmer/alpha", &["node", "list"])[0];
             list["nodes"].as_array().unwrap().iter().all(|node| node["state"] == "in-sync")
         });
+        soon("every slot's segment is seen", || {
+            let seen = ["ant", "bee"].map(|node| self.node(node, &["status"])[0]["exits"].take());
+            let known = |exit: &Value| exit["router"] == "answers" && exit["others"] != "unknown";
+            seen.iter().flat_map(|exits| exits.as_array().unwrap()).all(known)
+        });
         soon("every session is told of", || {
             let peers = ["ant", "bee", "cat"].map(|node| self.node(node, &["status"])[0]["peers"].take());
             let age = |peer: &Value| peer["session"]["handshake_age_secs"].is_u64();
@@ -93,6 +98,11 @@ impl Place {
             }
             "agent" => vec![one_round(&self.farm)],
             "events" => owner("farmer/alpha", &["events"]),
+            "exit status" => ["ant", "bee", "cat"]
+                .into_iter()
+                .flat_map(|node| self.node(node, &["exit", "status"]))
+                .chain(owner("farmer/alpha", &["exit", "status", "--registry", &self.url]))
+                .collect(),
             "exit who" => {
                 self.file("ports.log", PORTS);
                 let whose = ["exit", "who", "203.0.113.7:1500", "2026-12-01T00:00:00Z", "--state", &farm];

@@ -35,11 +35,20 @@ fn answered(pings: Child) -> (usize, usize, usize) {
     (all.len(), longest, all.last().copied().unwrap_or_default())
 }
 
-fn public_link(lab: &Up, node: &str) -> String {
+/// Whether the gateway's public link is up, as `ip` sees it.
+fn is_up(lab: &Up, node: &str) -> bool {
     let shown = lab.says(node, &["ip", "-n", "gw-1-1", "-j", "link", "show", "dev", "pub-1-1"]);
     let shown: Value = serde_json::from_str(&shown).unwrap();
-    let is_up = shown[0]["flags"].as_array().unwrap().iter().any(|flag| flag == "UP");
-    if is_up { "up" } else { "down" }.to_owned()
+    shown[0]["flags"].as_array().unwrap().iter().any(|flag| flag == "UP")
+}
+
+/// What a node's agent says of slot 1: its duty, whether it serves, whether router and the gateway elsewhere answer.
+fn told(lab: &Up, node: &str) -> [String; 4] {
+    let output = lab.exec(node, &[SIXFOLD, "exit", "status", "--json"]);
+    let all: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let slot =
+        all["exits"].as_array().unwrap().iter().find(|exit| exit["slot"] == "2001:db8:a::/48#1").unwrap();
+    ["duty", "serves", "router", "others"].map(|field| slot[field].to_string().trim_matches('"').to_owned())
 }
 
 #[test]
@@ -64,14 +73,36 @@ fn a_slot_that_is_given_to_another_node_serves_on_after_a_moment() {
         let command = ["env", key, &registry, SIXFOLD, "farm", "exit", "set", "1", holder, other];
         let moved = lab.exec("internet", &command);
         assert!(moved.status.success(), "{}", words(&moved));
-        soon(&format!("{holder} serves and {other} does not"), || {
-            (public_link(&lab, holder), public_link(&lab, other)) == ("up".to_owned(), "down".to_owned())
-        });
+        soon(&format!("{holder} serves and {other} does not"), || is_up(&lab, holder) && !is_up(&lab, other));
         for (flow, host) in flows.into_iter().zip(HOSTS) {
             let (answered, longest, last) = answered(flow);
             println!("{other} to {holder}, {host}: {answered} of 800 answered, gap {} ms", longest * BETWEEN);
             assert_eq!(last, 800, "the last echoes to {host} are answered again");
             assert!(answered > 0 && longest < usize::MAX);
         }
+        soon("both say so, and see each other on the segment", || {
+            told(&lab, holder) == ["hold", "true", "answers", "silent"]
+                && told(&lab, other) == ["rest", "false", "answers", "answers"]
+        });
+        let farmers = ["env", key, &registry, SIXFOLD, "exit", "status", "--registry", &url];
+        let farmers = lab.exec("internet", &farmers);
+        assert!(farmers.status.success(), "{}", words(&farmers));
     }
+}
+
+/// The holder's agent is gone, and its kernel serves on; then somebody takes its cable.
+#[test]
+fn a_standby_sees_a_gateway_whose_agent_is_gone_and_that_one_is_cut_off() {
+    let lab = Up::start("first-farm");
+    let both = |bee: [&str; 4]| told(&lab, "bee") == bee;
+    soon("bee sees ant's gateway", || both(["rest", "false", "answers", "answers"]));
+    let agent = lab.says("ant", &["sh", "-c", "for p in /proc/[0-9]*; do [ \"$(tr '\\0' '\\n' < $p/cmdline | sed -n 2p)\" = agent ] && [ \"$(readlink $p/ns/mnt)\" = \"$(readlink /proc/self/ns/mnt)\" ] && echo ${p#/proc/}; done; true"]);
+    assert!(!agent.trim().is_empty());
+    lab.says("ant", &["sh", "-c", &format!("kill -STOP {}", agent.split_whitespace().next().unwrap())]);
+    thread::sleep(Duration::from_secs(6));
+    assert_eq!(told(&lab, "bee"), ["rest", "false", "answers", "answers"], "its kernel answers");
+    lab.says("ant", &["ip", "-n", "gw-1-1", "link", "set", "pub-1-1", "down"]);
+    soon("bee sees that nobody serves", || both(["rest", "false", "answers", "silent"]));
+    lab.says("ant", &["sh", "-c", &format!("kill -CONT {}", agent.split_whitespace().next().unwrap())]);
+    soon("ant's agent mends it", || both(["rest", "false", "answers", "answers"]));
 }

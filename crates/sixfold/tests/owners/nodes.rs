@@ -39,6 +39,7 @@ pub(crate) fn with_key_of<T>(ground: &Ground, name: &str, ask: impl AsyncFnOnce(
 /// Has a node say how it is.
 fn say(ground: &Ground, name: &str, in_sync: bool) {
     let status = Status {
+        exits: Vec::new(),
         node: ground.key(Role::Node, name).parse().unwrap(),
         revision: Revision(6),
         in_sync,

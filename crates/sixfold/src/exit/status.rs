@@ -1,0 +1,174 @@
+//! `sixfold exit status`: who serves exit slots, who stands by, and what is seen of them on their segment.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use sixfold_core::model::{Answering, ExitStatus, SlotKey};
+use sixfold_core::tenure::Duty;
+
+use crate::caller::RegistryArgs;
+use crate::failed::Failed;
+use crate::node::list::{self, NodeSeen};
+use crate::{farm, output, status, table};
+
+/// Say who serves the exit slots of this machine's node, or with --registry of your farm, and who stands by
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "Say who serves the exit slots of this machine's node, or with --registry of your farm, and who stands by.\n\n\
+    Every node that may hold a slot has its gateway ready; the link to the segment is up at the one that serves. Each second such a node asks on \
+    the segment whether the upstream router answers, and whether the slot's gateway does on another machine: by neighbour \
+    solicitations, which kernels answer, with or without an agent. `silent` is said after three questions, `unknown` where nothing could be \
+    asked or heard.\n\n\
+    With --json: node and exits (slot, duty (hold, yield, rest), serves, router, others); with --registry farm and slots \
+    (slot, nodes: id, name, state as in `sixfold node list`, and of what was heard: duty, serves, router, others).",
+    after_long_help = "Exit codes:\n  \
+        0  each slot is served by its holder alone, and the holder's router answers\n  \
+        1  refused: what was given is wrong\n  \
+        2  usage: the arguments are wrong, or do not go together\n  \
+        3  environment: a slot is not served as it should be, or there is no status\n\n\
+        Examples:\n  sixfold exit status\n  sixfold exit status --registry $(cat /etc/sixfold/registry)"
+)]
+pub(super) struct Args {
+    /// Folder of what a reboot may clear
+    #[arg(long, value_name = "DIR", default_value = "/run/sixfold")]
+    run: PathBuf,
+
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failed> {
+    let amiss = if args.registry.is_named() { of_farm(args)? } else { of_node(args)? };
+    if amiss.is_empty() {
+        return Ok(());
+    }
+    let what = if amiss.len() == 1 {
+        "1 exit slot is".to_owned()
+    } else {
+        format!("{} exit slots are", amiss.len())
+    };
+    Err(Failed::environment(format!("{what} not served as it should be")).details(amiss))
+}
+
+/// What is amiss, a line each.
+fn of_node(args: &Args) -> Result<Vec<String>, Failed> {
+    let (status, _) = status::read(&args.run)?;
+    let exits = &status.exits;
+    if args.json {
+        output::print_json(&json!({ "node": status.node, "exits": exits }))?;
+    } else if exits.is_empty() {
+        output::print("this node may hold no exit slot\n")?;
+    } else {
+        let head = ["slot", "duty", "link", "router", "elsewhere"];
+        output::print(&table::render(
+            &head,
+            exits.iter().map(|exit| [vec![exit.slot.to_string()], cells(Some(exit))].concat()),
+        ))?;
+    }
+    Ok(exits.iter().filter_map(|exit| Some(format!("slot {}: {}", exit.slot, amiss_here(exit)?))).collect())
+}
+
+/// What a node alone can tell.
+fn amiss_here(exit: &ExitStatus) -> Option<&'static str> {
+    match (exit.duty, exit.serves, exit.router, exit.others) {
+        (Duty::Hold, false, ..) => Some("this node is to serve it, and its link is down"),
+        (Duty::Rest, true, ..) => Some("this node serves it, and is not to"),
+        (Duty::Hold, true, _, Answering::Answers) => Some("another machine serves it, too"),
+        (Duty::Hold, true, Answering::Silent, _) => Some("the upstream router does not answer"),
+        _ => None,
+    }
+}
+
+/// A slot, with its nodes in the farmer's order.
+struct Slot<'a> {
+    key: SlotKey,
+    nodes: Vec<(&'a NodeSeen, Option<&'a ExitStatus>)>,
+}
+
+fn of_farm(args: &Args) -> Result<Vec<String>, Failed> {
+    let (mut caller, farm) = list::farm(&args.registry, None)?;
+    let nodes = list::nodes(&mut caller, &farm)?;
+    let draft = farm::draft(&farm);
+    let slots = draft.slots.iter().map(|slot| {
+        let seen = slot.holders.iter().filter_map(|id| nodes.iter().find(|node| node.id == *id));
+        let exit = |node: &'_ NodeSeen| -> Option<usize> {
+            let heard = node.heard.as_ref().filter(|heard| !heard.silent)?;
+            heard.status.exits.iter().position(|exit| exit.slot == slot.key)
+        };
+        let of = |node| {
+            let node: &NodeSeen = node;
+            (node, exit(node).and_then(|at| node.heard.as_ref()?.status.exits.get(at)))
+        };
+        Slot { key: slot.key, nodes: seen.map(of).collect() }
+    });
+    let slots: Vec<Slot<'_>> = slots.collect();
+    if args.json {
+        let slots: Vec<Value> = slots.iter().map(document).collect();
+        output::print_json(&json!({ "farm": farm.id(), "slots": slots }))?;
+    } else if slots.is_empty() {
+        output::print("the farm has no exit slot\n")?;
+    } else {
+        let head = ["slot", "node", "state", "duty", "link", "router", "elsewhere"];
+        let rows = slots.iter().flat_map(|slot| {
+            slot.nodes.iter().map(|(node, exit)| {
+                let first = vec![slot.key.to_string(), node.name.to_string(), node.state().to_owned()];
+                [first, cells(*exit)].concat()
+            })
+        });
+        output::print(&table::render(&head, rows))?;
+    }
+    Ok(slots.iter().filter_map(|slot| Some(format!("slot {}: {}", slot.key, amiss_of(slot)?))).collect())
+}
+
+/// What the nodes together tell.
+fn amiss_of(slot: &Slot<'_>) -> Option<String> {
+    let serving: Vec<&str> = slot
+        .nodes
+        .iter()
+        .filter(|(_, exit)| exit.is_some_and(|exit| exit.serves))
+        .map(|(node, _)| node.name.as_str())
+        .collect();
+    match &serving[..] {
+        [] => Some("no node that is heard of serves it".to_owned()),
+        [_] => {
+            let (node, why) =
+                slot.nodes.iter().find_map(|(node, exit)| Some((node, amiss_here((*exit)?)?)))?;
+            Some(format!("node {}: {why}", node.name))
+        }
+        several => Some(format!("{} serve it at once", several.join(" and "))),
+    }
+}
+
+fn cells(exit: Option<&ExitStatus>) -> Vec<String> {
+    let Some(exit) = exit else { return ["-"; 4].map(str::to_owned).to_vec() };
+    let duty = match exit.duty {
+        Duty::Hold => "holds",
+        Duty::Yield => "yields",
+        Duty::Rest => "ready",
+    };
+    let link = if exit.serves { "up" } else { "down" };
+    [duty, link, word(exit.router), word(exit.others)].map(str::to_owned).to_vec()
+}
+
+fn word(answering: Answering) -> &'static str {
+    match answering {
+        Answering::Answers => "answers",
+        Answering::Silent => "silent",
+        Answering::Unknown => "unknown",
+    }
+}
+
+fn document(slot: &Slot<'_>) -> Value {
+    let nodes = slot.nodes.iter().map(|(node, exit)| {
+        json!({
+            "id": node.id, "name": node.name, "state": node.state(),
+            "duty": exit.map(|exit| exit.duty), "serves": exit.map(|exit| exit.serves),
+            "router": exit.map(|exit| exit.router), "others": exit.map(|exit| exit.others),
+        })
+    });
+    json!({ "slot": slot.key, "nodes": nodes.collect::<Vec<_>>() })
+}
