@@ -6,12 +6,12 @@ use sixfold_core::allocate::{IndexSecret, Terms, allocate, number};
 use sixfold_core::check::{Violation, check};
 use sixfold_core::desire::{Own, OwnDevice, desire, own_resources};
 use sixfold_core::id::NodeId;
-use sixfold_core::key::PublicKey;
-use sixfold_core::model::{DeviceReport, Ledger, Reports, ResourceKey, Snapshot, World};
+use sixfold_core::model::{Ledger, Reports, ResourceKey, Snapshot, World};
 use sixfold_core::place::place;
 use sixfold_core::plan::{evolve, plan};
 use sixfold_core::spec::{Problems, parse_all};
 use sixfold_core::state::{Backend, Firewall, Netns, NodeState};
+use sixfold_core::trial::placeholders;
 
 /// Between two files of one text.
 const BETWEEN: &str = "\n#====\n";
@@ -36,11 +36,8 @@ impl Farm {
             .collect();
         let mut farm = Self { world: parse_all(&files)?, ledger: Ledger::default(), reports: Reports::new() };
         farm.grant();
-        let device = |(key, grant): (&ResourceKey, &sixfold_core::model::Grant)| {
-            let reach = farm.world.seated(farm.world.network(&grant.network)?, &grant.seat)?.reach();
-            Some((*key, DeviceReport::new(device_key(*key), key.index.get(), reach)))
-        };
-        farm.reports = farm.ledger.grants().iter().filter_map(device).collect();
+        let grants = farm.ledger.grants().iter();
+        farm.reports = grants.flat_map(|(key, grant)| placeholders(&farm.world, *key, grant)).collect();
         Ok(farm)
     }
 
@@ -73,16 +70,9 @@ impl Farm {
     }
 }
 
-fn device_key(key: ResourceKey) -> PublicKey {
-    let mut bytes = [1; 32];
-    bytes[1..3].copy_from_slice(&key.number.get().to_be_bytes());
-    bytes[3..5].copy_from_slice(&key.index.get().to_be_bytes());
-    PublicKey::from_bytes(bytes)
-}
-
 fn desired(snapshot: &Snapshot, backend: Backend) -> NodeState {
     let devices: BTreeMap<ResourceKey, OwnDevice> = own_resources(snapshot)
-        .map(|key| (key, OwnDevice { public_key: device_key(key), listen_port: None }))
+        .map(|key| (key, OwnDevice { public_key: key.placeholder(snapshot.node.id()), listen_port: None }))
         .collect();
     desire(snapshot, &Own { backend, bridge_netfilter: true, devices })
 }
