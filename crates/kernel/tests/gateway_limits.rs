@@ -144,11 +144,7 @@ fn nobodys(number: u16) -> Ipv6Addr {
 
 /// Errors that the gateway sent to an exit point.
 fn errors(to: &Resource) -> u64 {
-    let text = run(&format!("ip netns exec {GATEWAY} cat /proc/net/dev_snmp6/{}", to.to_exit));
-    let of = |name: &str| -> u64 {
-        let line = text.lines().find(|line| line.split_whitespace().next() == Some(name));
-        line.map_or(0, |line| line.split_whitespace().nth(1).unwrap().parse().unwrap())
-    };
+    let of = |name: &str| counted(GATEWAY, to.to_exit.as_str(), name);
     of("Icmp6OutDestUnreachs") + of("Icmp6OutTimeExcds")
 }
 
@@ -193,29 +189,47 @@ fn solicitation(number: u16, target: Ipv6Addr) -> Vec<u8> {
     let source = Ipv6Addr::new(0xfe80, 0, 0, 0, 0xbad, 0, 0, number);
     let [high, low] = number.to_be_bytes();
     let mac = [2, 0xba, 0xd0, 0, high, low];
-    let mut message = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &target.octets(), &[1, 1], &mac].concat();
-    let pseudo = [&source.octets()[..], &target.octets(), &[0, 0, 0, 32, 0, 0, 0, 58]].concat();
-    let pairs = [pseudo, message.clone()].concat();
-    let mut sum: u32 = pairs.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
+    let message = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &target.octets(), &[1, 1], &mac].concat();
+    icmpv6(([2, 0x6f, 0, 1, 1, 1], mac), (source, target), message)
+}
+
+/// The same from whom no address is known, as a machine asks that would have it: answered to all.
+fn nameless(target: Ipv6Addr) -> Vec<u8> {
+    let [.., a, b, c] = target.octets();
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
+    let message = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &target.octets()].concat();
+    let macs = ([0x33, 0x33, 0xff, a, b, c], [2, 0xba, 0xd1, 0, 0, 0]);
+    icmpv6(macs, (Ipv6Addr::UNSPECIFIED, group), message)
+}
+
+/// From Ethernet's header on; the message's checksum is still to come.
+fn icmpv6(
+    (to, from): ([u8; 6], [u8; 6]),
+    (source, target): (Ipv6Addr, Ipv6Addr),
+    mut message: Vec<u8>,
+) -> Vec<u8> {
+    let length = u8::try_from(message.len()).unwrap();
+    let addresses = [source.octets(), target.octets()].concat();
+    let covered = [&addresses[..], &[0, 0, 0, length, 0, 0, 0, 58], &message].concat();
+    let mut sum: u32 = covered.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
     message[2..4].copy_from_slice(&(!u16::try_from(sum).unwrap()).to_be_bytes());
-    let gateway = [0x02, 0x6f, 0, 1, 1, 1];
-    [
-        &gateway[..],
-        &mac,
-        &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 32, 58, 255],
-        &source.octets(),
-        &target.octets(),
-        &message,
-    ]
-    .concat()
+    let head = [0x86, 0xdd, 0x60, 0, 0, 0, 0, length, 58, 255];
+    [&to[..], &from, &head, &addresses, &message].concat()
 }
 
-/// Four hundred who are not there ask the gateway again and again, and meanwhile its router. How many the gateway remembers
-/// then, and whether the router was answered.
-fn asked_by_many(gateway: Ipv6Addr) -> (usize, bool) {
+/// A number that the kernel counts for a link over IPv6.
+fn counted(at: &str, link: &str, name: &str) -> u64 {
+    let text = run(&format!("ip netns exec {at} cat /proc/net/dev_snmp6/{link}"));
+    let line = text.lines().find(|line| line.split_whitespace().next() == Some(name));
+    line.map_or(0, |line| line.split_whitespace().nth(1).unwrap().parse().unwrap())
+}
+
+/// Four hundred who are not there ask the gateway again and again, and meanwhile its router, and fifty times somebody without an
+/// address. How many the gateway remembers then, whether the router was answered, and how often the other.
+fn asked_by_many(gateway: Ipv6Addr) -> (usize, bool, u64) {
     run(&format!("ip -n {GATEWAY} -6 neighbour flush dev pub-1-1"));
     run(&format!("ip -n {ROUTER} -6 neighbour flush dev segment"));
     let voice = Voice::at(ROUTER, "segment");
@@ -234,9 +248,16 @@ fn asked_by_many(gateway: Ipv6Addr) -> (usize, bool) {
     let mut ping = Command::new("ip");
     ping.args(["netns", "exec", ROUTER, "ping", "-q", "-c", "1", "-W", "1", "-I", "segment"]);
     let answered = ping.arg(gateway.to_string()).output().unwrap().status.success();
-    let remembered = remembered();
+    let (remembered, voice) = (remembered(), Voice::at(ROUTER, "segment"));
+    let answers = || counted(ROUTER, "segment", "Ip6InMcastPkts");
+    let before = answers();
+    for _ in 0..50 {
+        voice.send(&nameless(gateway));
+        thread::sleep(Duration::from_millis(9));
+    }
+    let answers = answers() - before;
     crowd.join().unwrap();
-    (remembered, answered)
+    (remembered, answered, answers)
 }
 
 #[test]
@@ -245,14 +266,20 @@ fn a_crowd_on_the_segment_is_not_remembered_and_keeps_no_answer_from_the_router(
         let mut ground = Ground::new();
         let desired = ground.desired.clone();
         let gateway = "fe80::1000:0:0:1".parse().unwrap();
-        let (some, answered) = asked_by_many(gateway);
-        println!("{some} of 400 are remembered");
+        let (some, answered, nameless) = asked_by_many(gateway);
+        println!("{some} of 400 are remembered, and {nameless} of 50 without an address answered");
         assert!(answered && (1..=300).contains(&some), "{some}, the router answered: {answered}");
+        assert!(nameless >= 49, "{nameless}");
         let mut less = desired.clone();
         rules(&mut less, "input").retain(|rule| rule.comment != "its router asks");
         ground.node.converge(&less);
         // Unless its question comes in the one of some forty moments in which the crowd has left something.
         assert!((0..3).any(|_| !asked_by_many(gateway).1), "in the crowd the router is not heard");
+        let mut less = desired.clone();
+        rules(&mut less, "input").retain(|rule| rule.comment != "who has no address asks");
+        ground.node.converge(&less);
+        let nameless = asked_by_many(gateway).2;
+        assert!(nameless < 25, "in the crowd {nameless} of 50 are heard");
         let mut less = desired;
         rules(&mut less, "input")
             .iter_mut()
