@@ -160,7 +160,7 @@ fn sorted(value: Value) -> Vec<String> {
 fn by_chain(mut ruleset: Value) -> Vec<String> {
     let Value::Array(all) = ruleset["nftables"].take() else { panic!("no ruleset") };
     let mut all: Vec<(String, String)> =
-        all.into_iter().map(|one| (home(&one), determined(in_order(one)).to_string())).collect();
+        all.into_iter().map(|one| (home(&one), in_order(determined(one)).to_string())).collect();
     all.sort_by(|(a, _), (b, _)| a.cmp(b));
     all.into_iter().map(|(_, text)| text).collect()
 }
@@ -174,7 +174,7 @@ fn home(part: &Value) -> String {
     format!("{kind} {} {name}", what["table"])
 }
 
-/// The elements of a set or a map have no order.
+/// The elements of a set or a map have no order; what they counted must be gone by then, or it would give them one.
 fn in_order(mut part: Value) -> Value {
     for kind in ["set", "map"] {
         if let Some(Value::Array(elements)) = part.get_mut(kind).and_then(|set| set.get_mut("elem")) {
