@@ -175,6 +175,15 @@ fn refused_of_what_hangs_on_links() -> Vec<Case> {
 fn refused_of_tunnels_and_tables() -> Vec<Case> {
     let ports = SetName("ports".into());
     let by_ports = || vec![Match::DestinationPortIn(sixfold_core::state::Protocol::Udp, ports.clone())];
+    let action = Action::SnatByInput(SetName("given".into()));
+    let rule = Rule { matches: vec![], action, comment: "translated".to_owned() };
+    let hook = Hook { point: HookPoint::Postrouting, priority: 100, nat: true };
+    let by_map =
+        Op::SetChain { name: ChainName("nat".into()), chain: Chain { hook, rules: vec![rule].into() } };
+    let given = |ports| ElementKey {
+        set: SetName("given".into()),
+        element: Element::LinkPorts("a".parse().unwrap(), [203, 0, 113, 5].into(), ports),
+    };
     vec![
         ("a device that is no tunnel", vec![], device("a"), Refusal::Unsuited),
         ("a device without a link", vec![], device("c"), Refusal::NotThere),
@@ -200,6 +209,19 @@ fn refused_of_tunnels_and_tables() -> Vec<Case> {
             Refusal::Busy,
         ),
         (
+            "a map that a rule translates by",
+            vec![set("given", SetKind::LinkPorts), by_map.clone()],
+            Op::DelSet { name: SetName("given".into()) },
+            Refusal::Busy,
+        ),
+        ("a rule that translates by no map", vec![], by_map, Refusal::NotThere),
+        (
+            "ports for a link that has some",
+            vec![set("given", SetKind::LinkPorts), Op::AddElement(given((1024, 2047)))],
+            Op::AddElement(given((2048, 3071))),
+            Refusal::Exists,
+        ),
+        (
             "a chain without a table",
             vec![Op::DelTable],
             chain("c", vec![], HookPoint::Input),
@@ -213,7 +235,7 @@ fn refused_of_tunnels_and_tables() -> Vec<Case> {
 fn the_kernel_refuses_each_thing_for_its_own_reason() {
     let cases =
         [refused_of_links(), refused_of_what_hangs_on_links(), refused_of_tunnels_and_tables()].concat();
-    assert_eq!(cases.len(), 26);
+    assert_eq!(cases.len(), 29);
     for (what, before, op, expected) in cases {
         let mut state = ground();
         before.into_iter().for_each(|op| run(&mut state, "one", op).unwrap());

@@ -175,3 +175,14 @@ fn a_links_own_setting_is_set_where_the_link_stays_and_the_value_is_another() {
     there.at(netns(ONE)).sysctls.extend(settings.map(|(link, value)| (name(link), value.to_owned())));
     assert_eq!(steps(&want, &there), [Op::SetSysctl { name: name("a"), value: "0".to_owned() }]);
 }
+
+#[test]
+fn a_link_that_is_changed_stays_up_or_down_as_it_was_and_as_it_should_be() {
+    for is_up in [true, false] {
+        let (mut there, link) = (ground(), "wg".parse().unwrap());
+        run(&mut there, ONE, up("wg", is_up)).unwrap();
+        let mut want = there.clone();
+        want.at(netns(ONE)).links.get_mut(&link).unwrap().mtu = Some(1280);
+        assert_eq!(steps(&want, &there), [Op::SetMtu { name: link, mtu: 1280 }], "{is_up}");
+    }
+}
