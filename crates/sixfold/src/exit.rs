@@ -1,5 +1,6 @@
 //! `sixfold exit`: what a node does as the way out of networks.
 
+mod moving;
 mod status;
 
 use std::collections::BTreeSet;
@@ -16,11 +17,11 @@ use crate::events::utc;
 use crate::failed::Failed;
 use crate::{Done, output};
 
-/// Ask about exit slots: who serves them, who spoke from where
+/// Exit slots: who serves them, who shall, and who spoke from where
 #[derive(Debug, clap::Args)]
 #[command(
     arg_required_else_help = true,
-    after_long_help = "Examples:\n  sixfold exit status\n  sixfold exit who 203.0.113.7:40123 2026-11-20T12:00:00+01:00"
+    after_long_help = "Examples:\n  sixfold exit status\n  sixfold exit move 1 bee\n  sixfold exit who 203.0.113.7:40123 2026-11-20T12:00:00+01:00"
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -30,6 +31,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     Status(status::Args),
+    Move(moving::Args),
     Who(WhoArgs),
 }
 
@@ -74,6 +76,7 @@ struct WhoArgs {
 pub(crate) fn run(args: &Args) -> Result<Done, Failed> {
     match &args.verb {
         Verb::Status(args) => status::run(args)?,
+        Verb::Move(args) => moving::run(args)?,
         Verb::Who(args) => who(args)?,
     }
     Ok(Done::Yes)

@@ -10,7 +10,7 @@ mod allocation;
 mod apply;
 mod create;
 mod delete;
-mod exit;
+pub(crate) mod exit;
 mod invite;
 pub(crate) mod show;
 mod token;
@@ -104,7 +104,7 @@ fn put(
 }
 
 /// Says something new of a farm that is there, if it is new, and tells what.
-fn change(
+pub(crate) fn change(
     caller: &mut Caller,
     farm: &KnownFarm,
     wanted: FarmDraft,

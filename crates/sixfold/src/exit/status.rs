@@ -95,15 +95,7 @@ fn of_farm(args: &Args) -> Result<Vec<String>, Failed> {
     let draft = farm::draft(&farm);
     let slots = draft.slots.iter().map(|slot| {
         let seen = slot.holders.iter().filter_map(|id| nodes.iter().find(|node| node.id == *id));
-        let exit = |node: &'_ NodeSeen| -> Option<usize> {
-            let heard = node.heard.as_ref().filter(|heard| !heard.silent)?;
-            heard.status.exits.iter().position(|exit| exit.slot == slot.key)
-        };
-        let of = |node| {
-            let node: &NodeSeen = node;
-            (node, exit(node).and_then(|at| node.heard.as_ref()?.status.exits.get(at)))
-        };
-        Slot { key: slot.key, nodes: seen.map(of).collect() }
+        Slot { key: slot.key, nodes: seen.map(|node| (node, node.exit(slot.key))).collect() }
     });
     let slots: Vec<Slot<'_>> = slots.collect();
     if args.json {

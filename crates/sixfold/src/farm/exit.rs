@@ -24,7 +24,7 @@ enum Verb {
     Set(SetArgs),
 }
 
-/// Make an exit slot, or give it other holders: the first one serves, the others have everything ready
+/// Make an exit slot, or give it other holders: the first one serves, the others have everything ready. Another first one is a move at once, without the questions of `sixfold exit move`
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     sixfold farm exit set 1 ant bee --public-v4 203.0.113.5/24 --default-v4 203.0.113.1\n  \
@@ -76,7 +76,7 @@ fn holders(farm: &KnownFarm, words: &[Label]) -> Result<Vec<sixfold_core::id::No
 }
 
 /// The slot that is meant: its number is enough where the farm has one /48, or one slot of that number.
-fn slot_key(text: &str, farm: &FarmDraft) -> Result<SlotKey, Failed> {
+pub(crate) fn slot_key(text: &str, farm: &FarmDraft) -> Result<SlotKey, Failed> {
     if let Ok(key) = text.parse() {
         return Ok(key);
     }

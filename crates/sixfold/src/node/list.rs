@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sixfold_api::resource::{self, Heard};
 use sixfold_core::id::{Label, NodeId};
-use sixfold_core::model::{Family, Reach};
+use sixfold_core::model::{ExitStatus, Family, Reach, SlotKey};
 use sixfold_core::trust::{NodeStatement, Owner, Role};
 
 use crate::caller::{Caller, KnownFarm, RegistryArgs};
@@ -57,6 +57,12 @@ impl NodeSeen {
             Some(heard) if heard.status.in_sync => "in-sync",
             Some(_) => "out-of-sync",
         }
+    }
+
+    /// What it says of an exit slot, while it is heard.
+    pub(crate) fn exit(&self, slot: SlotKey) -> Option<&ExitStatus> {
+        let heard = self.heard.as_ref().filter(|heard| !heard.silent)?;
+        heard.status.exits.iter().find(|exit| exit.slot == slot)
     }
 
     pub(crate) fn document(&self) -> Value {

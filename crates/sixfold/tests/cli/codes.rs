@@ -44,7 +44,7 @@ const COMMANDS: [&str; 30] = [
 ];
 
 /// Every command that speaks to a registry with somebody's key, with arguments that are enough for it but for that key.
-const KEYED: [&str; 20] = [
+const KEYED: [&str; 21] = [
     "farm create D/farm/farm.toml",
     "farm apply D/farm/farm.toml",
     "farm show",
@@ -53,6 +53,7 @@ const KEYED: [&str; 20] = [
     "farm invite 2001:db8::/48",
     "farm allocation add 2001:db8::/48",
     "farm exit set 1 ant",
+    "exit move 1 ant",
     "farm delete alpha",
     "network plan D/farm/acme.toml",
     "network apply D/farm/acme.toml",

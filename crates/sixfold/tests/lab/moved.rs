@@ -70,10 +70,12 @@ fn a_slot_that_is_given_to_another_node_serves_on_after_a_moment() {
         thread::sleep(Duration::from_secs(1));
         let (key, registry) =
             ("SIXFOLD_KEY=/run/lab/keys/farmer/alpha.pem", format!("SIXFOLD_REGISTRY={url}"));
-        let command = ["env", key, &registry, SIXFOLD, "farm", "exit", "set", "1", holder, other];
+        let command = ["env", key, &registry, SIXFOLD, "exit", "move", "1", holder];
         let moved = lab.exec("internet", &command);
         assert!(moved.status.success(), "{}", words(&moved));
-        soon(&format!("{holder} serves and {other} does not"), || is_up(&lab, holder) && !is_up(&lab, other));
+        assert!(is_up(&lab, holder) && !is_up(&lab, other), "{}", words(&moved));
+        let again = lab.exec("internet", &command);
+        assert!(again.status.success() && words(&again).contains("already"), "{}", words(&again));
         for (flow, host) in flows.into_iter().zip(HOSTS) {
             let (answered, longest, last) = answered(flow);
             println!("{other} to {holder}, {host}: {answered} of 800 answered, gap {} ms", longest * BETWEEN);

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use sixfold_core::id::{FarmId, NodeId};
-use sixfold_core::model::{Farm, Network};
+use sixfold_core::model::{Farm, Network, Slot};
 
 use crate::service::limit;
 use crate::service::refusal::Refusal;
@@ -70,7 +70,9 @@ fn taken(state: &State, change: &Change) -> BTreeMap<NodeId, usize> {
             Edit::Farm(after) => {
                 let before = state.world.farm(after.id()).into_iter().flat_map(|farm| farm.slots().values());
                 for slot in before {
-                    let moved = after.slot(slot.key()).is_none_or(|now| now.holder() != slot.holder());
+                    // Who may hold it still has all of it ready: that another serves it takes nothing away.
+                    let may = |now: &Slot| now.holders().contains(slot.holder());
+                    let moved = !after.slot(slot.key()).is_some_and(may);
                     let count = state.world.networks_by(slot.key()).count();
                     take(slot.holder(), if moved { count } else { 0 });
                 }

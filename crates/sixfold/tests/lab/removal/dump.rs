@@ -148,8 +148,11 @@ fn socket(line: &str) -> Option<String> {
         "unix" => (5, [5, 8]),
         _ => (2, [2, 3]),
     };
+    // What a kernel keeps of a connection that is over is nobody's any more, and goes by itself within a minute.
+    let is_over =
+        kind.starts_with("tcp") && !columns.get(4).is_some_and(|state| ["01", "0A"].contains(state));
     let is_heading = ["sk", "sl", "Num"].iter().any(|head| columns[1].starts_with(head));
-    if is_heading || columns.len() <= first {
+    if is_heading || is_over || columns.len() <= first {
         return None;
     }
     let told = last.iter().filter_map(|at| columns.get(*at)).copied().collect::<Vec<_>>();

@@ -1,0 +1,219 @@
+//! `sixfold exit move`: another of its nodes serves an exit slot from now on.
+
+use std::time::{Duration, Instant};
+
+use sixfold_core::id::{Label, NodeId};
+use sixfold_core::model::{Answering, FarmDraft, SlotDraft, SlotKey};
+use sixfold_core::trust::Role;
+
+use crate::caller::{Caller, KnownFarm, RegistryArgs, RemovalArgs};
+use crate::failed::Failed;
+use crate::farm::{self, exit::slot_key};
+use crate::node::list::NodeSeen;
+use crate::output;
+
+/// A node that lives says so more often: what it said longer ago is not counted on.
+const LATELY_SECS: u64 = 60;
+/// How long the two nodes may take to say that it is done.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at what they say.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Have another of its nodes serve an exit slot
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "Have another of its nodes serve an exit slot.\n\n\
+    The node has the slot's gateway and exit points ready, as each has that `sixfold farm exit set` lists. It is put first in that list, under the \
+    farm's next version; then this waits until it serves and the one before it does not. Prefixes, addresses and IPv6 connections stay; IPv4 \
+    connections to the Internet end, because their translation is not known there.\n\n\
+    It is refused while the node is not heard of or not in sync, or the upstream router does not answer it. If nothing is heard of the \
+    node that served, its gateway must have fallen silent on the segment, too: else two would serve at once.",
+    after_long_help = "Exit codes:\n  \
+        0  it serves, alone\n  \
+        1  refused: what was given is wrong, or the node is not ready\n  \
+        2  usage: the arguments are wrong, or do not go together\n  \
+        3  environment: the registry does not answer, or the nodes do not say in 30 s that it is done\n\n\
+        Examples:\n  sixfold exit move 1 bee\n  sixfold exit move 2001:db8:a::/48#1 bee"
+)]
+pub(super) struct Args {
+    /// 1 to 15; with its /48 (2001:db8:a::/48#1) where the farm has several
+    #[arg(value_name = "SLOT")]
+    slot: String,
+
+    /// A node that may hold it, by name or id
+    #[arg(value_name = "NODE")]
+    node: Label,
+
+    #[command(flatten)]
+    removal: RemovalArgs,
+
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failed> {
+    let mut caller = args.registry.call(Role::Farmer)?;
+    let farm = farm::own(&mut caller)?;
+    let before = farm::draft(&farm);
+    let key = slot_key(&args.slot, &before)?;
+    let to = farm.names().node_of(farm.id(), &args.node)?.clone();
+    let slot = before.slots.iter().find(|slot| slot.key == key).ok_or_else(|| {
+        Failed::refused(format!("the farm has no slot {key}")).hint(Some("sixfold farm exit set makes one"))
+    })?;
+    let from = slot.holders.first().filter(|from| **from != to).cloned();
+    let Some(from) = from else {
+        return output::print(&format!("slot {key} is with {} already\n", args.node));
+    };
+    let both = Both::ask(&mut caller, &farm, (&from, &to))?;
+    may_take(&both, slot, &args.node)?;
+    let mut after = slot.clone();
+    after.holders.retain(|holder| *holder != to);
+    after.holders.insert(0, to.clone());
+    let mut slots = before.slots.clone();
+    slots.iter_mut().filter(|slot| slot.key == key).for_each(|slot| slot.clone_from(&after));
+    farm::change(&mut caller, &farm, FarmDraft { slots, ..before.clone() }, &args.removal)?;
+    wait(&mut caller, &farm, (&from, &to), key)
+}
+
+/// What is heard of the node that serves and of the one that shall.
+struct Both {
+    from: NodeSeen,
+    to: NodeSeen,
+}
+
+impl Both {
+    fn ask(caller: &mut Caller, farm: &KnownFarm, (from, to): (&NodeId, &NodeId)) -> Result<Self, Failed> {
+        let mut seen = |id: &NodeId| {
+            let known = farm.nodes.iter().find(|(known, _)| known == id);
+            let name = known.map_or_else(|| id.clone().into(), |(_, name)| name.clone());
+            NodeSeen::ask(caller, id.clone(), name)
+        };
+        Ok(Self { from: seen(from)?, to: seen(to)? })
+    }
+
+    /// Whether each of them serves a slot, as far as they were heard lately.
+    fn serve(&self, key: SlotKey) -> [Option<bool>; 2] {
+        [&self.from, &self.to].map(|node| {
+            node.heard.as_ref().filter(|heard| heard.age_secs <= LATELY_SECS)?;
+            Some(node.exit(key)?.serves)
+        })
+    }
+}
+
+/// Whether the node can serve, and nobody else would at the same time.
+fn may_take(both: &Both, slot: &SlotDraft, word: &Label) -> Result<(), Failed> {
+    let (key, not) = (slot.key, |why: &str| format!("node {word} cannot take slot {}: {why}", slot.key));
+    if !slot.holders.contains(&both.to.id) {
+        let hint = format!("add it with `sixfold farm exit set {key} NODE...`, which names all that may");
+        return Err(Failed::refused(not("it may not hold it")).hint(Some(hint)));
+    }
+    let state = both.to.state();
+    let Some(exit) = both.to.exit(key).filter(|_| state == "in-sync") else {
+        let hint = "look at it with `sixfold node show`, and wait until it is in sync";
+        return Err(Failed::refused(not(&format!("it is {state}"))).hint(Some(hint)));
+    };
+    if exit.router != Answering::Answers {
+        let hint = "look after its cable; `sixfold exit status` says when it does";
+        return Err(Failed::refused(not("the upstream router does not answer it")).hint(Some(hint)));
+    }
+    let is_alive =
+        both.from.heard.as_ref().is_some_and(|heard| !heard.silent && heard.age_secs <= LATELY_SECS);
+    if !is_alive && exit.others != Answering::Silent {
+        let what = format!(
+            "nothing is heard of node {}, and its gateway is not silent on the segment: two would serve at once",
+            both.from.name
+        );
+        return Err(Failed::refused(not(&what)).hint(Some("take that machine from the segment first")));
+    }
+    Ok(())
+}
+
+/// Until the one serves and the other does not, or is not heard.
+fn wait(
+    caller: &mut Caller,
+    farm: &KnownFarm,
+    (from, to): (&NodeId, &NodeId),
+    key: SlotKey,
+) -> Result<(), Failed> {
+    let began = Instant::now();
+    loop {
+        let both = Both::ask(caller, farm, (from, to))?;
+        let (was, is) = (both.from.name.clone(), both.to.name.clone());
+        match both.serve(key) {
+            [Some(false) | None, Some(true)] => {
+                return output::print(&format!("slot {key}: {is} serves it, {was} does not\n"));
+            }
+            [by_was, by_is] if began.elapsed() > PATIENCE => {
+                let word = |serves: Option<bool>| match serves {
+                    Some(true) => "serves",
+                    Some(false) => "does not serve",
+                    None => "is not heard of",
+                };
+                let what = format!("slot {key}: after 30 s {was} {}, and {is} {}", word(by_was), word(by_is));
+                return Err(Failed::environment(what).hint(Some("sixfold exit status, on either node")));
+            }
+            _ => std::thread::sleep(PAUSE),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
+
+    use serde_json::json;
+
+    use super::*;
+
+    /// What is heard of a node: how long ago, and what it says of router and gateways elsewhere.
+    fn node(name: &str, age_secs: u64, [router, others]: [&str; 2]) -> NodeSeen {
+        let exits = json!([{
+            "slot": "2001:db8:a::/48#1", "duty": "rest", "serves": false, "router": router, "others": others,
+        }]);
+        let status = json!({
+            "node": name, "revision": 1, "in_sync": true, "wireguard": "kernel", "devices": [], "drift": [], "failures": [],
+            "exits": exits, "passes": 1, "operations": 1,
+        });
+        let heard = json!({ "age_secs": age_secs, "silent": age_secs > 90, "status": status });
+        let heard = Some(serde_json::from_value(heard).unwrap());
+        NodeSeen { id: name.parse().unwrap(), name: name.parse().unwrap(), statement: None, heard }
+    }
+
+    fn taken(from: NodeSeen, to: NodeSeen) -> Result<(), String> {
+        let holders = ["ant", "bee"].map(|holder| holder.parse().unwrap()).to_vec();
+        let key = "2001:db8:a::/48#1".parse().unwrap();
+        let slot = SlotDraft { key, holders, public_v4: None, default_v4: None };
+        let word = to.name.clone();
+        may_take(&Both { from, to }, &slot, &word).map_err(|failed| failed.text())
+    }
+
+    #[test]
+    fn a_slot_goes_to_a_node_that_is_ready_and_to_no_other() {
+        let lives = || node("ant", 5, ["answers", "silent"]);
+        assert_eq!(taken(lives(), node("bee", 5, ["answers", "answers"])), Ok(()));
+        let refused = |from, to, why: &str| {
+            let told = taken(from, to).unwrap_err();
+            assert!(told.contains(why) && told.contains("hint:"), "{told}");
+        };
+        refused(lives(), node("cat", 5, ["answers", "answers"]), "it may not hold it");
+        refused(lives(), node("bee", 100, ["answers", "answers"]), "it is silent");
+        refused(lives(), node("bee", 5, ["silent", "answers"]), "the upstream router does not answer it");
+        let unheard = |name| NodeSeen { heard: None, ..node(name, 5, ["answers", "answers"]) };
+        refused(lives(), unheard("bee"), "it is unheard");
+        let mut behind = node("bee", 5, ["answers", "answers"]);
+        behind.heard.as_mut().unwrap().status.in_sync = false;
+        refused(lives(), behind, "it is out-of-sync");
+    }
+
+    #[test]
+    fn a_node_that_is_not_heard_of_may_forward_still_unless_its_gateway_is_silent() {
+        let old = || node("ant", 61, ["answers", "silent"]);
+        for others in ["answers", "unknown"] {
+            let told = taken(old(), node("bee", 5, ["answers", others])).unwrap_err();
+            assert!(told.contains("two would serve at once"), "{told}");
+        }
+        assert_eq!(taken(old(), node("bee", 5, ["answers", "silent"])), Ok(()));
+        let never = NodeSeen { heard: None, ..old() };
+        assert_eq!(taken(never, node("bee", 5, ["answers", "silent"])), Ok(()));
+    }
+}
