@@ -54,7 +54,8 @@ fn says(found: &Records, keys: &Keys, id: &DocumentId, document: &Document) -> R
         }
         Model::Device { resource, node, generation, report } => {
             let now = found.grants.get(resource).map(|(grant, _, _)| grant);
-            let in_force = now.is_some_and(|now| now.is_live() && now.generation == *generation);
+            let is_newest = now.is_some_and(|now| now.is_live() && now.generation == *generation);
+            let in_force = is_newest && !is_said_again(found, id);
             let says: DeviceStatement = keys.opened(&signed()?, in_force)?;
             let is_it = (says.key(), says.generation(), says.report()) == (*resource, *generation, report)
                 && node.as_ref().is_none_or(|node| node == says.node());
@@ -77,6 +78,14 @@ fn says(found: &Records, keys: &Keys, id: &DocumentId, document: &Document) -> R
         return Err(format!("is of version {}, and what was signed of {version}", document.version));
     }
     Ok(())
+}
+
+/// Whether it is of an exit point from before there were standbys, and its nodes speak for themselves by now: the key that it is
+/// signed by may have been replaced since.
+fn is_said_again(found: &Records, id: &DocumentId) -> bool {
+    let first = DocumentId { kind: Kind::Device, name: format!("{}@", id.name) };
+    let next = found.documents.range(&first..).next();
+    next.is_some_and(|(next, _)| next.kind == Kind::Device && next.name.starts_with(&first.name))
 }
 
 /// That something is no more: the version, and whether it is about this.

@@ -246,10 +246,15 @@ impl State {
         let Some(network) = grant.and_then(|grant| self.world.network(&grant.network)) else {
             return alone();
         };
-        let nodes = self.slot(network.exit()).into_iter().flat_map(Slot::holders);
-        let ids = nodes.map(|node| DocumentId::device(resource, Some(node)));
-        let said: Vec<DocumentId> = ids.filter(|id| self.document(id).is_some()).collect();
-        if said.is_empty() { alone() } else { said }
+        let Some(slot) = self.slot(network.exit()) else { return alone() };
+        let by = |node: &NodeId| DocumentId::device(resource, Some(node));
+        let mut said: Vec<DocumentId> = slot.holders().iter().map(by).collect();
+        said.retain(|id| self.document(id).is_some());
+        // What the holder said before there were standbys, as long as it has said nothing since.
+        if self.document(&by(slot.holder())).is_none() {
+            said.extend(alone());
+        }
+        said
     }
 
     /// Takes in what a commit's group was signed with.

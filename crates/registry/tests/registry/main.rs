@@ -16,6 +16,7 @@ mod quota;
 mod race;
 mod replaced;
 mod service;
+mod standbys;
 #[path = "../http/statements.rs"]
 mod statements;
 mod store;

@@ -25,7 +25,8 @@ const PAUSE: Duration = Duration::from_millis(200);
     long_about = "Have another of its nodes serve an exit slot.\n\n\
     The node has the slot's gateway and exit points ready, as each has that `sixfold farm exit set` lists. It is put first in that list, under the \
     farm's next version; then this waits until it serves and the one before it does not. Prefixes, addresses and IPv6 connections stay; IPv4 \
-    connections to the Internet end, because their translation is not known there.\n\n\
+    connections to the Internet end, because their translation is not known there. A farm file that names another first moves the slot back \
+    when it is applied the next time.\n\n\
     It is refused while the node is not heard of or not in sync, or the upstream router does not answer it. If nothing is heard of the \
     node that served, its gateway must have fallen silent on the segment, too: else two would serve at once.",
     after_long_help = "Exit codes:\n  \
