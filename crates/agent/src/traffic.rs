@@ -82,12 +82,13 @@ impl Traffic {
         snapshot: &Snapshot,
     ) -> Option<Vec<GatewayTraffic>> {
         if serving(snapshot).next().is_none() {
-            (self.links, self.tallies, self.sums.networks) = (BTreeMap::new(), BTreeMap::new(), 0);
+            self.forget(snapshot);
+            self.sums.networks = 0;
             return std::mem::take(&mut self.told).then(Vec::new);
         }
         self.told = true;
         let ways: BTreeSet<Way> = serving(snapshot).flat_map(ways).map(|(way, _)| way).collect();
-        self.links.retain(|way, _| ways.contains(way));
+        self.forget(snapshot);
         self.sums.networks = ways.len() as u64;
         let turn = self.sweep.turn(&ways.iter().collect());
         let round = turn.as_ref().is_none_or(|turn| self.is_round(turn, &ways));
@@ -106,6 +107,14 @@ impl Traffic {
         Some(serving(snapshot).map(|view| self.of(view, &snapshot.networks)).collect())
     }
 
+    /// What is remembered of gateways and networks that there are no more. One that rests keeps its counters, and goes on from them.
+    fn forget(&mut self, snapshot: &Snapshot) {
+        let ways: BTreeSet<Way> = snapshot.gateways.iter().flat_map(ways).map(|(way, _)| way).collect();
+        let netnss: BTreeSet<Netns> = snapshot.gateways.iter().map(netns_of).collect();
+        self.links.retain(|way, _| ways.contains(way));
+        self.tallies.retain(|(netns, _), _| netnss.contains(netns));
+    }
+
     /// Whether a slice begins another round.
     fn is_round(&mut self, turn: &BTreeSet<Way>, all: &BTreeSet<Way>) -> bool {
         let begins = self.first.as_ref().is_none_or(|first| turn.contains(first) || !all.contains(first));
@@ -116,18 +125,19 @@ impl Traffic {
     }
 
     fn read_tallies<K: Kernel>(&mut self, kernel: &mut K, snapshot: &Snapshot) {
-        let before = std::mem::take(&mut self.tallies);
         for view in serving(snapshot) {
-            let netns = Netns::Named(Gateway::derive(&view.allocation, view.slot).netns);
+            let netns = netns_of(view);
             for (set, reason) in drops::ALL.into_iter().chain([(drops::ANSWERED, "")]) {
                 let now = kernel.tallies(&netns, &SetName(set.into()));
-                let key = (netns.clone(), set);
+                let before = self.tallies.entry((netns.clone(), set)).or_default();
                 if !reason.is_empty() {
-                    let was = |link| before.get(&key).and_then(|tallies| tallies.get(link));
-                    let more = now.iter().map(|(link, now)| more(was(link), now).packets).sum::<u64>();
+                    let more = now.iter().map(|(link, now)| more(before.get(link), now).packets).sum::<u64>();
                     *self.sums.drops.entry(reason).or_default() += more;
                 }
-                self.tallies.insert(key, now);
+                // A set that could not be read has none.
+                if !now.is_empty() {
+                    *before = now;
+                }
             }
         }
     }
@@ -151,7 +161,7 @@ impl Traffic {
     }
 
     fn of(&self, view: &GatewayView, networks: &[NetworkView]) -> GatewayTraffic {
-        let netns = Netns::Named(Gateway::derive(&view.allocation, view.slot).netns);
+        let netns = netns_of(view);
         let drops = |link: Option<IfName>| {
             let packets = |set| self.tally(&netns, set, link).packets;
             let all = drops::ALL.into_iter().map(|(set, reason)| (reason.to_owned(), packets(set)));
@@ -214,9 +224,14 @@ fn serving(snapshot: &Snapshot) -> impl Iterator<Item = &GatewayView> {
     snapshot.gateways.iter().filter(|view| view.duty != Duty::Rest)
 }
 
+/// A gateway's namespace.
+fn netns_of(view: &GatewayView) -> Netns {
+    Netns::Named(Gateway::derive(&view.allocation, view.slot).netns)
+}
+
 /// The links to exit points, with the exit points' indices.
 fn ways(view: &GatewayView) -> impl Iterator<Item = (Way, PrefixIndex)> + '_ {
-    let netns = Netns::Named(Gateway::derive(&view.allocation, view.slot).netns);
+    let netns = netns_of(view);
     view.exits
         .keys()
         .map(move |exit| ((netns.clone(), Resource::derive(&view.allocation, *exit).to_exit), *exit))

@@ -136,7 +136,7 @@ fn nobody_finds_the_gateway_without_the_rule_for_neighbours_who_ask() {
     };
     bring(&mut row.socket, &table);
     assert!(reached(&row));
-    bring(&mut row.socket, &without(&table, "input", "neighbours on pub-1-1 ask"));
+    bring(&mut row.socket, &without(&table, "input", "others on its segment ask"));
     assert!(!reached(&row));
 }
 

@@ -3,6 +3,7 @@
 use sixfold_core::plan::Plan;
 use sixfold_core::spec::parse_all;
 use sixfold_core::state::NodeState;
+use sixfold_core::tenure::Duty;
 use sixfold_core::trial::Trial;
 use sixfold_kernel::{Keys, ObserveError, Report, Scope};
 
@@ -116,6 +117,32 @@ fn sums_go_on_over_links_and_sets_that_begin_anew_and_never_fall() {
     assert_eq!(read(link(12, 12, 20), 3), (2, 12, 2000, 3), "the same again is no more");
     assert_eq!(read(link(1, 1, 2), 1), (2, 13, 2200, 4), "made anew");
     assert_eq!(read(link(1, 1, 3), 2), (2, 13, 2300, 5));
+}
+
+#[test]
+fn what_a_gateway_carried_before_it_rested_is_not_counted_again_when_it_serves() {
+    let (serves, mut rests) = (snapshot(), snapshot());
+    rests.gateways[0].duty = Duty::Rest;
+    let [first, _] = links(&serves)[..] else { panic!("two networks") };
+    let mut kernel = Counting {
+        links: [(first, link(10, 10, 20))].into(),
+        tallies: [((drops::SPOOFED, Some(first)), 3)].into(),
+        asked: 0,
+    };
+    let mut traffic = Traffic::default();
+    let mut read = |kernel: &mut Counting, snapshot: &Snapshot| {
+        traffic.read(kernel, snapshot);
+        let Flow { sent, drops, networks, .. } = traffic.sums().clone();
+        (networks, sent.packets, drops["spoofed"])
+    };
+    assert_eq!(read(&mut kernel, &serves), (2, 10, 3));
+    assert_eq!(read(&mut kernel, &rests), (0, 10, 3));
+    assert_eq!(read(&mut kernel, &serves), (2, 10, 3));
+    // A look that fails is none at what began anew.
+    let tallies = std::mem::take(&mut kernel.tallies);
+    assert_eq!(read(&mut kernel, &serves), (2, 10, 3));
+    kernel.tallies = tallies;
+    assert_eq!(read(&mut kernel, &serves), (2, 10, 3));
 }
 
 #[test]

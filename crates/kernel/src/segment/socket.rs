@@ -20,7 +20,10 @@ use crate::netns::errno;
 use crate::sys::{self, EthernetLink};
 
 /// Frames that one reading takes from each socket: what is left waits for the next, and what waits is bounded by the kernel.
-const FRAMES_PER_READ: usize = 64;
+/// Of answers more than the kernel has room for by default, so that none waits behind others.
+const ANSWERS_PER_READ: usize = 1024;
+/// Of words.
+const WORDS_PER_READ: usize = 64;
 /// Bytes of the longest that the filters let through, and some more.
 const FRAME_BYTES: usize = 2048;
 
@@ -95,14 +98,15 @@ impl Segment {
     /// # Errors
     /// If the kernel does not let us listen any more.
     pub fn read(&mut self) -> Result<Heard, SegmentError> {
-        let answers = self.drain(&self.answers, solicit::decode)?;
-        let words = self.drain(&self.words, word::decode)?;
+        let answers = self.drain((&self.answers, ANSWERS_PER_READ), solicit::decode)?;
+        let words = self.drain((&self.words, WORDS_PER_READ), word::decode)?;
         let lost = sys::frames_lost(self.answers.as_fd()).map_err(self.failed("listen to the segment of"))?;
         if answers.fell || words.fell {
             self.bound = None;
         }
         let running = self.find()?.is_some_and(|link| link.running);
-        let deaf = std::mem::take(&mut self.deaf) || lost > 0 || !running;
+        // Behind what was not read yet may be an answer to what is asked again meanwhile.
+        let deaf = std::mem::take(&mut self.deaf) || lost > 0 || answers.more || !running;
         Ok(Heard { deaf, answers: answers.heard, words: words.heard })
     }
 
@@ -161,18 +165,21 @@ impl Segment {
 
     fn drain<T: PartialEq>(
         &self,
-        socket: &OwnedFd,
+        (socket, most): (&OwnedFd, usize),
         decode: impl Fn(&[u8]) -> Option<T>,
     ) -> Result<Drained<T>, SegmentError> {
-        let mut drained = Drained { heard: Vec::new(), fell: false };
+        let mut drained = Drained { heard: Vec::new(), fell: false, more: true };
         let mut buffer = [0; FRAME_BYTES];
-        for _ in 0..FRAMES_PER_READ {
+        for _ in 0..most {
             match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
                 Ok(length) => {
                     let heard = decode(&buffer[..length]).filter(|heard| !drained.heard.contains(heard));
                     drained.heard.extend(heard);
                 }
-                Err(Errno::EAGAIN) => break,
+                Err(Errno::EAGAIN) => {
+                    drained.more = false;
+                    break;
+                }
                 Err(Errno::EINTR) => {}
                 // The link went down, or away, since the last time.
                 Err(Errno::ENETDOWN) => drained.fell = true,
@@ -192,6 +199,8 @@ impl Segment {
 struct Drained<T> {
     heard: Vec<T>,
     fell: bool,
+    /// There may be more.
+    more: bool,
 }
 
 /// A socket that hears nothing until it is bound, and then only what the filter lets through.

@@ -59,6 +59,32 @@ fn each_node_that_may_hold_a_slot_says_a_device_of_its_own_and_a_move_takes_none
     assert_eq!(seen(&registry, "n2"), (Some(33), vec![]));
 }
 
+/// Whoever stands by from now on, or no longer, hears of it, and so do those who have it as a peer.
+#[test]
+fn a_list_of_holders_that_changes_is_told_to_all_on_it_and_to_the_networks_that_leave_by_the_slot() {
+    let registry = Registry::start(sixfold_registry::store::Memory::default(), &Hands::at(1)).furnish(5);
+    registry.ask("acme", "", put_network(1, network("acme/web", 1, [2]))).unwrap();
+    let told = |version: u64, holders: &[&str]| {
+        let before = registry.service.read(|state| state.revision());
+        registry.ask("alpha", "", put_farm(version, held_by(holders))).unwrap();
+        let is_told =
+            |at: &usize| registry.service.read(|state| state.revision_of(&node(&format!("n{at}")))) > before;
+        (0..5).filter(is_told).collect::<Vec<_>>()
+    };
+    assert_eq!(told(3, &["n0", "n3"]), [0, 2, 3]);
+    assert_eq!(told(4, &["n3", "n0"]), [0, 2, 3]);
+    assert_eq!(told(5, &["n3", "n4"]), [0, 2, 3, 4]);
+    assert_eq!(told(6, &["n3"]), [2, 3, 4]);
+    let mut draft = held_by(&["n3", "n4"]);
+    assert_eq!(told(7, &["n3", "n4"]), [2, 3, 4]);
+    (draft.slots[0].public_v4, draft.slots[0].default_v4) =
+        (Some("203.0.113.5/24".parse().unwrap()), Some("203.0.113.1".parse().unwrap()));
+    let before = registry.service.read(|state| state.revision());
+    registry.ask("alpha", "", put_farm(8, draft)).unwrap();
+    let told = |name: &str| registry.service.read(|state| state.revision_of(&node(name))) > before;
+    assert!(told("n3") && told("n4") && !told("n0"));
+}
+
 /// A device of an exit point was kept by the resource alone.
 #[test]
 fn what_a_holder_said_before_there_were_standbys_counts_until_it_says_more() {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sixfold_core::id::{Label, NodeId};
-use sixfold_core::model::{Answering, FarmDraft, SlotDraft, SlotKey};
+use sixfold_core::model::{Answering, ExitStatus, FarmDraft, SlotDraft, SlotKey};
 use sixfold_core::trust::Role;
 
 use crate::caller::{Caller, KnownFarm, RegistryArgs, RemovalArgs};
@@ -92,13 +92,15 @@ impl Both {
         Ok(Self { from: seen(from)?, to: seen(to)? })
     }
 
-    /// Whether each of them serves a slot, as far as they were heard lately.
-    fn serve(&self, key: SlotKey) -> [Option<bool>; 2] {
-        [&self.from, &self.to].map(|node| {
-            node.heard.as_ref().filter(|heard| heard.age_secs <= LATELY_SECS)?;
-            Some(node.exit(key)?.serves)
-        })
+    /// What each of them says of a slot, as far as they were heard lately.
+    fn say(&self, key: SlotKey) -> [Option<&ExitStatus>; 2] {
+        [&self.from, &self.to].map(|node| node.exit(key).filter(|_| is_heard(node)))
     }
+}
+
+/// Whether it said something lately.
+fn is_heard(node: &NodeSeen) -> bool {
+    node.heard.as_ref().is_some_and(|heard| !heard.silent && heard.age_secs <= LATELY_SECS)
 }
 
 /// Whether the node can serve, and nobody else would at the same time.
@@ -109,17 +111,19 @@ fn may_take(both: &Both, slot: &SlotDraft, word: &Label) -> Result<(), Failed> {
         return Err(Failed::refused(not("it may not hold it")).hint(Some(hint)));
     }
     let state = both.to.state();
-    let Some(exit) = both.to.exit(key).filter(|_| state == "in-sync") else {
+    if state != "in-sync" {
         let hint = "look at it with `sixfold node show`, and wait until it is in sync";
         return Err(Failed::refused(not(&format!("it is {state}"))).hint(Some(hint)));
+    }
+    let Some(exit) = both.to.exit(key).filter(|_| is_heard(&both.to)) else {
+        let hint = "look whether its agent runs, of this version, and has heard of the slot: `sixfold exit status` there";
+        return Err(Failed::refused(not("it has said nothing of that slot lately")).hint(Some(hint)));
     };
     if exit.router != Answering::Answers {
         let hint = "look after its cable; `sixfold exit status` says when it does";
         return Err(Failed::refused(not("the upstream router does not answer it")).hint(Some(hint)));
     }
-    let is_alive =
-        both.from.heard.as_ref().is_some_and(|heard| !heard.silent && heard.age_secs <= LATELY_SECS);
-    if !is_alive && exit.others != Answering::Silent {
+    if !is_heard(&both.from) && exit.others != Answering::Silent {
         let what = format!(
             "nothing is heard of node {}, and its gateway is not silent on the segment: two would serve at once",
             both.from.name
@@ -140,21 +144,33 @@ fn wait(
     loop {
         let both = Both::ask(caller, farm, (from, to))?;
         let (was, is) = (both.from.name.clone(), both.to.name.clone());
-        match both.serve(key) {
-            [Some(false) | None, Some(true)] => {
-                return output::print(&format!("slot {key}: {is} serves it, {was} does not\n"));
-            }
-            [by_was, by_is] if began.elapsed() > PATIENCE => {
-                let word = |serves: Option<bool>| match serves {
-                    Some(true) => "serves",
-                    Some(false) => "does not serve",
-                    None => "is not heard of",
-                };
-                let what = format!("slot {key}: after 30 s {was} {}, and {is} {}", word(by_was), word(by_is));
-                return Err(Failed::environment(what).hint(Some("sixfold exit status, on either node")));
-            }
-            _ => std::thread::sleep(PAUSE),
+        let said = both.say(key);
+        if let [Some(from), Some(to)] = said
+            && (from.serves, to.serves) == (false, true)
+        {
+            return output::print(&format!("slot {key}: {is} serves it, {was} does not\n"));
         }
+        // Of a node that says nothing the segment tells.
+        if let [None, Some(to)] = said
+            && to.serves
+            && to.others == Answering::Silent
+        {
+            let words =
+                format!("slot {key}: {is} serves it; {was} is not heard of, and its gateway is silent\n");
+            return output::print(&words);
+        }
+        if began.elapsed() > PATIENCE {
+            let [by_was, by_is] = said.map(|exit| match exit.map(|exit| exit.serves) {
+                Some(true) => "serves",
+                Some(false) => "does not serve",
+                None => "is not heard of",
+            });
+            let what = format!("slot {key}: after 30 s {was} {by_was}, and {is} {by_is}");
+            let hint =
+                format!("look at both with sixfold exit status; sixfold exit move {key} {was} gives it back");
+            return Err(Failed::environment(what).hint(Some(hint)));
+        }
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -198,6 +214,7 @@ mod tests {
         };
         refused(lives(), node("cat", 5, ["answers", "answers"]), "it may not hold it");
         refused(lives(), node("bee", 100, ["answers", "answers"]), "it is silent");
+        refused(lives(), node("bee", 61, ["answers", "answers"]), "nothing of that slot lately");
         refused(lives(), node("bee", 5, ["silent", "answers"]), "the upstream router does not answer it");
         let unheard = |name| NodeSeen { heard: None, ..node(name, 5, ["answers", "answers"]) };
         refused(lives(), unheard("bee"), "it is unheard");

@@ -79,6 +79,7 @@ fn amiss_here(exit: &ExitStatus) -> Option<&'static str> {
         (Duty::Rest, true, ..) => Some("this node serves it, and is not to"),
         (Duty::Hold, true, _, Answering::Answers) => Some("another machine serves it, too"),
         (Duty::Hold, true, Answering::Silent, _) => Some("the upstream router does not answer"),
+        (Duty::Hold, true, Answering::Unknown, _) => Some("whether the upstream router answers is not known"),
         _ => None,
     }
 }

@@ -56,6 +56,7 @@ fn how_a_slot_is_served_is_told_and_what_is_amiss() {
         told(&status("rest", true, "answers", "silent"), 3),
         told(&status("hold", true, "answers", "answers"), 3),
         told(&status("hold", true, "silent", "unknown"), 3),
+        told(&status("hold", true, "unknown", "unknown"), 3),
         told(&status("hold", true, "answers", "silent").replace("exits", "of-a-later-version"), 0),
         told("{}", 3),
     ];

@@ -80,7 +80,8 @@ fn a_slot_that_is_given_to_another_node_serves_on_after_a_moment() {
             let (answered, longest, last) = answered(flow);
             println!("{other} to {holder}, {host}: {answered} of 800 answered, gap {} ms", longest * BETWEEN);
             assert_eq!(last, 800, "the last echoes to {host} are answered again");
-            assert!(answered > 0 && longest < usize::MAX);
+            // Where nothing was ready, more than half were lost.
+            assert!(answered >= 650, "{answered} of 800");
         }
         soon("both say so, and see each other on the segment", || {
             told(&lab, holder) == ["hold", "true", "answers", "silent"]

@@ -214,8 +214,8 @@ fn touched(state: &State, before: Option<&Farm>, after: &Farm) -> (BTreeSet<Netw
         if was == is {
             continue;
         }
-        nodes.extend([was, is].into_iter().flatten().map(|slot| slot.holder().clone()));
-        if was.map(Slot::holder) != is.map(Slot::holder) {
+        nodes.extend([was, is].into_iter().flatten().flat_map(Slot::holders).cloned());
+        if was.map(Slot::holders) != is.map(Slot::holders) {
             networks.extend(state.world.networks_by(slot.key()).map(|network| network.id().clone()));
         }
     }
