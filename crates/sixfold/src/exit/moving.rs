@@ -119,9 +119,14 @@ fn may_take(both: &Both, slot: &SlotDraft, word: &Label) -> Result<(), Failed> {
         let hint = "look whether its agent runs, of this version, and has heard of the slot: `sixfold exit status` there";
         return Err(Failed::refused(not("it has said nothing of that slot lately")).hint(Some(hint)));
     };
-    if exit.router != Answering::Answers {
-        let hint = "look after its cable; `sixfold exit status` says when it does";
-        return Err(Failed::refused(not("the upstream router does not answer it")).hint(Some(hint)));
+    let unanswered = match exit.router {
+        Answering::Answers => None,
+        Answering::Silent => Some("the upstream router does not answer it"),
+        Answering::Unknown => Some("it does not know yet whether the upstream router answers"),
+    };
+    if let Some(why) = unanswered {
+        let hint = "look after its cable; `sixfold exit status` says when the router does";
+        return Err(Failed::refused(not(why)).hint(Some(hint)));
     }
     if !is_heard(&both.from) && exit.others != Answering::Silent {
         let what = format!(
@@ -216,6 +221,7 @@ mod tests {
         refused(lives(), node("bee", 100, ["answers", "answers"]), "it is silent");
         refused(lives(), node("bee", 61, ["answers", "answers"]), "nothing of that slot lately");
         refused(lives(), node("bee", 5, ["silent", "answers"]), "the upstream router does not answer it");
+        refused(lives(), node("bee", 5, ["unknown", "answers"]), "it does not know yet");
         let unheard = |name| NodeSeen { heard: None, ..node(name, 5, ["answers", "answers"]) };
         refused(lives(), unheard("bee"), "it is unheard");
         let mut behind = node("bee", 5, ["answers", "answers"]);

@@ -65,6 +65,9 @@ fn a_slot_that_is_given_to_another_node_serves_on_after_a_moment() {
                 .success()
         });
     }
+    soon("bee sees the router and ant's gateway", || {
+        told(&lab, "bee") == ["rest", "false", "answers", "answers"]
+    });
     for (holder, other) in [("bee", "ant"), ("ant", "bee")] {
         let flows = HOSTS.map(|host| echoes(&lab, "cat", host));
         thread::sleep(Duration::from_secs(1));

@@ -259,6 +259,16 @@ fn only_known_addresses(text: &str, known: &BTreeSet<IpAddr>) {
     assert!(strange.is_empty(), "{strange:?} of {seen:?}");
 }
 
+/// By which a node asks for the router on its segment: made of its NIC's hardware address (RFC 4291, appendix A).
+fn of_nic(lab: &Up, node: &str) -> std::net::Ipv6Addr {
+    let link = lab.says(node, &["ip", "-j", "link", "show", "dev", "eth0"]);
+    let link: serde_json::Value = serde_json::from_str(&link).unwrap();
+    let mac = link[0]["address"].as_str().unwrap().split(':');
+    let mac: Vec<u8> = mac.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+    let [a, b, c, d, e, f] = mac[..] else { panic!("{mac:?}") };
+    [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f].into()
+}
+
 /// The network that ant says a port of its slot is of.
 fn whose(lab: &Up, port: u64, blocks: &[(String, (u64, u64))]) -> String {
     let who = format!("203.0.113.5:{port}");
@@ -302,5 +312,6 @@ fn known(lab: &Up) -> BTreeSet<IpAddr> {
         }
         known.extend(derived.iter().map(|text| text.parse::<IpAddr>().unwrap()));
     }
+    known.extend(["ant", "bee"].map(|node| IpAddr::V6(of_nic(lab, node))));
     known
 }

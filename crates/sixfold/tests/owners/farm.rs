@@ -79,15 +79,18 @@ fn what_takes_much_away_needs_a_word_that_names_how_much() {
         ground.prints("acme", &["network", "apply", &file, "--yes"], 0);
     }
     let moved = |word: &[&str], code| {
-        ground.prints("alpha", &[&["farm", "exit", "set", "1", "bee", "ant"], word].concat(), code)
+        ground.prints("alpha", &[&["farm", "exit", "set", "1", "bee"], word].concat(), code)
     };
+    // What may serve again has lost nothing.
+    ground.prints("alpha", &["farm", "exit", "set", "1", "bee", "ant"], 0);
+    ground.prints("alpha", &["farm", "exit", "set", "1", "ant", "bee"], 0);
     let refused = moved(&[], 1);
     assert!(refused.contains("would lose 5 resources at once"), "{refused}");
     assert!(refused.contains("hint: ") && refused.contains("--confirm-removal N"), "{refused}");
     assert!(moved(&["--confirm-removal", "4"], 1).contains("would lose 5 resources at once"));
-    assert_eq!(ground.json("alpha", &["farm", "show", "--json"])["version"], 2, "nothing was written");
+    assert_eq!(ground.json("alpha", &["farm", "show", "--json"])["version"], 4, "nothing was written");
     let done = moved(&["--confirm-removal", "5"], 0);
-    assert!(done.ends_with("farm alpha: now version 3\n"), "{done}");
+    assert!(done.ends_with("farm alpha: now version 5\n"), "{done}");
 }
 
 #[test]
