@@ -17,19 +17,19 @@
 //! one namespace may have struck them all.
 
 mod joined;
+mod lock;
 mod places;
 mod wait;
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::fcntl::Flock;
 use sixfold_core::addr::Gateway;
 use sixfold_core::model::Status;
 use sixfold_core::state::Netns;
@@ -37,7 +37,7 @@ use sixfold_kernel::{Failure, Kernel, Scope};
 
 use crate::accept::Current;
 use crate::blocks::PortLog;
-use crate::disk::{self, DiskError};
+use crate::disk::DiskError;
 use crate::events::{Events, Unheard};
 use crate::feed::Feed;
 use crate::keys::{KeyStore, KeyStoreError};
@@ -50,6 +50,8 @@ use crate::status::{self, Counts, words};
 use crate::store::Store;
 use crate::traffic::{self, Traffic};
 
+pub(crate) use self::lock::lock;
+pub use self::lock::{raise_open_files, refuse_second};
 pub use self::places::Places;
 pub use self::wait::Stop;
 use self::wait::{Ears, Woken};
@@ -472,41 +474,4 @@ fn join(one: Scope, other: Scope) -> Scope {
         }
         _ => Scope::All,
     }
-}
-
-/// Raises this process's limit of open files to what the system grants it: a few descriptors for each namespace stay
-/// open, or would be opened again at each pass. To be called before a kernel is opened, which goes by the limit.
-pub fn raise_open_files() {
-    let highest = fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
-    let set = |limit: u64| setrlimit(Resource::RLIMIT_NOFILE, limit, limit).map(|()| limit);
-    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| {
-        // Only who may set limits raises the hard one, and many containers' root may not.
-        highest
-            .filter(|highest| *highest > hard)
-            .and_then(|highest| set(highest).ok())
-            .map_or_else(|| set(hard), Ok)
-    });
-    match raised {
-        Ok(limit) => tracing::debug!(limit, "open files"),
-        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
-    }
-}
-
-/// Refuses where an agent runs already.
-///
-/// # Errors
-/// [`RunError::Running`], or if the lock's folder cannot be used.
-pub fn refuse_second(places: &Places) -> Result<(), RunError> {
-    lock(places).map(drop)
-}
-
-/// Takes the lock of this node's one agent; it goes with the process.
-pub(crate) fn lock(places: &Places) -> Result<Flock<File>, RunError> {
-    disk::make_dir(&places.run)?;
-    let path = places.lock();
-    let file = disk::open_private(&path)?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        Errno::EWOULDBLOCK => RunError::Running { path },
-        errno => RunError::System { what: "lock the agent's file", errno },
-    })
 }
