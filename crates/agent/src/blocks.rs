@@ -19,7 +19,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sixfold_core::addr::PrefixIndex;
 use sixfold_core::id::{NetworkId, Revision};
 use sixfold_core::model::{PortBlock, Snapshot};
-use sixfold_core::tenure::Duty;
 
 use crate::disk::{self, DiskError};
 
@@ -180,7 +179,7 @@ impl PortLog {
 /// The blocks of the gateways in a snapshot that serve and have an address, with their networks.
 fn blocks(snapshot: &Snapshot) -> BTreeMap<Block, Option<NetworkId>> {
     let mut blocks = BTreeMap::new();
-    for gateway in snapshot.gateways.iter().filter(|gateway| gateway.duty != Duty::Rest) {
+    for gateway in snapshot.gateways.iter().filter(|gateway| gateway.serves()) {
         let (Some(public), prefix) = (gateway.public_v4, gateway.allocation.whole()) else { continue };
         let networks = snapshot.networks.iter().filter(|network| network.allocation == gateway.allocation);
         let ids: BTreeMap<PrefixIndex, &NetworkId> = networks

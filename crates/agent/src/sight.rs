@@ -146,7 +146,7 @@ impl Sight {
         let mut exits = Vec::new();
         for view in &snapshot.gateways {
             let gateway = Gateway::derive(&view.allocation, view.slot);
-            let slot = SlotKey { prefix: view.allocation.whole(), slot: view.slot };
+            let slot = view.key();
             let serves = is_up(&gateway);
             if serves && view.duty == Duty::Hold {
                 self.announce(slot, (view, &gateway), now);

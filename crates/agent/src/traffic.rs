@@ -16,7 +16,6 @@ use sixfold_core::id::NetworkId;
 use sixfold_core::model::{Carried, GatewayTraffic, GatewayView, NetworkTraffic, NetworkView, Snapshot};
 use sixfold_core::name::{IfName, drops};
 use sixfold_core::state::{Netns, SetName};
-use sixfold_core::tenure::Duty;
 use sixfold_kernel::nft::Counter;
 use sixfold_kernel::{Kernel, LinkTraffic};
 
@@ -81,15 +80,18 @@ impl Traffic {
         kernel: &mut K,
         snapshot: &Snapshot,
     ) -> Option<Vec<GatewayTraffic>> {
-        if serving(snapshot).next().is_none() {
-            self.forget(snapshot);
-            self.sums.networks = 0;
+        // What rests keeps its counters, and goes on from them.
+        let mut ways: BTreeSet<Way> = snapshot.gateways.iter().flat_map(ways).map(|(way, _)| way).collect();
+        let netnss: BTreeSet<Netns> = snapshot.gateways.iter().map(netns_of).collect();
+        self.links.retain(|way, _| ways.contains(way));
+        self.tallies.retain(|(netns, _), _| netnss.contains(netns));
+        let serving_at: BTreeSet<Netns> = serving(snapshot).map(netns_of).collect();
+        ways.retain(|(netns, _)| serving_at.contains(netns));
+        self.sums.networks = ways.len() as u64;
+        if serving_at.is_empty() {
             return std::mem::take(&mut self.told).then(Vec::new);
         }
         self.told = true;
-        let ways: BTreeSet<Way> = serving(snapshot).flat_map(ways).map(|(way, _)| way).collect();
-        self.forget(snapshot);
-        self.sums.networks = ways.len() as u64;
         let turn = self.sweep.turn(&ways.iter().collect());
         let round = turn.as_ref().is_none_or(|turn| self.is_round(turn, &ways));
         let mut by_netns: BTreeMap<Netns, BTreeSet<IfName>> = BTreeMap::new();
@@ -105,14 +107,6 @@ impl Traffic {
         }
         self.read_tallies(kernel, snapshot);
         Some(serving(snapshot).map(|view| self.of(view, &snapshot.networks)).collect())
-    }
-
-    /// What is remembered of gateways and networks that there are no more. One that rests keeps its counters, and goes on from them.
-    fn forget(&mut self, snapshot: &Snapshot) {
-        let ways: BTreeSet<Way> = snapshot.gateways.iter().flat_map(ways).map(|(way, _)| way).collect();
-        let netnss: BTreeSet<Netns> = snapshot.gateways.iter().map(netns_of).collect();
-        self.links.retain(|way, _| ways.contains(way));
-        self.tallies.retain(|(netns, _), _| netnss.contains(netns));
     }
 
     /// Whether a slice begins another round.
@@ -221,7 +215,7 @@ pub fn read(run: &Path) -> Result<Option<Vec<GatewayTraffic>>, DiskError> {
 
 /// The gateways that carry something: one that rests is cut off.
 fn serving(snapshot: &Snapshot) -> impl Iterator<Item = &GatewayView> {
-    snapshot.gateways.iter().filter(|view| view.duty != Duty::Rest)
+    snapshot.gateways.iter().filter(|view| view.serves())
 }
 
 /// A gateway's namespace.

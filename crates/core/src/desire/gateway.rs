@@ -11,8 +11,7 @@ use super::{Node, firewall, pieces};
 use crate::addr::{GATEWAY_LOOPBACK_V4, Gateway, PrefixIndex, Resource};
 use crate::model::GatewayView;
 use crate::name;
-use crate::state::{LinkEnd, LinkKind, Namespace, Netns, Nexthop, NexthopId, RouteTarget};
-use crate::tenure::Duty;
+use crate::state::{Link, LinkEnd, LinkKind, Namespace, Netns, Nexthop, NexthopId, RouteTarget};
 
 impl Node<'_> {
     pub(super) fn gateway(&mut self, view: &GatewayView) {
@@ -25,9 +24,8 @@ impl Node<'_> {
             pieces::begin(self.state.at(Netns::Named(derived.netns)), &self.sysctls.announced_forwarding);
         ns.firewall = Some(firewall);
         pieces::address(ns, name::loopback(), pieces::host(GATEWAY_LOOPBACK_V4));
-        pieces::link(ns, derived.public, LinkKind::Macvlan { parent }, (mtu, Some(derived.public_mac)));
-        let serves = view.duty != Duty::Rest;
-        ns.links.entry(derived.public).and_modify(|link| link.up = serves);
+        let (kind, mac) = (LinkKind::Macvlan { parent }, Some(derived.public_mac));
+        ns.links.insert(derived.public, Link { kind, up: view.serves(), mtu: Some(mtu), mac });
         pieces::address(ns, derived.public, derived.public_link_local);
         pieces::address(ns, derived.public, derived.public_address);
         pieces::unreachable(ns, derived.slice);
@@ -40,10 +38,10 @@ impl Node<'_> {
             out.push((IpNet::V4(pieces::EVERYWHERE_V4), router.into()));
         }
         // The kernel draws no route over a link that is down.
-        for (destination, gateway) in out.into_iter().filter(|_| serves) {
+        for (destination, gateway) in out.into_iter().filter(|_| view.serves()) {
             pieces::route(ns, destination, RouteTarget::Via { gateway, link: derived.public });
         }
-        if serves {
+        if view.serves() {
             segment_by_router(ns, &derived, upstream);
         }
         for (exit, indices) in &view.exits {

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
-use super::farm::{Farm, Slot, Upstream};
+use super::farm::{Farm, Slot, SlotKey, Upstream};
 use super::ledger::{Ledger, ResourceKey, Seat};
 use super::network::{Network, Protocol};
 use super::node::{Family, Node, Reach};
@@ -388,5 +388,17 @@ impl GatewayView {
             ports.extend(exit.ports.map(|block| (exit.index, block)));
         }
         Self { allocation, slot, duty, public_v4, default_v4, exits, ports }
+    }
+
+    /// Which slot it is of.
+    #[must_use]
+    pub fn key(&self) -> SlotKey {
+        SlotKey { prefix: self.allocation.whole(), slot: self.slot }
+    }
+
+    /// Whether its public link is to be up.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.duty != Duty::Rest
     }
 }
