@@ -111,9 +111,8 @@ impl Trial {
 #[must_use]
 pub fn placeholders(world: &World, key: ResourceKey, grant: &Grant) -> Reports {
     let Some(network) = world.network(&grant.network) else { return Reports::new() };
-    let nodes = world.seated(network, &grant.seat).into_iter().chain(world.standbys(network, &grant.seat));
     let report = |node: &Node| DeviceReport::new(key.placeholder(node.id()), key.index.get(), node.reach());
-    nodes.map(|node| ((key, node.id().clone()), report(node))).collect()
+    world.places(network, &grant.seat).map(|node| ((key, node.id().clone()), report(node))).collect()
 }
 
 fn grant(ledger: &mut Ledger, world: &World, network: &Network) -> Result<(), TrialError> {

@@ -6,25 +6,22 @@
 
 mod ground;
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::UdpSocket;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ground::gateway::ant;
 use ground::{Node, alone, ip, link, netns, run};
 use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
-use sixfold_core::desire::{Own, desire};
 use sixfold_core::mac::Mac;
 use sixfold_core::plan::plan;
-use sixfold_core::spec;
 use sixfold_core::state::{
-    AddressKey, Backend, Link, LinkEnd, LinkKind, METRIC, NeighbourKey, Netns, Nexthop, NexthopId, NodeState,
+    AddressKey, Link, LinkEnd, LinkKind, METRIC, NeighbourKey, Netns, Nexthop, NexthopId, NodeState,
     RouteKey, RouteTarget, SysctlName,
 };
-use sixfold_core::trial::Trial;
 
 const GATEWAY: &str = "gw-1-1";
 /// All exit points' ends: what is behind them is not what is tested.
@@ -181,18 +178,6 @@ fn a_gateway_has_four_times_the_neighbours_that_the_kernel_holds_and_still_finds
             _ => println!("the kernel's log may not be read here: not told whether a table overflowed"),
         }
     });
-}
-
-/// What `ant` of the first farm is to be; without devices, since nothing is tunnelled here.
-fn ant() -> NodeState {
-    let files = ["farm.toml", "acme.toml"].map(|name| {
-        let path = format!("{}/../../examples/first-farm/{name}", env!("CARGO_MANIFEST_DIR"));
-        (name.to_owned(), fs::read_to_string(path).unwrap())
-    });
-    let trial = Trial::new(spec::parse_all(&files).unwrap_or_else(|problems| panic!("{problems}"))).unwrap();
-    let snapshot = trial.snapshot(&"ant".parse().unwrap()).unwrap();
-    let own = Own { backend: Backend::Tunnel, bridge_netfilter: false, devices: BTreeMap::new() };
-    desire(&snapshot, &own)
 }
 
 #[test]

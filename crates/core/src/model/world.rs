@@ -102,6 +102,11 @@ impl World {
         slot.into_iter().flat_map(Slot::standbys).filter_map(|id| Some(self.node(id)?.1))
     }
 
+    /// Every node that has a seat of a network, or has it ready: who has it first.
+    pub fn places(&self, network: &Network, seat: &Seat) -> impl Iterator<Item = &Node> {
+        self.seated(network, seat).into_iter().chain(self.standbys(network, seat))
+    }
+
     /// All nodes with their farms, in the order of farms and nodes.
     pub fn nodes(&self) -> impl Iterator<Item = (&Farm, &Node)> {
         self.farms.values().flat_map(|farm| farm.nodes().values().map(move |node| (farm, node)))

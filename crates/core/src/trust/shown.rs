@@ -52,13 +52,12 @@ impl Shown {
     #[must_use]
     pub fn of_network(network: &Network, world: &World, ledger: &Ledger) -> Self {
         let exit = network.exit();
-        let holder =
-            world.seated(network, &Seat::Exit).into_iter().chain(world.standbys(network, &Seat::Exit));
+        let holders = world.places(network, &Seat::Exit).map(|node| node.id().clone());
         let allocation = ledger.allocation(exit.prefix);
         Self {
             farms: [exit.farm.clone()].into(),
             networks: [network.id().clone()].into(),
-            nodes: network.nodes().iter().cloned().chain(holder.map(|node| node.id().clone())).collect(),
+            nodes: network.nodes().iter().cloned().chain(holders).collect(),
             resources: ledger.grants_of(network.id()).map(|(key, _)| key).collect(),
             allocations: allocation.into_iter().map(|allocation| (allocation.number(), allocation)).collect(),
         }

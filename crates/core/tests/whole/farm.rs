@@ -88,8 +88,7 @@ impl Farm {
     pub(crate) fn report(&mut self) {
         for (key, grant) in self.ledger.grants().iter().filter(|(_, grant)| grant.is_live()) {
             let network = self.world.network(&grant.network).unwrap();
-            let standbys = self.world.standbys(network, &grant.seat);
-            for node in self.world.seated(network, &grant.seat).into_iter().chain(standbys) {
+            for node in self.world.places(network, &grant.seat) {
                 let report = DeviceReport::new(device_key(*key, node.id()), key.index.get(), node.reach());
                 self.reports.insert((*key, node.id().clone()), report);
             }

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use sixfold_core::addr::{Gateway, Resource};
 use sixfold_core::desire::{Own, desire};
+use sixfold_core::model::Snapshot;
 use sixfold_core::name::IfName;
 use sixfold_core::spec;
 use sixfold_core::state::{Backend, NodeState, SetName};
@@ -38,14 +39,31 @@ pub(crate) const FORGED: &str = "2001:db8:bad::1";
 /// The router's, far away.
 pub(crate) const FAR: &str = "2001:db8:ffff::9";
 
+/// What `ant` may see of the first farm, of these files: the holder of slot 1.
+fn snapshot(files: &[&str]) -> Snapshot {
+    let read = |name: &&str| {
+        let path = format!("{}/../../examples/first-farm/{name}", env!("CARGO_MANIFEST_DIR"));
+        ((*name).to_owned(), fs::read_to_string(path).unwrap())
+    };
+    let files: Vec<_> = files.iter().map(read).collect();
+    let world = spec::parse_all(&files).unwrap_or_else(|problems| panic!("{problems}"));
+    Trial::new(world).unwrap().snapshot(&"ant".parse().unwrap()).unwrap()
+}
+
+/// What it shall be; without devices: nothing is tunnelled here.
+fn desired(snapshot: &Snapshot) -> NodeState {
+    let own = Own { backend: Backend::Tunnel, bridge_netfilter: false, devices: BTreeMap::new() };
+    desire(snapshot, &own)
+}
+
+/// What `ant` of the first farm is to be, with one network.
+pub(crate) fn ant() -> NodeState {
+    desired(&snapshot(&["farm.toml", "acme.toml"]))
+}
+
 impl Ground {
     pub(crate) fn new() -> Self {
-        let files = ["farm.toml", "acme.toml", "globex.toml"].map(|name| {
-            let path = format!("{}/../../examples/first-farm/{name}", env!("CARGO_MANIFEST_DIR"));
-            (name.to_owned(), fs::read_to_string(path).unwrap())
-        });
-        let world = spec::parse_all(&files).unwrap_or_else(|problems| panic!("{problems}"));
-        let snapshot = Trial::new(world).unwrap().snapshot(&"ant".parse().unwrap()).unwrap();
+        let snapshot = snapshot(&["farm.toml", "acme.toml", "globex.toml"]);
         let view = &snapshot.gateways[0];
         let [exit, other] = view
             .exits
@@ -54,12 +72,10 @@ impl Ground {
             .collect::<Vec<_>>()
             .try_into()
             .unwrap();
-        // Without devices: nothing is tunnelled here.
-        let own = Own { backend: Backend::Tunnel, bridge_netfilter: false, devices: BTreeMap::new() };
         let slice = Gateway::derive(&view.allocation, view.slot);
         segment(&format!("{} via {}", slice.slice, slice.public_link_local.addr()));
         let mut node = Node::new();
-        let desired = desire(&snapshot, &own);
+        let desired = desired(&snapshot);
         node.converge(&desired);
         let own = (u128::from(exit.local_address) + 4).to_be_bytes();
         let ground = Self { node, desired, own: IpAddr::from(own).to_string(), other, exit };

@@ -1,29 +1,12 @@
 //! Whether gateways and the router answer, and to whom.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::time::{Duration, Instant};
 
-use sixfold_core::desire::{Own, desire};
-use sixfold_core::spec;
-use sixfold_core::state::{Backend, NodeState};
-use sixfold_core::trial::Trial;
 use sixfold_kernel::segment::{Ask, Segment};
 
+use crate::ground::gateway::ant;
 use crate::ground::{Node, alone, ip, link, run};
 use crate::place::*;
-
-/// What `ant` of the first farm is to be, where it holds slot 1; without devices, since nothing is tunnelled here.
-fn ant() -> NodeState {
-    let files = ["farm.toml", "acme.toml"].map(|name| {
-        let path = format!("{}/../../examples/first-farm/{name}", env!("CARGO_MANIFEST_DIR"));
-        (name.to_owned(), fs::read_to_string(path).unwrap())
-    });
-    let trial = Trial::new(spec::parse_all(&files).unwrap_or_else(|problems| panic!("{problems}"))).unwrap();
-    let snapshot = trial.snapshot(&"ant".parse().unwrap()).unwrap();
-    let own = Own { backend: Backend::Tunnel, bridge_netfilter: false, devices: BTreeMap::new() };
-    desire(&snapshot, &own)
-}
 
 #[test]
 fn a_gateway_answers_every_machine_but_its_own_whether_or_not_an_agent_runs() {

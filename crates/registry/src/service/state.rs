@@ -138,10 +138,8 @@ impl State {
         // Those from before there were standbys first: what a node said since of the same is instead of it.
         devices.sort_by_key(|(_, node, ..)| node.is_some());
         let devices = devices.into_iter().filter_map(|(key, node, generation, report)| {
-            let grant = current(&key).filter(|grant| grant.generation == generation)?;
-            let seated =
-                || Some(state.world.seated(state.world.network(&grant.network)?, &grant.seat)?.id().clone());
-            Some(((key, node.or_else(seated)?), report))
+            current(&key).filter(|grant| grant.generation == generation)?;
+            Some(((key, node.or_else(|| state.seat_of(key))?), report))
         });
         state.reports = devices.collect();
         state.started = head;

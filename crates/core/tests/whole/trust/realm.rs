@@ -148,8 +148,7 @@ impl Realm {
             for ((key, granted), proven) in granted.into_iter().zip(proven) {
                 self.dossier.grants.insert(key, (serial, proven));
                 let network = self.farm.world.network(&granted.network).unwrap();
-                let there = self.farm.world.seated(network, &granted.seat).unwrap();
-                for node in self.farm.world.standbys(network, &granted.seat).chain([there]) {
+                for node in self.farm.world.places(network, &granted.seat) {
                     let device = self.device(&granted, node.id(), 1);
                     self.dossier.devices.insert((key, node.id().clone()), device);
                 }

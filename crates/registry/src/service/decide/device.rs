@@ -23,15 +23,14 @@ pub(super) fn put(
     let grant =
         state.ledger.grants().get(&resource).filter(|grant| grant.is_live()).ok_or_else(not_seated)?;
     let network = state.world.network(&grant.network).ok_or_else(not_seated)?;
-    let seated = state.world.seated(network, &grant.seat).into_iter();
-    if !seated.chain(state.world.standbys(network, &grant.seat)).any(|there| there.id() == node) {
+    if !state.world.places(network, &grant.seat).any(|there| there.id() == node) {
         return Err(not_seated());
     }
     if grant.generation != generation {
         return Err(Refusal::Generation { resource, given: generation, current: grant.generation });
     }
-    let at_exit = (grant.seat == Seat::Exit).then_some(node);
-    let id = DocumentId::device(resource, at_exit);
+    let on = named(&grant.seat, node);
+    let id = DocumentId::device(resource, on);
     let version = u32::try_from(said.version).ok().filter(|version| *version > 0);
     let version = version.ok_or_else(|| Refusal::Version { id: id.clone(), version: said.version })?;
     let said = Said { version: device_version(generation, version), body: said.body.clone() };
@@ -46,9 +45,14 @@ pub(super) fn put(
     if state.reports.get(&(resource, node.clone())) != Some(report) {
         decided.change.affected = members(state, network);
     }
-    let model = Model::Device { resource, node: at_exit.cloned(), generation, report: report.clone() };
+    let model = Model::Device { resource, node: on.cloned(), generation, report: report.clone() };
     decided.write(id, &said, model);
     Ok(decided)
+}
+
+/// The node by which a device is kept: an exit point has one on each that may hold its slot.
+pub(super) fn named<'a>(seat: &Seat, node: &'a NodeId) -> Option<&'a NodeId> {
+    (*seat == Seat::Exit).then_some(node)
 }
 
 /// All nodes that a network is on, or could be.

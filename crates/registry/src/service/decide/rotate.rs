@@ -3,11 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use sixfold_core::id::NodeId;
-use sixfold_core::model::{ResourceKey, Seat};
+use sixfold_core::model::Seat;
 use sixfold_core::trust::{Owner, Role, Signed};
 
-use super::device::members;
+use super::device::{members, named};
 use super::{Decided, News, news};
 use crate::service::refusal::Refusal;
 use crate::service::request::{Op, Said};
@@ -76,17 +75,12 @@ fn spoken_by(state: &State, owner: &Owner) -> BTreeSet<DocumentId> {
             {
                 let own = state.ledger.grants_of(network.id());
                 let own = own.filter(|(key, _)| state.reports.contains_key(&(*key, node.clone())));
-                spoken.extend(own.map(|(key, grant)| device_id(key, &grant.seat, &node)));
+                spoken.extend(own.map(|(key, grant)| DocumentId::device(key, named(&grant.seat, &node))));
             }
         }
         Role::Registry | Role::Admin => {}
     }
     spoken
-}
-
-/// Of a node's device for a seat.
-fn device_id(key: ResourceKey, seat: &Seat, node: &NodeId) -> DocumentId {
-    DocumentId::device(key, (*seat == Seat::Exit).then_some(node))
 }
 
 /// What is known, in a later version: nothing else may change with a key.
@@ -111,13 +105,14 @@ fn resigned(state: &State, op: &Op) -> Result<(DocumentId, Said, Model), Refusal
         Op::PutDevice { said, node, resource, generation, report } => {
             let grant = state.ledger.grants().get(resource).filter(|grant| grant.generation == *generation);
             let seat = grant.map_or(&Seat::Exit, |grant| &grant.seat);
-            let id = device_id(*resource, seat, node);
+            let on = named(seat, node);
+            let id = DocumentId::device(*resource, on);
             let same = grant.is_some() && state.reports.get(&(*resource, node.clone())) == Some(report);
             let version = u32::try_from(said.version);
             let version = version.map_err(|_| Refusal::Version { id: id.clone(), version: said.version })?;
             let said = Said { version: device_version(*generation, version), body: said.body.clone() };
             let (resource, generation) = (*resource, *generation);
-            let node = (*seat == Seat::Exit).then(|| node.clone());
+            let node = on.cloned();
             (id, said, Model::Device { resource, node, generation, report: report.clone() }, same)
         }
         Op::RemoveFarm { farm, .. } => return Err(Refusal::NotAgain { id: DocumentId::farm(farm) }),
