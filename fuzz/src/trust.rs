@@ -42,6 +42,7 @@ fn farm(node: &NodeId) -> FarmDraft {
         holders: vec![node.clone()],
         public_v4: Some(read("203.0.113.5/24")),
         default_v4: Some(read("203.0.113.1")),
+        tenure: None,
     };
     FarmDraft {
         id: id(Role::Farmer).into(),

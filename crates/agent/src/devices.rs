@@ -70,7 +70,12 @@ impl Devices {
             let listen_port = listen_port.or(Some(key.index.get()));
             Some((*key, OwnDevice { public_key, listen_port }))
         });
-        Own { backend: ground.backend, bridge_netfilter: ground.bridge_netfilter, devices: devices.collect() }
+        Own {
+            backend: ground.backend,
+            bridge_netfilter: ground.bridge_netfilter,
+            devices: devices.collect(),
+            duties: BTreeMap::new(),
+        }
     }
 
     /// What peers need to know of the devices that are there.

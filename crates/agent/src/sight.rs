@@ -154,7 +154,8 @@ impl Sight {
                 self.announced.remove(&slot);
             }
             let others = self.answering(gateway.public_link_local.addr(), now);
-            exits.push(ExitStatus { slot, duty: view.duty, serves, router, others });
+            let (duty, tenure, made) = (view.duty, view.tenure.clone(), true);
+            exits.push(ExitStatus { slot, duty, tenure, made, serves, router, others });
         }
         self.announced.retain(|slot, _| exits.iter().any(|exit| exit.slot == *slot));
         exits

@@ -138,7 +138,7 @@ pub(crate) fn own(snapshot: &Snapshot) -> Own {
             (key, OwnDevice { public_key, listen_port: Some(key.index.get()) })
         })
         .collect();
-    Own { backend: Backend::Tunnel, bridge_netfilter: false, devices }
+    Own { backend: Backend::Tunnel, bridge_netfilter: false, devices, duties: BTreeMap::new() }
 }
 
 /// Private keys by public ones.

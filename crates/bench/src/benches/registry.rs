@@ -159,7 +159,13 @@ fn farm(slots: usize) -> Result<FarmDraft, Failure> {
     let slot = |at: usize| -> Result<SlotDraft, Failure> {
         let key =
             SlotKey { prefix: PREFIXES[at / 15].parse()?, slot: u8::try_from(at % 15 + 1)?.try_into()? };
-        Ok(SlotDraft { key, holders: vec![format!("n{at}").parse()?], public_v4: None, default_v4: None })
+        Ok(SlotDraft {
+            key,
+            holders: vec![format!("n{at}").parse()?],
+            public_v4: None,
+            default_v4: None,
+            tenure: None,
+        })
     };
     Ok(FarmDraft {
         id: "farm".parse()?,

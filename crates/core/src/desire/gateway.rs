@@ -15,7 +15,7 @@ use crate::state::{Link, LinkEnd, LinkKind, Namespace, Netns, Nexthop, NexthopId
 
 impl Node<'_> {
     pub(super) fn gateway(&mut self, view: &GatewayView) {
-        let derived = Gateway::derive(&view.allocation, view.slot);
+        let (derived, serves) = (Gateway::derive(&view.allocation, view.slot), self.serves(view));
         let (mtu, parent) = (self.gateway_mtu(), self.snapshot.node.nic());
         let upstream = self.snapshot.upstream.next_hop;
         let next_hop = IpAddr::V6(upstream);
@@ -25,7 +25,7 @@ impl Node<'_> {
         ns.firewall = Some(firewall);
         pieces::address(ns, name::loopback(), pieces::host(GATEWAY_LOOPBACK_V4));
         let (kind, mac) = (LinkKind::Macvlan { parent }, Some(derived.public_mac));
-        ns.links.insert(derived.public, Link { kind, up: view.serves(), mtu: Some(mtu), mac });
+        ns.links.insert(derived.public, Link { kind, up: serves, mtu: Some(mtu), mac });
         pieces::address(ns, derived.public, derived.public_link_local);
         pieces::address(ns, derived.public, derived.public_address);
         pieces::unreachable(ns, derived.slice);
@@ -38,10 +38,10 @@ impl Node<'_> {
             out.push((IpNet::V4(pieces::EVERYWHERE_V4), router.into()));
         }
         // The kernel draws no route over a link that is down.
-        for (destination, gateway) in out.into_iter().filter(|_| view.serves()) {
+        for (destination, gateway) in out.into_iter().filter(|_| serves) {
             pieces::route(ns, destination, RouteTarget::Via { gateway, link: derived.public });
         }
-        if view.serves() {
+        if serves {
             segment_by_router(ns, &derived, upstream);
         }
         for (exit, indices) in &view.exits {

@@ -25,9 +25,10 @@ use std::net::Ipv4Addr;
 use crate::addr::{PrefixIndex, Resource};
 use crate::key::PublicKey;
 use crate::mesh;
-use crate::model::{NetworkView, ResourceKey, Seat, Snapshot};
+use crate::model::{GatewayView, NetworkView, ResourceKey, Seat, SlotKey, Snapshot};
 use crate::name;
 use crate::state::{Backend, Device, Endpoint, LinkKind, Namespace, Netns, NodeState, Peer, PeerKey};
+use crate::tenure::Duty;
 
 /// A device of this node's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct Own {
     pub bridge_netfilter: bool,
     /// Its devices, by resource. A resource without one gets no device.
     pub devices: BTreeMap<ResourceKey, OwnDevice>,
+    /// What it does for its exit slots, where that is not what its snapshot says: it may not have begun yet, or has to stop.
+    pub duties: BTreeMap<SlotKey, Duty>,
 }
 
 /// Computes everything that shall be on the node of `snapshot`.
@@ -121,6 +124,11 @@ impl<'a> Site<'a> {
 }
 
 impl Node<'_> {
+    /// Whether the public link of a gateway is to be up.
+    fn serves(&self, view: &GatewayView) -> bool {
+        self.own.duties.get(&view.key()).map_or_else(|| view.serves(), |duty| *duty != Duty::Rest)
+    }
+
     /// Where UDP sockets of tunnels live: in `public`, or in the host's own namespace on a hidden node.
     fn socket(&self) -> Netns {
         if self.snapshot.node.is_hidden() { Netns::Host } else { Netns::Named(name::netns_public()) }

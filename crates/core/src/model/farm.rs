@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{Fault, Node, NodeDraft};
 use crate::addr::{Gateway, UPSTREAM};
 use crate::id::{ExitSlot, FarmId, NodeId};
-use crate::tenure::Duty;
+use crate::tenure::{Duty, Phase, Tenure};
 
 /// The router that a farm's gateways send to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,20 +101,46 @@ impl fmt::Debug for SlotKey {
 pub struct SlotDraft {
     /// Which slot.
     pub key: SlotKey,
-    /// The nodes that may hold it, the first of which does.
+    /// The nodes that may hold it, whom the farmer likes best first.
     pub holders: Vec<NodeId>,
     /// The address that tenants' IPv4 leaves from, with the length of its subnet.
     pub public_v4: Option<Ipv4Net>,
     /// The IPv4 default gateway on that subnet.
     pub default_v4: Option<Ipv4Addr>,
+    /// Which of them the registry says holds it. No farmer's word: it is none of a farm's statement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenure: Option<Tenure>,
 }
 
 impl SlotDraft {
-    /// What a node does for it; `None` for one that may not hold it.
+    /// With the registry's word of who holds it.
+    #[must_use]
+    pub fn held_by(self, tenure: Option<Tenure>) -> Self {
+        Self { tenure, ..self }
+    }
+
+    /// What the registry says, if it is of a node that the farmer lets hold the slot.
+    fn tenure(&self) -> Option<&Tenure> {
+        self.tenure.as_ref().filter(|tenure| self.holders.contains(&tenure.holder))
+    }
+
+    /// What a node does for it; `None` for one that may not hold it. Where the registry says nothing, the first holds it.
     #[must_use]
     pub fn duty(&self, node: &NodeId) -> Option<Duty> {
         let at = self.holders.iter().position(|holder| holder == node)?;
-        Some(if at == 0 { Duty::Hold } else { Duty::Rest })
+        let first = || if at == 0 { Duty::Hold } else { Duty::Rest };
+        Some(self.tenure().map_or_else(first, |tenure| tenure.duty(node)))
+    }
+
+    /// The node by which networks leave: the one that holds it, and during a planned move the one that held it before,
+    /// until the move is done.
+    #[must_use]
+    pub fn holder(&self) -> Option<&NodeId> {
+        let by_tenure = self.tenure().map(|tenure| match &tenure.phase {
+            Phase::Handover { from } if self.holders.contains(from) => from,
+            Phase::Handover { .. } | Phase::Done => &tenure.holder,
+        });
+        by_tenure.or_else(|| self.holders.first())
     }
 }
 
@@ -135,10 +161,16 @@ impl Slot {
         &self.0.holders
     }
 
-    /// The node that holds it: the first.
+    /// The node by which networks leave ([`SlotDraft::holder`]).
     #[must_use]
     pub fn holder(&self) -> &NodeId {
-        self.0.holders.first().expect("a slot without holders is refused")
+        self.0.holder().expect("a slot without holders is refused")
+    }
+
+    /// What the registry says of who holds it.
+    #[must_use]
+    pub const fn tenure(&self) -> Option<&Tenure> {
+        self.0.tenure.as_ref()
     }
 
     /// The other nodes that may hold it: each has the slot's gateway and exit points ready.

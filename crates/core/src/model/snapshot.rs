@@ -21,7 +21,7 @@ use super::world::World;
 use crate::addr::{Allocation, PrefixIndex};
 use crate::id::{ExitSlot, FarmId, Generation, NetworkId, NodeId, Revision, WorkloadNumber};
 use crate::key::PublicKey;
-use crate::tenure::Duty;
+use crate::tenure::{Duty, Tenure};
 
 pub use faults::{SnapshotFault, SnapshotFaultKind};
 pub use read::SnapshotError;
@@ -120,6 +120,9 @@ pub struct GatewayView {
     /// What the node does for it.
     #[serde(default = "hold")]
     pub duty: Duty,
+    /// The registry's word of who holds it; none where there is no registry: then the farmer's list says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenure: Option<Tenure>,
     /// Source address for IPv4, with its subnet's length.
     pub public_v4: Option<Ipv4Net>,
     /// The IPv4 router.
@@ -259,7 +262,8 @@ impl View<'_> {
             let (key, duty) = (slot.key(), slot.duty(node)?);
             let allocation = self.ledger.allocation(key.prefix)?;
             let way_out_v4 = (slot.public_v4(), slot.default_v4());
-            Some(GatewayView::new((allocation, key.slot), duty, way_out_v4, networks))
+            let view = GatewayView::new((allocation, key.slot), duty, way_out_v4, networks);
+            Some(GatewayView { tenure: slot.tenure().cloned(), ..view })
         };
         farm.slots().values().filter_map(gateway).collect()
     }
@@ -387,7 +391,7 @@ impl GatewayView {
             exits.insert(exit.index, indices);
             ports.extend(exit.ports.map(|block| (exit.index, block)));
         }
-        Self { allocation, slot, duty, public_v4, default_v4, exits, ports }
+        Self { allocation, slot, duty, tenure: None, public_v4, default_v4, exits, ports }
     }
 
     /// Which slot it is of.

@@ -10,7 +10,7 @@ use super::ledger::ResourceKey;
 use super::snapshot::DeviceReport;
 use crate::addr::PrefixIndex;
 use crate::id::{NodeId, Revision};
-use crate::tenure::Duty;
+use crate::tenure::{Duty, Tenure};
 
 /// A node's status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,8 +58,14 @@ pub struct Status {
 pub struct ExitStatus {
     /// The slot.
     pub slot: SlotKey,
-    /// What the node is told to do for it.
+    /// What the node does for it: what it is told to, and no more than it may.
     pub duty: Duty,
+    /// The newest that it heard of who holds it, by which it acts; none where there is no registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenure: Option<Tenure>,
+    /// Whether all of the gateway is made, but for what serving takes.
+    #[serde(default)]
+    pub made: bool,
     /// Whether the gateway's link to the segment was up when it was looked at last.
     pub serves: bool,
     /// Whether the upstream router answers there.

@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::id::{NodeId, WorkloadNumber};
+use crate::id::{AllocationNumber, Epoch, NodeId, WorkloadNumber};
 use crate::limit;
+use crate::tenure::{Duty, Phase, Tenure};
 
 fn node(name: &str, at: &str) -> NodeDraft {
     let address = Some(format!("2001:db8:a::{at}/64").parse().unwrap());
@@ -28,6 +29,7 @@ fn farm() -> FarmDraft {
             holders: vec!["ant".parse().unwrap()],
             public_v4: Some("203.0.113.5/24".parse().unwrap()),
             default_v4: Some("203.0.113.1".parse().unwrap()),
+            tenure: None,
         }],
     }
 }
@@ -48,6 +50,30 @@ fn workload(name: &str, number: Option<u8>) -> WorkloadDraft {
         node: "ant".parse().unwrap(),
         number: number.map(|k| WorkloadNumber::try_from(k).unwrap()),
         attachment: Attachment::Namespace,
+    }
+}
+
+#[test]
+fn networks_leave_by_whom_the_registry_names_if_the_farmer_does_too() {
+    let [ant, bee, cat] = ["ant", "bee", "cat"].map(|name| name.parse::<NodeId>().unwrap());
+    let listed = SlotDraft { holders: vec![ant.clone(), bee.clone()], ..farm().slots.remove(0) };
+    let of = |holder: &NodeId, phase| Tenure {
+        epoch: Epoch(2),
+        phase,
+        ..Tenure::first((AllocationNumber::FIRST, listed.key.slot), holder.clone())
+    };
+    let (from_ant, from_cat) = (Phase::Handover { from: ant.clone() }, Phase::Handover { from: cat.clone() });
+    let (hold, rest, give) = (Some(Duty::Hold), Some(Duty::Rest), Some(Duty::Yield));
+    for (tenure, holder, duties) in [
+        (None, &ant, [hold, rest]),
+        (Some(of(&bee, Phase::Done)), &bee, [rest, hold]),
+        (Some(of(&bee, from_ant)), &ant, [give, hold]), // until it is done
+        (Some(of(&bee, from_cat)), &bee, [rest, hold]), // who is listed no more is gone
+        (Some(of(&cat, Phase::Done)), &ant, [hold, rest]),
+    ] {
+        let slot = listed.clone().held_by(tenure);
+        let said = (slot.holder(), [&ant, &bee].map(|node| slot.duty(node)), slot.duty(&cat));
+        assert_eq!(said, (Some(holder), duties, None), "{:?}", slot.tenure);
     }
 }
 

@@ -213,5 +213,5 @@ fn read_slot(
         reading.refuse(item.field("prefix"), ProblemKind::SlotPrefix { slot });
     }
     let key = SlotKey { prefix: prefix.or(default.prefix())?, slot };
-    Some(SlotDraft { key, holders, public_v4, default_v4 })
+    Some(SlotDraft { key, holders, public_v4, default_v4, tenure: None })
 }

@@ -73,6 +73,7 @@ enum Part {
     Network(Signed),
     Node(Signed),
     Device(Signed),
+    Tenure(Signed),
     Group(Signed),
     Grant { group: Fingerprint, proven: Proven },
 }
@@ -85,6 +86,7 @@ impl Part {
             Self::Network(signed) => Fingerprint::of("part/network", signed),
             Self::Node(signed) => Fingerprint::of("part/node", signed),
             Self::Device(signed) => Fingerprint::of("part/device", signed),
+            Self::Tenure(signed) => Fingerprint::of("part/tenure", signed),
             Self::Group(signed) => Fingerprint::of("part/group", signed),
             Self::Grant { group, proven } => {
                 let Proven { leaf, index, path } = proven;
@@ -117,6 +119,7 @@ impl Parts {
         parts.extend(each(Part::Network, &proofs.networks));
         parts.extend(each(Part::Node, &proofs.nodes));
         parts.extend(each(Part::Device, &proofs.devices));
+        parts.extend(each(Part::Tenure, &proofs.tenures));
         parts.extend(groups);
         Self(parts)
     }
@@ -166,6 +169,7 @@ impl Parts {
                 Part::Network(signed) => proofs.networks.push(signed),
                 Part::Node(signed) => proofs.nodes.push(signed),
                 Part::Device(signed) => proofs.devices.push(signed),
+                Part::Tenure(signed) => proofs.tenures.push(signed),
                 Part::Group(signed) => {
                     positions.insert(name, proofs.groups.len());
                     proofs.groups.push(signed);

@@ -32,6 +32,9 @@ pub struct Proofs {
     pub devices: Vec<Signed>,
     /// By the registry.
     pub groups: Vec<Signed>,
+    /// By the registry: who holds the exit slots.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tenures: Vec<Signed>,
     /// In these groups.
     pub grants: Vec<ProvenGrant>,
 }

@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::key::{Digest, Owner, VerifyingKey};
 use super::rotation::Chain;
+use super::signed::{Signed, decode};
 use crate::addr::Allocation;
-use crate::id::{AllocationNumber, FarmId, Generation, NetworkId, NodeId};
+use crate::id::{AllocationNumber, Epoch, ExitSlot, FarmId, Generation, NetworkId, NodeId};
 use crate::limit;
 use crate::model::ResourceKey;
+use crate::tenure::Tenure;
 
 /// What a statement is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -77,6 +79,7 @@ pub struct Seen {
     numbers: BTreeMap<Ipv6Net, AllocationNumber>,
     /// The same the other way round.
     prefixes: BTreeMap<AllocationNumber, Ipv6Net>,
+    tenures: BTreeMap<(AllocationNumber, ExitSlot), (Tenure, Signed)>,
 }
 
 /// As it is kept: JSON has only strings for keys.
@@ -85,25 +88,38 @@ struct SeenText {
     objects: Vec<(Object, Mark)>,
     owners: Vec<(Owner, Newest)>,
     numbers: BTreeMap<Ipv6Net, AllocationNumber>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tenures: Vec<Signed>,
 }
 
 impl From<SeenText> for Seen {
     fn from(text: SeenText) -> Self {
-        let SeenText { objects, owners, numbers } = text;
+        let SeenText { objects, owners, numbers, tenures } = text;
         let prefixes = numbers.iter().map(|(prefix, number)| (*number, *prefix)).collect();
+        // They were verified before they were kept.
+        let tenures = tenures.into_iter().filter_map(|signed| {
+            let tenure: Tenure = decode(&signed.body).ok()?;
+            Some(((tenure.allocation, tenure.slot), (tenure, signed)))
+        });
         Self {
             objects: objects.into_iter().collect(),
             owners: owners.into_iter().collect(),
             numbers,
             prefixes,
+            tenures: tenures.collect(),
         }
     }
 }
 
 impl From<Seen> for SeenText {
     fn from(seen: Seen) -> Self {
-        let Seen { objects, owners, numbers, .. } = seen;
-        Self { objects: objects.into_iter().collect(), owners: owners.into_iter().collect(), numbers }
+        let Seen { objects, owners, numbers, tenures, .. } = seen;
+        Self {
+            objects: objects.into_iter().collect(),
+            owners: owners.into_iter().collect(),
+            numbers,
+            tenures: tenures.into_values().map(|(_, signed)| signed).collect(),
+        }
     }
 }
 
@@ -145,6 +161,20 @@ pub enum Stale {
     Renumbered {
         /// As given.
         allocation: Allocation,
+    },
+    /// A newer word of who holds the slot was seen.
+    #[error(
+        "its word of slot {slot} of allocation {number} in epoch {given} is older than one that was seen, of epoch {seen}"
+    )]
+    OlderTenure {
+        /// The allocation's number.
+        number: AllocationNumber,
+        /// The slot in it.
+        slot: ExitSlot,
+        /// As given.
+        given: Epoch,
+        /// As seen.
+        seen: Epoch,
     },
     /// There are too many objects to remember another one.
     #[error("there is no room to remember another object: {} were seen", limit::SEEN_MAX)]
@@ -219,6 +249,29 @@ impl Seen {
             None => {}
         }
         self.owners.insert(owner, Newest { length: chain.length(), key: chain.newest() });
+        Ok(())
+    }
+
+    /// The newest word of who holds a slot.
+    #[must_use]
+    pub fn tenure(&self, slot: (AllocationNumber, ExitSlot)) -> Option<&(Tenure, Signed)> {
+        self.tenures.get(&slot)
+    }
+
+    /// Remembers who holds a slot, by a statement whose signer counts.
+    ///
+    /// # Errors
+    /// If a newer word was seen; that stands.
+    pub fn take_tenure(&mut self, tenure: Tenure, signed: Signed) -> Result<(), Stale> {
+        let (number, slot) = (tenure.allocation, tenure.slot);
+        match self.tenures.get(&(number, slot)) {
+            Some((seen, _)) if seen.supersedes(&tenure) => {
+                return Err(Stale::OlderTenure { number, slot, given: tenure.epoch, seen: seen.epoch });
+            }
+            None if self.tenures.len() >= limit::SEEN_MAX => return Err(Stale::Full),
+            _ => {}
+        }
+        self.tenures.insert((number, slot), (tenure, signed));
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::key::Owner;
 use crate::addr::Allocation;
-use crate::id::{AllocationNumber, FarmId, NetworkId, NodeId};
+use crate::id::{AllocationNumber, ExitSlot, FarmId, NetworkId, NodeId};
 use crate::model::{Ledger, Network, ResourceKey, Seat, Snapshot, World};
 
 /// Everything that a snapshot is made of, by name.
@@ -23,6 +23,8 @@ pub struct Shown {
     pub resources: BTreeSet<ResourceKey>,
     /// The allocations of these networks and of the slots that it holds.
     pub allocations: BTreeMap<AllocationNumber, Allocation>,
+    /// These networks' exit slots, and those that it may hold.
+    pub slots: BTreeSet<(AllocationNumber, ExitSlot)>,
 }
 
 impl Shown {
@@ -32,9 +34,12 @@ impl Shown {
         let mut shown = Self::default();
         shown.farms.insert(snapshot.farm.clone());
         shown.nodes.insert(snapshot.node.id().clone());
-        let held = snapshot.gateways.iter().map(|gateway| gateway.allocation);
-        let used = snapshot.networks.iter().map(|view| view.allocation);
-        shown.allocations = held.chain(used).map(|allocation| (allocation.number(), allocation)).collect();
+        let held = snapshot.gateways.iter().map(|gateway| (gateway.allocation, gateway.slot));
+        let used = snapshot.networks.iter().map(|view| (view.allocation, view.slot));
+        for (allocation, slot) in held.chain(used) {
+            shown.allocations.insert(allocation.number(), allocation);
+            shown.slots.insert((allocation.number(), slot));
+        }
         for view in &snapshot.networks {
             shown.networks.insert(view.id.clone());
             let number = view.allocation.number();
@@ -60,6 +65,7 @@ impl Shown {
             nodes: network.nodes().iter().cloned().chain(holders).collect(),
             resources: ledger.grants_of(network.id()).map(|(key, _)| key).collect(),
             allocations: allocation.into_iter().map(|allocation| (allocation.number(), allocation)).collect(),
+            slots: allocation.into_iter().map(|allocation| (allocation.number(), exit.slot)).collect(),
         }
     }
 

@@ -58,7 +58,10 @@ pub fn serve() -> Result<(), LacksError> {
     };
     let devices = devices.into_iter().map(own).collect();
     let bridge_netfilter = Path::new("/proc/sys/net/bridge").exists();
-    let desired = desire::desire(&snapshot, &Own { backend, bridge_netfilter, devices });
+    let desired = desire::desire(
+        &snapshot,
+        &Own { backend, bridge_netfilter, devices, duties: std::collections::BTreeMap::new() },
+    );
     let mut out = io::stdout().lock();
     for step in plan(&desired, &observed()?).steps {
         writeln!(out, "{step}")?;

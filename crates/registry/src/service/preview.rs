@@ -147,7 +147,10 @@ impl Side {
             let DeviceReport { public_key, listen_port, .. } = *self.reports.get(&(key, node.clone()))?;
             Some((key, OwnDevice { public_key, listen_port: Some(listen_port) }))
         });
-        desire(&snapshot, &Own { backend, bridge_netfilter: false, devices: own.collect() })
+        desire(
+            &snapshot,
+            &Own { backend, bridge_netfilter: false, devices: own.collect(), duties: BTreeMap::new() },
+        )
     }
 }
 
@@ -167,6 +170,7 @@ fn farms(state: &State, networks: [Option<&Network>; 2]) -> Vec<FarmDraft> {
                 holders: slot.holders().to_vec(),
                 public_v4: slot.public_v4(),
                 default_v4: slot.default_v4(),
+                tenure: None,
             };
             parts.entry(network.exit().farm.clone()).or_default().1.insert(slot.key(), draft);
         }

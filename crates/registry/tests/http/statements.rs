@@ -71,6 +71,7 @@ pub(crate) fn delegation(version: u64, held: bool) -> Delegation {
         holders: vec![node(NODES[0])],
         public_v4: None,
         default_v4: None,
+        tenure: None,
     };
     let draft = FarmDraft {
         id: farm(),

@@ -64,6 +64,7 @@ pub(crate) fn farm(slots: &[(u8, usize)]) -> FarmDraft {
         holders: vec![format!("n{holder}").parse().unwrap()],
         public_v4: None,
         default_v4: None,
+        tenure: None,
     };
     FarmDraft {
         id: "alpha".parse().unwrap(),

@@ -47,7 +47,12 @@ fn held(registry: &Registry, all_made: bool) -> BTreeMap<NodeId, NodeState> {
             });
             desire(
                 &snapshot,
-                &Own { backend: Backend::Kernel, bridge_netfilter: false, devices: device.collect() },
+                &Own {
+                    backend: Backend::Kernel,
+                    bridge_netfilter: false,
+                    devices: device.collect(),
+                    duties: BTreeMap::new(),
+                },
             )
         };
         let nodes = (0..NODES).map(|at| format!("n{at}").parse().unwrap());

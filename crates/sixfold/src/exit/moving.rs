@@ -204,7 +204,7 @@ mod tests {
     fn taken(from: NodeSeen, to: NodeSeen) -> Result<(), String> {
         let holders = ["ant", "bee"].map(|holder| holder.parse().unwrap()).to_vec();
         let key = "2001:db8:a::/48#1".parse().unwrap();
-        let slot = SlotDraft { key, holders, public_v4: None, default_v4: None };
+        let slot = SlotDraft { key, holders, public_v4: None, default_v4: None, tenure: None };
         let word = to.name.clone();
         may_take(&Both { from, to }, &slot, &word).map_err(|failed| failed.text())
     }

@@ -68,6 +68,7 @@ impl Realm<'_> {
             holders: vec![holder.clone()],
             public_v4: None,
             default_v4: None,
+            tenure: None,
         };
         let draft = FarmDraft {
             id: farm(),

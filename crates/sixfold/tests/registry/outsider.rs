@@ -57,6 +57,7 @@ impl Owner {
             holders: vec![self.node.clone()],
             public_v4: None,
             default_v4: None,
+            tenure: None,
         };
         let draft = FarmDraft {
             id: self.farm.clone(),

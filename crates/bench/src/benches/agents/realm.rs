@@ -251,7 +251,7 @@ impl Realm {
     fn put_farm(&self, version: u64) -> Result<(), Failure> {
         let slot = |holder: NodeId| -> Result<SlotDraft, Failure> {
             let key = format!("{PREFIX}#1").parse()?;
-            Ok(SlotDraft { key, holders: vec![holder], public_v4: None, default_v4: None })
+            Ok(SlotDraft { key, holders: vec![holder], public_v4: None, default_v4: None, tenure: None })
         };
         let holder = (version > 1).then(|| slot(self.id(0))).transpose()?;
         let draft = FarmDraft {

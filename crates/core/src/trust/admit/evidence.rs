@@ -9,8 +9,9 @@ use ipnet::Ipv6Net;
 
 use super::Refusal;
 use crate::addr::Allocation;
-use crate::id::{FarmId, NetworkId, NodeId};
-use crate::model::ResourceKey;
+use crate::id::{AllocationNumber, ExitSlot, FarmId, NetworkId, NodeId};
+use crate::model::{ResourceKey, SlotDraft, SlotKey};
+use crate::tenure::Tenure;
 use crate::trust::grant::{Granted, Group, Leaf};
 use crate::trust::key::{Owner, VerifyingKey};
 use crate::trust::proofs::Proofs;
@@ -38,6 +39,8 @@ pub struct Evidence {
     pub(super) grants: BTreeMap<ResourceKey, Believed<Granted>>,
     /// The same grants by network, so that judging one network costs what it has.
     pub(super) of_network: BTreeMap<NetworkId, BTreeSet<ResourceKey>>,
+    /// The newest that was ever seen of each slot: what is left out or older changes nothing.
+    pub(super) tenures: BTreeMap<(AllocationNumber, ExitSlot), Tenure>,
     pub(super) registry: Option<Owner>,
     refusals: Vec<Refusal>,
 }
@@ -75,6 +78,9 @@ impl Evidence {
         devices.retain(|device| court.is_granted(&device.believed.statement));
         let devices = court.newest(devices);
         evidence.devices = by(devices, |device| (device.key(), device.node().clone()));
+        court.tenures(&proofs.tenures, registry);
+        let newest = evidence.slots().filter_map(|slot| Some((slot, court.seen.tenure(slot)?.0.clone())));
+        evidence.tenures = newest.collect();
         evidence.refusals = court.refusals;
         (evidence, court.seen)
     }
@@ -100,6 +106,24 @@ impl Evidence {
     #[must_use]
     pub fn farm(&self, id: &FarmId) -> Option<&Delegation> {
         self.farms.get(id).map(|believed| &believed.statement)
+    }
+
+    /// Every slot that a farmer delegates.
+    fn slots(&self) -> impl Iterator<Item = (AllocationNumber, ExitSlot)> + '_ {
+        let keys = self.farms.values().flat_map(|believed| believed.statement.slots());
+        keys.filter_map(|slot| Some((self.allocation(slot.key.prefix)?.number(), slot.key.slot)))
+    }
+
+    /// The registry's word of who holds a slot.
+    #[must_use]
+    pub fn tenure(&self, slot: SlotKey) -> Option<&Tenure> {
+        self.tenures.get(&(self.allocation(slot.prefix)?.number(), slot.slot))
+    }
+
+    /// A slot as its farmer says it, with who holds it.
+    #[must_use]
+    pub fn held(&self, slot: &SlotDraft) -> SlotDraft {
+        slot.clone().held_by(self.tenure(slot.key).cloned())
     }
 
     /// A /48 with its number.
@@ -263,6 +287,21 @@ impl Court {
             groups.push(group);
         }
         groups
+    }
+
+    /// Who holds which slot: only the registry says so.
+    fn tenures(&mut self, all: &[Signed], registry: &Owner) {
+        for (at, signed) in all.iter().enumerate() {
+            let refusal = match signed.open::<Tenure>() {
+                Ok(_) if !self.is_of(registry, signed.key) => Refusal::Tenure { at },
+                Ok(tenure) => match self.seen.take_tenure(tenure, signed.clone()) {
+                    Ok(()) => continue,
+                    Err(source) => Refusal::StaleTenure { source },
+                },
+                Err(source) => Refusal::Unreadable { list: "tenures", at, source },
+            };
+            self.refusals.push(refusal);
+        }
     }
 
     /// A number that is said of two allocations, or two of one, is worth nothing, unless it was seen.

@@ -32,6 +32,13 @@ pub enum Refusal {
     },
     #[error("groups[{at}] is signed by another key than the pinned registry's")]
     Group { at: usize },
+    #[error("tenures[{at}] is signed by another key than the pinned registry's")]
+    Tenure { at: usize },
+    #[error("who holds an exit slot is refused")]
+    StaleTenure {
+        #[source]
+        source: Stale,
+    },
     #[error("grants[{at}] is of no group that is signed")]
     Groupless { at: usize },
     #[error("{object} is signed by a key that is not of {owner}")]
@@ -89,9 +96,10 @@ impl Refusal {
     #[must_use]
     pub const fn is_of_the_past(&self) -> bool {
         match self {
-            Self::StaleChain { source, .. } | Self::Stale { source, .. } | Self::Number { source } => {
-                !matches!(source, Stale::Full)
-            }
+            Self::StaleChain { source, .. }
+            | Self::Stale { source, .. }
+            | Self::StaleTenure { source }
+            | Self::Number { source } => !matches!(source, Stale::Full),
             _ => false,
         }
     }
@@ -109,10 +117,10 @@ impl Refusal {
     fn fixed_hint(&self) -> &'static str {
         match self {
             Self::Chain { .. } => "its owner can send all rotations again, from the first key on",
-            Self::StaleChain { .. } | Self::Stale { .. } | Self::Number { .. } => {
+            Self::StaleChain { .. } | Self::Stale { .. } | Self::StaleTenure { .. } | Self::Number { .. } => {
                 "the registry was set back, or lies: what is newer has to come from it again"
             }
-            Self::Group { .. } | Self::Groupless { .. } => {
+            Self::Group { .. } | Self::Tenure { .. } | Self::Groupless { .. } => {
                 "if the registry was made anew: join again with a token of the new one"
             }
             Self::NotOwner { .. } => "only its owner can say so: the registry made it up, or mixed it up",

@@ -111,7 +111,8 @@ impl Verdict {
 /// What a network's resources stand on.
 struct Ground<'a> {
     network: &'a Network,
-    slot: &'a SlotDraft,
+    /// With who holds it.
+    slot: SlotDraft,
     allocation: Allocation,
 }
 
@@ -158,7 +159,7 @@ impl Evidence {
         let held = believed.statement.slot(slot).ok_or(Objection::NoSlot { farm, slot })?;
         vouchers.push(voucher(believed));
         let allocation = self.allocation(slot.prefix).ok_or(Objection::NoNumber { slot })?;
-        Ok(Ground { network, slot: held, allocation })
+        Ok(Ground { network, slot: self.held(held), allocation })
     }
 
     fn stand(
@@ -213,7 +214,7 @@ impl Evidence {
             }
             Seat::Node(node) => self.says(node),
             Seat::Exit => {
-                let node = ground.slot.holders.first().expect("a slot without holders is refused");
+                let node = ground.slot.holder().expect("a slot without holders is refused");
                 self.exit_node(ground, node)
             }
         }

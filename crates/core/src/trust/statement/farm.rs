@@ -11,7 +11,6 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::Owned;
 use crate::id::{ExitSlot, FarmId, Label, NodeId};
 use crate::model::{FarmDraft, Fault, NodeDraft, SlotDraft, SlotKey, Upstream};
-use crate::tenure::Duty;
 use crate::trust::key::Owner;
 use crate::trust::seen::Object;
 use crate::trust::signed::{OpenError, Statement};
@@ -57,6 +56,7 @@ impl Delegation {
     pub fn new(farm: FarmDraft, name: Label, version: u64) -> Result<Self, Fault> {
         let mut draft = FarmDraft { nodes: Vec::new(), ..farm };
         draft.slots.sort_by_key(|slot| slot.key);
+        draft.slots.iter_mut().for_each(|slot| slot.tenure = None);
         if let Some(fault) = fault_of(&draft) {
             return Err(fault);
         }
@@ -82,10 +82,15 @@ impl Delegation {
         self.draft.slots.get(at)
     }
 
-    /// The slots that a node may hold, and what it does for each: the first of its holders serves.
-    pub fn slots_of<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = (&'a SlotDraft, Duty)> {
-        let slots = self.draft.slots.iter();
-        slots.filter_map(move |slot| Some((slot, slot.duty(node)?)))
+    /// Its slots, in their order.
+    #[must_use]
+    pub fn slots(&self) -> &[SlotDraft] {
+        &self.draft.slots
+    }
+
+    /// The slots that a node may hold.
+    pub fn slots_of<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = &'a SlotDraft> {
+        self.draft.slots.iter().filter(move |slot| slot.holders.contains(node))
     }
 
     /// The router that its gateways send to.
@@ -132,7 +137,7 @@ impl Statement for Delegation {
     fn wire(&self) -> FarmWire {
         let FarmDraft { id, allocations, upstream, management, host_firewall, slots, .. } =
             self.draft.clone();
-        let slot = |SlotDraft { key, holders, public_v4, default_v4 }| SlotWire {
+        let slot = |SlotDraft { key, holders, public_v4, default_v4, tenure: _ }| SlotWire {
             prefix: Net(key.prefix),
             slot: key.slot,
             holders,
@@ -158,6 +163,7 @@ impl Statement for Delegation {
             holders: wire.holders,
             public_v4: wire.public_v4.map(|net| net.0),
             default_v4: wire.default_v4,
+            tenure: None,
         };
         let farm = FarmDraft {
             id: wire.id,

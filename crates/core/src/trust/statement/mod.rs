@@ -12,6 +12,7 @@ mod leaving;
 mod network;
 mod node;
 mod reclaim;
+mod tenure;
 mod token;
 
 pub use confirm::Confirm;

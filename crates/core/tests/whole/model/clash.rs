@@ -61,6 +61,7 @@ fn any_farm() -> impl Strategy<Value = FarmDraft> {
             holders: vec![node.id.clone()],
             public_v4: address.map(|at| parsed(ADDRESSES_V4[at])),
             default_v4: address.map(|_| parsed("203.0.113.1")),
+            tenure: None,
         });
         FarmDraft {
             id: parsed(&format!("f{name}")),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv6Net;
-use sixfold_core::id::{FarmId, NetworkId, NodeId};
+use sixfold_core::id::{AllocationNumber, ExitSlot, FarmId, NetworkId, NodeId};
 use sixfold_core::model::{Format, Ledger, Reports, ResourceKey, Snapshot, World};
 use sixfold_core::trust::{Owner, Proofs, Proven, ProvenGrant, Shown, Signed};
 
@@ -20,6 +20,8 @@ pub(crate) struct Dossier {
     pub(crate) nodes: BTreeMap<NodeId, Signed>,
     /// By nodes, about their devices.
     pub(crate) devices: BTreeMap<(ResourceKey, NodeId), Signed>,
+    /// By the registry: who holds which slot.
+    pub(crate) tenures: BTreeMap<(AllocationNumber, ExitSlot), Signed>,
     /// By the registry, by its count of groups.
     pub(crate) groups: BTreeMap<u64, Signed>,
     /// Each with its group's count.
@@ -60,6 +62,7 @@ impl Dossier {
             networks: wanted.networks.iter().filter_map(|id| self.networks.get(id)).cloned().collect(),
             nodes: wanted.nodes.iter().filter_map(|id| self.nodes.get(id)).cloned().collect(),
             devices: devices.map(|(_, device)| device.clone()).collect(),
+            tenures: wanted.slots.iter().filter_map(|slot| self.tenures.get(slot)).cloned().collect(),
             groups: serials.keys().filter_map(|serial| self.groups.get(serial)).cloned().collect(),
             grants: grants.collect(),
         })

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 use sixfold_core::id::{FarmId, Label, NetworkId, NodeId};
 use sixfold_core::model::{FarmDraft, Ledger, NetworkDraft, Reports, ResourceKey, World, WorldDraft};
+use sixfold_core::tenure::Tenure;
 use sixfold_core::trust::{
     Delegation, DeviceOf, DeviceStatement, Granted, Leaf, NetworkStatement, NodeStatement, Owner, Pins,
     Proofs, Role, Signed, SigningKey, Subject, seal,
@@ -58,6 +59,17 @@ fn network_of_keys(network: &mut NetworkDraft) {
     network.workloads.iter_mut().for_each(|workload| node_id(&mut workload.node));
 }
 
+/// Has the registry say of each slot that its first node holds it.
+fn hold(farm: &mut Farm) {
+    for mut draft in farm.world.farms().values().cloned().map(FarmDraft::from).collect::<Vec<_>>() {
+        for slot in &mut draft.slots {
+            let number = farm.ledger.allocation(slot.key.prefix).unwrap().number();
+            slot.tenure = Some(Tenure::first((number, slot.key.slot), slot.holders[0].clone()));
+        }
+        farm.world.insert_farm(draft.try_into().expect("only who holds was said"));
+    }
+}
+
 impl std::fmt::Debug for Realm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.farm.fmt(f)
@@ -95,6 +107,7 @@ impl Realm {
             Farm { world, ledger: Ledger::default(), reports: Reports::new(), text: farm.text.clone() };
         farm.grant();
         farm.report();
+        hold(&mut farm);
         let mut realm = Self { farm, dossier: Dossier::default(), names };
         realm.sign();
         realm
@@ -116,6 +129,10 @@ impl Realm {
                 let statement = NodeStatement { farm, name, version: 1, node: node.clone() };
                 let key = self.key_of(&Owner::node(node.id()));
                 self.dossier.nodes.insert(node.id().clone(), Signed::new(&statement, &key));
+            }
+            for tenure in farm.slots().values().filter_map(|slot| slot.tenure()) {
+                let signed = Signed::new(tenure, &registry());
+                self.dossier.tenures.insert((tenure.allocation, tenure.slot), signed);
             }
         }
         for network in world.networks().values() {

@@ -87,6 +87,7 @@ impl Gathered {
             networks: all(&self.networks)?,
             nodes: all(&self.nodes)?,
             devices: all(&self.devices)?,
+            tenures: Vec::new(),
             groups: all(self.seals.values())?,
             grants: grants.collect::<Result<_, _>>()?,
         })

@@ -90,6 +90,7 @@ async fn elsewhere(running: &Running) {
         holders: vec![node(machine)],
         public_v4: None,
         default_v4: None,
+        tenure: None,
     };
     let said = |version, slots| {
         let alpha = crate::flow::delegation(version, false).with_nodes(Vec::new());

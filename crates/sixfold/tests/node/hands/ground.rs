@@ -126,7 +126,12 @@ impl Machine {
         self.others = others();
         let registry = Registry::new();
         let bare = registry.snapshot(1, &Reports::new());
-        let own = Own { backend: Backend::Tunnel, bridge_netfilter: false, devices: BTreeMap::new() };
+        let own = Own {
+            backend: Backend::Tunnel,
+            bridge_netfilter: false,
+            devices: BTreeMap::new(),
+            duties: BTreeMap::new(),
+        };
         self.desired = desire::desire(&bare, &own);
         self.give(&bare);
         self.agent("--once");
