@@ -2,7 +2,7 @@
 //!
 //! Owns: putting placeholders for keys that are not there yet. Must not change anything, on disk or in the kernel.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use sixfold_core::desire;
@@ -36,6 +36,6 @@ pub fn dry(snapshot: &Snapshot, observed: &NodeState, ground: Ground, key_dir: O
             resource.placeholder(snapshot.node.id())
         }))
     });
-    let desired = desire::desire(snapshot, &devices.own(observed, ground));
+    let desired = desire::desire(snapshot, &devices.own(observed, ground, BTreeMap::new()));
     Dry { plan: plan::plan(&desired, observed), new_keys, failed_keys }
 }

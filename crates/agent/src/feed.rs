@@ -13,6 +13,8 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use sixfold_core::id::NodeId;
 use sixfold_core::limit;
 use sixfold_core::model::{Snapshot, SnapshotError, Status};
+use sixfold_core::tenure::Tenure;
+use sixfold_core::trust::Signed;
 
 use crate::disk::{self, DiskError};
 use crate::received::Received;
@@ -75,6 +77,16 @@ pub trait Feed {
 
     /// Whose snapshots they are, if that is known before there is any.
     fn node(&self) -> Option<&NodeId> {
+        None
+    }
+
+    /// The registry's word of who holds a slot, as it was signed, if it was shown.
+    fn signed(&self, _tenure: &Tenure) -> Option<Signed> {
+        None
+    }
+
+    /// What a statement says of who holds a slot, if it is the registry's, whoever brought it.
+    fn believes(&self, _signed: &Signed) -> Option<Tenure> {
         None
     }
 

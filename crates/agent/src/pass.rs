@@ -25,10 +25,11 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use sixfold_core::desire::{self, Own};
-use sixfold_core::model::{DeviceStatus, PeerStatus, ResourceKey, Snapshot};
+use sixfold_core::model::{DeviceStatus, PeerStatus, ResourceKey, SlotKey, Snapshot};
 use sixfold_core::name::IfName;
 use sixfold_core::plan::{self, Plan, Step};
 use sixfold_core::state::{Backend, LinkKind, Namespace, Netns, NodeState};
+use sixfold_core::tenure::Duty;
 use sixfold_kernel::{Failure, Kernel, ObserveError, Report, Scope};
 
 use self::near::{Known, Places, near, places};
@@ -59,6 +60,8 @@ pub struct Asked<'a> {
     pub snapshot: &'a Snapshot,
     /// On what machine.
     pub ground: Ground,
+    /// What the node does for exit slots, where that is not what the snapshot says.
+    pub duties: BTreeMap<SlotKey, Duty>,
     /// Where to look at least.
     pub scope: Scope,
 }
@@ -136,9 +139,24 @@ impl Picture {
         self.desired.namespaces.keys().chain(self.seen.namespaces.keys()).collect()
     }
 
-    /// Whether a link was up when it was seen last.
-    pub(crate) fn is_up(&self, netns: &Netns, link: &IfName) -> bool {
-        self.seen.namespaces.get(netns).and_then(|there| there.links.get(link)).is_some_and(|link| link.up)
+    /// Whether a link was up when it was seen last; looks, if nothing has been seen yet.
+    pub(crate) fn is_up<K: Kernel>(&self, kernel: &mut K, netns: &Netns, link: &IfName) -> bool {
+        let up = |state: &NodeState| {
+            let there = state.namespaces.get(netns)?;
+            Some(there.links.get(link)?.up)
+        };
+        if self.whole {
+            return up(&self.seen).unwrap_or(false);
+        }
+        let only = BTreeMap::from([(netns.clone(), BTreeSet::from([*link]))]);
+        // What cannot be seen cannot be changed either: the pass will fail as well.
+        kernel.observe_links(&only).is_ok_and(|state| up(&state).unwrap_or(false))
+    }
+
+    /// Whether nothing was left to do in a namespace that is there.
+    pub(crate) fn is_made(&self, netns: &Netns) -> bool {
+        let is_left = |step: &Step| step.netns == *netns;
+        self.whole && self.seen.namespaces.contains_key(netns) && !self.left.steps.iter().any(is_left)
     }
 
     /// Every namespace in which a device was seen, or its link.
@@ -305,7 +323,7 @@ impl Picture {
 
     /// Says what is desired, if anything that it depends on changed; and where it is something else than before.
     fn desire(&mut self, devices: &Devices, asked: &Asked<'_>) -> BTreeSet<Netns> {
-        let own = devices.own(&self.seen, asked.ground);
+        let own = devices.own(&self.seen, asked.ground, asked.duties.clone());
         if self.own.as_ref() == Some(&own) {
             return BTreeSet::new();
         }

@@ -31,7 +31,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sixfold_api::tls::{Identity, TlsError};
 use sixfold_core::id::NodeId;
 use sixfold_core::model::{RegistryStatus, Snapshot, Status};
-use sixfold_core::trust::SigningKey;
+use sixfold_core::tenure::Tenure;
+use sixfold_core::trust::{Signed, SigningKey};
 
 use self::frame::{Begin, Link};
 use self::joined::Joined;
@@ -253,6 +254,15 @@ impl Feed for RegistryFeed {
 
     fn node(&self) -> Option<&NodeId> {
         Some(&self.node)
+    }
+
+    fn signed(&self, tenure: &Tenure) -> Option<Signed> {
+        let (seen, signed) = self.judge.seen().tenure((tenure.allocation, tenure.slot))?;
+        (seen == tenure).then(|| signed.clone())
+    }
+
+    fn believes(&self, signed: &Signed) -> Option<Tenure> {
+        self.judge.believes(signed)
     }
 
     fn annotate(&self, status: &mut Status) {

@@ -3,6 +3,7 @@
 //! ```text
 //! signal (SIGTERM, SIGINT) ─┐
 //! feed (inotify) ───────────┤           newest snapshot: where its answer changed ─┐
+//! segment (its exit slots) ─┤           what it does for its slots: where it changed ─┤
 //! events (netlink) ─────────┼──▶ poll ──▶ where something changed ─────────────────┼──▶ pass ──▶ status.json
 //! timer (SWEEP) ────────────┘             its slice, and what was left to do ──────┘
 //! ```
@@ -31,7 +32,7 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::errno::Errno;
 use nix::fcntl::Flock;
 use sixfold_core::addr::Gateway;
-use sixfold_core::model::Status;
+use sixfold_core::model::{ExitStatus, Status};
 use sixfold_core::state::Netns;
 use sixfold_kernel::{Failure, Kernel, Scope};
 
@@ -39,13 +40,14 @@ use crate::accept::Current;
 use crate::blocks::PortLog;
 use crate::disk::DiskError;
 use crate::events::{Events, Unheard};
+use crate::exits::Exits;
+use crate::exits::sight::Sight;
 use crate::feed::Feed;
 use crate::keys::{KeyStore, KeyStoreError};
 use crate::metrics::{Figures, Measured};
 pub use crate::pass::SLICE;
 use crate::pass::{Asked, Ground, PEERS_SECS, PERIOD_SECS, Picture, Sweep};
 use crate::remote::RemoteError;
-use crate::sight::Sight;
 use crate::status::{self, Counts, words};
 use crate::store::Store;
 use crate::traffic::{self, Traffic};
@@ -121,7 +123,9 @@ pub struct Agent<K, F> {
     sweep_of_devices: Sweep,
     ports: PortLog,
     traffic: Traffic,
-    sight: Sight,
+    exits: Exits,
+    /// Until then no event leads to a pass.
+    calm_until: Instant,
     /// Damage was found that no event told of: there may be more.
     alarmed: bool,
     counts: Counts,
@@ -166,6 +170,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
     ) -> Result<Self, RunError> {
         let keys = KeyStore::open(&places.keys())?;
         let ports = PortLog::open(&places.state, SystemTime::now())?;
+        let exits = Exits::open(&places.state)?;
         let agent = Self {
             kernel,
             feed,
@@ -179,7 +184,8 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             sweep_of_devices: Sweep::within(PEERS_SECS),
             ports,
             traffic: Traffic::default(),
-            sight: Sight::default(),
+            exits,
+            calm_until: Instant::now(),
             alarmed: false,
             counts: Counts::default(),
             status: None,
@@ -203,7 +209,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
     /// Has it look at the segments of its exit slots, and speak there.
     #[must_use]
     pub fn with_sight(mut self, sight: Sight) -> Self {
-        self.sight = sight;
+        self.exits.see_by(sight);
         self
     }
 
@@ -235,9 +241,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         let whole = told == Scope::All || slice == Scope::All;
         self.picture.read_sessions(&mut self.kernel);
         self.read_traffic();
-        if let Some(snapshot) = self.current.snapshot() {
-            self.sight.look(snapshot, Instant::now());
-        }
+        self.look();
         let touched = self.pass(join(told.clone(), slice));
         let untold = touched.iter().any(|netns| !told.contains(netns));
         self.alarmed = untold && !whole && was_in_sync && self.status.as_ref().is_some_and(|now| now.in_sync);
@@ -261,7 +265,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
 
     /// What an event or the feed calls for: one pass over where it says that something changed, none if nowhere.
     pub fn heed(&mut self) -> Option<&Status> {
-        let news = self.take_snapshots();
+        let news = self.take_snapshots() | self.look();
         let told = self.events.take();
         let nowhere = matches!(&told, Scope::Only(netnss) if netnss.is_empty());
         if news || !nowhere {
@@ -269,6 +273,38 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             self.pass(told);
         }
         self.status.as_ref()
+    }
+
+    /// What the time to look at the segment calls for: a pass if the node does something else for a slot from now on. It is read
+    /// at intervals, not whenever there is something: a flood there costs as much as a whisper.
+    fn glance(&mut self) {
+        if self.look() {
+            self.pass(Scope::Only(BTreeSet::new()));
+            return;
+        }
+        let exits = self.exits();
+        if let Some(status) = self.status.as_ref().filter(|status| status.exits != exits) {
+            let status = Status { exits, ..status.clone() };
+            self.publish(status, &[]);
+        }
+    }
+
+    /// Looks at the segment; whether the node does something else for its exit slots from now on.
+    fn look(&mut self) -> bool {
+        let Some(snapshot) = self.current.snapshot() else { return false };
+        let (picture, kernel) = (&self.picture, &mut self.kernel);
+        let is_up = |gateway: &Gateway| picture.is_up(kernel, &Netns::Named(gateway.netns), &gateway.public);
+        self.exits.look(snapshot, &self.feed, is_up)
+    }
+
+    /// How each of its exit slots is.
+    fn exits(&mut self) -> Vec<ExitStatus> {
+        let Some(snapshot) = self.current.snapshot() else { return Vec::new() };
+        let (picture, kernel) = (&self.picture, &mut self.kernel);
+        self.exits.tell(snapshot, |gateway| {
+            let netns = Netns::Named(gateway.netns);
+            (picture.is_up(kernel, &netns, &gateway.public), picture.is_made(&netns))
+        })
     }
 
     /// One pass and its status. Gives the namespaces that it found otherwise than desired.
@@ -283,7 +319,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         let of = (snapshot.node.id(), snapshot.revision, ground.backend);
         self.counts.passes += 1;
         let began = Instant::now();
-        let asked = Asked { snapshot, ground, scope };
+        let asked = Asked { snapshot, ground, duties: self.exits.duties().clone(), scope };
         let mut touched = BTreeSet::new();
         let (mut failed, mut left) = (Vec::new(), 0);
         let status = match self.picture.pass(&mut self.kernel, &mut self.keys, &asked) {
@@ -296,20 +332,20 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             }
             Err(error) => status::of_blindness(of, self.counts, &error, self.status.as_ref()),
         };
-        let picture = &self.picture;
-        let is_up = |gateway: &Gateway| picture.is_up(&Netns::Named(gateway.netns), &gateway.public);
-        let exits = self.sight.tell(snapshot, is_up, Instant::now());
+        let unknown_fields = self.current.unknown().to_vec();
+        let exits = self.exits();
         // Connectivity goes before being able to say whose it was.
         if let Some(error) = unwritten {
             self.say(words(&error, error.hint()));
         }
-        let status = Status { unknown_fields: self.current.unknown().to_vec(), exits, ..status };
+        let status = Status { unknown_fields, exits, ..status };
         self.publish(status, &failed);
         if let Some(status) = &self.status {
             let (sums, took) = (self.picture.sums(), began.elapsed());
             let flow = self.traffic.sums();
             self.figures.measured(Measured { status, left, took, sums, flow });
         }
+        self.calm_until = Instant::now() + PACE;
         touched
     }
 
@@ -354,29 +390,29 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             if Instant::now() >= sweep_at {
                 self.round();
                 sweep_at = Instant::now() + SWEEP;
-            } else {
-                self.heed();
             }
-            if self.wait(stop, sweep_at)? {
-                tracing::info!("ending: what is set up stays");
-                return Ok(());
+            match self.wait(stop, sweep_at)? {
+                Woken::ToEnd => {
+                    tracing::info!("ending: what is set up stays");
+                    return Ok(());
+                }
+                Woken::ByFeed | Woken::ByEvents => drop(self.heed()),
+                Woken::ByTime => self.glance(),
             }
         }
     }
 
-    /// Waits until a pass may be due; whether to end instead.
-    fn wait(&mut self, stop: &Stop, until: Instant) -> Result<bool, RunError> {
-        let calm = (Instant::now() + PACE).min(until);
+    /// Waits until there is something to do; for what, tells what woke it.
+    fn wait(&mut self, stop: &Stop, sweep_at: Instant) -> Result<Woken, RunError> {
+        let until = self.exits.due().map_or(sweep_at, |due| due.min(sweep_at));
         loop {
-            let paced = Instant::now() < calm;
+            let paced = Instant::now() < self.calm_until;
             let events = if paced { None } else { self.events.wake() };
             let ears = Ears { feed: self.feed.wake(), events };
-            match stop.wait(&ears, if paced { calm } else { until })? {
-                Woken::ToEnd => return Ok(true),
-                Woken::ByTime if paced => {}
-                Woken::ByTime | Woken::ByEvents => return Ok(false),
-                Woken::ByFeed if self.feed.stirred() => return Ok(false),
-                Woken::ByFeed => {}
+            match stop.wait(&ears, if paced { self.calm_until.min(until) } else { until })? {
+                Woken::ByTime if Instant::now() < until => {}
+                Woken::ByFeed if !self.feed.stirred() => {}
+                woken => return Ok(woken),
             }
         }
     }

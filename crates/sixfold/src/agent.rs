@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use sixfold_agent::events;
+use sixfold_agent::exits::sight::Sight;
 use sixfold_agent::feed::{self, Feed, FileFeed};
 use sixfold_agent::metrics::{Figures, Metrics};
 use sixfold_agent::pass::Ground;
@@ -16,7 +17,6 @@ use sixfold_agent::remote::Setup;
 use sixfold_agent::remote::joined::Joined;
 use sixfold_agent::remove::{RemoveError, remove};
 use sixfold_agent::run::{Agent, Places, RunError, Stop, raise_open_files};
-use sixfold_agent::sight::Sight;
 use sixfold_core::model::Status;
 use sixfold_core::state::Backend;
 use sixfold_core::trust::Role;
@@ -70,6 +70,11 @@ pub(crate) struct Args {
     /// /readyz, in the clear, on an address of this machine alone
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with_all = ["once", "remove"])]
     metrics: Option<SocketAddr>,
+
+    /// Milliseconds between two questions for the gateways of this node's exit slots on their segment: after three without an answer
+    /// another node may take over
+    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u16).range(20..=10_000))]
+    exit_interval: u16,
 
     /// Do one round and exit: 0 if the node is in sync then, 3 if not
     #[arg(long, conflicts_with = "remove")]
@@ -225,7 +230,8 @@ fn run_joined(args: &Args, log: &log::Args, stop: Option<&Stop>) -> Result<Done,
 fn stay<F: Feed>(agent: Agent<Linux, F>, args: &Args, stop: &Stop) -> Result<(), Failed> {
     let told = events::Kernel::listen(args.node.config());
     let figures = figures(args)?;
-    let agent = agent.with_figures(figures).with_events(told).with_sight(Sight::of_this_machine());
+    let interval = Duration::from_millis(args.exit_interval.into());
+    let agent = agent.with_figures(figures).with_events(told).with_sight(Sight::of_this_machine(interval));
     agent.with_pulse(alive::pulse()).run(stop).map_err(agent_failed)
 }
 

@@ -14,7 +14,8 @@ use std::path::Path;
 
 use sixfold_core::id::{NodeId, Revision};
 use sixfold_core::model::{Snapshot, SnapshotError};
-use sixfold_core::trust::{Admitted, Pins, Refusal, Seen, admit};
+use sixfold_core::tenure::Tenure;
+use sixfold_core::trust::{Admitted, Pins, Refusal, Role, Seen, Signed, admit};
 
 use super::joined::Joined;
 use super::kept::{Kept, Shown};
@@ -77,6 +78,12 @@ impl Judge {
     /// What was seen of all that was followed.
     pub const fn seen(&self) -> &Seen {
         &self.seen
+    }
+
+    /// What a statement says of who holds a slot, if it is the registry's, whoever brought it.
+    pub fn believes(&self, signed: &Signed) -> Option<Tenure> {
+        let registry = self.pins.registry.owner(Role::Registry);
+        self.seen.is_of(&registry, signed.key).then(|| signed.open().ok()).flatten()
     }
 
     /// Judges what was shown.

@@ -29,6 +29,8 @@ use crate::disk::{self, DiskError};
 pub const HEARTBEAT: Duration = Duration::from_secs(30);
 /// A status that changes all the time is said no more often.
 const PACE: Duration = Duration::from_secs(1);
+/// But what is new of exit slots is said soon: others wait for it.
+const EXITS_PACE: Duration = Duration::from_millis(50);
 /// The file of what was said.
 pub const FILE: &str = "devices.json";
 /// Bytes of the file of versions that are read: a line for each of the resources that a node can have.
@@ -270,7 +272,8 @@ impl Reports {
             None => true,
             Some((told, at)) => {
                 let since = now.saturating_duration_since(*at);
-                since >= self.heartbeat || (since >= PACE && steady(told) != steady(status))
+                let pace = if told.exits == status.exits { PACE } else { EXITS_PACE };
+                since >= self.heartbeat || (since >= pace && steady(told) != steady(status))
             }
         };
         is_due.then(|| status.clone())

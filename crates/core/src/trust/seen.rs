@@ -194,6 +194,15 @@ impl Seen {
         self.owners.get(owner).map(|newest| newest.key)
     }
 
+    /// Whether a key is the newest that is known of an owner; if none is known, the one its id follows from.
+    #[must_use]
+    pub fn is_of(&self, owner: &Owner, key: VerifyingKey) -> bool {
+        match self.newest(owner) {
+            Some(newest) => newest == key,
+            None => key.id(owner.role) == owner.id,
+        }
+    }
+
     /// Remembers a statement that is at least as new as what was seen.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use sixfold_core::id::NodeId;
 use sixfold_core::model::{Answering, ExitStatus, SlotKey};
 use sixfold_core::tenure::Duty;
 
@@ -15,12 +16,14 @@ use crate::{farm, output, status, table};
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "Say who serves the exit slots of this machine's node, or with --registry of your farm, and who stands by.\n\n\
-    Every node that may hold a slot has its gateway ready; the link to the segment is up at the one that serves. Each second such a node asks on \
-    the segment whether the upstream router answers, and whether the slot's gateway does on another machine: by neighbour \
+    Every node that may hold a slot has its gateway ready; the link to the segment is up at the one that serves. The registry says \
+    which one that is, by an epoch that it counts up each time: the epoch here is the newest that the node has heard of. A node that \
+    is to serve `waits` while the upstream router does not answer it, or another machine's gateway still does. Such nodes ask on \
+    the segment whether the router answers (each second), and whether the slot's gateway does on another machine (ten times a second): by neighbour \
     solicitations, which kernels answer, with or without an agent. `silent` is said after three questions, `unknown` where nothing could be \
     asked or heard.\n\n\
-    With --json: node and exits (slot, duty (hold, yield, rest), serves, router, others); with --registry farm and slots \
-    (slot, nodes: id, name, state as in `sixfold node list`, and of what was heard: duty, serves, router, others).",
+    With --json: node and exits (slot, duty (hold, yield, rest), tenure (epoch, holder, phase), made, serves, router, others); with --registry \
+    farm and slots (slot, nodes: id, name, state as in `sixfold node list`, and of what was heard: the same).",
     after_long_help = "Exit codes:\n  \
         0  each slot is served by its holder alone, and the holder's router answers\n  \
         1  refused: what was given is wrong\n  \
@@ -63,18 +66,28 @@ fn of_node(args: &Args) -> Result<Vec<String>, Failed> {
     } else if exits.is_empty() {
         output::print("this node may hold no exit slot\n")?;
     } else {
-        let head = ["slot", "duty", "link", "router", "elsewhere"];
+        let head = ["slot", "duty", "epoch", "link", "router", "elsewhere"];
         output::print(&table::render(
             &head,
-            exits.iter().map(|exit| [vec![exit.slot.to_string()], cells(Some(exit))].concat()),
+            exits.iter().map(|exit| [vec![exit.slot.to_string()], cells(&status.node, Some(exit))].concat()),
         ))?;
     }
-    Ok(exits.iter().filter_map(|exit| Some(format!("slot {}: {}", exit.slot, amiss_here(exit)?))).collect())
+    let amiss = |exit: &ExitStatus| Some(format!("slot {}: {}", exit.slot, amiss_here(&status.node, exit)?));
+    Ok(exits.iter().filter_map(amiss).collect())
 }
 
 /// What a node alone can tell.
-fn amiss_here(exit: &ExitStatus) -> Option<&'static str> {
+fn amiss_here(node: &NodeId, exit: &ExitStatus) -> Option<&'static str> {
     match (exit.duty, exit.serves, exit.router, exit.others) {
+        (Duty::Rest, false, router, others) if waits(node, exit) => Some(match (router, others) {
+            (Answering::Answers, Answering::Answers) => {
+                "this node is to serve it, and waits: another machine's gateway answers"
+            }
+            (Answering::Answers, _) => {
+                "this node is to serve it, and waits: it is not known yet that no other machine's gateway does"
+            }
+            _ => "this node is to serve it, and waits: the upstream router does not answer",
+        }),
         (Duty::Hold, false, ..) => Some("this node is to serve it, and its link is down"),
         (Duty::Rest, true, ..) => Some("this node serves it, and is not to"),
         (Duty::Hold, true, _, Answering::Answers) => Some("another machine serves it, too"),
@@ -82,6 +95,11 @@ fn amiss_here(exit: &ExitStatus) -> Option<&'static str> {
         (Duty::Hold, true, Answering::Unknown, _) => Some("whether the upstream router answers is not known"),
         _ => None,
     }
+}
+
+/// Whether it is to serve, and has not begun.
+fn waits(node: &NodeId, exit: &ExitStatus) -> bool {
+    exit.duty == Duty::Rest && exit.tenure.as_ref().is_some_and(|tenure| tenure.duty(node) == Duty::Hold)
 }
 
 /// A slot, with its nodes in the farmer's order.
@@ -105,11 +123,11 @@ fn of_farm(args: &Args) -> Result<Vec<String>, Failed> {
     } else if slots.is_empty() {
         output::print("the farm has no exit slot\n")?;
     } else {
-        let head = ["slot", "node", "state", "duty", "link", "router", "elsewhere"];
+        let head = ["slot", "node", "state", "duty", "epoch", "link", "router", "elsewhere"];
         let rows = slots.iter().flat_map(|slot| {
             slot.nodes.iter().map(|(node, exit)| {
                 let first = vec![slot.key.to_string(), node.name.to_string(), node.state().to_owned()];
-                [first, cells(*exit)].concat()
+                [first, cells(&node.id, *exit)].concat()
             })
         });
         output::print(&table::render(&head, rows))?;
@@ -129,22 +147,25 @@ fn amiss_of(slot: &Slot<'_>) -> Option<String> {
         [] => Some("no node that is heard of serves it".to_owned()),
         [_] => {
             let (node, why) =
-                slot.nodes.iter().find_map(|(node, exit)| Some((node, amiss_here((*exit)?)?)))?;
+                slot.nodes.iter().find_map(|(node, exit)| Some((node, amiss_here(&node.id, (*exit)?)?)))?;
             Some(format!("node {}: {why}", node.name))
         }
         several => Some(format!("{} serve it at once", several.join(" and "))),
     }
 }
 
-fn cells(exit: Option<&ExitStatus>) -> Vec<String> {
-    let Some(exit) = exit else { return ["-"; 4].map(str::to_owned).to_vec() };
+fn cells(node: &NodeId, exit: Option<&ExitStatus>) -> Vec<String> {
+    let Some(exit) = exit else { return ["-"; 5].map(str::to_owned).to_vec() };
     let duty = match exit.duty {
+        _ if waits(node, exit) => "waits",
         Duty::Hold => "holds",
         Duty::Yield => "yields",
         Duty::Rest => "ready",
     };
     let link = if exit.serves { "up" } else { "down" };
-    [duty, link, word(exit.router), word(exit.others)].map(str::to_owned).to_vec()
+    let epoch = exit.tenure.as_ref().map_or_else(|| "-".to_owned(), |tenure| tenure.epoch.to_string());
+    let [router, others] = [exit.router, exit.others].map(|it| word(it).to_owned());
+    vec![duty.to_owned(), epoch, link.to_owned(), router, others]
 }
 
 fn word(answering: Answering) -> &'static str {
@@ -159,7 +180,8 @@ fn document(slot: &Slot<'_>) -> Value {
     let nodes = slot.nodes.iter().map(|(node, exit)| {
         json!({
             "id": node.id, "name": node.name, "state": node.state(),
-            "duty": exit.map(|exit| exit.duty), "serves": exit.map(|exit| exit.serves),
+            "duty": exit.map(|exit| exit.duty), "tenure": exit.and_then(|exit| exit.tenure.as_ref()),
+            "made": exit.map(|exit| exit.made), "serves": exit.map(|exit| exit.serves),
             "router": exit.map(|exit| exit.router), "others": exit.map(|exit| exit.others),
         })
     });

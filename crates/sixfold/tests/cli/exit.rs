@@ -41,6 +41,14 @@ fn status(duty: &str, serves: bool, router: &str, others: &str) -> String {
     status.to_string()
 }
 
+/// The same, where the registry says who holds the slot.
+fn held_by(node: &str, status: &str) -> String {
+    let mut status: serde_json::Value = serde_json::from_str(status).unwrap();
+    status["exits"][0]["tenure"] =
+        serde_json::json!({ "allocation": 1, "slot": 1, "epoch": 12, "holder": node, "phase": "done" });
+    status.to_string()
+}
+
 #[test]
 fn how_a_slot_is_served_is_told_and_what_is_amiss() {
     let dir = tempfile::tempdir().unwrap();
@@ -57,6 +65,9 @@ fn how_a_slot_is_served_is_told_and_what_is_amiss() {
         told(&status("hold", true, "answers", "answers"), 3),
         told(&status("hold", true, "silent", "unknown"), 3),
         told(&status("hold", true, "unknown", "unknown"), 3),
+        told(&held_by("ant", &status("rest", false, "answers", "answers")), 3),
+        told(&held_by("ant", &status("rest", false, "silent", "silent")), 3),
+        told(&held_by("bee", &status("rest", false, "answers", "answers")), 0),
         told(&status("hold", true, "answers", "silent").replace("exits", "of-a-later-version"), 0),
         told("{}", 3),
     ];

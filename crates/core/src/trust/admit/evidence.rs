@@ -157,14 +157,6 @@ impl Court {
         }
     }
 
-    /// Whether a key is the newest that is known of an owner; if none is known, the one its id follows from.
-    fn is_of(&self, owner: &Owner, key: VerifyingKey) -> bool {
-        match self.seen.newest(owner) {
-            Some(newest) => newest == key,
-            None => key.id(owner.role) == owner.id,
-        }
-    }
-
     /// Whether a device is for the newest grant of its prefix. What was said for an older one is no lie, and no use.
     fn is_granted(&self, device: &DeviceStatement) -> bool {
         let grant = self.seen.mark(&Object::Grant(device.key()));
@@ -188,7 +180,7 @@ impl Court {
                 }
             };
             let (object, owner, version) = (statement.object(), statement.owner(), statement.version());
-            if !self.is_of(&owner, signed.key) {
+            if !self.seen.is_of(&owner, signed.key) {
                 let was_its = self.seen.newest(&owner).is_some();
                 self.refusals.push(if was_its {
                     Refusal::Replaced { object, owner }
@@ -274,7 +266,7 @@ impl Court {
         let mut groups = Vec::with_capacity(all.len());
         for (at, signed) in all.iter().enumerate() {
             let group = match signed.open::<Group>() {
-                Ok(group) if self.is_of(registry, signed.key) => Some((group, signed.key)),
+                Ok(group) if self.seen.is_of(registry, signed.key) => Some((group, signed.key)),
                 Ok(_) => {
                     self.refusals.push(Refusal::Group { at });
                     None
@@ -293,7 +285,7 @@ impl Court {
     fn tenures(&mut self, all: &[Signed], registry: &Owner) {
         for (at, signed) in all.iter().enumerate() {
             let refusal = match signed.open::<Tenure>() {
-                Ok(_) if !self.is_of(registry, signed.key) => Refusal::Tenure { at },
+                Ok(_) if !self.seen.is_of(registry, signed.key) => Refusal::Tenure { at },
                 Ok(tenure) => match self.seen.take_tenure(tenure, signed.clone()) {
                     Ok(()) => continue,
                     Err(source) => Refusal::StaleTenure { source },

@@ -15,7 +15,10 @@ use super::*;
 struct Scripted {
     answers: Vec<Ipv6Addr>,
     asked: Vec<Ipv6Addr>,
+    questions: Vec<Ipv6Addr>,
     announced: Vec<(Mac, Vec<IpAddr>)>,
+    said: Vec<Word>,
+    heard: Vec<Word>,
     down: bool,
 }
 
@@ -29,6 +32,7 @@ impl Voice for Wire {
             return Err(SegmentError::Down { nic: "eth0".parse().expect("a name") });
         }
         there.asked.push(address);
+        there.questions.push(address);
         Ok(())
     }
 
@@ -37,26 +41,32 @@ impl Voice for Wire {
         Ok(())
     }
 
+    fn send(&mut self, word: &Word) -> Result<(), SegmentError> {
+        self.0.borrow_mut().said.push(word.clone());
+        Ok(())
+    }
+
     fn read(&mut self) -> Result<Heard, SegmentError> {
         let mut there = self.0.borrow_mut();
         let asked = std::mem::take(&mut there.asked);
         let answers = asked.into_iter().filter(|address| there.answers.contains(address));
         let answers = answers.map(|address| Answer { address, from: Mac([2; 6]) }).collect();
-        Ok(Heard { deaf: there.down, answers, words: Vec::new() })
+        let words = std::mem::take(&mut there.heard).into_iter().map(|word| (Mac([2; 6]), word)).collect();
+        Ok(Heard { deaf: there.down, answers, words })
     }
 }
 
 fn snapshot(node: &str) -> Snapshot {
     let files = [
-        ("farm.toml", include_str!("../../../../examples/first-farm/farm.toml")),
-        ("acme.toml", include_str!("../../../../examples/first-farm/acme.toml")),
+        ("farm.toml", include_str!("../../../../../examples/first-farm/farm.toml")),
+        ("acme.toml", include_str!("../../../../../examples/first-farm/acme.toml")),
     ];
     let world = parse_all(&files.map(|(name, text)| (name.to_owned(), text.to_owned())));
     let trial = Trial::new(world.expect("the example is sound")).expect("it has room");
     trial.snapshot(&node.parse().expect("a name")).expect("it has that node")
 }
 
-/// A node, its segment, and a clock that goes on by a second for each round.
+/// A node, its segment, and a clock that goes on by as much as lies between two questions for each round.
 struct Ground {
     snapshot: Snapshot,
     wire: Rc<RefCell<Scripted>>,
@@ -73,15 +83,21 @@ impl Ground {
         Self { snapshot: snapshot(node), wire, sight, now: Instant::now(), up: up.to_vec() }
     }
 
-    fn rounds(&mut self, count: u32) -> Vec<(u8, Duty, bool, Answering, Answering)> {
-        let mut told = Vec::new();
+    /// Of each slot whether the router answers, and whether the gateway does elsewhere.
+    fn rounds(&mut self, count: u32) -> Vec<(u8, Answering, Answering)> {
         for _ in 0..count {
-            self.now += Duration::from_secs(1);
+            self.now += INTERVAL;
             self.sight.look(&self.snapshot, self.now);
-            let is_up = |gateway: &Gateway| self.up.contains(&gateway.slot.get());
-            told = self.sight.tell(&self.snapshot, is_up, self.now);
+            let up = self.snapshot.gateways.iter().filter(|view| self.up.contains(&view.slot.get()));
+            let serving = up.map(|view| (view.key(), view.duty)).collect();
+            self.sight.tell(&self.snapshot, &serving, self.now);
         }
-        told.into_iter().map(|it| (it.slot.slot.get(), it.duty, it.serves, it.router, it.others)).collect()
+        let sight = &mut self.sight;
+        let seen = self.snapshot.gateways.iter().map(|view| {
+            let Seen { router, others } = sight.seen(&self.snapshot, view, self.now);
+            (view.slot.get(), router, others)
+        });
+        seen.collect()
     }
 
     fn link_local(&self, slot: usize) -> Ipv6Addr {
@@ -95,22 +111,19 @@ fn a_standby_sees_the_router_and_the_holder_and_that_nobody_holds_its_own() {
     let mut bee = Ground::new("bee", &[2]);
     bee.wire.borrow_mut().answers = vec![UPSTREAM, bee.link_local(1)];
     let (answers, silent, unknown) = (Answering::Answers, Answering::Silent, Answering::Unknown);
-    assert_eq!(
-        bee.rounds(1),
-        [(1, Duty::Rest, false, unknown, unknown), (2, Duty::Hold, true, unknown, unknown)]
-    );
-    assert_eq!(
-        bee.rounds(1),
-        [(1, Duty::Rest, false, answers, answers), (2, Duty::Hold, true, answers, unknown)]
-    );
-    assert_eq!(
-        bee.rounds(2),
-        [(1, Duty::Rest, false, answers, answers), (2, Duty::Hold, true, answers, silent)]
-    );
+    assert_eq!(bee.rounds(1), [(1, unknown, unknown), (2, unknown, unknown)]);
+    assert_eq!(bee.rounds(1), [(1, answers, answers), (2, answers, unknown)]);
+    assert_eq!(bee.rounds(2), [(1, answers, answers), (2, answers, silent)]);
+    assert!(!bee.sight.is_settled(bee.now), "that is soon after the start");
     // The holder goes.
     bee.wire.borrow_mut().answers.truncate(1);
-    assert_eq!(bee.rounds(2)[0].4, answers, "two questions are not enough");
-    assert_eq!(bee.rounds(2)[0], (1, Duty::Rest, false, answers, silent));
+    assert_eq!(bee.rounds(2)[0].2, answers, "two questions are not enough");
+    assert_eq!(bee.rounds(2)[0], (1, answers, silent));
+    bee.rounds(20);
+    assert!(bee.sight.is_settled(bee.now));
+    let asked = bee.wire.borrow().questions.clone();
+    let of = |address: Ipv6Addr| asked.iter().filter(|asked| **asked == address).count();
+    assert_eq!((of(UPSTREAM), of(bee.link_local(1))), (3, 28), "the router is asked each second");
 }
 
 #[test]
@@ -118,10 +131,11 @@ fn whoever_cannot_hear_claims_no_silence() {
     let mut bee = Ground::new("bee", &[2]);
     bee.wire.borrow_mut().down = true;
     let told = bee.rounds(9);
-    assert!(told.iter().all(|it| (it.3, it.4) == (Answering::Unknown, Answering::Unknown)), "{told:?}");
+    assert!(told.iter().all(|it| (it.1, it.2) == (Answering::Unknown, Answering::Unknown)), "{told:?}");
     assert!(bee.sight.trouble.as_ref().is_some_and(|why| why.contains("down")), "{:?}", bee.sight.trouble);
     let mut nowhere = Ground { sight: Sight::default(), ..Ground::new("bee", &[2]) };
-    assert!(nowhere.rounds(9).iter().all(|it| it.4 == Answering::Unknown));
+    assert!(nowhere.rounds(9).iter().all(|it| it.2 == Answering::Unknown));
+    assert_eq!(nowhere.sight.due(), None);
 }
 
 #[test]
@@ -135,9 +149,9 @@ fn what_serves_is_announced_when_it_begins_to_and_again() {
         [203, 0, 113, 6].into(),
     ];
     assert_eq!(bee.wire.borrow().announced, [(gateway.public_mac, addresses)], "only what serves");
-    bee.rounds(34);
+    bee.rounds(340);
     let after_half_a_minute = bee.wire.borrow().announced.len();
-    assert!((4..=7).contains(&after_half_a_minute), "{after_half_a_minute}");
+    assert!((6..=7).contains(&after_half_a_minute), "{after_half_a_minute}");
     // It is set down and comes back: that is a beginning.
     bee.up.clear();
     bee.rounds(2);
@@ -151,5 +165,6 @@ fn what_serves_is_announced_when_it_begins_to_and_again() {
 fn a_node_that_may_hold_no_slot_opens_nothing() {
     let mut cat = Ground::new("cat", &[]);
     assert_eq!(cat.rounds(2), []);
+    assert_eq!(cat.sight.due(), None);
     assert!(cat.sight.voice.is_none() && cat.wire.borrow().asked.is_empty());
 }

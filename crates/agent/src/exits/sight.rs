@@ -1,0 +1,319 @@
+//! What a node sees on the segment of the exit slots that it may hold, and what it says there.
+//!
+//! It asks for each of these slots' gateways on another machine, ten times a second unless told otherwise, and each second for the
+//! upstream router. What serves here is announced when it begins to, and again: whoever had the slot before is still in
+//! switches' tables.
+//!
+//! Owns: when to ask and to announce, and what is known. Must not decide by it, nor read what other nodes say: `holding` does.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use sixfold_core::addr::Gateway;
+use sixfold_core::mac::Mac;
+use sixfold_core::model::{Answering, GatewayView, SlotKey, Snapshot};
+use sixfold_core::name::IfName;
+use sixfold_core::tenure::Duty;
+use sixfold_kernel::segment::{Ask, Heard, Hearing, Patience, Repeats, Segment, SegmentError, Verdict, Word};
+
+use crate::status::words;
+
+/// Between two questions for a gateway, unless told otherwise. Three without an answer are silence.
+pub const INTERVAL: Duration = Duration::from_millis(100);
+/// Questions that make silence.
+const ASKS: u32 = 3;
+/// Between two questions for the router, which others need more than we do.
+const ROUTER_INTERVAL: Duration = Duration::from_secs(1);
+/// What was found out counts for so long, once nothing confirms it.
+const LASTS: Duration = Duration::from_secs(5);
+/// What an agent that starts knows is of yesterday: so long it listens before it takes silence for granted.
+const LISTENS_FIRST: Duration = Duration::from_secs(2);
+/// Before a segment that could not be listened to is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Ears and a voice on a segment.
+pub trait Voice {
+    /// Asks; the answer is heard later.
+    ///
+    /// # Errors
+    /// If nothing was sent.
+    fn ask(&mut self, ask: Ask) -> Result<(), SegmentError>;
+
+    /// Says that addresses are at a hardware address.
+    ///
+    /// # Errors
+    /// If something was not sent.
+    fn announce(&mut self, mac: Mac, addresses: &[IpAddr]) -> Result<(), SegmentError>;
+
+    /// Says something to the other nodes.
+    ///
+    /// # Errors
+    /// If nothing was sent.
+    fn send(&mut self, word: &Word) -> Result<(), SegmentError>;
+
+    /// What was heard since the last time.
+    ///
+    /// # Errors
+    /// If nothing can be heard any more.
+    fn read(&mut self) -> Result<Heard, SegmentError>;
+}
+
+impl Voice for Segment {
+    fn ask(&mut self, ask: Ask) -> Result<(), SegmentError> {
+        Self::ask(self, ask)
+    }
+
+    fn announce(&mut self, mac: Mac, addresses: &[IpAddr]) -> Result<(), SegmentError> {
+        Self::announce(self, mac, addresses)
+    }
+
+    fn send(&mut self, word: &Word) -> Result<(), SegmentError> {
+        Self::send(self, word)
+    }
+
+    fn read(&mut self) -> Result<Heard, SegmentError> {
+        Self::read(self)
+    }
+}
+
+type Open = Box<dyn FnMut(IfName) -> Result<Box<dyn Voice>, SegmentError>>;
+
+/// What is seen of a slot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether the upstream router answers.
+    pub router: Answering,
+    /// Whether the slot's gateway does on another machine.
+    pub others: Answering,
+}
+
+/// Somebody who is asked for.
+struct Asked {
+    ask: Ask,
+    interval: Duration,
+    hearing: Hearing,
+    next: Instant,
+}
+
+impl Asked {
+    fn new(ask: Ask, interval: Duration, now: Instant) -> Self {
+        // Each question has most of the time until the next one for its answer.
+        let patience =
+            Patience { asks: ASKS, wait: interval * 9 / 10, lasts: LASTS.max(3 * ASKS * interval) };
+        Self { ask, interval, hearing: Hearing::new(patience), next: now }
+    }
+
+    fn answering(&mut self, now: Instant) -> Answering {
+        match self.hearing.verdict(now) {
+            Verdict::Answers => Answering::Answers,
+            Verdict::Silent => Answering::Silent,
+            Verdict::Unknown => Answering::Unknown,
+        }
+    }
+}
+
+/// What is known of the segment, and what has been said there. By default it sees nothing and says nothing.
+pub struct Sight {
+    open: Option<Open>,
+    interval: Duration,
+    /// By the NIC of that name.
+    voice: Option<(IfName, Box<dyn Voice>)>,
+    /// Before then it is not tried to be heard again.
+    opens_at: Option<Instant>,
+    /// When it began to listen for the first time.
+    began: Option<Instant>,
+    asked: BTreeMap<Ipv6Addr, Asked>,
+    /// Of the gateways that serve here.
+    announced: BTreeMap<SlotKey, Repeats>,
+    /// Why nothing is seen or said, once it was logged.
+    trouble: Option<String>,
+}
+
+impl Default for Sight {
+    fn default() -> Self {
+        Self {
+            open: None,
+            interval: INTERVAL,
+            voice: None,
+            opens_at: None,
+            began: None,
+            asked: BTreeMap::new(),
+            announced: BTreeMap::new(),
+            trouble: None,
+        }
+    }
+}
+
+impl Sight {
+    /// By the NICs of the namespace that the calling thread is in, asking for gateways at this interval.
+    #[must_use]
+    pub fn of_this_machine(interval: Duration) -> Self {
+        Self { interval, ..Self::by(|nic| Ok(Box::new(Segment::open(nic)?))) }
+    }
+
+    /// By whatever is opened for a NIC.
+    #[must_use]
+    pub fn by(open: impl FnMut(IfName) -> Result<Box<dyn Voice>, SegmentError> + 'static) -> Self {
+        Self { open: Some(Box::new(open)), ..Self::default() }
+    }
+
+    /// When the next look, question or announcement is due; never, if there is nothing to look at.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        let asks = self.asked.values().map(|asked| asked.next);
+        let opens = self.opens_at.filter(|_| !self.asked.is_empty());
+        match opens {
+            Some(at) => Some(at),
+            None => asks.chain(self.announced.values().map(Repeats::next)).min(),
+        }
+    }
+
+    /// Takes in what was heard, and asks what is due. Returns what other nodes said.
+    pub fn look(&mut self, snapshot: &Snapshot, now: Instant) -> Vec<Word> {
+        let asks = asks(snapshot);
+        self.asked.retain(|address, _| asks.contains_key(address));
+        if self.open.is_none() || asks.is_empty() {
+            self.voice = None;
+            return Vec::new();
+        }
+        for (address, ask) in asks {
+            let interval = match ask {
+                Ask::Gateway(_) => self.interval,
+                Ask::Router(_) => self.interval.max(ROUTER_INTERVAL),
+            };
+            self.asked.entry(address).or_insert_with(|| Asked::new(ask, interval, now));
+        }
+        if self.opens_at.is_some_and(|at| now < at) {
+            return Vec::new();
+        }
+        let outcome = self.listen(snapshot.node.nic(), now);
+        self.opens_at = outcome.as_ref().err().map(|_| now + AGAIN);
+        match outcome {
+            Ok(heard) => {
+                self.trouble = None;
+                heard
+            }
+            Err(error) => {
+                self.note(&error);
+                Vec::new()
+            }
+        }
+    }
+
+    fn listen(&mut self, nic: IfName, now: Instant) -> Result<Vec<Word>, SegmentError> {
+        let Some(open) = &mut self.open else { return Ok(Vec::new()) };
+        if self.voice.as_ref().is_none_or(|(by, _)| *by != nic) {
+            self.asked.values_mut().for_each(|asked| asked.hearing.deaf());
+            self.voice = Some((nic, open(nic)?));
+        }
+        let Some((_, voice)) = &mut self.voice else { return Ok(Vec::new()) };
+        let heard = match voice.read() {
+            Ok(heard) => heard,
+            Err(error) => {
+                self.voice = None;
+                return Err(error);
+            }
+        };
+        self.began.get_or_insert(now);
+        if heard.deaf {
+            self.asked.values_mut().for_each(|asked| asked.hearing.deaf());
+        }
+        for answer in heard.answers {
+            if let Some(asked) = self.asked.get_mut(&answer.address) {
+                asked.hearing.answered(now);
+            }
+        }
+        for asked in self.asked.values_mut().filter(|asked| asked.next <= now) {
+            // What has had its time is counted before another question.
+            asked.hearing.verdict(now);
+            voice.ask(asked.ask)?;
+            asked.hearing.asked(now);
+            asked.next = now + asked.interval;
+        }
+        Ok(heard.words.into_iter().map(|(_, word)| word).collect())
+    }
+
+    /// What is seen of a slot at that moment, after a look.
+    pub fn seen(&mut self, snapshot: &Snapshot, view: &GatewayView, now: Instant) -> Seen {
+        let gateway = Gateway::derive(&view.allocation, view.slot).public_link_local.addr();
+        let mut of =
+            |address| self.asked.get_mut(&address).map_or(Answering::Unknown, |asked| asked.answering(now));
+        Seen { router: of(snapshot.upstream.next_hop), others: of(gateway) }
+    }
+
+    /// Whether it has listened for long enough to take silence for granted.
+    #[must_use]
+    pub fn is_settled(&self, now: Instant) -> bool {
+        self.began.is_some_and(|began| now.saturating_duration_since(began) >= LISTENS_FIRST)
+    }
+
+    /// Says something to the other nodes.
+    pub fn say(&mut self, all: &[Word]) {
+        let Some((_, voice)) = self.voice.as_mut().filter(|_| !all.is_empty()) else { return };
+        if let Err(error) = all.iter().try_for_each(|word| voice.send(word)) {
+            self.note(&error);
+        }
+    }
+
+    /// Announces what serves and is due: `serving` are the slots whose gateway's link is up here, with what the node does for them.
+    pub fn tell(&mut self, snapshot: &Snapshot, serving: &BTreeMap<SlotKey, Duty>, now: Instant) {
+        for view in &snapshot.gateways {
+            let slot = view.key();
+            if serving.get(&slot) == Some(&Duty::Hold) {
+                self.announce(slot, view, now);
+            } else {
+                self.announced.remove(&slot);
+            }
+        }
+        self.announced.retain(|slot, _| serving.contains_key(slot));
+    }
+
+    fn announce(&mut self, slot: SlotKey, view: &GatewayView, now: Instant) {
+        let Some((_, voice)) = &mut self.voice else { return };
+        let gateway = Gateway::derive(&view.allocation, view.slot);
+        let repeats = self.announced.entry(slot).or_insert_with(|| Repeats::new(now));
+        if repeats.next() > now {
+            return;
+        }
+        let v6 = [gateway.public_link_local.addr(), gateway.public_address.addr()];
+        let v4 = view.public_v4.map(|net| IpAddr::V4(net.addr()));
+        let addresses: Vec<IpAddr> = v6.map(IpAddr::V6).into_iter().chain(v4).collect();
+        match voice.announce(gateway.public_mac, &addresses) {
+            Ok(()) => repeats.sent(now),
+            Err(error) => self.note(&error),
+        }
+    }
+
+    /// Logs what is wrong when it begins.
+    fn note(&mut self, error: &SegmentError) {
+        let trouble = words(error, error.hint());
+        if self.trouble.as_ref() != Some(&trouble) {
+            tracing::warn!(error = trouble, "the segment of the exit slots is not seen");
+        }
+        self.trouble = Some(trouble);
+    }
+
+    /// Why nothing is seen or said there.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+}
+
+/// What is asked for, by address: the router, and the gateways of the slots.
+fn asks(snapshot: &Snapshot) -> BTreeMap<Ipv6Addr, Ask> {
+    let gateways = snapshot.gateways.iter().map(|view| {
+        let address = Gateway::derive(&view.allocation, view.slot).public_link_local.addr();
+        (address, Ask::Gateway(address))
+    });
+    let mut asks: BTreeMap<Ipv6Addr, Ask> = gateways.collect();
+    if !asks.is_empty() {
+        let router = snapshot.upstream.next_hop;
+        asks.insert(router, Ask::Router(router));
+    }
+    asks
+}
+
+#[cfg(test)]
+mod tests;
