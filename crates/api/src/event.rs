@@ -37,6 +37,10 @@ pub enum EventKind {
     NetworkDeleted,
     /// The operator took a network's prefixes back.
     NetworkReclaimed,
+    /// An exit slot has another holder, or a move of it is begun or done.
+    SlotHeld,
+    /// The holder of an exit slot is not there, and no other node is ready to hold it.
+    SlotVacant,
     /// A change that takes much away was not done, because nobody had confirmed it.
     BreakerRefused,
     /// An owner replaced a key.
@@ -60,6 +64,8 @@ impl EventKind {
             Self::NetworkPut => "network-put",
             Self::NetworkDeleted => "network-deleted",
             Self::NetworkReclaimed => "network-reclaimed",
+            Self::SlotHeld => "slot-held",
+            Self::SlotVacant => "slot-vacant",
             Self::BreakerRefused => "breaker-refused",
             Self::KeyReplaced => "key-replaced",
         }

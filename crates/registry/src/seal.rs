@@ -1,11 +1,12 @@
-//! The registry's own signature: under the grants and numbers of each commit, all at once.
+//! The registry's own signature: under the grants and numbers of each commit, all at once, and under who holds a slot.
 //!
 //! Owns: how they are written as leaves, and whose keys a store names. What is kept is JSON, as it is sent to nodes.
 
 use std::sync::Arc;
 
 use serde::Serialize;
-use sixfold_core::trust::{Granted, Leaf, Role, SigningKey, VerifyingKey, seal};
+use sixfold_core::tenure::Tenure;
+use sixfold_core::trust::{Granted, Leaf, Role, Signed, SigningKey, VerifyingKey, seal};
 
 use crate::service::{Newly, Sealed, Sealer};
 
@@ -24,6 +25,10 @@ impl Sealer for Signing {
         let leaves: Vec<Leaf> = numbers.chain(grants).collect();
         let (group, proven) = seal(&leaves, newly.serial.0, &self.key);
         Sealed { seal: json(&group), paths: proven.iter().map(json).collect() }
+    }
+
+    fn tenure(&mut self, tenure: &Tenure) -> Arc<[u8]> {
+        json(&Signed::new(tenure, &self.key))
     }
 
     fn keys(&self) -> Vec<(Role, VerifyingKey)> {

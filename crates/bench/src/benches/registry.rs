@@ -2,6 +2,7 @@
 //! beside bare SQLite writing the very same rows in the very same groups; what it keeps in memory; what a change and a
 //! snapshot cost when a whole /48 is granted.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::scope;
@@ -87,7 +88,10 @@ impl Registry {
 
     /// The farm: 17 slots, each held by a node.
     fn furnish(&self) -> Result<(), Failure> {
-        self.ask("farmer", Op::PutFarm { said: said(1), farm: farm(0)?, invited: None })?;
+        self.ask(
+            "farmer",
+            Op::PutFarm { said: said(1), farm: farm(0)?, invited: None, facts: BTreeMap::new() },
+        )?;
         for at in 0..self.nodes {
             let address = Some(format!("2001:db8:ffff::{:x}/64", at + 16).parse()?);
             let reach = Reach::Public { address, address_v4: None };
@@ -95,7 +99,10 @@ impl Registry {
             let (farm, token) = ("farm".parse()?, Some(format!("token-{at}")));
             self.ask("farmer", Op::PutNode { said: said(1), farm, node, token })?;
         }
-        self.ask("farmer", Op::PutFarm { said: said(2), farm: farm(SLOTS)?, invited: None })
+        self.ask(
+            "farmer",
+            Op::PutFarm { said: said(2), farm: farm(SLOTS)?, invited: None, facts: BTreeMap::new() },
+        )
     }
 
     fn ask(&self, who: &str, op: Op) -> Result<(), Failure> {

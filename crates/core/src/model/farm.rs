@@ -313,4 +313,11 @@ impl Farm {
     pub fn slot(&self, key: SlotKey) -> Option<&Slot> {
         self.slots.get(&key)
     }
+
+    /// Has the registry's word of who holds a slot be this.
+    pub fn hold(&mut self, key: SlotKey, tenure: Option<Tenure>) {
+        if let Some(slot) = self.slots.get_mut(&key) {
+            slot.0.tenure = tenure;
+        }
+    }
 }

@@ -77,6 +77,21 @@ fn networks_leave_by_whom_the_registry_names_if_the_farmer_does_too() {
     }
 }
 
+#[test]
+fn who_holds_a_slot_is_said_in_a_world_as_it_is() {
+    let mut world = world();
+    let (farm, key) = (farm().id, farm().slots[0].key);
+    let tenure = Tenure::first((AllocationNumber::FIRST, key.slot), "ant".parse().unwrap());
+    let held = |world: &World| world.farm(&farm).unwrap().slot(key).unwrap().tenure().cloned();
+    world.hold(&farm, key, Some(tenure.clone()));
+    assert_eq!(held(&world), Some(tenure));
+    world.hold(&"beta".parse().unwrap(), key, None);
+    world.hold(&farm, SlotKey { slot: 7_i64.try_into().unwrap(), ..key }, None);
+    assert!(held(&world).is_some(), "another's");
+    world.hold(&farm, key, None);
+    assert_eq!(world, super::tests::world());
+}
+
 fn world() -> World {
     WorldDraft { farms: vec![farm()], networks: vec![network()] }.try_into().unwrap()
 }

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 use sixfold_api::event::Event;
-use sixfold_core::id::{Label, NetworkId, Revision};
+use sixfold_core::id::{Epoch, Label, NetworkId, Revision};
 use sixfold_core::model::{ResourceKey, Seat};
+use sixfold_core::tenure::Tenure;
 use sixfold_core::trust::{Chain, Role, Signed};
 
 use super::{Findings, Records, lost, place};
-use crate::service::IdempotencyKey;
+use crate::service::{IdempotencyKey, tenure_version};
 use crate::store::{Document, DocumentId, Kind, Model, Proof, Record, StoreError, records};
 
 /// Reads all records; of one that cannot be read it is told, and the rest is read on.
@@ -183,6 +184,7 @@ fn documents(found: &Records, findings: &mut Findings) {
             Model::Network(_) => id.kind == Kind::Network,
             Model::Node { .. } => id.kind == Kind::Node,
             Model::Device { .. } => id.kind == Kind::Device,
+            Model::Tenure(_) => id.kind == Kind::Tenure,
             Model::Gone => matches!(id.kind, Kind::Farm | Kind::Network | Kind::Node),
             Model::Bytes => {
                 matches!(id.kind, Kind::Confirm | Kind::Rotation | Kind::Token | Kind::Key | Kind::Secret)
@@ -196,12 +198,28 @@ fn documents(found: &Records, findings: &mut Findings) {
         {
             findings.add(id, what);
         }
+        if let Model::Tenure(tenure) = &document.model {
+            held(found, id, (tenure, document.version), findings);
+        }
         if let Model::Device { resource, generation, .. } = &document.model {
             let now = found.grants.get(resource).map(|(grant, _, _)| grant);
             if let Some(what) = lost(*generation, now) {
                 findings.add(id, format!("{} {what}", place(*resource)));
             }
         }
+    }
+}
+
+/// Who holds a slot: of a /48 that has a number, by the version that its epoch and phase make.
+fn held(found: &Records, id: &DocumentId, (tenure, version): (&Tenure, u64), findings: &mut Findings) {
+    if tenure.epoch == Epoch(0) {
+        findings.add(id, "epochs begin with 1");
+    }
+    if tenure_version(tenure) != version {
+        findings.add(id, format!("is of version {version}, and its tenure of {}", tenure_version(tenure)));
+    }
+    if !found.allocations.iter().any(|(allocation, _, _)| allocation.number() == tenure.allocation) {
+        findings.add(id, "this allocation has no number");
     }
 }
 
@@ -230,6 +248,7 @@ fn named(document: &Document) -> Option<DocumentId> {
         Model::Network(network) => Some(DocumentId::network(&network.id)),
         Model::Node { node, .. } => Some(DocumentId::node(&node.id)),
         Model::Device { resource, node, .. } => Some(DocumentId::device(*resource, node.as_ref())),
+        Model::Tenure(tenure) => Some(DocumentId::tenure((tenure.allocation, tenure.slot))),
         Model::Gone | Model::Bytes => None,
     }
 }

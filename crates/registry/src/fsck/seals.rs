@@ -1,16 +1,18 @@
-//! What the registry signed: every grant and number has a path to a group that is signed by its key.
+//! What the registry signed: every grant and number has a path to a group that is signed by its key, and who holds a slot is
+//! signed by it.
 //!
-//! Owns: holding each path against its seal, and each seal against the key.
+//! Owns: holding each path against its seal, and each seal and each tenure against the key.
 
 use std::collections::BTreeMap;
 
 use sixfold_core::id::Revision;
+use sixfold_core::tenure::Tenure;
 use sixfold_core::trust::{Granted, Group, Leaf, Proven, Signed};
 
 use super::keys::Keys;
 use super::statements::read;
 use super::{Findings, Records, place};
-use crate::store::Proof;
+use crate::store::{Model, Proof};
 
 pub(super) fn check(found: &Records, keys: &Keys, findings: &mut Findings) {
     let groups = groups(found, keys, findings);
@@ -27,6 +29,19 @@ pub(super) fn check(found: &Records, keys: &Keys, findings: &mut Findings) {
             findings.add(place(*key), what);
         }
     }
+    for (id, (document, _)) in &found.documents {
+        if let Model::Tenure(tenure) = &document.model
+            && let Err(what) = holds(keys, &document.body, tenure)
+        {
+            findings.add(id, what);
+        }
+    }
+}
+
+/// Whether the registry signed that a slot is held so.
+fn holds(keys: &Keys, body: &[u8], tenure: &Tenure) -> Result<(), String> {
+    let said: Tenure = keys.of_registry(&read::<Signed>(body)?)?;
+    if said == *tenure { Ok(()) } else { Err("says something else than was signed".to_owned()) }
 }
 
 /// The groups that the registry signed, by their commits.

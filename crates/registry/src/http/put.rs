@@ -5,6 +5,7 @@
 
 pub(super) mod keys;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::to_vec;
@@ -34,7 +35,7 @@ pub(super) async fn farm(desk: Arc<Desk>, mut call: Call) -> Result<Answer, Prob
     let said = said(&put.statement, delegation.version())?;
     let farm = delegation.with_nodes(Vec::new());
     let invited = invited(&desk, &farm, put.token.as_deref())?;
-    let op = Op::PutFarm { said, farm, invited };
+    let op = Op::PutFarm { said, farm, invited, facts: BTreeMap::new() };
     ask(&desk, call.idempotency_key()?, (owner, Some(put.statement.key)), (op, put.confirmation)).await
 }
 

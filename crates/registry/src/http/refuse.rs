@@ -48,9 +48,10 @@ fn kind_of_refusal(refusal: &Refusal) -> Kind {
         | Refusal::OldKey { .. }
         | Refusal::NotAgain { .. }
         | Refusal::TokenUsed
+        | Refusal::Tenure { .. }
         | Refusal::Replaced { .. }
         | Refusal::NoNumber { .. } => Kind::Conflict,
-        Refusal::Unknown(_) | Refusal::NotSeated { .. } => Kind::NotFound,
+        Refusal::Unknown(_) | Refusal::NotSeated { .. } | Refusal::NoSlot { .. } => Kind::NotFound,
         Refusal::NoToken { .. } => Kind::Forbidden,
         Refusal::Breaker { .. } => Kind::Unconfirmed,
         Refusal::TooLong { .. } => Kind::TooLarge,

@@ -13,12 +13,13 @@ use std::sync::{Mutex, PoisonError};
 
 use sixfold_api::event::{Event, EventKind, Events, Happened};
 use sixfold_core::id::{FarmId, NodeId, Timestamp};
+use sixfold_core::tenure::Phase;
 use tokio::sync::watch;
 
 use super::limit;
 use super::refusal::Refusal;
 use super::request::Op;
-use super::state::{Change, State};
+use super::state::{Change, Edit, State};
 use crate::store::{Document, DocumentId, Kind, Model, Told};
 
 /// Numbers for each second of the clock.
@@ -124,7 +125,21 @@ impl Ring {
 /// What a change tells, beside what was there before it.
 pub(super) fn told(before: &State, change: &Change) -> Vec<Happened> {
     let said = change.documents.iter().filter_map(|(id, document)| of(before, id, document));
-    said.chain(taken(before, change)).collect()
+    said.chain(taken(before, change)).chain(held(change)).collect()
+}
+
+/// Slots that have another holder: for the farmer and the nodes. A network's tenant sees it in the network.
+fn held(change: &Change) -> impl Iterator<Item = Happened> + '_ {
+    change.edits.iter().filter_map(|edit| {
+        let Edit::Hold(farm, slot, tenure) = edit else { return None };
+        let from = match &tenure.phase {
+            Phase::Handover { from } => format!(", moving from {from}"),
+            Phase::Done => String::new(),
+        };
+        let text = format!("slot {slot} in epoch {}{from}", tenure.epoch);
+        let held = Happened::new(EventKind::SlotHeld).farm(farm.clone());
+        Some(held.node(tenure.holder.clone()).text(text))
+    })
 }
 
 /// Networks that lose a node with which its farmer goes: their tenants said nothing.

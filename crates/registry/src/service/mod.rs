@@ -47,10 +47,10 @@ pub use events::Ring;
 pub use preview::{Draft, Preview};
 pub use refusal::{Failed, Refusal};
 pub use request::{
-    Confirmation, Done, Held, IdempotencyKey, IdempotencyKeyError, Invited, Op, Request, Said,
+    Confirmation, Done, Held, IdempotencyKey, IdempotencyKeyError, Invited, Op, Request, Said, SlotFacts,
 };
 pub use seal::{Newly, Sealed, Sealer};
-pub use state::{Kept, State, device_version};
+pub use state::{Kept, State, device_version, tenure_version};
 pub use tag::Tag;
 
 use feed::Feed;

@@ -74,7 +74,7 @@ impl Draft {
         let after = change.edits.iter().fold(before, |before, edit| match edit {
             Edit::Network(after) => Some(after),
             Edit::NoNetwork(_) => None,
-            Edit::Farm(_) | Edit::NoFarm(_) => before,
+            Edit::Farm(_) | Edit::NoFarm(_) | Edit::Hold(..) => before,
         });
         let defect = |fault: sixfold_core::model::Fault| Failed::Defect { what: fault.to_string() };
         let farms = farms(state, [before, after]);
@@ -170,7 +170,7 @@ fn farms(state: &State, networks: [Option<&Network>; 2]) -> Vec<FarmDraft> {
                 holders: slot.holders().to_vec(),
                 public_v4: slot.public_v4(),
                 default_v4: slot.default_v4(),
-                tenure: None,
+                tenure: slot.tenure().cloned(),
             };
             parts.entry(network.exit().farm.clone()).or_default().1.insert(slot.key(), draft);
         }

@@ -5,7 +5,8 @@
 use sixfold_core::allocate::AllocateError;
 use sixfold_core::check::Violation;
 use sixfold_core::id::{Generation, Label, NodeId, Revision, TenantId};
-use sixfold_core::model::{Found, ResourceKey};
+use sixfold_core::model::{Found, ResourceKey, SlotKey};
+use sixfold_core::tenure;
 
 use super::limit;
 use crate::store::{DocumentId, StoreError};
@@ -69,6 +70,22 @@ pub enum Refusal {
         given: Generation,
         /// The generation in force.
         current: Generation,
+    },
+    /// A farm does not have the slot.
+    #[error("farm {farm} has no exit slot {slot}")]
+    NoSlot {
+        /// The farm.
+        farm: sixfold_core::id::FarmId,
+        /// The slot.
+        slot: SlotKey,
+    },
+    /// The slot stays as it is.
+    #[error("exit slot {slot}: {why}")]
+    Tenure {
+        /// The slot.
+        slot: SlotKey,
+        /// Why.
+        why: tenure::Refused,
     },
     /// A node is of another farm.
     #[error("node {node} is in farm {farm}")]
@@ -232,6 +249,8 @@ impl Refusal {
             Self::Version { .. } => "versions are counted from 1".to_owned(),
             Self::Unknown(_) => "look at what there is".to_owned(),
             Self::NotSeated { .. } | Self::Generation { .. } => "take the newest snapshot first".to_owned(),
+            Self::NoSlot { .. } => "look at the farm's slots".to_owned(),
+            Self::Tenure { why, .. } => hint_of_tenure(why).to_owned(),
             Self::OtherFarm { .. } => "a node leaves one farm before it joins another".to_owned(),
             Self::NoToken { .. } => "ask the farm's operator for a token".to_owned(),
             Self::Uninvited { allocation } => {
@@ -261,6 +280,17 @@ impl Refusal {
             Self::Joins { .. } => "a node that comes again with its key needs no new token".to_owned(),
             Self::TooLong { .. } => "say less in one document".to_owned(),
         }
+    }
+}
+
+fn hint_of_tenure(why: &tenure::Refused) -> &'static str {
+    use tenure::Refused::{Moving, Nobody, NotListed, NotReady, Older, Settled};
+    match why {
+        Settled { .. } => "nothing has to be done",
+        Moving { .. } => "wait until it is there: `sixfold exit status`",
+        Nobody { .. } | NotReady { .. } => "look at the nodes that may hold it: `sixfold exit status`",
+        NotListed { .. } => "name the node among the slot's holders in the farm file, and apply that",
+        Older(_) => "take the newest snapshot first",
     }
 }
 

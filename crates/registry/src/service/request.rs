@@ -3,6 +3,7 @@
 //! Owns: the types of requests and answers. Must not decide (`decide`), nor know how they travel or who may ask: whoever
 //! passes a request on has verified its signatures and that the asker may.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ipnet::Ipv6Net;
@@ -10,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use sixfold_core::id::{FarmId, Generation, Label, NetworkId, NodeId, Revision};
 use sixfold_core::model::{
-    DeviceReport, FarmDraft, Grant, NetworkDraft, NodeDraft, PortBlock, ResourceKey, Seat,
+    DeviceReport, FarmDraft, Grant, NetworkDraft, NodeDraft, PortBlock, ResourceKey, Seat, SlotKey,
 };
+use sixfold_core::tenure::{Ask, Facts};
 use sixfold_core::trust::{Owner, VerifyingKey};
 
 use super::limit;
@@ -73,6 +75,9 @@ impl std::fmt::Debug for Said {
     }
 }
 
+/// What nodes that may hold an exit slot said of themselves and it.
+pub type SlotFacts = BTreeMap<NodeId, Facts>;
+
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
@@ -84,6 +89,8 @@ pub enum Op {
         farm: FarmDraft,
         /// By what it is let in, at a registry that does not take every farm.
         invited: Option<Invited>,
+        /// What is known of its slots, should they be moved by it.
+        facts: BTreeMap<SlotKey, SlotFacts>,
     },
     /// A farm that nobody is in shall be no more.
     RemoveFarm {
@@ -139,6 +146,17 @@ pub enum Op {
         /// The device.
         report: DeviceReport,
     },
+    /// An exit slot shall have the holder that follows from what is known: the registry itself asks.
+    Hold {
+        /// The slot's farm.
+        farm: FarmId,
+        /// The slot.
+        slot: SlotKey,
+        /// What it shall come to.
+        ask: Ask,
+        /// What is known.
+        facts: SlotFacts,
+    },
     /// An owner's key is replaced.
     Rotate {
         /// All rotations; their version is how many there are.
@@ -182,7 +200,7 @@ impl Op {
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let (name, said, parts) = match self {
-            // By what a farm was let in is not looked at again, and so not part of it.
+            // By what a farm was let in, and what was known of its nodes, is not looked at again, and so not part of it.
             Self::PutFarm { said, farm, .. } => ("put farm", Some(said), vec![json(farm)]),
             Self::RemoveFarm { said, farm } => ("remove farm", Some(said), vec![json(farm)]),
             Self::PutNode { said, farm, node, token } => {
@@ -195,6 +213,10 @@ impl Op {
             Self::RemoveNetwork { said, network } => ("remove network", Some(said), vec![json(network)]),
             Self::PutDevice { said, node, resource, generation, report } => {
                 ("put device", Some(said), vec![json(node), json(resource), json(generation), json(report)])
+            }
+            Self::Hold { farm, slot, ask, facts } => {
+                let words = format!("{ask:?} {facts:?}").into_bytes();
+                ("hold", None, vec![json(farm), json(slot), words])
             }
             Self::Rotate { said, owner, again } => {
                 let again: Vec<[u8; 32]> = again.iter().map(Self::digest).collect();
@@ -225,7 +247,7 @@ impl Op {
             | Self::RemoveNetwork { said, .. }
             | Self::PutDevice { said, .. }
             | Self::Rotate { said, .. } => Some(said),
-            Self::InSync { .. } => None,
+            Self::InSync { .. } | Self::Hold { .. } => None,
         }
     }
 }

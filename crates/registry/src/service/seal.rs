@@ -1,4 +1,4 @@
-//! The signing of a commit's new grants and numbers, all at once.
+//! The signing of a commit's new grants and numbers, all at once, and of who holds an exit slot.
 //!
 //! Owns: the port. Must not know private keys or how a signature is made.
 
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sixfold_core::addr::Allocation;
 use sixfold_core::id::Revision;
 use sixfold_core::model::{Grant, ResourceKey};
+use sixfold_core::tenure::Tenure;
 use sixfold_core::trust::{Role, VerifyingKey};
 
 /// What one commit newly says: numbers first, then grants, each in order.
@@ -34,6 +35,9 @@ pub trait Sealer: Send {
     /// Signs what is newly said; never called with nothing.
     fn seal(&mut self, newly: &Newly<'_>) -> Sealed;
 
+    /// Signs who holds an exit slot.
+    fn tenure(&mut self, tenure: &Tenure) -> Arc<[u8]>;
+
     /// The public keys that the store is to name, so that a copy of it alone tells whose signatures are in it: the registry's
     /// own and its operator's. None: what signs here has no key.
     fn keys(&self) -> Vec<(Role, VerifyingKey)>;
@@ -44,7 +48,17 @@ impl<F: FnMut(&Newly<'_>) -> Sealed + Send> Sealer for F {
         self(newly)
     }
 
+    /// Of nobody's key: its words.
+    fn tenure(&mut self, tenure: &Tenure) -> Arc<[u8]> {
+        plain(tenure)
+    }
+
     fn keys(&self) -> Vec<(Role, VerifyingKey)> {
         Vec::new()
     }
+}
+
+/// A tenure that nobody signed.
+pub(super) fn plain(tenure: &Tenure) -> Arc<[u8]> {
+    serde_json::to_vec(tenure).expect("a tenure is JSON, and memory takes any").into()
 }

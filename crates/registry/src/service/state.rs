@@ -2,6 +2,8 @@
 //!
 //! Owns: the two ways to it, from the store and by a change, which lead to the same. Must not decide what may change.
 
+mod held;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -11,16 +13,20 @@ use sha2::Sha256;
 use sixfold_api::metrics::Text;
 use sixfold_core::addr::Allocation;
 use sixfold_core::allocate::IndexSecret;
-use sixfold_core::id::{FarmId, NetworkId, NodeId, Revision, TenantId};
+use sixfold_core::id::{AllocationNumber, ExitSlot, FarmId, NetworkId, NodeId, Revision, TenantId};
 use sixfold_core::model::{
     DeviceReport, ExitRef, Farm, FarmDraft, Grant, Heard, Ledger, LedgerChange, Network, NetworkDraft,
-    NodeDraft, Reports, ResourceKey, Seat, Slot, Snapshot, World, WorldDraft,
+    NodeDraft, Reports, ResourceKey, Seat, Slot, SlotKey, Snapshot, World, WorldDraft,
 };
+use sixfold_core::tenure::Tenure;
 use sixfold_core::trust::{Chain, Owner, Role, Signed, VerifyingKey};
 
 use super::counts::{Documents, Seals, Spoken};
 use super::request::Held;
 use crate::store::{Document, DocumentId, Kind, Model, Proof, Record, Store, StoreError};
+
+pub(super) use held::alone;
+pub use held::tenure_version;
 
 /// A document as it is kept in memory: what it means is in the world.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +48,8 @@ pub(super) enum Edit {
     Network(Network),
     NoNetwork(NetworkId),
     NoFarm(FarmId),
+    /// Who holds a slot of a farm.
+    Hold(FarmId, SlotKey, Tenure),
 }
 
 /// What one request changes.
@@ -52,6 +60,8 @@ pub(super) struct Change {
     pub(super) documents: Vec<(DocumentId, Document)>,
     /// The nodes that see something else afterwards.
     pub(super) affected: BTreeSet<NodeId>,
+    /// Those that do too, and are told after the others.
+    pub(super) late: BTreeSet<NodeId>,
 }
 
 /// Farms, networks, grants and what nodes reported, at one revision.
@@ -64,6 +74,8 @@ pub struct State {
     pub(super) farms: BTreeMap<FarmId, FarmDraft>,
     /// Nodes as they said themselves, each with its farm.
     pub(super) nodes: BTreeMap<NodeId, (FarmId, NodeDraft)>,
+    /// The newest of who holds each slot, also of those that no farm has now.
+    pub(super) tenures: BTreeMap<(AllocationNumber, ExitSlot), Tenure>,
     pub(super) documents: BTreeMap<DocumentId, Kept>,
     numbers: BTreeMap<Ipv6Net, Proof>,
     proofs: BTreeMap<ResourceKey, Proof>,
@@ -134,6 +146,7 @@ impl State {
         };
         state.world = World::try_from(drafts).map_err(|fault| wrong(&fault))?;
         state.ledger = Ledger::restore(head, allocations, grants);
+        state.hold_all();
         let current = |key: &ResourceKey| state.ledger.grants().get(key).filter(|grant| grant.is_live());
         // Those from before there were standbys first: what a node said since of the same is instead of it.
         devices.sort_by_key(|(_, node, ..)| node.is_some());
@@ -163,6 +176,9 @@ impl State {
                 if let Ok(node) = id.name.parse() {
                     self.nodes.remove::<NodeId>(&node);
                 }
+            }
+            Model::Tenure(tenure) => {
+                self.tenures.insert((tenure.allocation, tenure.slot), tenure.clone());
             }
             Model::Bytes if id.kind == Kind::Rotation => self.keep_chain(&document.body),
             Model::Bytes if id.kind == Kind::Secret => self.secret = document.body.to_vec(),
@@ -194,6 +210,7 @@ impl State {
                 Edit::Network(network) => drop(self.world.insert_network(network.clone())),
                 Edit::NoNetwork(id) => drop(self.world.remove_network(id)),
                 Edit::NoFarm(id) => drop(self.world.remove_farm(id)),
+                Edit::Hold(farm, slot, tenure) => self.world.hold(farm, *slot, Some(tenure.clone())),
             }
         }
         for (key, grant) in &change.ledger.grants {
@@ -220,6 +237,12 @@ impl State {
             }
         }
         self.changed.extend(change.affected.iter().map(|node| (node.clone(), at)));
+    }
+
+    /// A node's snapshot changed at a revision, and it is to be told now.
+    pub(super) fn tell_late(&mut self, node: &NodeId, at: Revision) {
+        let changed = self.changed.entry(node.clone()).or_insert(self.started);
+        *changed = at.max(*changed);
     }
 
     /// The node that a resource's seat is on.

@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use sixfold_api::event::Happened;
 use sixfold_core::check::check_network;
-use sixfold_core::id::{Revision, Timestamp};
+use sixfold_core::id::{NodeId, Revision, Timestamp};
 use sixfold_core::model::{Grant, ResourceKey};
 use tokio::sync::oneshot;
 
@@ -19,10 +19,10 @@ use super::decide::{Decided, decide};
 use super::queue::Place;
 use super::refusal::{Failed, Refusal};
 use super::request::{Done, Op, Request};
-use super::seal::{Newly, Sealed};
+use super::seal::{Newly, Sealed, plain};
 use super::state::{Change, Edit, State};
 use super::{Clock, Known, Outcome, Sealer, events, limit};
-use crate::store::{Answer, AnswerKey, Compared, Forget, Group, Store, StoreError, cuts};
+use crate::store::{Answer, AnswerKey, Compared, Forget, Group, Model, Store, StoreError, cuts};
 
 /// What is asked, and where the answer goes.
 pub(super) enum Ask {
@@ -40,6 +40,15 @@ pub(super) struct Writer {
     /// What is known, and what the group in the making adds.
     working: State,
     known: Arc<Known>,
+    /// Who is still to be told of a commit, and when.
+    late: Vec<Late>,
+}
+
+/// A node that is told of a commit after the others.
+struct Late {
+    due: Instant,
+    node: NodeId,
+    at: Revision,
 }
 
 /// A group in the making.
@@ -58,12 +67,13 @@ impl Writer {
         clock: Box<dyn Clock>,
         (working, known): (State, Arc<Known>),
     ) -> Self {
-        Self { store, sealer, clock, working, known }
+        Self { store, sealer, clock, working, known, late: Vec::new() }
     }
 
     /// Serves until nobody can ask any more.
     pub(super) fn run(mut self, inbox: &Receiver<Ask>) {
-        while let Ok(first) = inbox.recv() {
+        while let Ok(first) = self.next(inbox) {
+            let Some(first) = first else { continue };
             let (mut requests, mut replies) = (Vec::new(), Vec::new());
             let (mut probes, mut tellers) = (Vec::new(), Vec::new());
             for ask in [first].into_iter().chain(inbox.try_iter().take(limit::WAITING_MAX - 1)) {
@@ -98,6 +108,29 @@ impl Writer {
                 let writable = self.probe();
                 probes.into_iter().for_each(|reply| drop(reply.send(writable.clone())));
             }
+        }
+    }
+
+    /// What is asked next; nothing, if somebody was to be told of a commit before that.
+    fn next(&mut self, inbox: &Receiver<Ask>) -> Result<Option<Ask>, RecvTimeoutError> {
+        self.tell_late(Instant::now());
+        let Some(due) = self.late.iter().map(|late| late.due).min() else {
+            return inbox.recv().map(Some).map_err(RecvTimeoutError::from);
+        };
+        match inbox.recv_timeout(due.saturating_duration_since(Instant::now())) {
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            asked => asked.map(Some),
+        }
+    }
+
+    /// Tells those whose time has come.
+    fn tell_late(&mut self, now: Instant) {
+        for Late { node, at, .. } in self.late.extract_if(.., |late| late.due <= now) {
+            let mut known = self.known.state.write().unwrap_or_else(PoisonError::into_inner);
+            known.tell_late(&node, at);
+            let newest = known.revision_of(&node);
+            drop(known);
+            self.known.feed.tell([&node].into_iter(), newest);
         }
     }
 
@@ -248,13 +281,14 @@ impl Writer {
 
     /// Takes a change into the working state and the group.
     fn take(&mut self, decided: Decided, making: &mut Making, at: Revision) -> Result<(), Failed> {
-        let Decided { change, read, .. } = decided;
+        let Decided { mut change, read, .. } = decided;
+        self.sign(&mut change);
         let happened = events::told(&self.working, &change);
         self.working.apply(&change, at);
         let networks = change.edits.iter().filter_map(|edit| match edit {
             Edit::Network(network) => Some(network.id()),
             Edit::NoNetwork(id) => Some(id),
-            Edit::Farm(_) | Edit::NoFarm(_) => None,
+            Edit::Farm(_) | Edit::NoFarm(_) | Edit::Hold(..) => None,
         });
         let wrong: Vec<_> = networks
             .flat_map(|network| check_network(&self.working.world, &self.working.ledger, network))
@@ -280,6 +314,15 @@ impl Writer {
         making.changes.push(change);
         making.happened.extend(happened);
         Ok(())
+    }
+
+    /// Signs who holds slots: the only documents whose words are the registry's own.
+    fn sign(&mut self, change: &mut Change) {
+        for (_, document) in &mut change.documents {
+            if let Model::Tenure(tenure) = &document.model {
+                document.body = self.sealer.as_mut().map_or_else(|| plain(tenure), |it| it.tenure(tenure));
+            }
+        }
     }
 
     /// Seals a group, has it written, and lets everybody know.
@@ -328,6 +371,9 @@ impl Writer {
         drop(known);
         self.known.events.show(group.told);
         self.known.feed.tell(changes.iter().flat_map(|change| &change.affected), at);
+        let due = Instant::now() + limit::TOLD_LATE;
+        let late = changes.into_iter().flat_map(|change| change.late);
+        self.late.extend(late.map(|node| Late { due, node, at }));
         cuts::at("told");
         Ok(outcomes)
     }

@@ -1,12 +1,13 @@
-//! Documents: what farmers, tenants and nodes said, in their own bytes, and what it means.
+//! Documents: what farmers, tenants, nodes and the registry said, in their own bytes, and what it means.
 //!
 //! Owns: which kinds there are and how each is named. Must not know how bytes are signed.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sixfold_core::id::{FarmId, Generation, NetworkId, NodeId};
+use sixfold_core::id::{AllocationNumber, ExitSlot, FarmId, Generation, NetworkId, NodeId};
 use sixfold_core::model::{DeviceReport, FarmDraft, NetworkDraft, NodeDraft, ResourceKey};
+use sixfold_core::tenure::Tenure;
 use sixfold_core::trust::{Owner, Role, VerifyingKey};
 
 /// What a document is about.
@@ -21,6 +22,8 @@ pub enum Kind {
     Node,
     /// A WireGuard device, said by its node.
     Device,
+    /// Who holds an exit slot, said by the registry.
+    Tenure,
     /// That an owner wants a change which takes much away.
     Confirm,
     /// A chain of keys, by the id it belongs to.
@@ -35,11 +38,12 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Farm,
         Self::Network,
         Self::Node,
         Self::Device,
+        Self::Tenure,
         Self::Confirm,
         Self::Rotation,
         Self::Token,
@@ -55,6 +59,7 @@ impl Kind {
             Self::Network => "network",
             Self::Node => "node",
             Self::Device => "device",
+            Self::Tenure => "tenure",
             Self::Confirm => "confirm",
             Self::Rotation => "rotation",
             Self::Token => "token",
@@ -117,6 +122,12 @@ impl DocumentId {
         let node = node.map(|node| format!("@{node}")).unwrap_or_default();
         Self { kind: Kind::Device, name: format!("{}-{}{node}", key.index, key.number) }
     }
+
+    /// Of who holds a slot, by the number of its /48.
+    #[must_use]
+    pub fn tenure((number, slot): (AllocationNumber, ExitSlot)) -> Self {
+        Self { kind: Kind::Tenure, name: format!("{number}-{slot}") }
+    }
 }
 
 impl std::fmt::Display for DocumentId {
@@ -163,6 +174,8 @@ pub enum Model {
         /// The report.
         report: DeviceReport,
     },
+    /// Who holds an exit slot.
+    Tenure(Tenure),
     /// It is gone: the network is deleted, the node has left.
     Gone,
     /// Nothing but its bytes.

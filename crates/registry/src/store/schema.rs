@@ -18,7 +18,7 @@ pub const APPLICATION_ID: i64 = 0x3666_6c64;
 pub const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 
 /// From each version to the next, beginning with nothing.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     TABLES,
     // The ports that an exit point is granted.
     "ALTER TABLE grants ADD COLUMN ports TEXT CHECK (ports IS NULL OR (seat = 'exit' AND ports LIKE '_%-_%'));",
@@ -30,6 +30,7 @@ const STEPS: [&str; 6] = [
     BOUNDED,
     KEYS,
     TENANTS,
+    TENURES,
 ];
 
 /// An answer is no copy of what the ledger has; a seal goes when nothing stands on it; an owner's last confirmation is kept;
@@ -75,6 +76,30 @@ CREATE TRIGGER documents_remain BEFORE DELETE ON documents
 const TENANTS: &str =
     "CREATE INDEX documents_by_tenant ON documents (substr(name, 1, instr(name, '/') - 1), revision)
     WHERE kind = 'network';";
+
+/// Who holds exit slots. As with the keys: the table is made anew, and what hangs on it.
+const TENURES: &str = "
+CREATE TABLE documents_with_tenures (
+    kind TEXT NOT NULL CHECK (kind IN ('farm', 'network', 'node', 'device', 'tenure', 'confirm', 'rotation', 'token', 'key', 'secret')),
+    name TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 256),
+    version INTEGER NOT NULL CHECK (version > 0),
+    body BLOB NOT NULL,
+    model TEXT NOT NULL CHECK (json_valid(model)),
+    revision INTEGER NOT NULL CHECK (revision > 0),
+    PRIMARY KEY (kind, name)
+) STRICT;
+INSERT INTO documents_with_tenures SELECT * FROM documents;
+DROP TABLE documents;
+ALTER TABLE documents_with_tenures RENAME TO documents;
+CREATE INDEX documents_by_kind ON documents (kind, revision);
+CREATE INDEX documents_by_tenant ON documents (substr(name, 1, instr(name, '/') - 1), revision)
+    WHERE kind = 'network';
+CREATE TRIGGER documents_grow BEFORE UPDATE ON documents
+    WHEN NEW.version <= OLD.version OR NEW.revision <= OLD.revision
+    BEGIN SELECT RAISE(ABORT, 'the version of a document only grows'); END;
+CREATE TRIGGER documents_remain BEFORE DELETE ON documents
+    BEGIN SELECT RAISE(ABORT, 'a document is never taken away'); END;
+";
 
 /// The newest of a tenant's networks, by that index.
 pub(super) const NEWEST_OF_TENANT: &str = "SELECT revision FROM documents
@@ -246,7 +271,8 @@ mod tests {
                  INSERT INTO allocations (number, prefix, revision) VALUES (1, '2001:db8:a::/48', 1);
                  INSERT INTO slots VALUES (1, 1, 1);
                  INSERT INTO seals VALUES (1, x'01'), (2, x'02');
-                 INSERT INTO documents VALUES ('confirm', 'abc', 1, x'00', '\"bytes\"', 1);
+                 INSERT INTO documents VALUES ('confirm', 'abc', 1, x'00', '\"bytes\"', 1),
+                    ('token', 'alpha-1', 3, x'0102', '\"bytes\"', 2);
                  INSERT INTO grants (number, slot, prefix, network, seat, generation, seal, path, revision)
                     VALUES (1, 1, 4096, 'acme/web', 'exit', 1, 2, x'00', 2);"
             ))
@@ -263,8 +289,20 @@ mod tests {
             // From the schema on that keeps no more than it needs.
             if version < 4 {
                 assert_eq!(count("SELECT sum(revision) FROM seals"), 2, "the one that a grant stands on");
-                assert_eq!(count("SELECT count(*) FROM documents"), 0);
             }
+            let confirmed = count("SELECT count(*) FROM documents WHERE kind = 'confirm'");
+            assert_eq!(confirmed, i64::from(version >= 4), "from schema {version}");
+            let token =
+                "SELECT kind, name, version, body, model, revision FROM documents WHERE kind = 'token'";
+            let token: (String, String, i64, Vec<u8>, String, i64) = old
+                .query_row(token, [], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+                })
+                .unwrap();
+            let (kind, name, model) = ("token".to_owned(), "alpha-1".to_owned(), "\"bytes\"".to_owned());
+            assert_eq!(token, (kind, name, 3, vec![1, 2], model, 2), "from schema {version}");
+            let held = "INSERT INTO documents VALUES ('tenure', '1-1', 3, x'00', '{}', 3)";
+            assert_eq!(old.execute(held, []).unwrap(), 1, "a table with room for who holds slots");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A farm in a registry, and requests for it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -88,7 +89,12 @@ pub(crate) fn network(id: &str, slot: u8, nodes: impl IntoIterator<Item = usize>
 }
 
 pub(crate) fn put_farm(version: u64, farm: FarmDraft) -> Op {
-    Op::PutFarm { said: said(version, &format!("farm {version}")), farm, invited: None }
+    Op::PutFarm {
+        said: said(version, &format!("farm {version}")),
+        farm,
+        invited: None,
+        facts: BTreeMap::new(),
+    }
 }
 
 pub(crate) fn put_node(version: u64, at: usize) -> Op {

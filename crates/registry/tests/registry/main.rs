@@ -21,4 +21,5 @@ mod standbys;
 mod statements;
 mod store;
 mod taken;
+mod tenures;
 mod two;

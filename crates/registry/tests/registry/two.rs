@@ -6,15 +6,16 @@ use std::sync::{Arc, Mutex};
 use sixfold_api::event::Event;
 use sixfold_core::id::Revision;
 use sixfold_core::model::{FarmDraft, NodeDraft, Reach};
+use sixfold_core::tenure::Ask;
 use sixfold_core::trust::SigningKey;
 use sixfold_registry::fsck::fsck_sealed;
 use sixfold_registry::seal::Signing;
-use sixfold_registry::service::{Op, Request};
+use sixfold_registry::service::{Op, Request, SlotFacts};
 use sixfold_registry::store::{
     Answer, AnswerKey, Compared, Group, Kind, Memory, Record, Sqlite, Store, StoreError, Told,
 };
 
-use crate::ground::{Hands, Registry, farm, network, node, put_farm, put_network, request, said};
+use crate::ground::{Hands, Registry, farm, network, node, put_farm, put_network, request, said, slot};
 
 /// One store that several have, and what each commit compared.
 struct Shared<S>(Arc<Mutex<(S, Vec<Compared>)>>);
@@ -117,6 +118,10 @@ fn what_farms_and_nodes_are_compared_with_is_there_still_when_they_are_written()
         let op = Op::PutNode { said: said(2, "moved"), farm: "alpha".parse().unwrap(), node, token: None };
         request(&format!("n{at}"), "", op)
     };
+    let held = |number: u8| {
+        let (farm, ask, facts) = ("alpha".parse().unwrap(), Ask::Settle, SlotFacts::new());
+        request("registry", "", Op::Hold { farm, slot: slot(number), ask, facts })
+    };
     let taken = "address 2001:db8:ffff::18 is already that of";
     let table = [
         (joins(7, 8, "alpha"), joins(9, 8, "alpha"), format!("{taken} node n7 of farm alpha")),
@@ -150,6 +155,9 @@ fn what_farms_and_nodes_are_compared_with_is_there_still_when_they_are_written()
             request("alpha", "", put_farm(3, farm(&[(1, 0), (2, 3)]))),
             "holder n3 is a hidden node".to_owned(),
         ),
+        // No epoch is given twice, and none to a slot that is no more.
+        (held(2), held(2), "exit slot 2001:db8:a::/48#2: n1 is not there".to_owned()),
+        (without_slot_2(), held(2), "farm alpha has no exit slot 2001:db8:a::/48#2".to_owned()),
     ];
     for (first, second, words) in table {
         let (one, other) = (first.op.clone(), second.op.clone());

@@ -9,6 +9,7 @@ use super::{World, WorldDraft, resolve_exit};
 use crate::id::{FarmId, NetworkId, NodeId};
 use crate::limit;
 use crate::model::{Farm, FarmDraft, Fault, Found, Item, Network, NetworkDraft, SlotKey, fault};
+use crate::tenure::Tenure;
 
 impl World {
     /// A network as it would be in this world.
@@ -84,6 +85,13 @@ impl World {
         self.index_farm(&farm);
         self.farms.insert(farm.id().clone(), farm);
         before
+    }
+
+    /// Has the registry's word of who holds a slot be this. Nothing that makes a world sound hangs on it.
+    pub fn hold(&mut self, farm: &FarmId, slot: SlotKey, tenure: Option<Tenure>) {
+        if let Some(farm) = self.farms.get_mut(farm) {
+            farm.hold(slot, tenure);
+        }
     }
 
     /// Takes a farm out that no network uses.

@@ -27,6 +27,7 @@ pub(in crate::http) struct Gathered {
     networks: Vec<Arc<[u8]>>,
     nodes: Vec<Arc<[u8]>>,
     devices: Vec<Arc<[u8]>>,
+    tenures: Vec<Arc<[u8]>>,
     /// By the commit that they were signed with.
     seals: BTreeMap<Revision, Arc<[u8]>>,
     grants: Vec<Proof>,
@@ -67,6 +68,7 @@ impl Gathered {
             networks: all(&mut shown.networks.iter().map(DocumentId::network)),
             nodes: all(&mut shown.nodes.iter().map(DocumentId::node)),
             devices: all(&mut shown.resources.iter().flat_map(|key| state.devices_of(*key))),
+            tenures: all(&mut shown.slots.iter().map(|slot| DocumentId::tenure(*slot))),
             seals: seals.collect(),
             grants,
         }
@@ -87,7 +89,7 @@ impl Gathered {
             networks: all(&self.networks)?,
             nodes: all(&self.nodes)?,
             devices: all(&self.devices)?,
-            tenures: Vec::new(),
+            tenures: all(&self.tenures)?,
             groups: all(self.seals.values())?,
             grants: grants.collect::<Result<_, _>>()?,
         })

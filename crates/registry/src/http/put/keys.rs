@@ -1,5 +1,6 @@
 //! Keys that are replaced: the chain of them, and what their owner had said, by the new one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sixfold_api::problem::{Kind, Problem};
@@ -59,7 +60,15 @@ fn resigned(signed: &Signed, owner: &Owner, chain: &Chain) -> Result<Op, Problem
         Role::Farmer => {
             let farm: Delegation = signed.open().map_err(unopened)?;
             let said = said(signed, farm.version())?;
-            (farm.owner(), Op::PutFarm { said, farm: farm.with_nodes(Vec::new()), invited: None })
+            (
+                farm.owner(),
+                Op::PutFarm {
+                    said,
+                    farm: farm.with_nodes(Vec::new()),
+                    invited: None,
+                    facts: BTreeMap::new(),
+                },
+            )
         }
         Role::Tenant => {
             let network: NetworkStatement = signed.open().map_err(unopened)?;

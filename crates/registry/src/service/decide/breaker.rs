@@ -65,8 +65,8 @@ fn taken(state: &State, change: &Change) -> BTreeMap<NodeId, usize> {
         let (before, after) = match edit {
             Edit::Network(after) => (state.world.network(after.id()), Some(after)),
             Edit::NoNetwork(id) => (state.world.network(id), None),
-            // Nobody is in it.
-            Edit::NoFarm(_) => continue,
+            // Nobody is in it; who holds a slot takes nothing from whom it was.
+            Edit::NoFarm(_) | Edit::Hold(..) => continue,
             Edit::Farm(after) => {
                 let before = state.world.farm(after.id()).into_iter().flat_map(|farm| farm.slots().values());
                 for slot in before {
@@ -105,7 +105,7 @@ fn emptied(state: &State, change: &Change, taken: &BTreeMap<NodeId, usize>) -> O
             (after.exit().farm != before.exit().farm).then(|| last(state, before, taken))?
         }
         Edit::NoNetwork(id) => last(state, state.world.network(id)?, taken),
-        Edit::NoFarm(_) => None,
+        Edit::NoFarm(_) | Edit::Hold(..) => None,
     })
 }
 

@@ -1,19 +1,19 @@
 //! Farms and their nodes: who is in, which slots there are and who holds them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv6Net;
 use sixfold_core::allocate::number_all;
 use sixfold_core::check::check_paths;
 use sixfold_core::id::{FarmId, NetworkId, NodeId, Timestamp};
-use sixfold_core::model::{Farm, FarmDraft, NodeDraft, Slot};
+use sixfold_core::model::{Farm, FarmDraft, NodeDraft, Slot, SlotKey};
 
 use super::device::members;
-use super::{Decided, News, network, news};
+use super::{Decided, News, hold, network, news};
 use crate::service::limit;
 use crate::service::refusal::Refusal;
-use crate::service::request::{Invited, Said};
-use crate::service::state::{Change, Edit, State};
+use crate::service::request::{Invited, Said, SlotFacts};
+use crate::service::state::{Change, Edit, State, alone};
 use crate::store::{Compared, DocumentId, Kind, Model};
 
 /// A farm as its farmer wants it, with the nodes it has. `invited`: where the registry does not take every farm.
@@ -21,21 +21,42 @@ pub(super) fn put(
     state: &mut State,
     said: &Said,
     draft: &FarmDraft,
-    invited: Option<&Invited>,
+    (invited, facts): (Option<&Invited>, &BTreeMap<SlotKey, SlotFacts>),
 ) -> Result<Decided, Refusal> {
     let id = DocumentId::farm(&draft.id);
     if news(state, &id, said)? == News::No {
         return Ok(Decided::default());
     }
-    let alone = FarmDraft { nodes: Vec::new(), ..draft.clone() };
     let nodes = state.farm_draft(&draft.id).map_or_else(Vec::new, |before| before.nodes);
     let whole = FarmDraft { nodes, ..draft.clone() };
     let spent = invited.map(|invited| admitted(state, draft, invited)).transpose()?.flatten();
     let mut decided = tried(state, whole)?;
+    for moved in moved(state, &decided.change, facts) {
+        decided.add(moved);
+    }
     decided.add(spent.unwrap_or_default());
     number(state, draft, &mut decided)?;
-    decided.write(id, said, Model::Farm(alone));
+    decided.write(id, said, Model::Farm(alone(draft)));
     Ok(decided)
+}
+
+/// The slots that their farmer now wants to be held by another node, where that can be. A list that begins as before moves
+/// nothing: what passed on by itself is not taken back by other words.
+fn moved(state: &State, change: &Change, facts: &BTreeMap<SlotKey, SlotFacts>) -> Vec<Decided> {
+    let farms = change.edits.iter().filter_map(|edit| match edit {
+        Edit::Farm(farm) => Some((state.world.farm(farm.id())?, farm)),
+        _ => None,
+    });
+    let nothing = SlotFacts::new();
+    let mut moved = Vec::new();
+    for (before, after) in farms {
+        for slot in after.slots().values() {
+            let was = before.slot(slot.key()).filter(|was| was.holders().first() != slot.holders().first());
+            let facts = facts.get(&slot.key()).unwrap_or(&nothing);
+            moved.extend(was.and_then(|_| hold::wished(state, after.id(), slot, facts)));
+        }
+    }
+    moved
 }
 
 /// Whether a farm may be made, and take what it has not yet. An invitation that is needed for it is used up.
@@ -152,7 +173,7 @@ fn tried_beside(state: &mut State, draft: FarmDraft, change: &Change) -> Result<
         before.extend(match edit {
             Edit::Network(network) => state.world.insert_network(network.clone()),
             Edit::NoNetwork(id) => state.world.remove_network(id),
-            Edit::Farm(_) | Edit::NoFarm(_) => None,
+            Edit::Farm(_) | Edit::NoFarm(_) | Edit::Hold(..) => None,
         });
     }
     let decided = tried(state, draft);
@@ -164,7 +185,7 @@ fn tried_beside(state: &mut State, draft: FarmDraft, change: &Change) -> Result<
 
 /// Tries a farm on: sound by itself and beside all others, and every network still has a path to its exit.
 fn tried(state: &mut State, draft: FarmDraft) -> Result<Decided, Refusal> {
-    let farm = state.world.farm_from(draft).map_err(Refusal::Invalid)?;
+    let farm = state.held(state.world.farm_from(draft).map_err(Refusal::Invalid)?);
     let id = farm.id().clone();
     let before = state.world.insert_farm(farm.clone());
     let (networks, mut affected) = touched(state, before.as_ref(), &farm);

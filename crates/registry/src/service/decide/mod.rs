@@ -6,6 +6,7 @@
 mod breaker;
 mod device;
 mod farm;
+mod hold;
 mod network;
 mod rotate;
 
@@ -31,9 +32,10 @@ pub(super) struct Decided {
 }
 
 impl Decided {
-    /// Adds the documents of another change.
+    /// Adds the documents of another change, and what they change in the world.
     fn add(&mut self, other: Self) {
         self.change.documents.extend(other.change.documents);
+        self.change.edits.extend(other.change.edits);
         self.read.extend(other.read);
     }
 
@@ -60,7 +62,7 @@ pub(super) fn decide(state: &mut State, request: &Request, now: Timestamp) -> Re
         return Err(Refusal::Replaced { owner: owner.clone() });
     }
     let mut decided = match op {
-        Op::PutFarm { said, farm, invited } => farm::put(state, said, farm, invited.as_ref()),
+        Op::PutFarm { said, farm, invited, facts } => farm::put(state, said, farm, (invited.as_ref(), facts)),
         Op::RemoveFarm { said, farm } => farm::remove(state, said, farm),
         Op::PutNode { said, farm, node, token } => {
             farm::put_node(state, said, (farm, node), token.as_deref())
@@ -70,6 +72,7 @@ pub(super) fn decide(state: &mut State, request: &Request, now: Timestamp) -> Re
         Op::PutDevice { said, node, resource, generation, report } => {
             device::put(state, said, node, (*resource, *generation), report)
         }
+        Op::Hold { farm, slot, ask, facts } => hold::hold(state, (farm, *slot), ask, facts),
         Op::Rotate { said, owner, again } => rotate::put(state, said, owner, again),
         Op::InSync { node, revision } => Ok(device::in_sync(state, node, *revision)),
     }?;

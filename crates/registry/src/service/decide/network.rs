@@ -47,7 +47,7 @@ pub(super) fn put(
     decided.write(id, said, Model::Network(NetworkDraft::from(network.clone())));
     // What it names has to be there still when it is written.
     let exits = || before.map(Network::exit).into_iter().chain([network.exit()]);
-    let holders = exits().filter_map(|exit| Some(state.slot(exit)?.holder()));
+    let holders = exits().filter_map(|exit| state.slot(exit)?.holders().first());
     let nodes = network.nodes().iter().chain(holders).map(DocumentId::node);
     let named = exits().map(|exit| DocumentId::farm(&exit.farm)).chain(nodes);
     decided.read.extend(named.map(Compared::Document));

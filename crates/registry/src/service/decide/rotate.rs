@@ -120,6 +120,7 @@ fn resigned(state: &State, op: &Op) -> Result<(DocumentId, Said, Model), Refusal
         Op::RemoveNetwork { network, .. } => {
             return Err(Refusal::NotAgain { id: DocumentId::network(network) });
         }
+        Op::Hold { farm, .. } => return Err(Refusal::NotAgain { id: DocumentId::farm(farm) }),
         Op::InSync { node, .. } => return Err(Refusal::NotAgain { id: DocumentId::node(node) }),
         Op::Rotate { owner, .. } => return Err(Refusal::NotAgain { id: DocumentId::rotation(owner) }),
     };
