@@ -30,7 +30,8 @@ pub const FILE: &str = "overheard.json";
 const FILE_BYTES_MAX: usize = 1 << 20;
 /// For how long a reply counts: whoever yields says so again when it is asked again.
 const YIELDS_FOR: Duration = Duration::from_secs(1);
-/// How often a node that holds a slot says so. One that is about to says it with each question.
+/// How often a node that holds a slot says so, from that long after it was told on: whoever held it before a planned move goes on
+/// for a moment, until all have switched. One that is about to begin says it with each question.
 const CLAIM: Duration = Duration::from_secs(1);
 
 type Slot = (AllocationNumber, ExitSlot);
@@ -51,7 +52,8 @@ pub struct Holding {
     asked: BTreeMap<Slot, (u64, Tenure)>,
     /// By which tenure another node yields, and when it said so.
     yielded: BTreeMap<Slot, (Tenure, Instant)>,
-    claimed: Option<Instant>,
+    /// What was claimed last, and when; of what is new it counts as if it had been.
+    claimed: BTreeMap<Slot, (Tenure, Instant)>,
 }
 
 impl Holding {
@@ -175,10 +177,6 @@ impl Holding {
         now: Instant,
     ) -> Vec<Word> {
         let node = snapshot.node.id();
-        let is_due = self.claimed.is_none_or(|at| now.saturating_duration_since(at) >= CLAIM);
-        if is_due {
-            self.claimed = Some(now);
-        }
         let mut all = Vec::new();
         for view in &snapshot.gateways {
             let watch = self.watch(view);
@@ -187,7 +185,13 @@ impl Holding {
                 continue;
             };
             let begins = begins(view);
+            let last = self.claimed.entry(slot_of(claim)).or_insert_with(|| (claim.clone(), now));
+            if last.0 != *claim {
+                *last = (claim.clone(), now);
+            }
+            let is_due = now.saturating_duration_since(last.1) >= CLAIM;
             if is_due || begins {
+                last.1 = now;
                 all.extend(written(Kind::Claim, &signed));
             }
             if begins {

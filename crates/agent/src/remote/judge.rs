@@ -15,7 +15,7 @@ use std::path::Path;
 use sixfold_core::id::{NodeId, Revision};
 use sixfold_core::model::{Snapshot, SnapshotError};
 use sixfold_core::tenure::Tenure;
-use sixfold_core::trust::{Admitted, Pins, Refusal, Role, Seen, Signed, admit};
+use sixfold_core::trust::{Admitted, Pins, Refusal, Role, Seen, Signed, Verified, admit, admit_again};
 
 use super::joined::Joined;
 use super::kept::{Kept, Shown};
@@ -56,6 +56,7 @@ pub struct Judge {
     store: Store<Kept>,
     last: Option<Kept>,
     seen: Seen,
+    verified: Verified,
 }
 
 impl Judge {
@@ -72,7 +73,8 @@ impl Judge {
         let (node, pins) = (joined.node.id().clone(), joined.pins());
         let judged = loaded.received.as_ref().map(|kept| followed(kept, joined)).unwrap_or_default();
         let seen = loaded.received.as_ref().map(|kept| kept.seen.clone()).unwrap_or_default();
-        Ok((Self { pins, node, store, last: loaded.received, seen }, judged))
+        let verified = Verified::default();
+        Ok((Self { pins, node, store, last: loaded.received, seen, verified }, judged))
     }
 
     /// What was seen of all that was followed.
@@ -92,7 +94,9 @@ impl Judge {
     /// [`JudgeError`]; then nothing is otherwise than before.
     pub fn judge(&mut self, bytes: &[u8]) -> Result<Judged, JudgeError> {
         let shown = Shown::read(bytes.to_owned())?;
-        let Admitted { snapshot, refusals, seen } = admit(&shown.proofs, &self.pins, &self.seen, &self.node);
+        let memory = (&self.seen, &mut self.verified);
+        let Admitted { snapshot, refusals, seen } =
+            admit_again(&shown.proofs, &self.pins, memory, &self.node);
         let held = self.held(shown.proofs.revision, snapshot.is_some(), &refusals);
         let mut judged =
             Judged { refusals: lines(&refusals), shown: snapshot.clone(), held, ..Judged::default() };

@@ -25,9 +25,12 @@ mod seen;
 mod shown;
 mod signed;
 mod statement;
+mod verified;
 mod wire;
 
-pub use admit::{Admitted, Evidence, Objection, Pins, Refusal, Standby, Standing, Verdict, Voucher, admit};
+pub use admit::{
+    Admitted, Evidence, Objection, Pins, Refusal, Standby, Standing, Verdict, Voucher, admit, admit_again,
+};
 pub use difference::{Difference, DifferenceError};
 pub use grant::{Granted, Group, Leaf, Proven, seal};
 pub use key::{Digest, Owner, Role, Signature, SigningKey, VerifyingKey, VerifyingKeyError};
@@ -43,3 +46,4 @@ pub use statement::{
     Confirm, Delegation, DeviceOf, DeviceStatement, Dissolution, Invitation, InvitationError, Leaving,
     NetworkStatement, NodeStatement, Owned, Reclaim, Subject, Token, TokenError, is_registry_address,
 };
+pub use verified::Verified;

@@ -19,6 +19,7 @@ use crate::trust::rotation::Chain;
 use crate::trust::seen::{Mark, Object, Seen, Stale};
 use crate::trust::signed::Signed;
 use crate::trust::statement::{Delegation, DeviceStatement, NetworkStatement, NodeStatement, Owned, Subject};
+use crate::trust::verified::Verified;
 
 /// A statement that is believed, and whose key it is by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +58,17 @@ impl Evidence {
     /// this included.
     #[must_use]
     pub fn open(proofs: &Proofs, registry: &Owner, seen: &Seen) -> (Self, Seen) {
-        let mut court = Court { seen: seen.clone(), refusals: Vec::new() };
+        Self::open_again(proofs, registry, seen, &mut Verified::default())
+    }
+
+    /// The same, where much of it was verified before.
+    pub(super) fn open_again(
+        proofs: &Proofs,
+        registry: &Owner,
+        seen: &Seen,
+        verified: &mut Verified,
+    ) -> (Self, Seen) {
+        let mut court = Court { seen: seen.clone(), verified, refusals: Vec::new() };
         court.chains(&proofs.rotations);
         let mut evidence = Self { registry: Some(registry.clone()), ..Self::default() };
         let farms = court.statements::<Delegation>("farms", &proofs.farms);
@@ -81,6 +92,7 @@ impl Evidence {
         court.tenures(&proofs.tenures, registry);
         let newest = evidence.slots().filter_map(|slot| Some((slot, court.seen.tenure(slot)?.0.clone())));
         evidence.tenures = newest.collect();
+        court.verified.turn();
         evidence.refusals = court.refusals;
         (evidence, court.seen)
     }
@@ -138,12 +150,13 @@ fn by<K: Ord, T>(all: Vec<Believed<T>>, key: impl Fn(&T) -> K) -> BTreeMap<K, Be
 }
 
 /// What is judged against: what was seen, and grows.
-struct Court {
+struct Court<'a> {
     seen: Seen,
+    verified: &'a mut Verified,
     refusals: Vec<Refusal>,
 }
 
-impl Court {
+impl Court<'_> {
     fn chains(&mut self, rotations: &[Vec<Signed>]) {
         for (at, rotations) in rotations.iter().enumerate() {
             match Chain::read(rotations) {
@@ -172,7 +185,7 @@ impl Court {
     fn opened<T: Owned>(&mut self, list: &'static str, all: &[Signed]) -> Vec<Candidate<T>> {
         let mut candidates = Vec::new();
         for (at, signed) in all.iter().enumerate() {
-            let statement: T = match signed.open() {
+            let statement: T = match self.verified.open(signed) {
                 Ok(statement) => statement,
                 Err(source) => {
                     self.refusals.push(Refusal::Unreadable { list, at, source });
@@ -265,7 +278,7 @@ impl Court {
     fn groups(&mut self, all: &[Signed], registry: &Owner) -> Vec<Option<(Group, VerifyingKey)>> {
         let mut groups = Vec::with_capacity(all.len());
         for (at, signed) in all.iter().enumerate() {
-            let group = match signed.open::<Group>() {
+            let group = match self.verified.open::<Group>(signed) {
                 Ok(group) if self.seen.is_of(registry, signed.key) => Some((group, signed.key)),
                 Ok(_) => {
                     self.refusals.push(Refusal::Group { at });
@@ -284,7 +297,7 @@ impl Court {
     /// Who holds which slot: only the registry says so.
     fn tenures(&mut self, all: &[Signed], registry: &Owner) {
         for (at, signed) in all.iter().enumerate() {
-            let refusal = match signed.open::<Tenure>() {
+            let refusal = match self.verified.open::<Tenure>(signed) {
                 Ok(_) if !self.seen.is_of(registry, signed.key) => Refusal::Tenure { at },
                 Ok(tenure) => match self.seen.take_tenure(tenure, signed.clone()) {
                     Ok(()) => continue,

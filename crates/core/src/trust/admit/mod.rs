@@ -25,6 +25,7 @@ use super::key::{Role, VerifyingKey};
 use super::proofs::Proofs;
 use super::seen::Seen;
 use super::statement::{Delegation, NodeStatement, Subject};
+use super::verified::Verified;
 
 pub use evidence::Evidence;
 pub use refusal::{Objection, Refusal};
@@ -53,7 +54,18 @@ pub struct Admitted {
 /// Judges what was sent to `this` node.
 #[must_use]
 pub fn admit(proofs: &Proofs, pins: &Pins, seen: &Seen, this: &NodeId) -> Admitted {
-    let (evidence, seen) = Evidence::open(proofs, &pins.registry.owner(Role::Registry), seen);
+    admit_again(proofs, pins, (seen, &mut Verified::default()), this)
+}
+
+/// The same, where much of it was judged before: the answer is the same.
+#[must_use]
+pub fn admit_again(
+    proofs: &Proofs,
+    pins: &Pins,
+    (seen, verified): (&Seen, &mut Verified),
+    this: &NodeId,
+) -> Admitted {
+    let (evidence, seen) = Evidence::open_again(proofs, &pins.registry.owner(Role::Registry), seen, verified);
     let mut refusals = evidence.refusals().to_vec();
     let snapshot = match evidence.own(&pins.farm, this) {
         Ok((own, delegation)) => Some(evidence.snapshot(proofs.revision, (own, delegation), &mut refusals)),

@@ -15,7 +15,8 @@ use sixfold_core::state::{Namespace, NodeState};
 use sixfold_core::tenure::{Phase, Tenure};
 use sixfold_core::trust::{
     Delegation, DeviceOf, DeviceStatement, Granted, Leaf, NetworkStatement, NodeStatement, Owned, Owner,
-    Proofs, ProvenGrant, Role, Seen, Signed, SigningKey, Statement, Subject, admit, encode, seal,
+    Proofs, ProvenGrant, Role, Seen, Signed, SigningKey, Statement, Subject, Verified, admit, admit_again,
+    encode, seal,
 };
 
 use super::realm::{Realm, any_realm, id, key, registry};
@@ -419,6 +420,11 @@ const LIES: &[Lie] = &[
         let (epoch, holder) = (tenure.epoch.next(), stranger_node());
         liar.proofs.tenures[at] = Signed::new(&Tenure { epoch, holder, ..tenure }, &registry());
     }),
+    ("a slot is given to another node under the registry's signature", To::Anybody, |liar| {
+        let Some((at, tenure)) = liar.tenure() else { return };
+        let taken = Tenure { epoch: tenure.epoch.next(), holder: stranger_node(), ..tenure };
+        liar.proofs.tenures[at] = forged(&taken, &liar.proofs.tenures[at]);
+    }),
     ("a slot is held as it was before", To::WhoSaw, |liar| {
         let Some((at, tenure)) = liar.tenure() else { return };
         let from = liar.other_node().1.node.id().clone();
@@ -517,6 +523,13 @@ fn tell(realm: &Realm, node: &NodeId, pick: usize, (name, to, lie): &Lie) -> Vec
             continue;
         }
         let admitted = admit(&liar.proofs, &pins, &seen, node);
+        // Whoever verified the truth before falls for no more.
+        let mut verified = Verified::default();
+        admit_again(&truth, &pins, (&Seen::default(), &mut verified), node);
+        for again in 0..2 {
+            let knowing = admit_again(&liar.proofs, &pins, (&seen, &mut verified), node);
+            assert_eq!(knowing, admitted, "{name}, to {who}, again {again}");
+        }
         said = admitted
             .refusals
             .iter()
