@@ -12,6 +12,7 @@ mod disturb;
 mod enrol;
 mod error;
 mod granted;
+mod held;
 mod named;
 mod people;
 mod service;
@@ -29,6 +30,7 @@ pub use self::declared::{Declared, Text};
 pub(crate) use self::enrol::LOG as REGISTRY_LOG;
 pub use self::error::FarmError;
 pub use self::granted::GrantedError;
+use self::held::Tenures;
 use self::service::Services;
 pub use self::service::{Process, Service};
 pub use self::standing::Standing;
@@ -60,6 +62,8 @@ pub struct Running {
     ledger: Ledger,
     /// The same as nodes see it: each under its id.
     by_id: (World, Ledger),
+    /// Who holds the slots by what nodes told last, and the declared world with that.
+    held: (Tenures, World),
     /// The id of each node.
     ids: BTreeMap<NodeId, NodeId>,
     /// By which URL the registry is reached.
@@ -103,6 +107,7 @@ impl Running {
             declared,
             ledger,
             by_id: Default::default(),
+            held: Default::default(),
             ids: BTreeMap::new(),
             url: String::new(),
             drawn,
@@ -187,10 +192,10 @@ impl Running {
         Ok(said)
     }
 
-    /// What is declared.
+    /// What is declared, and who holds the slots of it.
     #[must_use]
     pub fn world(&self) -> &World {
-        &self.declared.world
+        &self.held.1
     }
 
     /// All of it, with its files.
@@ -225,6 +230,7 @@ impl Running {
     /// How each node stands, by its agent's word.
     pub fn standings(&mut self) -> Vec<Standing> {
         self.seats.iter_mut().for_each(|(node, seat)| seat.look(node));
+        self.hold();
         let registry = !self.killed.contains(&Process::Registry) && !self.cut.contains(&Cable::Registry);
         let standing = |(node, seat): (&NodeId, &Seat)| {
             let mut standing = Standing::new(node, seat.status.as_ref(), registry);
@@ -234,6 +240,20 @@ impl Running {
             standing
         };
         self.seats.iter().map(standing).collect()
+    }
+
+    /// Takes in who holds the slots now.
+    fn hold(&mut self) {
+        let tenures = held::newest(self.seats.values().filter_map(|seat| seat.status.as_ref()));
+        if tenures == self.held.0 {
+            return;
+        }
+        held::hold(&mut self.by_id.0, &self.by_id.1, &tenures);
+        let name =
+            |id: &NodeId| self.ids.iter().find(|(_, known)| *known == id).map(|(name, _)| name.clone());
+        let by_name = held::named(&tenures, name);
+        held::hold(&mut self.held.1, &self.ledger, &by_name);
+        self.held.0 = tenures;
     }
 
     /// What a node may see of the declared world, with the devices that all nodes say they have.

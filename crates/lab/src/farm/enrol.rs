@@ -18,6 +18,7 @@ use sixfold_core::model::{Node, Reach};
 
 use super::declared::{Say, Text};
 use super::granted::Granted;
+use super::held::Tenures;
 use super::people::{FILES, Person};
 use super::{FarmError, Process, Running, Service, named};
 use crate::node::Door;
@@ -135,6 +136,8 @@ impl Running {
         let before = self.there();
         (self.ids, self.ledger) = granted.named();
         self.by_id = named::by_id((&self.declared.world, &self.ledger), &self.ids)?;
+        self.held = (Tenures::new(), self.declared.world.clone());
+        self.hold();
         self.drawn = world::draw(&self.declared.world, &self.ledger);
         Ok(world::build::rebuild(&self.there(), &before)?)
     }

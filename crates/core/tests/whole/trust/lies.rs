@@ -518,14 +518,15 @@ fn tell(realm: &Realm, node: &NodeId, pick: usize, (name, to, lie): &Lie) -> Vec
     let honest = admit(&truth, &pins, &Seen::default(), node);
     let truly = desired(&realm.farm.snapshot(node));
     let mut said = Vec::new();
-    for (who, seen) in [("who saw", honest.seen), ("anybody", Seen::default())] {
+    for (who, seen) in [("who saw", honest.seen.clone()), ("anybody", Seen::default())] {
         if *to == To::WhoSaw && who == "anybody" {
             continue;
         }
         let admitted = admit(&liar.proofs, &pins, &seen, node);
         // Whoever verified the truth before falls for no more.
         let mut verified = Verified::default();
-        admit_again(&truth, &pins, (&Seen::default(), &mut verified), node);
+        let truth = admit_again(&truth, &pins, (&Seen::default(), &mut verified), node);
+        assert_eq!(truth, honest);
         for again in 0..2 {
             let knowing = admit_again(&liar.proofs, &pins, (&seen, &mut verified), node);
             assert_eq!(knowing, admitted, "{name}, to {who}, again {again}");
