@@ -28,6 +28,9 @@ pub struct MeshPeer {
     pub endpoint: Option<SocketAddr>,
     /// What it carries; nothing, of an exit point that another node has ready: then a moved slot is one change of it.
     pub allowed_ips: BTreeSet<IpNet>,
+    /// What may come from it though another carries it: of an exit point that is ready, all that comes from the one that
+    /// serves, since while a slot moves each member switches in its own moment.
+    pub accepted_ips: BTreeSet<IpNet>,
     /// Seconds between keepalives; 0 but where a NAT of ours must be kept open.
     pub keepalive_secs: u16,
 }
@@ -42,21 +45,22 @@ pub fn mesh(network: &NetworkView, index: PrefixIndex) -> Vec<MeshPeer> {
     };
     let others = network.resources.iter().filter(|other| other.index != index);
     let peers = others.flat_map(|other| {
-        let there =
-            peer(me, other.index, (&other.reach, other.device.as_ref()), || allowed_ips(network, other));
+        let there = peer(me, other.index, (&other.reach, other.device.as_ref()))
+            .map(|there| MeshPeer { allowed_ips: carried(network, other), ..there });
         let standbys = other.standbys.iter().filter_map(|standby| {
-            peer(me, other.index, (&standby.reach, standby.device.as_ref()), BTreeSet::new)
+            let ready = peer(me, other.index, (&standby.reach, standby.device.as_ref()))?;
+            Some(MeshPeer { accepted_ips: carried(network, other), ..ready })
         });
         there.into_iter().chain(standbys)
     });
     peers.collect()
 }
 
+/// A peer that carries nothing yet.
 fn peer(
     me: &ResourceView,
     index: PrefixIndex,
     (reach, device): (&Reach, Option<&DeviceReport>),
-    allowed_ips: impl FnOnce() -> BTreeSet<IpNet>,
 ) -> Option<MeshPeer> {
     let family = direct(&me.reach, reach)?;
     let device = device?;
@@ -65,7 +69,8 @@ fn peer(
         index,
         public_key: device.public_key,
         endpoint: device.endpoint(family),
-        allowed_ips: allowed_ips(),
+        allowed_ips: BTreeSet::new(),
+        accepted_ips: BTreeSet::new(),
         keepalive_secs: if behind_nat { limit::KEEPALIVE_SECS } else { 0 },
     })
 }
@@ -81,7 +86,7 @@ pub fn direct(one: &Reach, other: &Reach) -> Option<Family> {
 }
 
 /// The exit carries everything for which there is no direct peer; everyone else what is its own.
-fn allowed_ips(network: &NetworkView, peer: &ResourceView) -> BTreeSet<IpNet> {
+fn carried(network: &NetworkView, peer: &ResourceView) -> BTreeSet<IpNet> {
     if peer.seat == Seat::Exit {
         return BTreeSet::from([IpNet::V6(Ipv6Net::default()), IpNet::V4(Ipv4Net::default())]);
     }

@@ -121,7 +121,13 @@ fn macvlan() -> Link {
 fn peer(endpoint: Option<&str>, allowed_ips: &[&str]) -> Peer {
     let endpoint = endpoint.map_or(Endpoint::Unset, |at| Endpoint::At(at.parse().unwrap()));
     let allowed_ips = allowed_ips.iter().map(|prefix| prefix.parse().unwrap()).collect();
-    Peer { endpoint, allowed_ips, keepalive_secs: 20, preshared: false }
+    Peer { endpoint, allowed_ips, accepted_ips: Default::default(), keepalive_secs: 20, preshared: false }
+}
+
+/// What the peer that has everything brings may come from this one too.
+fn standby() -> Peer {
+    let accepted_ips = ["::/0", "0.0.0.0/0"].map(|prefix| prefix.parse().unwrap()).into();
+    Peer { accepted_ips, ..peer(Some("[2001:db8::5]:51820"), &[]) }
 }
 
 fn peer_key(key: u8) -> PeerKey {
@@ -154,6 +160,7 @@ fn farm() -> NodeState {
     near.devices.insert(link("wg-1234-1"), device);
     near.peers.insert(peer_key(3), peer(Some("192.0.2.1:51820"), &["2001:db8:3::/48", "10.3.0.0/16"]));
     near.peers.insert(peer_key(4), peer(Some("[2001:db8::4]:51820"), &["::/0", "0.0.0.0/0"]));
+    near.peers.insert(peer_key(5), standby());
     let far = state.at(netns(GATEWAY));
     far.links.insert(link("pub-1-1"), macvlan());
     far.links.insert(link("to-1234-1"), veth((RESOURCE, "pub-1234-1"), 2));
@@ -319,6 +326,7 @@ fn device() -> Vec<Step> {
         (3, peer(None, &["2001:db8:3::/48"])),
         (4, peer(Some("[2001:db8::4]:51820"), &["::/0", "0.0.0.0/0", "10.3.0.0/16"])),
         (4, peer(None, &[])),
+        (4, standby()),
         (2, peer(Some("192.0.2.2:51820"), &["10.3.0.0/16"])),
     ];
     for (key, peer) in peers {

@@ -43,6 +43,7 @@ fn add_peer(state: &mut NodeState, index: &str, key: PublicKey, allowed_ips: &[&
     let peer = Peer {
         endpoint: Endpoint::At("192.0.2.1:51820".parse().unwrap()),
         allowed_ips: allowed_ips.iter().map(|prefix| prefix.parse().unwrap()).collect(),
+        accepted_ips: Default::default(),
         keepalive_secs: 20,
         preshared: false,
     };

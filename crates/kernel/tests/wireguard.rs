@@ -60,7 +60,7 @@ fn add_peer(state: &mut NodeState, index: &str, key: u8, peer: Peer) {
 
 fn peer(endpoint: Endpoint, allowed_ips: &[&str]) -> Peer {
     let allowed_ips = allowed_ips.iter().map(|prefix| prefix.parse().unwrap()).collect();
-    Peer { endpoint, allowed_ips, keepalive_secs: 0, preshared: false }
+    Peer { endpoint, allowed_ips, accepted_ips: Default::default(), keepalive_secs: 0, preshared: false }
 }
 
 fn at(address: &str) -> Endpoint {
@@ -176,8 +176,13 @@ fn a_peer_with_more_prefixes_than_fit_a_message() {
     let mut node = Node::new();
     let mut desired = two();
     let many: BTreeSet<_> = (0..2500).map(|n| format!("2001:db8:f:{n:x}::/64").parse().unwrap()).collect();
-    let of_many =
-        Peer { endpoint: at("192.0.2.9:9"), allowed_ips: many, keepalive_secs: 20, preshared: false };
+    let of_many = Peer {
+        endpoint: at("192.0.2.9:9"),
+        allowed_ips: many,
+        accepted_ips: Default::default(),
+        keepalive_secs: 20,
+        preshared: false,
+    };
     add_peer(&mut desired, "1234", 5, of_many);
     node.converge(&desired);
     let shown = run("ip netns exec net-1234-1 wg show wg-1234-1 allowed-ips");

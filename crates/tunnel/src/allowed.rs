@@ -49,14 +49,13 @@ impl<P: Copy + Ord> AllowedIps<P> {
         });
     }
 
-    /// Finds the owner of the longest prefix that covers `address`.
-    pub fn find(&self, address: IpAddr) -> Option<P> {
+    /// Finds the owner of the longest prefix that covers `address`, and that prefix's length.
+    pub fn find(&self, address: IpAddr) -> Option<(P, u8)> {
         let (family, width, value) = (address.is_ipv4(), width(address), bits(address));
-        self.lengths
-            .range((family, 0)..=(family, width))
-            .rev()
-            .find_map(|((_, length), prefixes)| prefixes.get(&masked(value, width - length)))
-            .copied()
+        self.lengths.range((family, 0)..=(family, width)).rev().find_map(|((_, length), prefixes)| {
+            let owner = prefixes.get(&masked(value, width - length))?;
+            Some((*owner, *length))
+        })
     }
 
     /// Lists every prefix by owner, each owner's in one order: IPv6 first, short before long.

@@ -161,8 +161,13 @@ impl Node<'_> {
         for peer in mesh::mesh(site.network, site.derived.index) {
             let key = PeerKey { link, public_key: peer.public_key };
             let endpoint = peer.endpoint.map_or(Endpoint::Unset, Endpoint::At);
+            let accepted_ips = match self.own.backend {
+                Backend::Kernel => Default::default(),
+                Backend::Tunnel => peer.accepted_ips,
+            };
             let (allowed_ips, keepalive_secs) = (peer.allowed_ips, peer.keepalive_secs);
-            ns.peers.insert(key, Peer { endpoint, allowed_ips, keepalive_secs, preshared: false });
+            let peer = Peer { endpoint, allowed_ips, accepted_ips, keepalive_secs, preshared: false };
+            ns.peers.insert(key, peer);
         }
     }
 

@@ -183,6 +183,10 @@ fn set_peer(key: &PeerKey, peer: &Peer) -> String {
     }
     let prefixes: Vec<String> = peer.allowed_ips.iter().map(IpNet::to_string).collect();
     line += &format!(" persistent-keepalive {} allowed-ips {}", peer.keepalive_secs, prefixes.join(","));
+    if !peer.accepted_ips.is_empty() {
+        let prefixes: Vec<String> = peer.accepted_ips.iter().map(IpNet::to_string).collect();
+        line += &format!(" # takes {} from it, by the tunnel process", prefixes.join(","));
+    }
     line
 }
 

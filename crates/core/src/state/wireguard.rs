@@ -46,6 +46,9 @@ pub struct Peer {
     pub endpoint: Endpoint,
     /// Prefixes sent to this peer and accepted from it; no two peers of a device share one.
     pub allowed_ips: BTreeSet<IpNet>,
+    /// Prefixes accepted from it too, of which no other peer owns a longer one; several peers may share one. None where the kernel
+    /// carries WireGuard: it takes an address from its owner alone.
+    pub accepted_ips: BTreeSet<IpNet>,
     /// Seconds between keepalives; 0: none.
     pub keepalive_secs: u16,
     /// Whether a preshared key is mixed in. None is ever desired yet, and one that is there cuts the pair.
@@ -89,6 +92,7 @@ impl Peer {
     #[must_use]
     pub fn agrees_with(&self, observed: &Self) -> bool {
         self.allowed_ips == observed.allowed_ips
+            && self.accepted_ips == observed.accepted_ips
             && self.keepalive_secs == observed.keepalive_secs
             && self.preshared == observed.preshared
             && self.endpoint.agrees_with(&observed.endpoint)

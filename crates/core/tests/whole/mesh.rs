@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use crate::any::any_farm;
 use crate::farm::Farm;
+use ipnet::IpNet;
 use proptest::prelude::*;
 use sixfold_core::addr::Resource;
 use sixfold_core::id::NodeId;
@@ -120,6 +121,45 @@ fn no_two_peers_of_a_device_share_a_prefix_and_none_is_lost() {
     }
 }
 
+/// The length of the longest of some prefixes that holds an address.
+fn longest(prefixes: &BTreeSet<IpNet>, address: IpAddr) -> Option<u8> {
+    prefixes.iter().filter(|prefix| prefix.contains(&address)).map(IpNet::prefix_len).max()
+}
+
+/// While a slot moves, each member switches in its own moment: until then it takes from both exit points the same, and sends
+/// to one.
+#[test]
+fn what_is_taken_from_a_standby_is_what_is_taken_from_the_exit_point_that_serves() {
+    let mut standbys = 0;
+    for farm in [Farm::first(), Farm::two()] {
+        for (_, network) in views(&farm) {
+            let outside = ["2001:db8:ff::9", "198.51.100.200"].map(|address| address.parse().unwrap());
+            let inside = network.resources.iter().flat_map(|there| own_prefixes(&network, there.index));
+            let sources: Vec<IpAddr> = inside.chain(outside).collect();
+            for me in network.resources.iter().filter(|me| me.seat != Seat::Exit) {
+                let peers = mesh(&network, me.index);
+                let ready = peers.iter().filter(|peer| !peer.accepted_ips.is_empty());
+                for standby in ready.clone() {
+                    assert!(standby.allowed_ips.is_empty(), "nothing is sent to it");
+                    let there = network.resources.iter().find(|there| there.index == standby.index).unwrap();
+                    assert_eq!(there.seat, Seat::Exit);
+                    for source in &sources {
+                        let owner = carrier(&peers, *source).unwrap();
+                        let accepted = longest(&standby.accepted_ips, *source);
+                        let taken = accepted.is_some() && accepted >= longest(&owner.allowed_ips, *source);
+                        assert_eq!(taken, owner.index == standby.index, "{source}");
+                    }
+                }
+                standbys += ready.count();
+            }
+            // An exit point knows each member by its own prefixes, whoever serves.
+            let exit = network.resources.iter().find(|there| there.seat == Seat::Exit).unwrap();
+            assert!(mesh(&network, exit.index).iter().all(|peer| peer.accepted_ips.is_empty()));
+        }
+    }
+    assert!(standbys > 0);
+}
+
 #[test]
 fn being_direct_is_mutual() {
     let farm = Farm::two();
@@ -206,12 +246,9 @@ fn any_reach() -> impl Strategy<Value = Reach> {
 
 /// Who carries an address: the longest prefix, as WireGuard chooses.
 fn carrier(peers: &[MeshPeer], address: IpAddr) -> Option<&MeshPeer> {
-    let longest = |peer: &MeshPeer| {
-        peer.allowed_ips.iter().filter(|p| p.contains(&address)).map(|p| p.prefix_len()).max()
-    };
     peers
         .iter()
-        .filter_map(|peer| Some((longest(peer)?, peer)))
+        .filter_map(|peer| Some((longest(&peer.allowed_ips, address)?, peer)))
         .max_by_key(|(length, _)| *length)
         .map(|(_, peer)| peer)
 }

@@ -11,7 +11,7 @@ mod without;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
-use ipnet::Ipv6Net;
+use ipnet::{IpNet, Ipv6Net};
 use sixfold_core::addr::Gateway;
 use sixfold_core::id::NodeId;
 use sixfold_core::key::PublicKey;
@@ -253,7 +253,7 @@ impl Walker {
         Some((slot.place.clone(), slot.link))
     }
 
-    /// The peer that owns the destination must be able to be reached, and must own the source in turn.
+    /// The peer that owns the destination must be able to be reached, and must take the source from this one in turn.
     fn tunnel(&self, at: &Place, link: IfName, packet: &Packet) -> Result<Next, String> {
         let ns = self.namespace(at);
         let (key, peer) = owner(ns, link, packet.destination).ok_or("no peer owns the destination")?;
@@ -261,11 +261,10 @@ impl Walker {
             self.devices.get(&key.public_key).cloned().ok_or("the peer is no device of anybody's")?;
         let own = ns.devices.get(&link).ok_or("a tunnel without a device")?;
         let receiver = self.namespace(&place);
-        let back = owner(receiver, there, packet.source).map(|(key, _)| key.public_key);
-        if back != Some(own.public_key) {
+        let us = PeerKey { link: there, public_key: own.public_key };
+        if !takes(receiver, &us, packet.source) {
             return Err(format!("{place:?} does not take {} from this peer", packet.source));
         }
-        let us = PeerKey { link: there, public_key: own.public_key };
         let calls =
             [((at, link), peer, (&place, there)), ((&place, there), &receiver.peers[&us], (at, link))];
         if !calls.into_iter().any(|(from, peer, to)| self.can_call(from, peer, to)) {
@@ -328,12 +327,22 @@ fn forwards(ns: &Namespace, v6: bool) -> bool {
 /// The peer whose longest allowed prefix holds an address.
 fn owner(ns: &Namespace, link: IfName, address: IpAddr) -> Option<(&PeerKey, &Peer)> {
     let peers = ns.peers.iter().filter(|(key, _)| key.link == link);
-    let longest = |peer: &Peer| {
-        let holding = peer.allowed_ips.iter().filter(|prefix| prefix.contains(&address));
-        holding.map(|prefix| prefix.prefix_len()).max()
-    };
-    let owning = peers.filter_map(|(key, peer)| Some((longest(peer)?, key, peer)));
+    let owning = peers.filter_map(|(key, peer)| Some((longest(&peer.allowed_ips, address)?, key, peer)));
     owning.max_by_key(|(length, ..)| *length).map(|(_, key, peer)| (key, peer))
+}
+
+/// Whether a device takes a source from a peer: its owner, or one from which as much is accepted as the owner has.
+fn takes(ns: &Namespace, from: &PeerKey, source: IpAddr) -> bool {
+    let Some(peer) = ns.peers.get(from) else { return false };
+    let owner = owner(ns, from.link, source);
+    let owned = owner.and_then(|(_, peer)| longest(&peer.allowed_ips, source));
+    let accepted = longest(&peer.accepted_ips, source);
+    owner.is_some_and(|(key, _)| key == from) || accepted.is_some() && accepted >= owned
+}
+
+/// The length of the longest of some prefixes that holds an address.
+fn longest(prefixes: &BTreeSet<IpNet>, address: IpAddr) -> Option<u8> {
+    prefixes.iter().filter(|prefix| prefix.contains(&address)).map(IpNet::prefix_len).max()
 }
 
 /// The kernel's choice: its own addresses, then the longest prefix, then the lowest metric.

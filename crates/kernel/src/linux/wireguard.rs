@@ -132,6 +132,8 @@ fn read_peer(held: &mut Held, link: &IfName, peer: WireguardPeer) {
     let fresh = || Peer {
         endpoint: endpoint(address, handshake),
         allowed_ips: Default::default(),
+        // The kernel takes an address from its owner alone: none is ever desired of it.
+        accepted_ips: Default::default(),
         keepalive_secs,
         preshared,
     };
@@ -271,8 +273,17 @@ mod tests {
         let allowed_ips =
             ["2001:db8::/48".parse().expect("a prefix"), "10.1.0.0/16".parse().expect("a prefix")].into();
         let endpoint = Endpoint::At("192.0.2.1:51820".parse().expect("an address"));
-        let messages =
-            set_peer(0x21, &key(), &Peer { endpoint, allowed_ips, keepalive_secs: 20, preshared: false });
+        let messages = set_peer(
+            0x21,
+            &key(),
+            &Peer {
+                endpoint,
+                allowed_ips,
+                accepted_ips: Default::default(),
+                keepalive_secs: 20,
+                preshared: false,
+            },
+        );
         assert_eq!(messages.len(), 1);
         let attributes = only_peer(&messages[0]);
         assert!(attributes.contains(&WireguardPeerAttribute::PublicKey([3; 32])));
@@ -310,6 +321,7 @@ mod tests {
         let peer = Peer {
             endpoint: Endpoint::Unset,
             allowed_ips: Default::default(),
+            accepted_ips: Default::default(),
             keepalive_secs: 0,
             preshared: false,
         };
@@ -321,7 +333,13 @@ mod tests {
     fn prefixes_that_do_not_fit_follow_and_only_add() {
         let allowed_ips =
             (0..2500).map(|n| format!("2001:db8:0:{n:x}::/64").parse().expect("a prefix")).collect();
-        let peer = Peer { endpoint: Endpoint::Unset, allowed_ips, keepalive_secs: 0, preshared: false };
+        let peer = Peer {
+            endpoint: Endpoint::Unset,
+            allowed_ips,
+            accepted_ips: Default::default(),
+            keepalive_secs: 0,
+            preshared: false,
+        };
         let messages = set_peer(0x21, &key(), &peer);
         assert_eq!(messages.len(), 3);
         assert!(messages.iter().all(|message| message.len() < 65_000));

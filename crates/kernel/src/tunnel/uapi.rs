@@ -85,6 +85,10 @@ pub(super) fn peer(public_key: &PublicKey, peer: &Peer) -> String {
     for prefix in &peer.allowed_ips {
         push(&mut lines, "allowed_ip", prefix);
     }
+    // Beyond the protocol: a key of our tunnel process.
+    for prefix in &peer.accepted_ips {
+        push(&mut lines, "accepted_ip", prefix);
+    }
     lines
 }
 
@@ -179,6 +183,7 @@ impl Reading {
         let peer = Peer {
             endpoint: Endpoint::Unset,
             allowed_ips: Default::default(),
+            accepted_ips: Default::default(),
             keepalive_secs: 0,
             preshared: false,
         };
@@ -192,6 +197,7 @@ impl Reading {
             "persistent_keepalive_interval" => self.peer.keepalive_secs = value.parse().ok()?,
             "preshared_key" => self.peer.preshared = value.bytes().any(|digit| digit != b'0'),
             "allowed_ip" => drop(self.peer.allowed_ips.insert(value.parse::<IpNet>().ok()?)),
+            "accepted_ip" => drop(self.peer.accepted_ips.insert(value.parse::<IpNet>().ok()?)),
             _ => {}
         }
         Some(())
@@ -233,7 +239,7 @@ mod tests {
         let text = format!(
             "private_key={}\nlisten_port=51820\nfwmark=7\npublic_key={}\nprotocol_version=1\nendpoint=192.0.2.1:7\n\
              last_handshake_time_sec={now}\nlast_handshake_time_nsec=1\ntx_bytes=1\nrx_bytes=2\n\
-             persistent_keepalive_interval=20\nallowed_ip=2001:db8::/64\nallowed_ip=10.1.2.0/24\npublic_key={}\n\
+             persistent_keepalive_interval=20\nallowed_ip=2001:db8::/64\nallowed_ip=10.1.2.0/24\naccepted_ip=::/0\npublic_key={}\n\
              endpoint=[2001:db8::1]:9\nlast_handshake_time_sec=0\npersistent_keepalive_interval=0\nerrno=0\n\n",
             hex(&[7; 32]).as_str(),
             hex(&[1; 32]).as_str(),
@@ -245,20 +251,24 @@ mod tests {
         let peers: Vec<_> = held.peers.values().collect();
         assert_eq!(peers[0].endpoint, Endpoint::Live("192.0.2.1:7".parse().unwrap()));
         assert_eq!((peers[0].allowed_ips.len(), peers[0].keepalive_secs), (2, 20));
+        assert_eq!(peers[0].accepted_ips, ["::/0".parse().unwrap()].into());
+        assert!(peers[1].accepted_ips.is_empty());
         assert_eq!(peers[1].endpoint, Endpoint::At("[2001:db8::1]:9".parse().unwrap()));
     }
 
     #[test]
     fn a_peer_is_written_as_the_protocol_says() {
         let allowed_ips = ["10.1.0.0/16".parse().unwrap(), "2001:db8::/64".parse().unwrap()].into();
+        let accepted_ips = ["::/0".parse().unwrap()].into();
         let at = Endpoint::At("[2001:db8::1]:51820".parse().unwrap());
         let lines = peer(
             &PublicKey::from_bytes([0xab; 32]),
-            &Peer { endpoint: at, allowed_ips, keepalive_secs: 20, preshared: false },
+            &Peer { endpoint: at, allowed_ips, accepted_ips, keepalive_secs: 20, preshared: false },
         );
         let expected = format!(
             "public_key={}\nendpoint=[2001:db8::1]:51820\npersistent_keepalive_interval=20\n\
-             preshared_key={}\nreplace_allowed_ips=true\nallowed_ip=10.1.0.0/16\nallowed_ip=2001:db8::/64\n",
+             preshared_key={}\nreplace_allowed_ips=true\nallowed_ip=10.1.0.0/16\nallowed_ip=2001:db8::/64\n\
+             accepted_ip=::/0\n",
             "ab".repeat(32),
             "0".repeat(64)
         );

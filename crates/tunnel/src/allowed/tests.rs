@@ -20,11 +20,11 @@ fn longest_prefix_wins_and_families_are_apart() {
     table.insert(net("2001:db8:1::/48"), 3);
     table.insert(net("0.0.0.0/0"), 4);
     table.insert(net("192.0.2.7/32"), 5);
-    assert_eq!(table.find(ip("2001:db8:1::9")), Some(3));
-    assert_eq!(table.find(ip("2001:db8:2::9")), Some(2));
-    assert_eq!(table.find(ip("ff02::1")), Some(1));
-    assert_eq!(table.find(ip("192.0.2.7")), Some(5));
-    assert_eq!(table.find(ip("192.0.2.8")), Some(4));
+    assert_eq!(table.find(ip("2001:db8:1::9")), Some((3, 48)));
+    assert_eq!(table.find(ip("2001:db8:2::9")), Some((2, 32)));
+    assert_eq!(table.find(ip("ff02::1")), Some((1, 0)));
+    assert_eq!(table.find(ip("192.0.2.7")), Some((5, 32)));
+    assert_eq!(table.find(ip("192.0.2.8")), Some((4, 0)));
 }
 
 #[test]
@@ -32,10 +32,10 @@ fn the_last_writer_takes_a_prefix() {
     let mut table = AllowedIps::default();
     table.insert(net("2001:db8::/64"), 1);
     table.insert(net("2001:db8::5/64"), 2);
-    assert_eq!(table.find(ip("2001:db8::1")), Some(2));
+    assert_eq!(table.find(ip("2001:db8::1")), Some((2, 64)));
     assert_eq!(table.by_peer(), BTreeMap::from([(2, vec![net("2001:db8::/64")])]));
     table.remove(net("2001:db8::/64"), 1);
-    assert_eq!(table.find(ip("2001:db8::1")), Some(2), "only the owner's prefix can be removed");
+    assert_eq!(table.find(ip("2001:db8::1")), Some((2, 64)), "only the owner's prefix can be removed");
     table.remove_peer(2);
     assert_eq!(table.find(ip("2001:db8::1")), None);
 }
@@ -106,7 +106,7 @@ proptest! {
                 .iter()
                 .filter(|(prefix, _)| prefix.contains(&probe))
                 .max_by_key(|(prefix, _)| prefix.prefix_len())
-                .map(|(_, peer)| *peer);
+                .map(|(prefix, peer)| (*peer, prefix.prefix_len()));
             prop_assert_eq!(table.find(probe), expected);
         }
         let listed: usize = table.by_peer().values().map(Vec::len).sum();

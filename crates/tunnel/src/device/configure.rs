@@ -73,6 +73,7 @@ impl Device {
             tx_bytes: peer.traffic.tx_bytes,
             keepalive_secs: peer.keepalive_secs,
             allowed_ips: prefixes.remove(key).unwrap_or_default(),
+            accepted_ips: peer.accepted_ips.iter().copied().collect(),
         });
         DeviceState {
             private_key: self.private.clone(),
@@ -149,6 +150,17 @@ impl Peer {
         }
         if let Some(endpoint) = set.endpoint {
             self.endpoint = Some(endpoint.into());
+        }
+        if set.replace_allowed_ips {
+            self.accepted_ips.clear();
+        }
+        for (prefix, given) in &set.accepted_ips {
+            let prefix = prefix.trunc();
+            if *given {
+                self.accepted_ips.insert(prefix)
+            } else {
+                self.accepted_ips.remove(&prefix)
+            };
         }
         if let Some(keepalive_secs) = set.keepalive_secs.filter(|secs| *secs != self.keepalive_secs) {
             self.keepalive_secs = keepalive_secs;

@@ -4,10 +4,11 @@
 //! ```text
 //!   TUN ──packet──▶ AllowedIPs ─▶ peer ─▶ seal ─┬─▶ ToUdp
 //!                                  │ no session └─▶ queue + initiation
-//!   UDP ─datagram─▶ index ─▶ peer ─▶ open ─▶ source owned by the peer? ─▶ trim ─▶ ToTun
+//!   UDP ─datagram─▶ index ─▶ peer ─▶ open ─▶ source taken from the peer? ─▶ trim ─▶ ToTun
 //! ```
 //!
-//! Realises the WireGuard paper, sections 2 (cryptokey routing, roaming), 5 (handshake, cookies) and 6 (timers).
+//! Realises the WireGuard paper, sections 2 (cryptokey routing, roaming), 5 (handshake, cookies) and 6 (timers), and one thing
+//! beyond it: prefixes that are only accepted from a peer, which several may share (docs/adr/0035).
 
 mod configure;
 mod counters;
@@ -79,7 +80,7 @@ impl Device {
     pub fn packet_from_tun(&mut self, packet: &[u8], now: Duration, actions: &mut Vec<Action>) {
         let Some(header) = parse_inner(packet) else { return self.drops.count(Reason::Malformed) };
         let owner = self.allowed.find(header.destination);
-        let Some((key, peer)) = owner.and_then(|key| Some((key, self.peers.get_mut(&key)?))) else {
+        let Some((key, peer)) = owner.and_then(|(key, _)| Some((key, self.peers.get_mut(&key)?))) else {
             return self.drops.count(Reason::NoPeer);
         };
         let mut out =

@@ -3,7 +3,8 @@
 use super::counters::{Drops, Reason, Traffic};
 use crate::key::{PublicKey, SecretKey};
 use crate::noise::{Noise, Session};
-use std::collections::VecDeque;
+use ipnet::IpNet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub(super) struct Peer {
     pub(super) preshared: Option<SecretKey>,
     pub(super) endpoint: Option<Endpoint>,
     pub(super) keepalive_secs: u16,
+    /// Accepted from it beside what it owns; others may have the same.
+    pub(super) accepted_ips: BTreeSet<IpNet>,
     /// `None` while the device has no private key.
     pub(super) session: Option<Box<dyn Session>>,
     pub(super) queue: VecDeque<Vec<u8>>,

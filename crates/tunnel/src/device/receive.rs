@@ -5,6 +5,8 @@ use super::{Action, Device, Endpoint, Outbox, Reason};
 use crate::inner::parse_inner;
 use crate::key::PublicKey;
 use crate::noise::{Admission, Arrival, Demand, Progress, Refused};
+use ipnet::IpNet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 impl From<Refused> for Reason {
@@ -169,10 +171,21 @@ impl Device {
     /// Checks that the packet may come from this peer, and cuts the padding.
     fn route(&self, key: PublicKey, mut plain: Vec<u8>) -> Result<Vec<u8>, Refusal> {
         let header = parse_inner(&plain).ok_or(Refusal(Reason::Malformed, Some(key)))?;
-        if self.allowed.find(header.source) != Some(key) {
+        if !self.takes(key, header.source) {
             return Err(Refusal(Reason::SourceNotAllowed, Some(key)));
         }
         plain.truncate(header.length);
         Ok(plain)
+    }
+
+    /// Whether a source may come from a peer: it owns the address, or would if what is only accepted from it were its own too.
+    fn takes(&self, key: PublicKey, source: IpAddr) -> bool {
+        let owner = self.allowed.find(source);
+        if owner.is_some_and(|(owner, _)| owner == key) {
+            return true;
+        }
+        let owned = owner.map(|(_, length)| length);
+        let fits = |prefix: &IpNet| prefix.contains(&source) && Some(prefix.prefix_len()) >= owned;
+        self.peers.get(&key).is_some_and(|peer| peer.accepted_ips.iter().any(fits))
     }
 }

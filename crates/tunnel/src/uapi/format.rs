@@ -12,7 +12,8 @@ const PREFIX_LEN: usize = 64;
 
 /// Writes the answer to `get=1`, with `errno=0` and the blank line that ends it.
 pub fn format_state(state: &DeviceState) -> Zeroizing<String> {
-    let prefixes: usize = state.peers.iter().map(|peer| peer.allowed_ips.len()).sum();
+    let prefixes = |peer: &PeerState| peer.allowed_ips.len() + peer.accepted_ips.len();
+    let prefixes: usize = state.peers.iter().map(prefixes).sum();
     let capacity = PEER_LEN * (state.peers.len() + 1) + PREFIX_LEN * prefixes;
     let mut text = Zeroizing::new(String::with_capacity(capacity));
     if let Some(key) = &state.private_key {
@@ -52,6 +53,9 @@ fn push_peer(text: &mut String, peer: &PeerState) {
     push(text, "persistent_keepalive_interval", peer.keepalive_secs);
     for prefix in &peer.allowed_ips {
         push(text, "allowed_ip", prefix);
+    }
+    for prefix in &peer.accepted_ips {
+        push(text, "accepted_ip", prefix);
     }
 }
 

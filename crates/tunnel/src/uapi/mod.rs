@@ -52,10 +52,14 @@ pub struct SetPeer {
     pub endpoint: Option<SocketAddr>,
     /// Seconds between persistent keepalives; zero switches them off.
     pub keepalive_secs: Option<u16>,
-    /// Whether all its prefixes are taken away first.
+    /// Whether all its prefixes are taken away first, also those that are only accepted from it: who does not know of these
+    /// means all that may come from it.
     pub replace_allowed_ips: bool,
     /// Prefixes given to it (`true`) or taken from it (`false`), in the order of the text.
     pub allowed_ips: Vec<(IpNet, bool)>,
+    /// Prefixes that are accepted from it and not sent to it, given or taken likewise. Several peers may have one. `accepted_ip`
+    /// is a key of ours beyond the protocol.
+    pub accepted_ips: Vec<(IpNet, bool)>,
 }
 
 impl SetPeer {
@@ -70,6 +74,7 @@ impl SetPeer {
             keepalive_secs: None,
             replace_allowed_ips: false,
             allowed_ips: Vec::new(),
+            accepted_ips: Vec::new(),
         }
     }
 }
@@ -106,6 +111,8 @@ pub struct PeerState {
     pub keepalive_secs: u16,
     /// The prefixes it owns.
     pub allowed_ips: Vec<IpNet>,
+    /// The prefixes that are accepted from it though it does not own them.
+    pub accepted_ips: Vec<IpNet>,
 }
 
 /// Why a request is refused.

@@ -69,8 +69,10 @@ impl Field<'_> {
             "replace_allowed_ips" => {
                 peer.replace_allowed_ips = self.read_true()?;
                 peer.allowed_ips.clear();
+                peer.accepted_ips.clear();
             }
-            "allowed_ip" => peer.allowed_ips.push(self.read_with(parse_allowed_ip)?),
+            "allowed_ip" => peer.allowed_ips.push(self.read_with(parse_prefix)?),
+            "accepted_ip" => peer.accepted_ips.push(self.read_with(parse_prefix)?),
             "protocol_version" if self.value == "1" => {}
             "protocol_version" => return Err(UapiError::WrongVersion { line: self.line }),
             _ => return Err(UapiError::UnknownKey { line: self.line }),
@@ -99,7 +101,7 @@ fn parse_mark(text: &str) -> Option<u32> {
     }
 }
 
-fn parse_allowed_ip(text: &str) -> Option<(IpNet, bool)> {
+fn parse_prefix(text: &str) -> Option<(IpNet, bool)> {
     let (text, given) = text.strip_prefix('-').map_or((text, true), |rest| (rest, false));
     Some((text.parse().ok()?, given))
 }

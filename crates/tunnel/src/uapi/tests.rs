@@ -18,7 +18,7 @@ fn reads_every_key() {
         "set=1\nprivate_key={KEY}\nlisten_port=51820\nfwmark=0x10\nreplace_peers=true\npublic_key={PEER}\n\
          update_only=true\npreshared_key={KEY}\nprotocol_version=1\nendpoint=[2001:db8::1]:51820\n\
          persistent_keepalive_interval=20\nreplace_allowed_ips=true\nallowed_ip=2001:db8:1::/48\n\
-         allowed_ip=-192.0.2.0/24\npublic_key={KEY}\nremove=true\n\n"
+         allowed_ip=-192.0.2.0/24\naccepted_ip=::/0\naccepted_ip=-0.0.0.0/0\npublic_key={KEY}\nremove=true\n\n"
     ));
     let mut peer = SetPeer::new(PublicKey::from_bytes([2; 32]));
     peer.update_only = true;
@@ -28,6 +28,7 @@ fn reads_every_key() {
     peer.replace_allowed_ips = true;
     peer.allowed_ips =
         vec![("2001:db8:1::/48".parse().unwrap(), true), ("192.0.2.0/24".parse().unwrap(), false)];
+    peer.accepted_ips = vec![("::/0".parse().unwrap(), true), ("0.0.0.0/0".parse().unwrap(), false)];
     let mut gone = SetPeer::new(PublicKey::from_bytes([1; 32]));
     gone.remove = true;
     let expected = SetDevice {
@@ -56,6 +57,8 @@ fn refuses_with_the_line_and_never_the_value() {
         ("set=1\nreplace_peers=yes\n".to_owned(), UapiError::WrongValue { line: 2 }),
         (format!("set=1\npublic_key={PEER}\nendpoint=host:1\n"), UapiError::WrongValue { line: 3 }),
         (format!("set=1\npublic_key={PEER}\nallowed_ip=192.0.2.0/33\n"), UapiError::WrongValue { line: 3 }),
+        (format!("set=1\npublic_key={PEER}\naccepted_ip=::/129\n"), UapiError::WrongValue { line: 3 }),
+        ("set=1\naccepted_ip=::/0\n".to_owned(), UapiError::UnknownKey { line: 2 }),
         (format!("set=1\npublic_key={PEER}\nprotocol_version=2\n"), UapiError::WrongVersion { line: 3 }),
     ];
     for (text, expected) in cases {
@@ -82,12 +85,14 @@ fn writes_the_state() {
             tx_bytes: 92,
             keepalive_secs: 20,
             allowed_ips: vec!["::/0".parse().unwrap(), "0.0.0.0/0".parse().unwrap()],
+            accepted_ips: vec!["2001:db8::/32".parse().unwrap()],
         }],
     };
     let expected = format!(
         "private_key={KEY}\nlisten_port=51820\npublic_key={PEER}\nprotocol_version=1\nendpoint=192.0.2.1:51821\n\
          last_handshake_time_sec=1700000000\nlast_handshake_time_nsec=5\ntx_bytes=92\nrx_bytes=148\n\
-         persistent_keepalive_interval=20\nallowed_ip=::/0\nallowed_ip=0.0.0.0/0\nerrno=0\n\n"
+         persistent_keepalive_interval=20\nallowed_ip=::/0\nallowed_ip=0.0.0.0/0\naccepted_ip=2001:db8::/32\n\
+         errno=0\n\n"
     );
     assert_eq!(*format_state(&state), expected);
     assert_eq!(*format_errno(None), "errno=0\n\n");

@@ -132,12 +132,17 @@ fn a_resource_without_a_key_yet_is_there_and_closed() {
 }
 
 #[test]
-fn the_kernels_own_wireguard_differs_in_the_kind_of_link_alone() {
+fn the_kernels_own_wireguard_differs_in_the_kind_of_link_and_takes_nothing_from_standbys() {
     let farm = Farm::first();
     let snapshot = farm.snapshot(&"ant".parse().unwrap());
-    let tunnel = desire(&snapshot, &own(&snapshot));
+    let mut tunnel = desire(&snapshot, &own(&snapshot));
     let mut kernel = desire(&snapshot, &Own { backend: Backend::Kernel, ..own(&snapshot) });
     assert_ne!(kernel, tunnel);
+    let mut standbys = 0;
+    for peer in tunnel.namespaces.values_mut().flat_map(|ns| ns.peers.values_mut()) {
+        standbys += usize::from(!std::mem::take(&mut peer.accepted_ips).is_empty());
+    }
+    assert!(standbys > 0);
     for link in kernel.namespaces.values_mut().flat_map(|ns| ns.links.values_mut()) {
         if let LinkKind::Wireguard { socket } = &link.kind {
             link.kind = LinkKind::Tun { socket: socket.clone() };

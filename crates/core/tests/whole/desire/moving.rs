@@ -121,14 +121,14 @@ fn for_everybody_else_a_moved_slot_is_what_two_peers_carry() {
     let mut state = bare();
     reach(&mut state, &desired(&before, node));
     let change = plan(&desired(&after, node), &state);
-    // Two for each of the two networks that cat takes part in: one of both carries everything, the other nothing.
+    // Two for each of the two networks that cat takes part in: one of both carries everything, and it is taken from the other.
     assert_eq!(change.len(), 4, "{change}");
     let loads = change.steps.iter().map(|step| match &step.op {
-        Op::SetPeer { peer, .. } => peer.allowed_ips.len(),
+        Op::SetPeer { peer, .. } => (peer.allowed_ips.len(), peer.accepted_ips.len()),
         other => panic!("{other:?}"),
     });
-    assert_eq!(loads.clone().filter(|load| *load == 0).count(), 2, "{change}");
-    assert_eq!(loads.filter(|load| *load == 2).count(), 2, "{change}");
+    assert_eq!(loads.clone().filter(|load| *load == (0, 2)).count(), 2, "{change}");
+    assert_eq!(loads.filter(|load| *load == (2, 0)).count(), 2, "{change}");
 }
 
 #[test]

@@ -107,14 +107,21 @@ fn devices_and_peers() {
     let key = || PeerKey { link: link(), public_key };
     let peer = |endpoint, keepalive_secs| {
         let allowed_ips = ["::/0", "0.0.0.0/0"].iter().map(|prefix| prefix.parse().unwrap()).collect();
-        Op::SetPeer { key: key(), peer: Peer { endpoint, allowed_ips, keepalive_secs, preshared: false } }
+        let accepted_ips = Default::default();
+        Peer { endpoint, allowed_ips, accepted_ips, keepalive_secs, preshared: false }
     };
+    let standby = || {
+        let carried = peer(Endpoint::Unset, 0).allowed_ips;
+        Peer { allowed_ips: Default::default(), accepted_ips: carried, ..peer(Endpoint::Unset, 20) }
+    };
+    let set = |peer| Op::SetPeer { key: key(), peer };
     let ops = vec![
         Op::SetDevice { link: link(), device: Device { public_key, listen_port: 6844, fwmark: 0 } },
         Op::DelDevice { link: link() },
-        peer(Endpoint::Unset, 0),
-        peer(Endpoint::At("[2001:db8:a::a1]:6844".parse().unwrap()), 20),
-        peer(Endpoint::Live("203.0.113.11:6844".parse().unwrap()), 20),
+        set(peer(Endpoint::Unset, 0)),
+        set(peer(Endpoint::At("[2001:db8:a::a1]:6844".parse().unwrap()), 20)),
+        set(peer(Endpoint::Live("203.0.113.11:6844".parse().unwrap()), 20)),
+        set(standby()),
         Op::DelPeer(key()),
     ];
     insta::assert_snapshot!(in_one(ops));

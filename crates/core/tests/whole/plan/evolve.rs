@@ -75,7 +75,8 @@ pub(super) fn peer(link: &str, number: u8, prefixes: &[&str]) -> Op {
 
 fn peer_at(endpoint: Endpoint, link: &str, number: u8, prefixes: &[&str]) -> Op {
     let allowed_ips = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
-    let peer = Peer { endpoint, allowed_ips, keepalive_secs: 0, preshared: false };
+    let accepted_ips = Default::default();
+    let peer = Peer { endpoint, allowed_ips, accepted_ips, keepalive_secs: 0, preshared: false };
     Op::SetPeer { key: peer_key(link, number), peer }
 }
 

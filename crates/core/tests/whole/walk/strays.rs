@@ -255,25 +255,63 @@ fn the_places_of_an_example_bear_names_of_ours() {
     }
 }
 
-/// What a member sends to an exit point that is only ready, on purpose, by its tunnel.
+/// What a member sends on purpose, by its tunnel, to an exit point that is only ready.
 #[test]
-fn nothing_gets_anywhere_by_an_exit_point_that_is_only_ready() {
+fn by_an_exit_point_that_is_only_ready_nothing_gets_out_nor_further_than_by_the_one_that_serves() {
     let ground = Ground::new();
     let exit = ground.resource("acme/web", &Seat::Exit);
-    let at = Place::new("bee", exit.netns.as_str());
     let (_, own, own_v4) = ground.workload("acme/web", "cat");
     let (_, of_globex, of_globex_v4) = ground.workload("globex/lab", "cat");
-    let (_, of_acme, _) = ground.workload("acme/web", "ant");
-    let send = |source: &str, destination: &str| {
-        let packet = Packet::new(source, destination, Load::Echo);
+    let (_, of_acme, of_acme_v4) = ground.workload("acme/web", "ant");
+    let send = |node: &str, source: &str, destination: &str, load: Load| {
+        let at = Place::new(node, exit.netns.as_str());
+        let packet = Packet::new(source, destination, load);
         words(&ground.walker.send_by(&at, exit.wireguard, packet, &mut Memory::default()))
     };
-    // Out, and to another tenant by the gateway beside it.
-    assert_eq!(send(&own, "2001:db8:ff::9"), "bee gw-1-1 unreachable");
-    assert_eq!(send(&own_v4, "198.51.100.200"), "bee gw-1-1 unreachable");
-    let refused = |end: String| end.starts_with("bee ") || end.contains("does not take");
-    for destination in [of_globex, of_globex_v4, of_acme] {
-        let end = send(&own, &destination);
-        assert!(refused(end.clone()), "{destination}: {end}");
+    assert_eq!(send("bee", &own, "2001:db8:ff::9", Load::Echo), "bee gw-1-1 unreachable");
+    assert_eq!(send("bee", &own_v4, "198.51.100.200", Load::Echo), "bee gw-1-1 unreachable");
+    for load in [Load::Echo, Load::Tcp(443), Load::Tcp(80), Load::Udp(53)] {
+        for (source, destination) in
+            [(&own, &of_globex), (&own_v4, &of_globex_v4), (&own, &of_acme), (&own_v4, &of_acme_v4)]
+        {
+            let (ready, serving) =
+                (send("bee", source, destination, load), send("ant", source, destination, load));
+            assert_eq!(ready, serving.replacen("ant ", "bee ", 1), "{destination} {load:?}");
+        }
+    }
+}
+
+/// What the machine of a standby may make up: it could be made the holder at any time, and has no more than that one.
+#[test]
+fn what_an_exit_point_that_is_only_ready_makes_up_ends_as_what_the_one_that_serves_would() {
+    let ground = Ground::new();
+    let exit = ground.resource("acme/web", &Seat::Exit);
+    let (_, own, own_v4) = ground.workload("acme/web", "cat");
+    let (_, of_globex, _) = ground.workload("globex/lab", "cat");
+    let (_, of_acme, of_acme_v4) = ground.workload("acme/web", "ant");
+    let netns = ground.of_node("acme/web", "cat").netns;
+    let send = |node: &str, source: &str, destination: &str| {
+        let at = Place::new(node, exit.netns.as_str());
+        ground.send(&at, Packet::new(source, destination, Load::Echo))
+    };
+    let cases = [
+        // As any host on the Internet, and as another tenant.
+        ("2001:db8:ff::9", &own, format!("cat {netns} forward: {}", rule::NOT_EXPOSED)),
+        ("198.51.100.200", &own_v4, format!("cat {netns} forward: {}", rule::NOT_EXPOSED)),
+        (&of_globex, &own, format!("cat {netns} forward: {}", rule::NOT_EXPOSED)),
+        // As a workload of the member itself.
+        (&own, &own, format!("cat {netns} source: {}", rule::SPOOFED)),
+        (&own_v4, &own_v4, format!("cat {netns} source: {}", rule::SPOOFED)),
+    ];
+    for (source, destination, expected) in cases {
+        assert_eq!(send("bee", source, destination), expected, "{source}");
+        assert_eq!(send("ant", source, destination), expected, "{source}");
+    }
+    // As a member that speaks for itself.
+    for (source, destination) in [(&of_acme, &own), (&of_acme_v4, &own_v4)] {
+        for node in ["bee", "ant"] {
+            let lost = send(node, source, destination);
+            assert!(lost.contains("does not take"), "{source}: {lost}");
+        }
     }
 }

@@ -51,6 +51,28 @@ fn prefixes_are_added_taken_and_replaced() {
 }
 
 #[test]
+fn what_is_only_accepted_is_shared_and_goes_with_what_it_was_set_with() {
+    let mut device = Device::new(7, MTU);
+    let change = |host, prefix: &str, given| SetPeer {
+        accepted_ips: vec![(prefix.parse().unwrap(), given)],
+        ..SetPeer::new(public(host))
+    };
+    let accepted = |device: &Device| {
+        let state = device.state(NOW, NOW);
+        let of = |host| state.peers.iter().find(|peer| peer.public_key == public(host)).unwrap();
+        [1, 2].map(|host| of(host).accepted_ips.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+    };
+    set_peers(&mut device, vec![change(1, "::/0", true), change(2, "::/0", true)]);
+    set_peers(&mut device, vec![change(2, "2001:db8:9::1/48", true)]);
+    assert_eq!(accepted(&device), ["::/0", "::/0 2001:db8:9::/48"], "shared, and without host bits");
+    set_peers(&mut device, vec![change(2, "2001:db8:9::/48", false), peer(1)]);
+    assert_eq!(accepted(&device), ["::/0", "::/0"]);
+    // Whoever does not know of it says all that may come from a peer.
+    set_peers(&mut device, vec![SetPeer { replace_allowed_ips: true, ..peer(1) }]);
+    assert_eq!(accepted(&device), ["", "::/0"]);
+}
+
+#[test]
 fn a_refused_port_changes_nothing() {
     let mut device = Device::new(7, MTU);
     let set = SetDevice { listen_port: Some(8), peers: vec![peer(1)], ..SetDevice::default() };

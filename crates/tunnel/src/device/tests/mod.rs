@@ -9,9 +9,10 @@ mod world;
 use super::message::Kind;
 use super::peer::QUEUE_PACKETS;
 use super::{Endpoint, Reason, padded};
+use crate::uapi::SetPeer;
 use std::net::SocketAddr;
 use std::time::Duration;
-use world::{MTU, World, packet, packet_v4, peer};
+use world::{MTU, World, packet, packet_v4, peer, public};
 
 #[test]
 fn packets_of_both_families_pass_both_ways() {
@@ -74,6 +75,70 @@ fn a_peer_cannot_speak_for_another() {
     world.send_packet(1, &packet(2, 0, 80));
     assert!(world.hosts[0].received.is_empty());
     assert_eq!(world.drops(0, Reason::SourceNotAllowed), 1);
+}
+
+/// Host 0 sends what nobody owns to host 1, and takes it from host 2 too; host 3 is like any other.
+fn two_exits() -> World {
+    let mut world = World::star(4);
+    let everywhere = || ["::/0", "0.0.0.0/0"].map(|prefix| (prefix.parse().unwrap(), true)).to_vec();
+    world.configure_peer(0, SetPeer { allowed_ips: everywhere(), ..peer(1) });
+    world.configure_peer(0, SetPeer { accepted_ips: everywhere(), ..SetPeer::new(public(2)) });
+    (1..4).for_each(|host| world.send(0, host));
+    world.hosts.iter_mut().for_each(|host| host.received.clear());
+    world
+}
+
+#[test]
+fn what_is_only_accepted_from_a_peer_comes_from_it_and_goes_to_its_owner() {
+    let mut world = two_exits();
+    for host in [1, 2] {
+        world.send_packet(host, &packet(9, 0, 80));
+        world.send_packet(host, &packet_v4(9, 0, 80));
+        assert_eq!(world.hosts[0].received.len(), 2, "{host}");
+        world.hosts[0].received.clear();
+    }
+    world.send_packet(3, &packet(9, 0, 80));
+    world.send_packet(3, &packet_v4(9, 0, 80));
+    assert!(world.hosts[0].received.is_empty(), "nothing of it is accepted from another");
+    assert_eq!(world.drops(0, Reason::SourceNotAllowed), 2);
+    world.log.clear();
+    world.send_packet(0, &packet(0, 9, 80));
+    assert!(world.log.iter().all(|sent| sent.to == world.hosts[1].address), "nothing is sent to it");
+}
+
+#[test]
+fn what_another_peer_owns_more_closely_is_not_accepted() {
+    let mut world = two_exits();
+    for host in [1, 2] {
+        world.send_packet(host, &packet(3, 0, 80));
+        world.send_packet(host, &packet_v4(3, 0, 80));
+    }
+    assert!(world.hosts[0].received.is_empty());
+    assert_eq!(world.drops(0, Reason::SourceNotAllowed), 4);
+    let peers = world.hosts[0].device.peer_counters();
+    assert_eq!(peers[&public(2)].1.get(Reason::SourceNotAllowed), 2);
+}
+
+#[test]
+fn a_source_outside_of_what_is_accepted_is_dropped() {
+    let mut world = two_exits();
+    let narrow = vec![("2001:db8:9::/48".parse().unwrap(), true)];
+    let peer = SetPeer { replace_allowed_ips: true, accepted_ips: narrow, ..SetPeer::new(public(2)) };
+    world.configure_peer(0, peer);
+    world.send_packet(2, &packet(9, 0, 80));
+    assert_eq!(world.hosts[0].received.len(), 1, "narrower than what its owner has");
+    world.send_packet(2, &packet(8, 0, 80));
+    world.send_packet(2, &packet_v4(9, 0, 80));
+    assert_eq!(world.hosts[0].received.len(), 1);
+    assert_eq!(world.drops(0, Reason::SourceNotAllowed), 2);
+}
+
+#[test]
+fn what_nobody_owns_is_accepted_all_the_same() {
+    let mut world = two_exits();
+    world.configure_peer(0, SetPeer { remove: true, ..SetPeer::new(public(1)) });
+    world.send_packet(2, &packet(9, 0, 80));
+    assert_eq!(world.hosts[0].received.len(), 1);
 }
 
 #[test]
