@@ -148,6 +148,7 @@ pub fn start(config: Config) -> Result<Running, RunError> {
             .map_err(|source| RunError::Listen { address, source })
     });
     let metrics = metrics.transpose()?;
+    runtime.spawn(Desk::settle(Arc::clone(&desk)));
     runtime.spawn(Desk::notice_silence(desk));
     drop(entered);
     Ok(Running { runtime, listener, metrics, writer, life, stop, ends })

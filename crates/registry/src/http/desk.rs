@@ -5,22 +5,26 @@
 
 pub(super) mod caller;
 pub(super) mod nodes;
+mod presence;
 mod rate;
 mod ready;
+mod settle;
 mod shown;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use sixfold_api::event::{EventKind, Happened};
 use sixfold_api::tls::RawKey;
 use sixfold_core::id::{NodeId, Timestamp};
 use sixfold_core::trust::{Owner, VerifyingKey};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::time::sleep;
 
 use self::caller::{Caller, Ids};
 use self::nodes::Nodes;
+use self::presence::Presences;
 use self::rate::Rates;
 use self::ready::Readiness;
 use self::shown::Shown;
@@ -52,6 +56,38 @@ pub struct Desk {
     pub(super) readiness: Readiness,
     pub(super) shown: Shown,
     polls: Mutex<BTreeMap<NodeId, oneshot::Sender<()>>>,
+    presences: Presences,
+    /// When the registry started.
+    started: Instant,
+    /// Something was said by which an exit slot may pass on.
+    unsettled: Notify,
+}
+
+/// A request that waits for a node's news.
+pub(super) struct Poll {
+    desk: Arc<Desk>,
+    node: NodeId,
+    /// Says that the request is over, because the node asks anew or shall.
+    pub(super) over: oneshot::Receiver<()>,
+    is_answered: bool,
+}
+
+impl Poll {
+    /// It is answered: what becomes of it afterwards says nothing of the node.
+    pub(super) fn answered(mut self) {
+        self.is_answered = true;
+    }
+}
+
+impl Drop for Poll {
+    fn drop(&mut self) {
+        self.over.close();
+        // Nobody waits for the answer any more: the connection is closed.
+        if !self.is_answered && !self.desk.is_polling(&self.node) {
+            self.desk.presences.lose(&self.node, self.desk.since());
+            self.desk.unsettled.notify_one();
+        }
+    }
 }
 
 /// What a registry is told at its start.
@@ -92,6 +128,9 @@ impl Desk {
             own,
             is_open,
             polls: Mutex::default(),
+            presences: Presences::default(),
+            started: Instant::now(),
+            unsettled: Notify::new(),
         })
     }
 
@@ -142,6 +181,7 @@ impl Desk {
             for node in desk.nodes.sweep(&there_are, desk.now()) {
                 drop(desk.tell_of(&node, EventKind::NodeSilent, ""));
             }
+            desk.presences.sweep(&there_are);
             desk.service.forget_idle();
             desk.polls.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, poll| !poll.is_closed());
             tokio::select! {
@@ -169,10 +209,37 @@ impl Desk {
     }
 
     /// Begins to wait for a node's news. A node waits once: what waited before is over, and its receiver says so.
-    pub(super) fn poll(&self, node: &NodeId) -> oneshot::Receiver<()> {
+    pub(super) fn poll(self: &Arc<Self>, node: &NodeId) -> Poll {
         let (sender, over) = oneshot::channel();
         self.polls.lock().unwrap_or_else(PoisonError::into_inner).insert(node.clone(), sender);
-        over
+        self.presences.poll(node, self.since());
+        Poll { desk: Arc::clone(self), node: node.clone(), over, is_answered: false }
+    }
+
+    /// How long the registry has run.
+    fn since(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// An agent of a node asks something.
+    pub(super) fn hear(&self, node: &NodeId) {
+        self.presences.hear(node, self.since());
+    }
+
+    /// Has a node show whether it is there: who lives asks anew at once. Returns when to look again.
+    fn challenge(&self, node: &NodeId, now: Duration) -> Duration {
+        match self.presences.challenge(node, self.is_polling(node), now) {
+            Ok(()) => {
+                self.end_poll(node);
+                now + limit::CHALLENGED
+            }
+            Err(until) => until,
+        }
+    }
+
+    /// Has exit slots be looked at now.
+    pub(super) fn look_at_slots(&self) {
+        self.unsettled.notify_one();
     }
 }
 

@@ -20,8 +20,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::answer::{Answer, Call};
-use super::desk::Desk;
 use super::desk::caller::Subject;
+use super::desk::{Desk, Poll};
 use super::listen::stopped;
 use super::{read, refuse};
 use crate::service::{Failed, Op, Request, Tag};
@@ -43,9 +43,22 @@ pub(super) async fn snapshot(desk: Arc<Desk>, call: Call) -> Result<Answer, Prob
         return built.ok_or_else(read::absent);
     };
     desk.service.heed(known.revision);
-    let (mut changed, mut over, mut stop) = (desk.service.watch(&node), desk.poll(&node), desk.stop.clone());
+    let mut poll = desk.poll(&node);
+    let answer = waited(&desk, &node, &mut poll, (known, takes_difference, until)).await;
+    poll.answered();
+    answer.map(|answer| answer.unwrap_or_else(|| Answer::same(text)))
+}
+
+/// What a node is told that waits, unless it is as it knows it.
+async fn waited(
+    desk: &Arc<Desk>,
+    node: &NodeId,
+    poll: &mut Poll,
+    (known, takes_difference, until): (Tag, bool, Instant),
+) -> Result<Option<Answer>, Problem> {
+    let (mut changed, mut stop) = (desk.service.watch(node), desk.stop.clone());
     // Once after a start: to know what it holds, so that it is told no more than what is other then.
-    let mut unknown = takes_difference && !desk.shown.holds(&node, known.parts);
+    let mut unknown = takes_difference && !desk.shown.holds(node, known.parts);
     loop {
         // In this order: who does not wait is told what there is.
         let newer = std::mem::take(&mut unknown)
@@ -53,14 +66,14 @@ pub(super) async fn snapshot(desk: Arc<Desk>, call: Call) -> Result<Answer, Prob
                 biased;
                 newer = newer(&mut changed, known.revision) => newer,
                 () = sleep_until(until) => false,
-                _ = &mut over => false,
+                _ = &mut poll.over => false,
                 () = stopped(&mut stop) => false,
             };
         if !newer {
-            return Ok(Answer::same(text));
+            return Ok(None);
         }
-        if let Some(answer) = build(&desk, &node, Some((known, takes_difference))).await? {
-            return Ok(answer);
+        if let Some(answer) = build(desk, node, Some((known, takes_difference))).await? {
+            return Ok(Some(answer));
         }
     }
 }
@@ -137,7 +150,11 @@ pub(super) async fn put_status(desk: Arc<Desk>, mut call: Call) -> Result<Answer
     // a node whose snapshot it does not change.
     let at = if status.revision == revision { newest } else { status.revision };
     let gone = status.in_sync && desk.service.is_waited_for(&node);
-    if let Some(kind) = desk.nodes.hear(status, desk.now()) {
+    let told = desk.nodes.hear(status, desk.now());
+    if told.has_other_exits {
+        desk.look_at_slots();
+    }
+    if let Some(kind) = told.kind {
         let _told = desk.tell_of(&node, kind, format!("at revision {at}")).await;
     }
     // A store that was set back does not know what is gone.

@@ -65,6 +65,29 @@ pub const CHALLENGE_SECS: u64 = 3;
 /// Seconds without a word after which a node is silent: it speaks every 30, and one word may be lost.
 pub const SILENT_SECS: u64 = 90;
 
+/// How often exit slots are looked at where nobody says anything.
+pub const SETTLE: Duration = Duration::from_secs(1);
+
+/// Slots that get their first holder before others are looked at again: each 32 of them are a commit.
+pub const SETTLED_AT_ONCE: usize = 256;
+
+/// For how long a node that does not wait for news is there because it was heard: it waits again once it has read what it was told.
+pub const HEARD_LATELY: Duration = Duration::from_secs(3);
+
+/// In which a node that is challenged asks anew: one that lives does so in milliseconds, by a line of any length in 100.
+pub const CHALLENGED: Duration = Duration::from_millis(250);
+
+/// Between a node's question and a challenge, and between two: an agent that is sent away within a second takes the registry for one
+/// that stops, and pauses. Whoever says again and again that a gateway is silent costs its holder a request a second.
+pub const CHALLENGE_PAUSE: Duration = Duration::from_secs(1);
+
+/// For a node that was given an exit slot, and lives, to make the gateway and see the router, before another one is asked: nodes
+/// that are given the same slot at the same time are ready one after the other.
+pub const BEGINS: Duration = Duration::from_secs(5);
+
+/// How long nobody can hold an exit slot before that is told: a failover is over long before.
+pub const VACANT: Duration = Duration::from_secs(5);
+
 /// How often nodes are looked at for silence.
 pub const SWEEP: Duration = Duration::from_secs(5);
 

@@ -5,7 +5,6 @@
 
 pub(super) mod keys;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::to_vec;
@@ -35,8 +34,13 @@ pub(super) async fn farm(desk: Arc<Desk>, mut call: Call) -> Result<Answer, Prob
     let said = said(&put.statement, delegation.version())?;
     let farm = delegation.with_nodes(Vec::new());
     let invited = invited(&desk, &farm, put.token.as_deref())?;
-    let op = Op::PutFarm { said, farm, invited, facts: BTreeMap::new() };
-    ask(&desk, call.idempotency_key()?, (owner, Some(put.statement.key)), (op, put.confirmation)).await
+    let facts = desk.facts_of_moved(&farm);
+    let op = Op::PutFarm { said, farm, invited, facts };
+    let key = call.idempotency_key()?;
+    let answer = ask(&desk, key, (owner, Some(put.statement.key)), (op, put.confirmation)).await;
+    // New slots have no holder yet.
+    desk.look_at_slots();
+    answer
 }
 
 /// A node, by itself; the first time with a token of its farm.

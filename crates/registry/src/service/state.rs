@@ -394,6 +394,12 @@ impl State {
         of_kind.map(|(id, kept)| (id.name.as_str(), kept))
     }
 
+    /// When a document of a kind changed last.
+    #[must_use]
+    pub fn newest(&self, kind: Kind) -> Revision {
+        self.counts.newest(kind)
+    }
+
     /// The networks that a tenant has said something of, deleted ones too.
     pub fn networks_of(&self, tenant: &TenantId) -> impl Iterator<Item = (NetworkId, &Kept)> {
         let begin = format!("{tenant}/");

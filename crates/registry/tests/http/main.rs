@@ -19,6 +19,7 @@ mod leave;
 mod metrics;
 mod ready;
 mod rotate;
+mod slots;
 mod slow;
 mod statements;
 mod stop;

@@ -27,12 +27,14 @@ pub(crate) fn join(ground: &Ground, farmer: &str, nodes: &[(&str, &[&str])]) {
     }
 }
 
-/// The first farm with its nodes and slots.
+/// The first farm with its nodes and slots, once the registry has said who holds its slot: that is a revision of its own.
 pub(crate) fn first_farm(ground: &Ground) {
     ground.key(Role::Farmer, "alpha");
     ground.prints("alpha", &["farm", "create", FARM], 0);
     join(ground, "alpha", &NODES);
     ground.prints("alpha", &["farm", "apply", FARM, "--yes"], 0);
+    let is_held = || ground.prints("alpha", &["events"], 0).contains("slot-held");
+    assert!((0..1000).any(|_| is_held()), "nobody holds the slot");
 }
 
 #[test]

@@ -119,9 +119,10 @@ fn everybody_hears_what_concerns_them() {
     let kinds = |events: &[(String, u64)]| events.iter().map(|(kind, _)| kind.clone()).collect::<Vec<_>>();
     assert_eq!(kinds(&heard("acme", &[])), ["network-put", "network-deleted"]);
     let farmer = heard("alpha", &[]);
-    assert_eq!(kinds(&farmer)[..5], ["farm-put", "node-joined", "node-joined", "node-joined", "farm-put"]);
-    assert!(farmer.len() > 5, "{farmer:?}");
-    assert_eq!(heard("alpha", &["--after", &farmer[4].1.to_string()]), farmer[5..]);
+    let made = ["farm-put", "node-joined", "node-joined", "node-joined", "farm-put", "slot-held"];
+    assert_eq!(kinds(&farmer)[..6], made);
+    assert!(farmer.len() > 6, "{farmer:?}");
+    assert_eq!(heard("alpha", &["--after", &farmer[5].1.to_string()]), farmer[6..]);
     let text = ground.prints("acme", &["events"], 0);
     let network = format!("network {}/web", ground.key(Role::Tenant, "acme"));
     assert!(text.lines().count() == 2 && text.lines().all(|line| line.contains(&network)), "{text}");

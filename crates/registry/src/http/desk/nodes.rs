@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use sixfold_api::event::{Event, EventKind, Session};
 use sixfold_api::resource::{Duplicate, Heard};
 use sixfold_core::id::{NodeId, Timestamp};
-use sixfold_core::model::Status;
+use sixfold_core::model::{ExitStatus, SlotKey, Status};
 
 use crate::http::limit;
 
@@ -46,6 +46,15 @@ impl Last {
             refused: None,
         }
     }
+}
+
+/// What a status changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) struct Told {
+    /// What is to be told of it.
+    pub(in crate::http) kind: Option<EventKind>,
+    /// Whether it says other things of exit slots than before.
+    pub(in crate::http) has_other_exits: bool,
 }
 
 /// Another machine asks with a node's key.
@@ -93,12 +102,31 @@ impl Nodes {
     }
 
     /// Keeps what a node said, in place of what it said before. Returns what that changes.
-    pub(in crate::http) fn hear(&self, status: Status, now: Timestamp) -> Option<EventKind> {
+    pub(in crate::http) fn hear(&self, status: Status, now: Timestamp) -> Told {
         let mut all = self.all();
         let last = all.entry(status.node.clone()).or_insert(Last::new(now));
+        let before = last.status.as_ref().map(|before| before.exits.as_slice());
+        let has_other_exits = before.unwrap_or_default() != status.exits;
         let kind = if status.in_sync { EventKind::NodeInSync } else { EventKind::NodeOutOfSync };
         (last.at, last.silent, last.status) = (now, false, Some(status));
-        (last.told.replace(kind) != Some(kind)).then_some(kind)
+        Told { kind: (last.told.replace(kind) != Some(kind)).then_some(kind), has_other_exits }
+    }
+
+    /// What nodes said last of exit slots, by slot.
+    pub(super) fn exits<T>(&self, of: impl Fn(&ExitStatus) -> T) -> BTreeMap<SlotKey, BTreeMap<NodeId, T>> {
+        let mut exits: BTreeMap<SlotKey, BTreeMap<NodeId, T>> = BTreeMap::new();
+        for (node, last) in self.all().iter() {
+            for exit in last.status.iter().flat_map(|status| &status.exits) {
+                exits.entry(exit.slot).or_default().insert(node.clone(), of(exit));
+            }
+        }
+        exits
+    }
+
+    /// What a node said last of an exit slot.
+    pub(super) fn exit<T>(&self, node: &NodeId, slot: SlotKey, of: impl Fn(&ExitStatus) -> T) -> Option<T> {
+        let all = self.all();
+        all.get(node)?.status.as_ref()?.exits.iter().find(|exit| exit.slot == slot).map(of)
     }
 
     /// What a node said last, since the registry started.
@@ -199,7 +227,7 @@ mod tests {
     #[test]
     fn only_what_changes_is_told() {
         let nodes = Nodes::default();
-        let hear = |in_sync, at| nodes.hear(status(in_sync), Timestamp(at));
+        let hear = |in_sync, at| nodes.hear(status(in_sync), Timestamp(at)).kind;
         assert_eq!(hear(false, 0), Some(EventKind::NodeOutOfSync));
         assert_eq!(hear(false, 1), None);
         assert_eq!(hear(true, 2), Some(EventKind::NodeInSync));
@@ -215,11 +243,11 @@ mod tests {
         assert!(sweep(100 + limit::SILENT_SECS).is_empty());
         assert_eq!(sweep(101 + limit::SILENT_SECS), [node()], "it was never heard at all");
         assert!(sweep(102 + limit::SILENT_SECS).is_empty());
-        assert_eq!(nodes.hear(status(true), Timestamp(500)), Some(EventKind::NodeInSync));
+        assert_eq!(nodes.hear(status(true), Timestamp(500)).kind, Some(EventKind::NodeInSync));
         assert!(sweep(500 + limit::SILENT_SECS).is_empty());
         assert_eq!(sweep(501 + limit::SILENT_SECS), [node()]);
         assert!(nodes.heard(&node(), Timestamp(600)).expect("it was heard").silent);
-        assert_eq!(nodes.hear(status(true), Timestamp(601)), Some(EventKind::NodeInSync), "it is back");
+        assert_eq!(nodes.hear(status(true), Timestamp(601)).kind, Some(EventKind::NodeInSync), "it is back");
         assert!(nodes.sweep(&BTreeSet::new(), Timestamp(602)).is_empty());
         assert_eq!(nodes.heard(&node(), Timestamp(602)), None, "it is no node any more");
     }
