@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
@@ -11,6 +12,8 @@ use sixfold_agent::events;
 use sixfold_agent::feed::FileFeed;
 use sixfold_agent::pass::Ground;
 use sixfold_agent::run::{Agent, Places, Stop, raise_open_files};
+use sixfold_core::id::Revision;
+use sixfold_core::model::Status;
 use sixfold_core::state::Backend;
 use sixfold_kernel::linux::{Config, Linux};
 
@@ -20,7 +23,7 @@ use crate::failed::{Failed, chain};
 const FEED: &str = "/run/feed/snapshot.json";
 
 /// Opens one as `sixfold agent` does, with its state in a folder.
-pub(crate) fn open(state: &Path) -> Result<Agent<Linux, FileFeed>, Failed> {
+fn open(state: &Path) -> Result<Agent<Linux, FileFeed>, Failed> {
     raise_open_files();
     let places = Places { state: state.to_owned(), ..Places::default() };
     let ground = || Ground { backend: Backend::Tunnel, bridge_netfilter: false };
@@ -36,6 +39,53 @@ pub(crate) fn give(bytes: &[u8]) -> Result<(), Failed> {
         .and_then(|()| fs::write(aside, bytes))
         .and_then(|()| fs::rename(aside, FEED))
         .map_err(Failed::system("write a snapshot"))
+}
+
+/// Passes until what was asked for is there, at most: a device's port may be another than the one asked for.
+const PASSES: usize = 5;
+
+/// An agent that goes round when it is told to, and not by itself.
+pub(crate) struct Driven(Agent<Linux, FileFeed>);
+
+impl Driven {
+    /// Opens one, with its state in a folder.
+    pub(crate) fn open(state: &Path) -> Result<Self, Failed> {
+        Ok(Self(open(state)?))
+    }
+
+    /// What is measured: until the kernel holds what the snapshot of that revision asks for.
+    pub(crate) fn reach(&mut self, revision: Revision) -> Result<(), Failed> {
+        let reached = |status: &Status| status.in_sync && status.revision == revision;
+        for _ in 0..PASSES {
+            if self.0.heed().is_some_and(reached) {
+                return Ok(());
+            }
+        }
+        let said = self.0.status().map(|status| status.failures.join("; ")).unwrap_or_default();
+        Err(Failed::meaningless("an agent that is not in sync", said))
+    }
+
+    /// Takes what the kernel tells of the change itself, until it tells nothing more.
+    pub(crate) fn settle(&mut self, revision: Revision) -> Result<(), Failed> {
+        for _ in 0..PASSES {
+            let before = self.passes();
+            std::thread::sleep(Duration::from_millis(50));
+            self.reach(revision)?;
+            if self.passes() == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn passes(&self) -> u64 {
+        self.0.status().map_or(0, |status| status.passes)
+    }
+
+    /// Steps of plans that it did so far.
+    pub(crate) fn operations(&self) -> u64 {
+        self.0.status().map_or(0, |status| status.operations)
+    }
 }
 
 /// Is an agent, until it is ended.

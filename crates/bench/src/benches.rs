@@ -2,6 +2,7 @@
 
 mod agents;
 mod change;
+mod gateway;
 mod memory;
 mod packets;
 mod registry;
@@ -11,6 +12,7 @@ mod state;
 mod tunnel;
 
 pub(crate) use self::agents::be_the_registry;
+pub(crate) use self::gateway::{EXITS, be_driven};
 use crate::Setting;
 use crate::failed::Failed;
 use crate::figure::Figure;
@@ -24,7 +26,7 @@ pub(crate) struct Bench {
 }
 
 /// Every bench, in the order in which they run.
-pub(crate) const ALL: [Bench; 13] = [
+pub(crate) const ALL: [Bench; 15] = [
     Bench {
         name: "routes",
         about: "a gateway's routes from nothing and unchanged, against ip -batch and BIRD",
@@ -42,7 +44,7 @@ pub(crate) const ALL: [Bench; 13] = [
     },
     Bench {
         name: "forwarding",
-        about: "what a gateway costs for each packet to random destinations, by its routes",
+        about: "what a gateway costs for each packet to random destinations, at 1 route to 65,536",
         run: packets::forwarding,
     },
     Bench {
@@ -59,6 +61,16 @@ pub(crate) const ALL: [Bench; 13] = [
         name: "change-full",
         about: "the same of one network more at a full gateway",
         run: change::network,
+    },
+    Bench {
+        name: "gateway",
+        about: "a gateway of 4,096 exit points built, changed, moved and torn down: times, messages, others' waits, memory",
+        run: gateway::run,
+    },
+    Bench {
+        name: "gateway-whole",
+        about: "the same gateway built and torn down, against ip -batch, nft -f and wg setconf",
+        run: gateway::by_programs,
     },
     Bench {
         name: "memory",

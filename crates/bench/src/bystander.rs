@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
+use nix::sched::{CloneFlags, unshare};
 
 use crate::failed::Failed;
 
@@ -21,20 +23,25 @@ pub(crate) struct Bystander {
 }
 
 impl Bystander {
-    /// Begins to ask, in the calling thread's namespace.
+    /// Begins to ask, in a namespace of its own.
     pub(crate) fn start() -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
+        let (ready, begun) = channel();
         let asking = thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET)?;
             let mut socket = Socket::new(NETLINK_ROUTE)?;
             socket.bind_auto()?;
             let mut longest = Duration::ZERO;
+            let _awaited = ready.send(());
             while !told.load(Ordering::Relaxed) {
                 longest = longest.max(ask(&socket)?);
                 sleep(PAUSE);
             }
             Ok(longest)
         });
+        // One who could not begin says why in the end.
+        let _begun = begun.recv();
         Self { stop, asking }
     }
 

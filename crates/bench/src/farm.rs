@@ -124,10 +124,13 @@ impl Farm {
 
     /// The keys of [`NODE`]'s devices.
     pub(crate) fn keys(&self) -> Result<KeyMap, Failed> {
-        let snapshot = self.snapshot()?;
-        let own = own_resources(&snapshot);
-        Ok(KeyMap(own.map(|key| (secret_of(key).public(), secret_bytes(key))).collect()))
+        Ok(keys(&self.snapshot()?))
     }
+}
+
+/// The keys of those devices.
+pub(crate) fn keys(snapshot: &Snapshot) -> KeyMap {
+    KeyMap(own_resources(snapshot).map(|key| (secret_of(key).public(), secret_bytes(key))).collect())
 }
 
 /// What only the node knows of itself: its devices are hosted by the tunnel process, on the ports they asked for.

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::ops::{Add, AddAssign};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
@@ -130,9 +130,24 @@ impl Process {
         Ok(Self(command.spawn().map_err(Failed::system(format!("start the {name} process")))?))
     }
 
-    /// Its number.
-    pub(crate) fn id(&self) -> u32 {
-        self.0.id()
+    /// The same, to speak with: its input and its output.
+    pub(crate) fn talking(
+        name: &str,
+        variables: &[(&str, &OsStr)],
+    ) -> Result<(Self, ChildStdin, ChildStdout), Failed> {
+        let mut command = Command::new(SELF);
+        command.args(["--part", name]).envs(variables.iter().copied());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let ends = child.as_mut().ok().and_then(|child| child.stdin.take().zip(child.stdout.take()));
+        let process = Self(child.map_err(Failed::system(format!("start the {name} process")))?);
+        let (input, output) = ends.expect("both ends were asked for");
+        Ok((process, input, output))
+    }
+
+    /// Bytes of memory that it holds now, and that it held at its peak.
+    pub(crate) fn memory(&self) -> Result<(f64, f64), Failed> {
+        let file = format!("/proc/{}/status", self.0.id());
+        Ok((kilobytes(&file, "VmRSS:")?, kilobytes(&file, "VmHWM:")?))
     }
 }
 
@@ -241,6 +256,14 @@ impl Node {
         let reason = format!("{} steps are left to do, the first of them: {first}", rest.len());
         Err(Failed::meaningless(what, reason))
     }
+}
+
+/// Bytes of what a file of the kernel tells in kilobytes, in the line that begins so.
+pub(crate) fn kilobytes(file: &str, key: &str) -> Result<f64, Failed> {
+    let words = std::fs::read_to_string(file).map_err(Failed::system(format!("read {file}")))?;
+    let found =
+        words.lines().find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse().ok());
+    found.map(|kilobytes: f64| kilobytes * 1024.0).ok_or_else(|| Failed::meaningless(key, "not told"))
 }
 
 /// Writes a file for a program to read.

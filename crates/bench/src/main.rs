@@ -55,6 +55,10 @@ struct Arguments {
     #[arg(long)]
     quick: bool,
 
+    /// Exit points of the benches `gateway` and `gateway-whole`
+    #[arg(long, value_name = "N", default_value_t = benches::EXITS, value_parser = clap::value_parser!(u16).range(2..=i64::from(benches::EXITS)))]
+    exits: u16,
+
     /// Say what there is, and measure nothing
     #[arg(long)]
     list: bool,
@@ -69,6 +73,7 @@ struct Arguments {
 enum Part {
     Tunnel,
     Agent,
+    Driven,
     Registry,
 }
 
@@ -79,6 +84,8 @@ pub(crate) struct Setting {
     pub(crate) rounds: usize,
     /// Tiny sizes.
     pub(crate) quick: bool,
+    /// Exit points of the one gateway that is built.
+    pub(crate) exits: u16,
 }
 
 impl Setting {
@@ -93,6 +100,7 @@ fn main() -> ExitCode {
     let outcome = match (arguments.part, arguments.list) {
         (Some(Part::Tunnel), _) => ground::be_the_tunnel().map(|()| true),
         (Some(Part::Agent), _) => agent::be_the_agent().map(|()| true),
+        (Some(Part::Driven), _) => benches::be_driven().map(|()| true),
         (Some(Part::Registry), _) => benches::be_the_registry().map(|()| true),
         (None, true) => {
             ALL.iter().for_each(|bench| println!("{:<12} {}", bench.name, bench.about));
@@ -115,7 +123,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<bool, Failed> {
     let chosen = choose(&arguments.names)?;
     let rounds = if arguments.quick { 1 } else { arguments.rounds.max(1) };
-    let setting = Setting { rounds, quick: arguments.quick };
+    let setting = Setting { rounds, quick: arguments.quick, exits: arguments.exits };
     ground::check()?;
     let before = machine::Machine::now()?;
     let (mut figures, mut whole) = (Vec::<Figure>::new(), true);

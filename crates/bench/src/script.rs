@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sixfold_core::key::PublicKey;
 use sixfold_core::plan::{Op, Plan, Step};
-use sixfold_core::state::{Endpoint, Netns, Peer};
+use sixfold_core::state::{Endpoint, LinkKind, Netns, Peer};
 use sixfold_kernel::Keys;
 
 use crate::failed::Failed;
@@ -17,6 +17,8 @@ use crate::ground::{Cost, run, timed, write};
 #[derive(Debug, Default)]
 struct Lines {
     ip: String,
+    /// From the first nexthop on: the kernel takes none over a link whose other end is not up.
+    over: String,
     nft: String,
     sysctl: String,
     /// By link: the device's configuration.
@@ -59,6 +61,9 @@ impl Script {
 
     fn put(&mut self, step: &Step, device: &impl Fn(&Step) -> Option<String>) {
         let Step { netns, op, .. } = step;
+        // Made where its NIC is, before anything of the other namespaces.
+        let hangs = matches!(op, Op::AddLink { link, .. } if matches!(link.kind, LinkKind::Macvlan { .. }));
+        let netns = if hangs { &Netns::Host } else { netns };
         let lines = self.within.entry(netns.clone()).or_default();
         // Writing to a String cannot fail.
         let _ = match op {
@@ -77,7 +82,12 @@ impl Script {
             Op::SetDevice { .. } | Op::DelDevice { .. } | Op::DelPeer(_) => Ok(()),
             _ => {
                 let (program, line) = bare(netns, &step.to_string());
-                let file = if program == "nft" { &mut lines.nft } else { &mut lines.ip };
+                let is_over = matches!(op, Op::SetNexthop { .. }) || !lines.over.is_empty();
+                let file = match (program, is_over) {
+                    ("nft", _) => &mut lines.nft,
+                    (_, true) => &mut lines.over,
+                    (_, false) => &mut lines.ip,
+                };
                 writeln!(file, "{line}")
             }
         };
@@ -87,7 +97,8 @@ impl Script {
         write(&self.folder.join("made"), &self.made)?;
         write(&self.folder.join("deleted"), &self.deleted)?;
         for (netns, lines) in &self.within {
-            for (kind, text) in [("ip", &lines.ip), ("nft", &lines.nft), ("sysctl", &lines.sysctl)] {
+            let Lines { ip, over, nft, sysctl, .. } = lines;
+            for (kind, text) in [("ip", ip), ("over", over), ("nft", nft), ("sysctl", sysctl)] {
                 write(&self.file(netns, kind), text)?;
             }
             for (link, text) in &lines.wg {
@@ -118,12 +129,7 @@ impl Script {
                 cost += cost_of(&within(netns, &format!("nft -f {}", file.display())))?;
             }
             if !lines.ip.is_empty() {
-                let file = self.file(netns, "ip");
-                let place = match netns {
-                    Netns::Host => String::new(),
-                    Netns::Named(name) => format!("-n {name} "),
-                };
-                cost += cost_of(&format!("ip {place}-batch {}", file.display()))?;
+                cost += self.batch(netns, "ip")?;
             }
             for link in lines.wg.keys() {
                 let file = self.file(netns, link);
@@ -131,10 +137,21 @@ impl Script {
                 cost += cost_of(&within(netns, &command))?;
             }
         }
+        for (netns, _) in self.within.iter().filter(|(_, lines)| !lines.over.is_empty()) {
+            cost += self.batch(netns, "over")?;
+        }
         if !self.deleted.is_empty() {
             cost += cost_of(&format!("ip -batch {}", self.folder.join("deleted").display()))?;
         }
         Ok(cost)
+    }
+
+    fn batch(&self, netns: &Netns, kind: &str) -> Result<Cost, Failed> {
+        let place = match netns {
+            Netns::Host => String::new(),
+            Netns::Named(name) => format!("-n {name} "),
+        };
+        cost_of(&format!("ip {place}-batch {}", self.file(netns, kind).display()))
     }
 }
 

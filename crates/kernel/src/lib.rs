@@ -20,6 +20,7 @@ pub mod nft;
 pub mod raw;
 mod rtnl;
 pub mod segment;
+mod sent;
 mod session;
 mod socket;
 pub mod sys;
@@ -36,6 +37,7 @@ use sixfold_core::state::{Endpoint, Namespace, Netns, NodeState, Peer, PeerKey, 
 
 pub use error::{ApplyError, Failure, ObserveError, Report};
 pub use foreign::{Foreign, Foreigners};
+pub use sent::messages_sent;
 pub use session::{Drops, Session};
 pub use socket::{Refusal, SocketError};
 pub use traffic::LinkTraffic;

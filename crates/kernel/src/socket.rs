@@ -16,6 +16,7 @@ use zeroize::Zeroize as _;
 
 use crate::cut;
 use crate::netns::errno;
+use crate::sent;
 use crate::wire::{self, Message};
 
 /// Messages per send: their refusals fit the smallest receive buffer that Linux gives by default.
@@ -222,7 +223,9 @@ impl Socket {
 
     fn send(&self, bytes: &[u8]) -> Result<(), SocketError> {
         // To the kernel by name: a connected socket would not hear multicast.
-        self.inner.send_to(bytes, &SocketAddr::new(0, 0), 0).map(drop).map_err(failed("write to"))
+        self.inner.send_to(bytes, &SocketAddr::new(0, 0), 0).map_err(failed("write to"))?;
+        sent::count(bytes);
+        Ok(())
     }
 
     fn receive(&mut self) -> Result<usize, SocketError> {

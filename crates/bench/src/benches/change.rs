@@ -10,26 +10,21 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use sixfold_agent::disk;
-use sixfold_agent::feed::FileFeed;
-use sixfold_agent::run::Agent;
 use sixfold_core::id::Revision;
-use sixfold_core::model::{Snapshot, Status};
-use sixfold_core::state::Netns;
-use sixfold_kernel::linux::Linux;
+use sixfold_core::model::Snapshot;
+use sixfold_core::state::{Netns, NodeState};
 
 use super::state::text;
 use crate::Setting;
-use crate::agent::{Folder, give, open};
+use crate::agent::{Driven, Folder, give};
 use crate::failed::{Failed, chain};
 use crate::farm::{Farm, Shape};
 use crate::figure::{Aim, Figure, Samples, Unit};
-use crate::ground::{self, Node, Process, alone, timed};
+use crate::ground::{self, Cost, Node, Process, alone, timed};
 
-const FLOOR: &str = "read, keep, look twice";
+pub(super) const FLOOR: &str = "read, keep, look twice";
 /// After that long no round begins but the first. A farm is built before, which may take as long.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// Passes until what was asked for is there, at most: a device's port may be another than the one asked for.
-const PASSES: usize = 5;
 
 pub(super) fn workload(setting: Setting) -> Result<Vec<Figure>, Failed> {
     let (networks, rounds) = (setting.size(1024, 4), setting.rounds);
@@ -74,8 +69,8 @@ impl Told {
 /// An agent in sync, and the registry beside it.
 struct Measured {
     farm: Farm,
-    agent: Agent<Linux, FileFeed>,
-    revision: u64,
+    agent: Driven,
+    revision: Revision,
     until: Instant,
     folder: Folder,
     _tunnel: Process,
@@ -87,16 +82,12 @@ impl Measured {
         let tunnel = Process::tunnel()?;
         let folder = Folder::new()?;
         let farm = Farm::new(shape)?;
-        let agent = open(folder.path())?;
+        let agent = Driven::open(folder.path())?;
         let until = Instant::now();
-        let mut measured = Self { farm, agent, revision: 0, until, folder, _tunnel: tunnel };
+        let mut measured = Self { farm, agent, revision: Revision(0), until, folder, _tunnel: tunnel };
         measured.give()?;
-        for _ in 0..PASSES {
-            if measured.agent.round().is_some_and(|status| status.in_sync) {
-                break;
-            }
-        }
-        measured.settle()?;
+        measured.agent.reach(measured.revision)?;
+        measured.agent.settle(measured.revision)?;
         measured.until = Instant::now() + PATIENCE;
         Ok(measured)
     }
@@ -117,69 +108,49 @@ impl Measured {
             let before = self.farm.desired()?;
             add(&mut self.farm, round)?;
             let after = self.farm.desired()?;
-            let touched: BTreeSet<Netns> = after
-                .namespaces
-                .iter()
-                .filter(|(netns, namespace)| before.namespaces.get(*netns) != Some(*namespace))
-                .map(|(netns, _)| netns.clone())
-                .collect();
+            let touched = touched(&before, &after);
             let bytes = self.give()?;
-            let (cost, ()) = timed(|| self.reach())?;
+            let (cost, ()) = timed(|| self.agent.reach(self.revision))?;
             told.ours.push(cost.wall.as_secs_f64());
             told.ours_busy.push(cost.processor.as_secs_f64());
-            node.observe(Some(&touched))?;
-            let kept = self.folder.path().join("kept");
-            let (cost, _) = timed(|| {
-                disk::replace(&kept, &bytes, 0o600)
-                    .map_err(|error| Failed::meaningless("a file", chain(&error)))?;
-                let read: Result<Snapshot, _> = serde_json::from_slice(&bytes);
-                let looks = [node.observe(Some(&touched))?, node.observe(Some(&touched))?];
-                Ok((looks, read.map_err(|error| Failed::meaningless("a snapshot", error.to_string()))?))
-            })?;
+            let cost = floor(&mut node, &self.folder, &bytes, &touched)?;
             told.floor.push(cost.wall.as_secs_f64());
             told.floor_busy.push(cost.processor.as_secs_f64());
-            self.settle()?;
+            self.agent.settle(self.revision)?;
         }
         Ok(told)
     }
 
     /// Puts the newest snapshot where the agent looks.
     fn give(&mut self) -> Result<Vec<u8>, Failed> {
-        self.revision += 1;
-        let snapshot = Snapshot { revision: Revision(self.revision), ..self.farm.snapshot()? };
+        self.revision.0 += 1;
+        let snapshot = Snapshot { revision: self.revision, ..self.farm.snapshot()? };
         let bytes = text(&snapshot)?;
         give(&bytes)?;
         Ok(bytes)
     }
+}
 
-    /// What is measured: until the kernel holds what the newest snapshot asks for.
-    fn reach(&mut self) -> Result<(), Failed> {
-        for _ in 0..PASSES {
-            self.agent.heed();
-            if self.is_reached() {
-                return Ok(());
-            }
-        }
-        let said = self.agent.status().map(|status| status.failures.join("; ")).unwrap_or_default();
-        Err(Failed::meaningless("an agent that is not in sync", said))
-    }
+/// The namespaces that shall be something else than before.
+pub(super) fn touched(before: &NodeState, after: &NodeState) -> BTreeSet<Netns> {
+    let (was, is) = (&before.namespaces, &after.namespaces);
+    was.keys().chain(is.keys()).filter(|netns| was.get(*netns) != is.get(*netns)).cloned().collect()
+}
 
-    fn is_reached(&self) -> bool {
-        let reached = |status: &Status| status.in_sync && status.revision == Revision(self.revision);
-        self.agent.status().is_some_and(reached)
-    }
-
-    /// Takes what the kernel tells of the change itself, until it tells nothing more.
-    fn settle(&mut self) -> Result<(), Failed> {
-        let passes = |agent: &Agent<_, _>| agent.status().map_or(0, |status| status.passes);
-        for _ in 0..PASSES {
-            let before = passes(&self.agent);
-            std::thread::sleep(Duration::from_millis(50));
-            self.reach()?;
-            if passes(&self.agent) == before {
-                break;
-            }
-        }
-        Ok(())
-    }
+/// What nothing can do without, once a change is made: what it costs.
+pub(super) fn floor(
+    node: &mut Node,
+    folder: &Folder,
+    bytes: &[u8],
+    touched: &BTreeSet<Netns>,
+) -> Result<Cost, Failed> {
+    node.observe(Some(touched))?;
+    let kept = folder.path().join("kept");
+    let (cost, _) = timed(|| {
+        disk::replace(&kept, bytes, 0o600).map_err(|error| Failed::meaningless("a file", chain(&error)))?;
+        let read: Result<Snapshot, _> = serde_json::from_slice(bytes);
+        let looks = [node.observe(Some(touched))?, node.observe(Some(touched))?];
+        Ok((looks, read.map_err(|error| Failed::meaningless("a snapshot", error.to_string()))?))
+    })?;
+    Ok(cost)
 }

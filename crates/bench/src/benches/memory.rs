@@ -59,14 +59,8 @@ fn measure(resources: usize, looks: Duration) -> Result<(f64, f64, f64), Failed>
     await_sync(until)?;
     sleep(looks); // as long as the timer takes to look at everything again
     await_sync(until + looks)?;
-    let words = fs::read_to_string(format!("/proc/{}/status", agent.id()));
-    let words = words.map_err(Failed::system("read what the agent uses"))?;
-    let kilobytes = |key: &str| {
-        let found =
-            words.lines().find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse().ok());
-        found.map(|kilobytes: f64| kilobytes * 1024.0).ok_or_else(|| Failed::meaningless(key, "not told"))
-    };
-    Ok((kilobytes("VmHWM:")?, kilobytes("VmRSS:")?, bytes.len() as f64))
+    let (now, peak) = agent.memory()?;
+    Ok((peak, now, bytes.len() as f64))
 }
 
 fn await_sync(until: Instant) -> Result<(), Failed> {

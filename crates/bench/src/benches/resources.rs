@@ -30,15 +30,19 @@ const AFTERMATH: Duration = Duration::from_millis(500);
 pub(super) fn run(setting: Setting) -> Result<Vec<Figure>, Failed> {
     let shape = setting.size(FULL, TINY);
     let rounds = setting.rounds;
-    let mut figures = alone(move || Site::new(shape, true)?.measure(rounds, "firewall and tunnel", 5.0))?;
-    figures.extend(alone(move || {
-        Site::new(shape, false)?.measure(rounds, "links, addresses and routes alone", 8.0)
-    })?);
+    let told = |part: &str| format!("{} resources, {part}", shape.networks);
+    let (whole, links) = (told("firewall and tunnel"), told("links, addresses and routes alone"));
+    let site = move |is_whole| {
+        let farm = Farm::new(shape)?;
+        Site::new(farm.desired()?, farm.keys()?, is_whole)
+    };
+    let mut figures = alone(move || site(true)?.measure(rounds, &whole, Some(5.0)))?;
+    figures.extend(alone(move || site(false)?.measure(rounds, &links, Some(8.0)))?);
     Ok(figures)
 }
 
 /// A node, what it shall be, and what is there before anything is measured.
-struct Site {
+pub(super) struct Site {
     node: Node,
     keys: KeyMap,
     /// Only where tunnels are.
@@ -47,7 +51,6 @@ struct Site {
     /// What is there afterwards.
     ground: NodeState,
     full: NodeState,
-    resources: usize,
 }
 
 /// What one side took, round by round.
@@ -59,28 +62,25 @@ struct Side {
 }
 
 impl Site {
-    fn new(shape: Shape, whole: bool) -> Result<Self, Failed> {
-        let farm = Farm::new(shape)?;
-        let mut full = farm.desired()?;
+    /// One that shall be so, with those keys; or only its links, addresses and routes.
+    pub(super) fn new(mut full: NodeState, keys: KeyMap, whole: bool) -> Result<Self, Failed> {
         if !whole {
             only_links(&mut full);
         }
         ground::nic()?;
         let tunnel = if whole { Some(Process::tunnel()?) } else { None };
-        let (keys, before) = (farm.keys()?, before(&full));
+        let before = before(&full);
         let ground = ground_of(&full);
-        Ok(Self {
-            node: Node::new()?,
-            keys,
-            _tunnel: tunnel,
-            before,
-            ground,
-            full,
-            resources: shape.networks,
-        })
+        Ok(Self { node: Node::new()?, keys, _tunnel: tunnel, before, ground, full })
     }
 
-    fn measure(&mut self, rounds: usize, what: &str, aim: f64) -> Result<Vec<Figure>, Failed> {
+    /// Ours and the programs in turn, of what is told so.
+    pub(super) fn measure(
+        &mut self,
+        rounds: usize,
+        what: &str,
+        aim: Option<f64>,
+    ) -> Result<Vec<Figure>, Failed> {
         let (mut ours, mut theirs) = (Side::default(), Side::default());
         let (mut our_stall, mut their_stall) = (Samples::default(), Samples::default());
         for _ in 0..rounds {
@@ -88,10 +88,10 @@ impl Site {
             their_stall.push(self.theirs(&mut theirs)?);
         }
         let name = "ip + nft + wg";
-        let told = |part: &str| format!("{} resources, {what}: {part}", self.resources);
+        let told = |part: &str| format!("{what}: {part}");
         let mut figures = Vec::new();
         let both = ours.both.beside(&told("built and torn down"), name, theirs.both);
-        figures.extend(both.map(|figure| figure.aiming(Aim::Times(aim))));
+        figures.extend(both.map(|figure| Figure { aim: aim.map(Aim::Times), ..figure }));
         figures.extend(ours.built.beside(&told("built"), name, theirs.built));
         figures.extend(ours.removed.beside(&told("torn down"), name, theirs.removed));
         let stall = told("longest wait of a bystander");

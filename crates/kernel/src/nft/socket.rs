@@ -15,7 +15,7 @@ use nix::sys::time::TimeVal;
 use super::NftError;
 use super::batch::Batch;
 use super::message::{self, Body, Head, Replies, SUBSYSTEM};
-use crate::cut;
+use crate::{cut, sent};
 
 /// No datagram of a dump is longer than 32 kB.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -156,7 +156,10 @@ impl NftSocket {
     fn send(&self, bytes: &[u8]) -> Result<(), NftError> {
         loop {
             match self.socket.send(bytes, 0) {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    sent::count(bytes);
+                    return Ok(());
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => return Err(NftError::Send { bytes: bytes.len(), source }),
             }

@@ -124,10 +124,7 @@ impl Pair {
 
     /// What the first end's program keeps in memory now, in bytes.
     pub(super) fn memory(&self) -> Option<f64> {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.processes.first()?.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        Some(line.split_whitespace().next()?.parse::<f64>().ok()? * 1024.0)
+        self.processes.first()?.memory().ok().map(|(now, _)| now)
     }
 
     /// From now on the cable takes no packet longer than its MTU: the kernel cuts them before, as for a NIC that cannot.
