@@ -46,7 +46,7 @@ pub fn evolve(state: &mut NodeState, step: &Step) -> Result<(), Refusal> {
             return Ok(());
         }
         Op::DelNetns => {
-            fall_netns(state, netns);
+            fall_netns(state, &[netns].into());
             return Ok(());
         }
         Op::AddLink { name, link, peer } => return add_link(state, netns, name, link, peer.as_ref()),

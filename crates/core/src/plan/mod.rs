@@ -23,7 +23,7 @@ pub use op::{Op, Step};
 pub use order::Stage;
 use view::{Remaining, View};
 
-/// What to do, in order: by stage, and within a stage by namespace.
+/// What to do, in order: by stage, and within a stage by namespace; of namespaces that go the one with most links last.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// In the order of doing.
@@ -79,8 +79,18 @@ fn of(desired: View<'_>, observed: View<'_>) -> Plan {
         let there = there.unwrap_or(&fresh);
         build::Builder { netns, desired, remaining: &remaining }.steps(want, there, &mut steps);
     }
-    steps.sort_by(|a, b| (a.stage, &a.netns).cmp(&(b.stage, &b.netns)));
+    let rank = |step: &Step| links_that_go(step, observed);
+    steps.sort_by(|a, b| (a.stage, rank(a), &a.netns).cmp(&(b.stage, rank(b), &b.netns)));
     Plan { steps }
+}
+
+/// The links of a namespace that is removed: the one with the most goes last. A gateway's go with their other ends, some
+/// at a time; all at once they would have everyone wait for the kernel's lock.
+fn links_that_go(step: &Step, observed: View<'_>) -> usize {
+    if step.stage != Stage::RemoveNetns {
+        return 0;
+    }
+    observed.get(&step.netns).map_or(0, |namespace| namespace.links.len())
 }
 
 fn step(stage: Stage, netns: &Netns, op: Op) -> Step {
@@ -117,13 +127,16 @@ fn removals(desired: View<'_>, observed: View<'_>, remaining: &mut Remaining<'_>
             }
         }
         if want.is_none() && *netns != Netns::Host {
+            // With all routes over them: else the kernel would walk these for each link that goes, under its lock.
+            let nexthops = there.nexthops.keys().map(|id| Op::DelNexthop { id: *id });
+            steps.extend(nexthops.map(|op| step(Stage::Withdraw, netns, op)));
             steps.push(step(Stage::RemoveNetns, netns, Op::DelNetns));
         }
     }
-    for (netns, _) in observed.namespaces().filter(|(netns, _)| desired.get(netns).is_none()) {
-        if *netns != Netns::Host {
-            fall_netns(remaining.to_mut(), netns);
-        }
+    let goes = |netns: &&Netns| desired.get(netns).is_none() && **netns != Netns::Host;
+    let gone: BTreeSet<&Netns> = observed.namespaces().map(|(netns, _)| netns).filter(goes).collect();
+    if !gone.is_empty() {
+        fall_netns(remaining.to_mut(), &gone);
     }
     steps
 }

@@ -3,6 +3,8 @@
 //! The plan uses it to see what a deletion takes along (and so must be made again, or need not be deleted); the fake
 //! kernel uses it to be as the real one.
 
+use std::collections::BTreeSet;
+
 use super::{LinkEnd, LinkKind, Namespace, Netns, NodeState};
 use crate::name::IfName;
 
@@ -21,18 +23,20 @@ pub fn fall(state: &mut NodeState, end: &LinkEnd) {
     }
 }
 
-/// Removes a namespace and all in it; veth ends elsewhere whose peers were in it go too, and sockets that lived in it
-/// are of a namespace that is gone.
-pub(crate) fn fall_netns(state: &mut NodeState, netns: &Netns) {
-    let Some(namespace) = state.namespaces.get(netns) else { return };
-    let links: Vec<IfName> = namespace.links.keys().cloned().collect();
-    for link in links {
-        fall(state, &LinkEnd { netns: netns.clone(), link });
+/// Removes namespaces and all in them; veth ends elsewhere whose peers were in them go too, and sockets that lived in them
+/// are of a namespace that is gone. All at once: thousands may go together.
+pub(crate) fn fall_netns(state: &mut NodeState, gone: &BTreeSet<&Netns>) {
+    for netns in gone {
+        let Some(namespace) = state.namespaces.remove(netns) else { continue };
+        for link in namespace.links.into_values() {
+            if let LinkKind::Veth { peer } = link.kind {
+                fall(state, &peer);
+            }
+        }
     }
-    state.namespaces.remove(netns);
     for link in state.namespaces.values_mut().flat_map(|namespace| namespace.links.values_mut()) {
         if let LinkKind::Tun { socket } | LinkKind::Wireguard { socket } = &mut link.kind {
-            socket.take_if(|socket| socket == netns);
+            socket.take_if(|socket| gone.contains(&&*socket));
         }
     }
 }

@@ -57,7 +57,7 @@ fn a_veth_falls_with_both_its_ends_and_nothing_beside_them() {
 #[test]
 fn a_namespace_falls_with_the_ends_of_its_veths_elsewhere() {
     let mut state = three();
-    fall_netns(&mut state, &netns("two"));
+    fall_netns(&mut state, &[&netns("two")].into());
     assert_eq!(state.namespaces.keys().collect::<Vec<_>>(), [&netns("one"), &netns("three")]);
     assert!(state.namespaces.values().all(|ns| *ns == Namespace::default()));
 }

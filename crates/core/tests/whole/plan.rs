@@ -119,7 +119,12 @@ fn a_gateway_that_goes_is_cut_off_before_anything_else_is_done() {
     let plan = plan(&less, &state);
     assert_eq!(lines(&plan)[0], "ip -n gw-1-1 link set pub-1-1 down", "{plan}");
     assert_eq!(plan.steps.iter().filter(|step| step.stage == Stage::Fence).count(), 1, "{plan}");
-    assert_eq!(plan.steps.last().unwrap().op, Op::DelNetns, "{plan}");
+    let last = plan.steps.last().unwrap();
+    assert_eq!(
+        (&last.op, &last.netns),
+        (&Op::DelNetns, &netns("gw-1-1")),
+        "its links go with others first: {plan}"
+    );
 }
 
 #[test]

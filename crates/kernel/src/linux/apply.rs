@@ -183,13 +183,22 @@ impl Run<'_> {
         match netns {
             Netns::Named(name) => {
                 if self.ending == ENDING_TOGETHER {
-                    std::thread::sleep(BREATH);
+                    self.breathe();
                     self.ending = 0;
                 }
                 self.ending += 1;
                 Ok(self.linux.handles.directory.delete(name)?)
             }
             Netns::Host => Ok(()),
+        }
+    }
+
+    /// Gives the kernel time to end namespaces. Where it takes longer than that, a question for a link waits for it: the
+    /// kernel answers under the lock that it holds meanwhile. Else ever more would wait to be ended at once.
+    fn breathe(&mut self) {
+        std::thread::sleep(BREATH);
+        if let Ok(handle) = self.linux.handles.get(&Netns::Host) {
+            drop(handle.link(&sixfold_core::name::loopback()));
         }
     }
 
