@@ -123,8 +123,11 @@ impl Case {
             Presence::Asked(until) => Some(Step::Wait(Some(until))),
             Presence::Silent => Some(Step::Challenge),
             Presence::There if is_ready => {
-                let others = known.iter().filter(|(node, _)| *node != holder);
-                let is_missed = others.into_iter().any(|(_, facts)| facts.ready && !facts.answered);
+                // Whoever it moves from serves itself, and sees no other until that one begins.
+                let is_from =
+                    |node: &NodeId| matches!(&self.record.phase, Phase::Handover { from } if from == node);
+                let mut others = known.iter().filter(|(node, _)| *node != holder && !is_from(node));
+                let is_missed = others.any(|(_, facts)| facts.ready && !facts.answered);
                 is_missed.then_some(Step::Challenge)
             }
             // Whom the slot was just given makes its gateway first; and a registry that has just started waits for its word.
@@ -256,6 +259,10 @@ mod tests {
         assert!(settles(&once(&moving(there(by(2)), there(by(1))))));
         assert!(settles(&once(&moving(there(by(2)), there(MISSES)))));
         assert!(settles(&once(&moving(gone(READY), there(by(1))))), "back to the one that forwards");
+        let alone = Facts { answered: false, ..by(1) };
+        assert_eq!(once(&moving(there(READY), there(alone))), Step::Wait(None), "it has not begun yet");
+        let silent = Member { presence: Presence::Silent, said: Some(READY) };
+        assert_eq!(once(&moving(silent, there(alone))), Step::Challenge);
     }
 
     #[test]
