@@ -13,7 +13,7 @@
 pub mod holding;
 pub mod sight;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
@@ -73,17 +73,21 @@ impl Exits {
             let reply = self.holding.hear(&word, snapshot, |signed| feed.believes(signed), now);
             self.sight.say(reply.as_slice());
         }
-        let mut seen = BTreeMap::new();
+        let (mut seen, mut contested) = (BTreeMap::new(), BTreeSet::new());
         for view in snapshot.gateways.iter().filter(|view| view.tenure.is_some()) {
             let forwards = is_up(&Gateway::derive(&view.allocation, view.slot));
             let Seen { router, others } = self.sight.seen(snapshot, view, now);
             let answered = others != Answering::Silent || !self.sight.is_settled(now);
             let upstream = router == Answering::Answers;
+            if others == Answering::Answers {
+                contested.insert(view.key());
+            }
             seen.insert(view.key(), tenure::Sight { forwards, upstream, answered, yielded: false });
         }
         let duties = self.holding.act(snapshot, |view| seen[&view.key()], now);
         let waits = |view: &GatewayView| duties.get(&view.key()) == Some(&Duty::Rest);
-        let said = self.holding.say(snapshot, |tenure| feed.signed(tenure), waits, now);
+        let contested = |view: &GatewayView| !waits(view) && contested.contains(&view.key());
+        let said = self.holding.say(snapshot, |tenure| feed.signed(tenure), (waits, contested), now);
         self.sight.say(&said);
         for (slot, duty) in duties.iter().filter(|(slot, duty)| self.duties.get(slot) != Some(duty)) {
             tracing::info!(%slot, ?duty, "what this node does for an exit slot");
@@ -104,8 +108,9 @@ impl Exits {
             let (serves, made) = how(&Gateway::derive(&view.allocation, view.slot));
             let slot = view.key();
             let duty = self.duties.get(&slot).copied().unwrap_or(view.duty);
-            serving.extend(serves.then_some((slot, duty)));
             let Seen { router, others } = self.sight.seen(snapshot, view, now);
+            let announces = serves && duty == Duty::Hold;
+            serving.extend(announces.then_some((slot, others == Answering::Answers)));
             let tenure = self.holding.watch(view).newest().cloned();
             exits.push(ExitStatus { slot, duty, tenure, made, serves, router, others });
         }

@@ -43,6 +43,14 @@ struct Question {
     tenure: Signed,
 }
 
+/// What is claimed, since when this node knows of it, and when it was said last.
+#[derive(Debug)]
+struct Claimed {
+    tenure: Tenure,
+    since: Instant,
+    said: Instant,
+}
+
 /// What a node has heard of its slots, and is about to do.
 #[derive(Debug, Default)]
 pub struct Holding {
@@ -52,8 +60,8 @@ pub struct Holding {
     asked: BTreeMap<Slot, (u64, Tenure)>,
     /// By which tenure another node yields, and when it said so.
     yielded: BTreeMap<Slot, (Tenure, Instant)>,
-    /// What was claimed last, and when; of what is new it counts as if it had been.
-    claimed: BTreeMap<Slot, (Tenure, Instant)>,
+    /// What was claimed last; what is new counts as if it had been said.
+    claimed: BTreeMap<Slot, Claimed>,
 }
 
 impl Holding {
@@ -168,12 +176,13 @@ impl Holding {
     }
 
     /// What there is to say: that this node holds a slot or is about to, and to a node that the slot comes from, whether
-    /// it yields. `signed`: the registry's word as it was signed. `begins`: that the node would begin if it did.
+    /// it yields. `signed`: the registry's word as it was signed. `begins`: that the node would begin if it did; `contested`: that
+    /// another machine's gateway answers although this one serves.
     pub fn say(
         &mut self,
         snapshot: &Snapshot,
         signed: impl Fn(&Tenure) -> Option<Signed>,
-        begins: impl Fn(&GatewayView) -> bool,
+        (begins, contested): (impl Fn(&GatewayView) -> bool, impl Fn(&GatewayView) -> bool),
         now: Instant,
     ) -> Vec<Word> {
         let node = snapshot.node.id();
@@ -185,13 +194,14 @@ impl Holding {
                 continue;
             };
             let begins = begins(view);
-            let last = self.claimed.entry(slot_of(claim)).or_insert_with(|| (claim.clone(), now));
-            if last.0 != *claim {
-                *last = (claim.clone(), now);
+            let fresh = || Claimed { tenure: claim.clone(), since: now, said: now };
+            let last = self.claimed.entry(slot_of(claim)).or_insert_with(fresh);
+            if last.tenure != *claim {
+                *last = fresh();
             }
-            let is_due = now.saturating_duration_since(last.1) >= CLAIM;
-            if is_due || begins {
-                last.1 = now;
+            let is_over = |at: Instant| now.saturating_duration_since(at) >= CLAIM;
+            if begins || is_over(last.said) || (contested(view) && is_over(last.since)) {
+                last.said = now;
                 all.extend(written(Kind::Claim, &signed));
             }
             if begins {

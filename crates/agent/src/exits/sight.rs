@@ -14,7 +14,6 @@ use sixfold_core::addr::Gateway;
 use sixfold_core::mac::Mac;
 use sixfold_core::model::{Answering, GatewayView, SlotKey, Snapshot};
 use sixfold_core::name::IfName;
-use sixfold_core::tenure::Duty;
 use sixfold_kernel::segment::{Ask, Heard, Hearing, Patience, Repeats, Segment, SegmentError, Verdict, Word};
 
 use crate::status::words;
@@ -256,17 +255,13 @@ impl Sight {
         }
     }
 
-    /// Announces what serves and is due: `serving` are the slots whose gateway's link is up here, with what the node does for them.
-    pub fn tell(&mut self, snapshot: &Snapshot, serving: &BTreeMap<SlotKey, Duty>, now: Instant) {
-        for view in &snapshot.gateways {
-            let slot = view.key();
-            if serving.get(&slot) == Some(&Duty::Hold) {
-                self.announce(slot, view, now);
-            } else {
-                self.announced.remove(&slot);
-            }
+    /// Announces what serves and is due: `serving` are the slots that this node serves, and whether another machine's gateway
+    /// answers as well: then switches may know that one, and it is said as if this one had begun just now.
+    pub fn tell(&mut self, snapshot: &Snapshot, serving: &BTreeMap<SlotKey, bool>, now: Instant) {
+        self.announced.retain(|slot, _| serving.get(slot) == Some(&false));
+        for view in snapshot.gateways.iter().filter(|view| serving.contains_key(&view.key())) {
+            self.announce(view.key(), view, now);
         }
-        self.announced.retain(|slot, _| serving.contains_key(slot));
     }
 
     fn announce(&mut self, slot: SlotKey, view: &GatewayView, now: Instant) {

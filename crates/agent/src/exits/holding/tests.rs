@@ -65,7 +65,8 @@ impl Node {
 
     fn says(&mut self) -> Vec<Word> {
         let rests = !self.sight.forwards;
-        self.holding.say(&self.snapshot, signed, |_| rests, self.now)
+        let contested = self.sight.answered;
+        self.holding.say(&self.snapshot, signed, (|_| rests, |_| !rests && contested), self.now)
     }
 
     fn hears(&mut self, words: &[Word]) -> Vec<Word> {
@@ -184,5 +185,8 @@ fn a_holder_says_so_each_second_and_no_more() {
         ant.now += Duration::from_millis(100);
     }
     assert_eq!(said, 3);
+    // Another's gateway answers: it was cut off, and may not know yet.
+    ant.sight.answered = true;
+    assert_eq!((ant.says().len(), ant.says().len()), (1, 1));
     assert_eq!(Node::new("bee").told(&tenure(1, "ant", None)).says(), []);
 }

@@ -73,6 +73,7 @@ struct Ground {
     sight: Sight,
     now: Instant,
     up: Vec<u8>,
+    contested: bool,
 }
 
 impl Ground {
@@ -80,7 +81,7 @@ impl Ground {
         let wire: Rc<RefCell<Scripted>> = Rc::default();
         let there = Rc::clone(&wire);
         let sight = Sight::by(move |_| Ok(Box::new(Wire(Rc::clone(&there)))));
-        Self { snapshot: snapshot(node), wire, sight, now: Instant::now(), up: up.to_vec() }
+        Self { snapshot: snapshot(node), wire, sight, now: Instant::now(), up: up.to_vec(), contested: false }
     }
 
     /// Of each slot whether the router answers, and whether the gateway does elsewhere.
@@ -89,7 +90,7 @@ impl Ground {
             self.now += INTERVAL;
             self.sight.look(&self.snapshot, self.now);
             let up = self.snapshot.gateways.iter().filter(|view| self.up.contains(&view.slot.get()));
-            let serving = up.map(|view| (view.key(), view.duty)).collect();
+            let serving = up.map(|view| (view.key(), self.contested)).collect();
             self.sight.tell(&self.snapshot, &serving, self.now);
         }
         let sight = &mut self.sight;
@@ -159,6 +160,12 @@ fn what_serves_is_announced_when_it_begins_to_and_again() {
     bee.up.push(2);
     bee.rounds(1);
     assert_eq!(bee.wire.borrow().announced.len(), after_half_a_minute + 1);
+    // Another's answers too: it is said each time, and goes on to be said when that one has fallen silent.
+    bee.contested = true;
+    bee.rounds(5);
+    bee.contested = false;
+    bee.rounds(15);
+    assert_eq!(bee.wire.borrow().announced.len(), after_half_a_minute + 1 + 5 + 3);
 }
 
 #[test]
