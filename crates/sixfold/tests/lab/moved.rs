@@ -9,12 +9,12 @@ use serde_json::Value;
 use crate::ground::{SIXFOLD, Up, soon, words};
 
 /// Milliseconds between two echoes.
-const BETWEEN: usize = 10;
+pub(crate) const BETWEEN: usize = 10;
 /// The host in the Internet.
-const HOSTS: [&str; 2] = ["2001:db8:ffff::1", "198.51.100.1"];
+pub(crate) const HOSTS: [&str; 2] = ["2001:db8:ffff::1", "198.51.100.1"];
 
 /// Echoes from a workload on a node to a host, until told otherwise.
-fn echoes(lab: &Up, node: &str, host: &str) -> Child {
+pub(crate) fn echoes(lab: &Up, node: &str, host: &str) -> Child {
     let names = lab.says(node, &["ip", "netns", "list"]);
     let load = names.split_whitespace().find(|name| name.starts_with("load-")).unwrap().to_owned();
     let (at, between) = (lab.at.display().to_string(), format!("{}", BETWEEN as f64 / 1000.0));
@@ -25,7 +25,7 @@ fn echoes(lab: &Up, node: &str, host: &str) -> Child {
 }
 
 /// How many were answered, the longest row of those that were not, and the number of the last that was.
-fn answered(pings: Child) -> (usize, usize, usize) {
+pub(crate) fn answered(pings: Child) -> (usize, usize, usize) {
     let output = String::from_utf8(pings.wait_with_output().unwrap().stdout).unwrap();
     let number = |line: &str| {
         line.contains(" time=").then(|| line.split("icmp_seq=").nth(1)?.split(' ').next()?.parse().ok())?
@@ -36,14 +36,14 @@ fn answered(pings: Child) -> (usize, usize, usize) {
 }
 
 /// Whether the gateway's public link is up, as `ip` sees it.
-fn is_up(lab: &Up, node: &str) -> bool {
+pub(crate) fn is_up(lab: &Up, node: &str) -> bool {
     let shown = lab.says(node, &["ip", "-n", "gw-1-1", "-j", "link", "show", "dev", "pub-1-1"]);
     let shown: Value = serde_json::from_str(&shown).unwrap();
     shown[0]["flags"].as_array().unwrap().iter().any(|flag| flag == "UP")
 }
 
 /// What a node's agent says of slot 1: its duty, whether it serves, whether router and the gateway elsewhere answer.
-fn told(lab: &Up, node: &str) -> [String; 4] {
+pub(crate) fn told(lab: &Up, node: &str) -> [String; 4] {
     let output = lab.exec(node, &[SIXFOLD, "exit", "status", "--json"]);
     let all: Value = serde_json::from_slice(&output.stdout).unwrap();
     let slot =

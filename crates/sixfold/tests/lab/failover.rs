@@ -1,0 +1,224 @@
+//! A slot whose holder dies passes on by itself, and nothing is disturbed when that one comes back.
+
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::ground::{SIXFOLD, Up, example, soon};
+use crate::moved::{BETWEEN, HOSTS, answered, echoes, is_up, told};
+
+/// A process of a node's namespace, by the word after its program's name.
+fn process(lab: &Up, node: &str, word: &str) -> String {
+    let script = format!(
+        "for p in /proc/[0-9]*; do [ \"$(tr '\\0' '\\n' < $p/cmdline 2>/dev/null | sed -n 2p)\" = {word} ] && \
+         [ \"$(readlink $p/ns/mnt)\" = \"$(readlink /proc/self/ns/mnt)\" ] && echo ${{p#/proc/}} && break; done; true"
+    );
+    let pid = lab.says(node, &["sh", "-c", &script]);
+    assert!(!pid.trim().is_empty(), "{word} runs on {node}");
+    pid.trim().to_owned()
+}
+
+fn signal(lab: &Up, node: &str, pid: &str, signal: &str) {
+    lab.says(node, &["sh", "-c", &format!("kill -{signal} {pid} 2>/dev/null || true")]);
+}
+
+/// What a node's agent last heard of who holds slot 1: the epoch and the holder's id.
+fn epoch(lab: &Up, node: &str) -> u64 {
+    let output = lab.exec(node, &[SIXFOLD, "exit", "status", "--json"]);
+    let all: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let slot =
+        all["exits"].as_array().unwrap().iter().find(|exit| exit["slot"] == "2001:db8:a::/48#1").unwrap();
+    slot["tenure"]["epoch"].as_u64().unwrap_or(0)
+}
+
+/// A lab in which ant holds slot 1 by the registry's word, bee stands by and sees it, and the tunnels' sessions stand.
+fn started() -> Up {
+    let farm = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(example("first-farm")).unwrap().map(Result::unwrap) {
+        if entry.file_name() != "scenario.toml" {
+            std::fs::copy(entry.path(), farm.path().join(entry.file_name())).unwrap();
+        }
+    }
+    let network = farm.path().join("acme.toml");
+    let exposed = "\n[[expose]]\nworkload = \"backup\"\nprotocol = \"tcp\"\nport = 8443\n";
+    std::fs::write(&network, std::fs::read_to_string(&network).unwrap() + exposed).unwrap();
+    let lab = Up::of(&farm.path().display().to_string());
+    for host in HOSTS {
+        soon("an echo comes back", || {
+            let load = lab.says("cat", &["sh", "-c", "ip netns list | grep -o 'load-[^ ]*' | head -1"]);
+            let echo = ["ip", "netns", "exec", load.trim(), "ping", "-n", "-c", "1", "-W", "1", host];
+            lab.exec("cat", &echo).status.success()
+        });
+    }
+    soon("the registry says who holds the slot, and bee stands by", || {
+        epoch(&lab, "ant") == 1
+            && told(&lab, "ant") == ["hold", "true", "answers", "silent"]
+            && told(&lab, "bee") == ["rest", "false", "answers", "answers"]
+    });
+    lab
+}
+
+/// What the echoes of a test came to, a line for each host; the worst gap in milliseconds over IPv6.
+fn gaps(what: &str, flows: [Child; 2]) -> [usize; 2] {
+    let mut gaps = [0; 2];
+    for ((flow, host), gap) in flows.into_iter().zip(HOSTS).zip(&mut gaps) {
+        let (answered, longest, last) = answered(flow);
+        *gap = longest * BETWEEN;
+        println!("{what}, {host}: {answered} of 800 answered, gap {gap} ms");
+        assert_eq!(last, 800, "the last echoes to {host} are answered again");
+    }
+    gaps
+}
+
+/// A TCP connection over IPv6 between a workload on cat and the Internet's host, by which 26 MB come within eight seconds.
+struct Download {
+    sends: Child,
+    takes: Child,
+}
+
+/// To a port, paced; says the sum of what it sent.
+const SENDS: &str = "import socket,hashlib,time
+s=socket.create_server(('::',8443),family=socket.AF_INET6); s.settimeout(20); c,_=s.accept(); h=hashlib.sha256()
+for i in range(400): b=bytes([i%251])*65536; h.update(b); c.sendall(b); time.sleep(0.02)
+c.shutdown(socket.SHUT_WR); c.settimeout(30); c.recv(1); print(h.hexdigest())";
+/// From an address; says the sum of what it got.
+const TAKES: &str = "import socket,hashlib,sys
+c=socket.create_connection((sys.argv[1],8443),20); c.settimeout(30); h=hashlib.sha256()
+while d:=c.recv(65536): h.update(d)
+c.sendall(b'.'); print(h.hexdigest())";
+
+/// A command at a place of the lab, in its own namespace or in one that is there.
+fn start(lab: &Up, place: &str, netns: Option<&str>, command: &[&str]) -> Child {
+    let at = lab.at.display().to_string();
+    let mut whole = Command::new(SIXFOLD);
+    whole.args(["lab", "exec", "--at", &at, place, "--"]);
+    whole.args(netns.map(|netns| ["ip", "netns", "exec", netns]).into_iter().flatten());
+    whole.args(command).env_remove("SIXFOLD_LOG").stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// The namespace of cat's workload in acme/web, and its address.
+fn workload(lab: &Up) -> (String, String) {
+    let names = lab.says("cat", &["sh", "-c", "ip netns list | grep -o 'load-[^ ]*' | head -1"]);
+    let netns = names.trim().to_owned();
+    let shown = lab.says("cat", &["ip", "-n", &netns, "-j", "-6", "addr", "show", "scope", "global"]);
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let local = shown.as_array().unwrap().iter().find_map(|link| link["addr_info"][0]["local"].as_str());
+    (netns, local.unwrap().to_owned())
+}
+
+impl Download {
+    fn start(lab: &Up, to_workload: bool) -> Self {
+        let (netns, address) = workload(lab);
+        let load = ("cat", Some(netns.as_str()));
+        let (from, to, host) = match to_workload {
+            true => (("internet", None), load, HOSTS[0]),
+            false => (load, ("internet", None), address.as_str()),
+        };
+        let sends = start(lab, from.0, from.1, &["python3", "-c", SENDS]);
+        thread::sleep(Duration::from_millis(700)); // it listens
+        let takes = start(lab, to.0, to.1, &["python3", "-c", TAKES, host]);
+        Self { sends, takes }
+    }
+
+    /// Both ends tell the same sum.
+    fn assert_whole(self, what: &str) {
+        let [sent, got] = [self.sends, self.takes].map(|end| {
+            let output = end.wait_with_output().unwrap();
+            assert!(output.status.success(), "{what}: {output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        });
+        assert!(sent.len() > 60 && sent == got, "{what}: sent {sent}, got {got}");
+    }
+}
+
+/// How the holder is lost.
+#[derive(Debug, Clone, Copy)]
+enum Loss {
+    /// The agent's process ends by a signal that it cannot take, and the gateway's link is gone.
+    Killed,
+    /// The agent does nothing any more, and the gateway's link is gone: its connections stay.
+    Stopped,
+    /// Its cable.
+    Cut,
+}
+
+#[test]
+fn a_slot_passes_on_by_itself_and_its_old_holder_disturbs_nobody() {
+    let lab = started();
+    let (mut holder, mut other) = ("ant", "bee");
+    let mut before = epoch(&lab, "ant");
+    for loss in [Loss::Cut, Loss::Killed, Loss::Stopped] {
+        let downloads = [true, false].map(|to_workload| Download::start(&lab, to_workload));
+        let flows = HOSTS.map(|host| echoes(&lab, "cat", host));
+        thread::sleep(Duration::from_secs(1));
+        let agent = process(&lab, holder, "agent");
+        match loss {
+            Loss::Cut => drop(lab.says(holder, &["ip", "link", "set", "eth0", "down"])),
+            Loss::Killed => {
+                // Ended and the link gone in one step: else its successor, which the lab starts, would be sooner.
+                let script = format!("kill -9 {agent}; ip -n gw-1-1 link del pub-1-1");
+                lab.says(holder, &["sh", "-c", &script]);
+            }
+            Loss::Stopped => {
+                let script = format!("kill -STOP {agent}; ip -n gw-1-1 link del pub-1-1");
+                lab.says(holder, &["sh", "-c", &script]);
+            }
+        }
+        thread::sleep(Duration::from_secs(3));
+        let passed = is_up(&lab, other);
+        // It comes back, while the echoes go on.
+        match loss {
+            Loss::Cut => drop(lab.says(holder, &["ip", "link", "set", "eth0", "up"])),
+            Loss::Killed => {}
+            Loss::Stopped => signal(&lab, holder, &agent, "CONT"),
+        }
+        let what = format!("{holder} to {other}, {loss:?}");
+        gaps(&what, flows);
+        downloads.into_iter().for_each(|download| download.assert_whole(&what));
+        if let Loss::Killed = loss {
+            // Who is there again within the time that silence takes keeps the slot.
+            if !passed {
+                soon("it serves again", || told(&lab, holder) == ["hold", "true", "answers", "silent"]);
+                continue;
+            }
+        }
+        assert!(passed, "{loss:?}: it has passed on after three seconds");
+        (holder, other) = (other, holder);
+        soon("one serves, by a new epoch, and both know", || {
+            told(&lab, holder) == ["hold", "true", "answers", "silent"]
+                && told(&lab, other) == ["rest", "false", "answers", "answers"]
+                && epoch(&lab, holder) > before
+                && epoch(&lab, other) == epoch(&lab, holder)
+        });
+        before = epoch(&lab, holder);
+    }
+}
+
+/// Without the registry nobody takes a slot, and nobody gives it up.
+#[test]
+fn while_the_registry_is_away_a_slot_stays_where_it_is() {
+    let lab = started();
+    let registry = lab.says("internet", &["sh", "-c", "pgrep -f 'sixfold registry run' | head -1; true"]);
+    assert!(!registry.trim().is_empty());
+    signal(&lab, "internet", registry.trim(), "STOP");
+    // Its agent starts again, with yesterday's word, while its kernel forwards.
+    let flows = HOSTS.map(|host| echoes(&lab, "cat", host));
+    let agent = process(&lab, "ant", "agent");
+    signal(&lab, "ant", &agent, "9");
+    let [ipv6, _] = gaps("ant's agent starts again, no registry", flows);
+    assert_eq!(ipv6, 0, "nothing is lost");
+    assert!(is_up(&lab, "ant") && !is_up(&lab, "bee"));
+    // Its cable is cut for a while: nobody else begins.
+    lab.says("ant", &["ip", "link", "set", "eth0", "down"]);
+    thread::sleep(Duration::from_secs(2));
+    assert!(!is_up(&lab, "bee"), "only the registry makes a holder");
+    lab.says("ant", &["ip", "link", "set", "eth0", "up"]);
+    signal(&lab, "internet", registry.trim(), "CONT");
+    soon("one serves, and both know", || {
+        let both = BTreeMap::from(["ant", "bee"].map(|node| (told(&lab, node)[1].clone(), node)));
+        both.len() == 2 && epoch(&lab, "ant") == epoch(&lab, "bee")
+    });
+}
