@@ -178,6 +178,8 @@ impl RegistryFeed {
 
     fn heard(&mut self, Link { fault, .. }: Link) {
         let connected = fault.is_none();
+        // A question that is answered with nothing new asks in turn whether this agent lives: its courier would without it.
+        self.reports.say_again();
         if connected != self.link.connected {
             (self.link.connected, self.link.since_secs) = (connected, now_secs());
             match &fault {

@@ -307,6 +307,11 @@ impl Reports {
         }
     }
 
+    /// Has the status said at once, as it is.
+    pub fn say_again(&mut self) {
+        self.heartbeat = Duration::ZERO;
+    }
+
     /// Nobody will answer what is under way.
     pub fn forget_answers(&mut self) {
         self.under_way.clear();

@@ -42,9 +42,12 @@ fn started() -> Up {
             std::fs::copy(entry.path(), farm.path().join(entry.file_name())).unwrap();
         }
     }
-    let network = farm.path().join("acme.toml");
-    let exposed = "\n[[expose]]\nworkload = \"backup\"\nprotocol = \"tcp\"\nport = 8443\n";
-    std::fs::write(&network, std::fs::read_to_string(&network).unwrap() + exposed).unwrap();
+    // Whichever of cat's two workloads it is that speaks.
+    for (file, workload) in [("acme.toml", "backup"), ("globex.toml", "sensor")] {
+        let file = farm.path().join(file);
+        let exposed = format!("\n[[expose]]\nworkload = \"{workload}\"\nprotocol = \"tcp\"\nport = 8443\n");
+        std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + &exposed).unwrap();
+    }
     let lab = Up::of(&farm.path().display().to_string());
     for host in HOSTS {
         soon("an echo comes back", || {
@@ -99,7 +102,7 @@ fn start(lab: &Up, place: &str, netns: Option<&str>, command: &[&str]) -> Child 
     whole.args(command).env_remove("SIXFOLD_LOG").stdout(Stdio::piped()).spawn().unwrap()
 }
 
-/// The namespace of cat's workload in acme/web, and its address.
+/// The namespace of one of cat's workloads, and its address.
 fn workload(lab: &Up) -> (String, String) {
     let names = lab.says("cat", &["sh", "-c", "ip netns list | grep -o 'load-[^ ]*' | head -1"]);
     let netns = names.trim().to_owned();
@@ -201,7 +204,7 @@ fn a_slot_passes_on_by_itself_and_its_old_holder_disturbs_nobody() {
 #[test]
 fn while_the_registry_is_away_a_slot_stays_where_it_is() {
     let lab = started();
-    let registry = lab.says("internet", &["sh", "-c", "pgrep -f 'sixfold registry run' | head -1; true"]);
+    let registry = lab.says("internet", &["sh", "-c", "pgrep -f '[s]ixfold registry run' | head -1; true"]);
     assert!(!registry.trim().is_empty());
     signal(&lab, "internet", registry.trim(), "STOP");
     // Its agent starts again, with yesterday's word, while its kernel forwards.
