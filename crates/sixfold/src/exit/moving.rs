@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use sixfold_core::id::{Label, NodeId};
 use sixfold_core::model::{Answering, ExitStatus, FarmDraft, SlotDraft, SlotKey};
+use sixfold_core::tenure::Tenure;
 use sixfold_core::trust::Role;
 
 use crate::caller::{Caller, KnownFarm, RegistryArgs, RemovalArgs};
@@ -24,7 +25,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[command(
     long_about = "Have another of its nodes serve an exit slot.\n\n\
     The node has the slot's gateway and exit points ready, as each has that `sixfold farm exit set` lists. It is put first in that list, under the \
-    farm's next version; then this waits until it serves and the one before it does not. Prefixes, addresses and IPv6 connections stay; IPv4 \
+    farm's next version: the registry takes that for a wish, and hands the slot over. Both forward until the new one serves; then the networks switch, \
+    and the old one stops. This waits until it has. Prefixes, addresses and IPv6 connections stay; IPv4 \
     connections to the Internet end, because their translation is not known there. A farm file that names another first moves the slot back \
     when it is applied the next time.\n\n\
     It is refused while the node is not heard of or not in sync, or the upstream router does not answer it. If nothing is heard of the \
@@ -61,19 +63,45 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let slot = before.slots.iter().find(|slot| slot.key == key).ok_or_else(|| {
         Failed::refused(format!("the farm has no slot {key}")).hint(Some("sixfold farm exit set makes one"))
     })?;
-    let from = slot.holders.first().filter(|from| **from != to).cloned();
-    let Some(from) = from else {
+    let from = holder(&mut caller, &farm, slot)?;
+    if from == to {
         return output::print(&format!("slot {key} is with {} already\n", args.node));
-    };
+    }
     let both = Both::ask(&mut caller, &farm, (&from, &to))?;
     may_take(&both, slot, &args.node)?;
-    let mut after = slot.clone();
-    after.holders.retain(|holder| *holder != to);
-    after.holders.insert(0, to.clone());
-    let mut slots = before.slots.clone();
-    slots.iter_mut().filter(|slot| slot.key == key).for_each(|slot| slot.clone_from(&after));
-    farm::change(&mut caller, &farm, FarmDraft { slots, ..before.clone() }, &args.removal)?;
+    // A wish is that the list begins with another node than before: where it has passed on by itself, the list says so first.
+    let is_first = slot.holders.first() == Some(&to);
+    for first in is_first.then_some(&from).into_iter().chain([&to]) {
+        let (farm, slot) = (farm::own(&mut caller)?, slot.clone());
+        let before = farm::draft(&farm);
+        let mut slots = before.slots.clone();
+        for slot in slots.iter_mut().filter(|other| other.key == slot.key) {
+            slot.holders.retain(|holder| holder != first);
+            slot.holders.insert(0, first.clone());
+        }
+        farm::change(&mut caller, &farm, FarmDraft { slots, ..before }, &args.removal)?;
+    }
     wait(&mut caller, &farm, (&from, &to), key)
+}
+
+/// Who holds a slot, by the newest word of the registry's that its nodes tell of; the farmer's first, if none does.
+fn holder(caller: &mut Caller, farm: &KnownFarm, slot: &SlotDraft) -> Result<NodeId, Failed> {
+    let mut newest: Option<Tenure> = None;
+    for id in &slot.holders {
+        let seen = NodeSeen::ask(caller, id.clone(), name_of(farm, id))?;
+        let told = seen.exit(slot.key).and_then(|exit| exit.tenure.clone());
+        newest = match (newest, told) {
+            (Some(known), Some(told)) if !told.supersedes(&known) => Some(known),
+            (known, told) => told.or(known),
+        };
+    }
+    let held = slot.clone().held_by(newest);
+    Ok(held.holder().expect("a slot has a node that may hold it").clone())
+}
+
+fn name_of(farm: &KnownFarm, id: &NodeId) -> Label {
+    let known = farm.nodes.iter().find(|(known, _)| known == id);
+    known.map_or_else(|| id.clone().into(), |(_, name)| name.clone())
 }
 
 /// What is heard of the node that serves and of the one that shall.
@@ -84,11 +112,7 @@ struct Both {
 
 impl Both {
     fn ask(caller: &mut Caller, farm: &KnownFarm, (from, to): (&NodeId, &NodeId)) -> Result<Self, Failed> {
-        let mut seen = |id: &NodeId| {
-            let known = farm.nodes.iter().find(|(known, _)| known == id);
-            let name = known.map_or_else(|| id.clone().into(), |(_, name)| name.clone());
-            NodeSeen::ask(caller, id.clone(), name)
-        };
+        let mut seen = |id: &NodeId| NodeSeen::ask(caller, id.clone(), name_of(farm, id));
         Ok(Self { from: seen(from)?, to: seen(to)? })
     }
 
