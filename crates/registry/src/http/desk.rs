@@ -221,12 +221,12 @@ impl Desk {
         self.started.elapsed()
     }
 
-    /// An agent of a node asks something.
+    /// An agent says how its node is.
     pub(super) fn hear(&self, node: &NodeId) {
         self.presences.hear(node, self.since());
     }
 
-    /// Has a node show whether it is there: who lives asks anew at once. Returns when to look again.
+    /// Has a node show whether it is there: who lives says at once how it is. Returns when to look again.
     fn challenge(&self, node: &NodeId, now: Duration) -> Duration {
         match self.presences.challenge(node, self.is_polling(node), now) {
             Ok(()) => {

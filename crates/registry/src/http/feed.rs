@@ -150,6 +150,7 @@ pub(super) async fn put_status(desk: Arc<Desk>, mut call: Call) -> Result<Answer
     // a node whose snapshot it does not change.
     let at = if status.revision == revision { newest } else { status.revision };
     let gone = status.in_sync && desk.service.is_waited_for(&node);
+    desk.hear(&node);
     let told = desk.nodes.hear(status, desk.now());
     if told.has_other_exits {
         desk.look_at_slots();

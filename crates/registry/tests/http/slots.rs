@@ -88,15 +88,22 @@ fn exit(tenure: &Tenure, serves: bool, others: Answering) -> ExitStatus {
     ExitStatus { slot: key(), duty, tenure: Some(tenure.clone()), made: true, serves, router, others }
 }
 
-/// An agent that waits for news, and asks anew whenever it is answered. Counts how often, and notes when it is told of something.
+/// An agent that waits for news, and asks anew whenever it is answered. Counts how often, and notes when it is told of something. One
+/// that lives says how it is, too, when it is answered with nothing new; else it is what is left of one that is stopped.
 struct Agent {
     polling: JoinHandle<()>,
     asked: Arc<AtomicUsize>,
 }
 
 impl Agent {
-    fn start(running: &Running, seed: u8, told: Arc<Mutex<Vec<(NodeId, Proofs)>>>) -> Self {
+    fn start(
+        running: &Running,
+        seed: u8,
+        told: Arc<Mutex<Vec<(NodeId, Proofs)>>>,
+        says: Option<ExitStatus>,
+    ) -> Self {
         let (mut client, asked) = (running.client(Some(seed)), Arc::new(AtomicUsize::new(0)));
+        let says = says.map(|exit| Status { exits: vec![exit], ..status(seed, true) });
         let count = Arc::clone(&asked);
         let polling = tokio::spawn(async move {
             let mut known: Option<String> = None;
@@ -105,6 +112,9 @@ impl Agent {
                 if let News::Changed { value, tag } = news(&mut client, seed, known.as_deref(), 20).await {
                     told.lock().unwrap().push((node(seed), value));
                     known = tag;
+                } else if let Some(said) = &says {
+                    let path = format!("/v1/nodes/{}/status", node(seed));
+                    client.send::<Done>(Method::PUT, &path, said, None).await.unwrap();
                 }
             }
         });
@@ -112,7 +122,11 @@ impl Agent {
     }
 
     fn quiet(running: &Running, seed: u8) -> Self {
-        Self::start(running, seed, Arc::default())
+        Self::start(running, seed, Arc::default(), None)
+    }
+
+    fn living(running: &Running, seed: u8, exit: ExitStatus) -> Self {
+        Self::start(running, seed, Arc::default(), Some(exit))
     }
 
     fn asked(&self) -> usize {
@@ -141,11 +155,12 @@ async fn a_slot_passes_on_when_its_holder_is_gone_and_not_while_it_answers() {
     let (first, proofs) = running.until(NODES[1], |_| true).await;
     assert_eq!((first.epoch.0, &first.holder), (1, &node(NODES[0])), "the first of the list");
     assert_eq!(believed(&proofs, NODES[1]).gateways[0].tenure.as_ref(), Some(&first));
-    let (holder, _standby) = (Agent::quiet(&running, NODES[0]), Agent::quiet(&running, NODES[1]));
+    let serves = exit(&first, true, Answering::Silent);
+    let (holder, _standby) = (Agent::living(&running, NODES[0], serves), Agent::quiet(&running, NODES[1]));
     running.say(NODES[0], exit(&first, true, Answering::Silent)).await;
     running.say(NODES[1], exit(&first, false, Answering::Answers)).await;
 
-    // It is missed on the segment, and lives: it asks anew, and stays.
+    // It is missed on the segment, and lives: it says so, and stays.
     let before = holder.asked();
     running.say(NODES[1], exit(&first, false, Answering::Silent)).await;
     while holder.asked() < before + 2 {
@@ -195,13 +210,30 @@ async fn a_holder_that_does_not_ask_anew_when_it_is_challenged_is_gone() {
     assert_eq!(ended, News::Same, "it was asked");
 }
 
+/// Its agent is stopped, and the process that asks for it goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_for_which_only_its_courier_speaks_is_gone() {
+    let running = Running::settling(Box::<Memory>::default());
+    running.furnished(&NODES).await;
+    let first = running.tenure().await;
+    let (holder, _standby) = (Agent::quiet(&running, NODES[0]), Agent::quiet(&running, NODES[1]));
+    running.say(NODES[0], exit(&first, true, Answering::Silent)).await;
+    running.say(NODES[1], exit(&first, false, Answering::Answers)).await;
+    sleep(Duration::from_millis(1200)).await;
+    let before = holder.asked();
+    running.say(NODES[1], exit(&first, false, Answering::Silent)).await;
+    let (second, _) = running.until(NODES[1], |tenure| tenure.epoch.0 == 2).await;
+    assert_eq!(second.holder, node(NODES[1]));
+    assert!(holder.asked() > before, "it was challenged, and asked anew");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planned_move_is_told_last_to_whom_it_was_from() {
     let running = Running::settling(Box::<Memory>::default());
     running.furnished(&NODES).await;
     let first = running.tenure().await;
     let told = Arc::new(Mutex::new(Vec::new()));
-    let _agents = NODES.map(|seed| Agent::start(&running, seed, Arc::clone(&told)));
+    let _agents = NODES.map(|seed| Agent::start(&running, seed, Arc::clone(&told), None));
     running.say(NODES[0], exit(&first, true, Answering::Silent)).await;
     // The farmer's wish is heard once both are ready.
     running.say(NODES[1], exit(&first, false, Answering::Answers)).await;

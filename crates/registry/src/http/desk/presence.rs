@@ -1,7 +1,7 @@
 //! Which nodes are there: in milliseconds, for what cannot wait as long as what people are told.
 //!
 //! ```text
-//! a request ─▶ there      its connection closed, or asked to ask anew ─▶ challenged ──no request in time──▶ gone
+//! its status ─▶ there      its connection closed, or its request ended ─▶ challenged ──no status in time──▶ gone
 //! ```
 //!
 //! Owns: when each was heard and challenged. The time is an argument, since the registry's start. A node that was never heard was
@@ -20,7 +20,7 @@ struct Seen {
     heard: Duration,
     /// When the request that waits began to.
     polled: Duration,
-    /// Since when it owes a request.
+    /// Since when it owes a status: its own word. Who speaks for it asks on without it.
     owes: Option<Duration>,
     /// The last time that it was challenged.
     challenged: Duration,
@@ -46,7 +46,7 @@ impl Presences {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A node asks something.
+    /// A node says how it is.
     pub(super) fn hear(&self, node: &NodeId, now: Duration) {
         let mut all = self.all();
         let seen = all.entry(node.clone()).or_default();
@@ -58,12 +58,12 @@ impl Presences {
         self.all().entry(node.clone()).or_default().polled = now;
     }
 
-    /// The connection by which a node waited is closed: one that lives makes another.
+    /// The connection by which a node waited is closed: one that lives makes another, and says how it is.
     pub(super) fn lose(&self, node: &NodeId, now: Duration) {
         self.all().entry(node.clone()).or_default().owes.get_or_insert(now);
     }
 
-    /// Challenges a node: from now on it owes a request. One that was challenged, or asked, a moment ago has time until then:
+    /// Challenges a node: from now on it owes a status. One that was challenged, or asked, a moment ago has time until then:
     /// whoever is sent away at once thinks that the registry stops, and comes again later.
     pub(super) fn challenge(&self, node: &NodeId, is_polling: bool, now: Duration) -> Result<(), Duration> {
         let mut all = self.all();

@@ -106,11 +106,7 @@ fn in_session(desk: &Desk, route: &Route, subject: &Subject, parts: &Parts) -> R
     let session = given.to_str().unwrap_or_default().parse::<Session>();
     let session = session.map_err(|error| Problem::from_error(Kind::Malformed, &error))?;
     let is_polling = desk.is_polling(node);
-    let admitted = desk.nodes.admit(node, session, is_polling, desk.now());
-    if admitted.is_ok() {
-        desk.hear(node);
-    }
-    admitted.map_err(|unadmitted| {
+    desk.nodes.admit(node, session, is_polling, desk.now()).map_err(|unadmitted| {
         let second = match unadmitted {
             Unadmitted::Second(second) => second,
             Unadmitted::Unsure => {
