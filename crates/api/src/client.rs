@@ -17,11 +17,12 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::limit::{ANSWER, ANSWER_BYTES_MAX, CONNECT, WAIT_MAX};
+use crate::limit::{ANSWER, ANSWER_BYTES_MAX, CONNECT, UNACKNOWLEDGED, WAIT_MAX};
 use crate::problem::{Kind, Problem};
 use crate::tls::{self, Identity, RawKey, TlsError};
 
@@ -255,6 +256,8 @@ impl Client {
         let connecting = timeout(CONNECT, async {
             let stream = TcpStream::connect(&self.address).await?;
             stream.set_nodelay(true)?;
+            // Else a word that went into a cut cable is said again minutes after it is healed.
+            SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
             TlsConnector::from(Arc::clone(&self.config)).connect(tls::server_name(), stream).await
         });
         let stream =

@@ -21,5 +21,8 @@ pub const CONNECT: Duration = Duration::from_secs(10);
 /// To answer a request that does not wait: a commit takes a hundredth of it.
 pub const ANSWER: Duration = Duration::from_secs(30);
 
+/// What a client sent and nobody acknowledged for so long is lost, and the connection with it (RFC 5482).
+pub const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
+
 /// Words of names or ids in one question: a head of 64 KiB has room for ten times as many.
 pub const WORDS_MAX: usize = 256;

@@ -10,15 +10,23 @@ use serde_json::Value;
 use crate::ground::{SIXFOLD, Up, example, soon};
 use crate::moved::{BETWEEN, HOSTS, answered, echoes, is_up, told};
 
-/// A process of a node's namespace, by the word after its program's name.
-fn process(lab: &Up, node: &str, word: &str) -> String {
+/// A process of a node, or of none, by the word after its program's name.
+fn process(lab: &Up, place: &str, word: &str) -> String {
+    let of_place = "[ \"$(readlink $p/ns/mnt)\" = \"$(readlink /proc/self/ns/mnt)\" ]";
+    let is_its = if place == "internet" { "true" } else { of_place };
     let script = format!(
         "for p in /proc/[0-9]*; do [ \"$(tr '\\0' '\\n' < $p/cmdline 2>/dev/null | sed -n 2p)\" = {word} ] && \
-         [ \"$(readlink $p/ns/mnt)\" = \"$(readlink /proc/self/ns/mnt)\" ] && echo ${{p#/proc/}} && break; done; true"
+         {is_its} && echo ${{p#/proc/}} && break; done; true"
     );
-    let pid = lab.says(node, &["sh", "-c", &script]);
-    assert!(!pid.trim().is_empty(), "{word} runs on {node}");
+    let pid = lab.says(place, &["sh", "-c", &script]);
+    assert!(!pid.trim().is_empty(), "{word} runs on {place}");
     pid.trim().to_owned()
+}
+
+/// Sets the far end of a node's cable.
+fn cable(lab: &Up, node: &str, state: &str) {
+    let script = format!("ip link set $(ip -br link | grep -o '^to-{node}[^@ ]*') {state}");
+    lab.says("router-alpha", &["sh", "-c", &script]);
 }
 
 fn signal(lab: &Up, node: &str, pid: &str, signal: &str) {
@@ -159,7 +167,7 @@ fn a_slot_passes_on_by_itself_and_its_old_holder_disturbs_nobody() {
         thread::sleep(Duration::from_secs(1));
         let agent = process(&lab, holder, "agent");
         match loss {
-            Loss::Cut => drop(lab.says(holder, &["ip", "link", "set", "eth0", "down"])),
+            Loss::Cut => cable(&lab, holder, "down"),
             Loss::Killed => {
                 // Ended and the link gone in one step: else its successor, which the lab starts, would be sooner.
                 let script = format!("kill -9 {agent}; ip -n gw-1-1 link del pub-1-1");
@@ -174,7 +182,7 @@ fn a_slot_passes_on_by_itself_and_its_old_holder_disturbs_nobody() {
         let passed = is_up(&lab, other);
         // It comes back, while the echoes go on.
         match loss {
-            Loss::Cut => drop(lab.says(holder, &["ip", "link", "set", "eth0", "up"])),
+            Loss::Cut => cable(&lab, holder, "up"),
             Loss::Killed => {}
             Loss::Stopped => signal(&lab, holder, &agent, "CONT"),
         }
@@ -204,9 +212,8 @@ fn a_slot_passes_on_by_itself_and_its_old_holder_disturbs_nobody() {
 #[test]
 fn while_the_registry_is_away_a_slot_stays_where_it_is() {
     let lab = started();
-    let registry = lab.says("internet", &["sh", "-c", "pgrep -f '[s]ixfold registry run' | head -1; true"]);
-    assert!(!registry.trim().is_empty());
-    signal(&lab, "internet", registry.trim(), "STOP");
+    let registry = process(&lab, "internet", "registry");
+    signal(&lab, "internet", &registry, "STOP");
     // Its agent starts again, with yesterday's word, while its kernel forwards.
     let flows = HOSTS.map(|host| echoes(&lab, "cat", host));
     let agent = process(&lab, "ant", "agent");
@@ -215,11 +222,11 @@ fn while_the_registry_is_away_a_slot_stays_where_it_is() {
     assert_eq!(ipv6, 0, "nothing is lost");
     assert!(is_up(&lab, "ant") && !is_up(&lab, "bee"));
     // Its cable is cut for a while: nobody else begins.
-    lab.says("ant", &["ip", "link", "set", "eth0", "down"]);
+    cable(&lab, "ant", "down");
     thread::sleep(Duration::from_secs(2));
     assert!(!is_up(&lab, "bee"), "only the registry makes a holder");
-    lab.says("ant", &["ip", "link", "set", "eth0", "up"]);
-    signal(&lab, "internet", registry.trim(), "CONT");
+    cable(&lab, "ant", "up");
+    signal(&lab, "internet", &registry, "CONT");
     soon("one serves, and both know", || {
         let both = BTreeMap::from(["ant", "bee"].map(|node| (told(&lab, node)[1].clone(), node)));
         both.len() == 2 && epoch(&lab, "ant") == epoch(&lab, "bee")
