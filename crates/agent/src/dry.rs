@@ -5,10 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use sixfold_core::addr::Gateway;
 use sixfold_core::desire;
-use sixfold_core::model::{ResourceKey, Snapshot};
+use sixfold_core::model::{ResourceKey, SlotKey, Snapshot};
 use sixfold_core::plan::{self, Plan};
-use sixfold_core::state::NodeState;
+use sixfold_core::state::{Netns, NodeState};
+use sixfold_core::tenure::Duty;
 
 use crate::devices::Devices;
 use crate::keys::{self, KeyStoreError};
@@ -36,6 +38,17 @@ pub fn dry(snapshot: &Snapshot, observed: &NodeState, ground: Ground, key_dir: O
             resource.placeholder(snapshot.node.id())
         }))
     });
-    let desired = desire::desire(snapshot, &devices.own(observed, ground, BTreeMap::new()));
+    let desired = desire::desire(snapshot, &devices.own(observed, ground, waiting(snapshot, observed)));
     Dry { plan: plan::plan(&desired, observed), new_keys, failed_keys }
+}
+
+/// The slots whose gateway does not forward yet: whether it begins is decided by what is seen on their segment, not by a plan.
+fn waiting(snapshot: &Snapshot, observed: &NodeState) -> BTreeMap<SlotKey, Duty> {
+    let is_up = |gateway: &Gateway| {
+        let there = observed.namespaces.get(&Netns::Named(gateway.netns))?;
+        Some(there.links.get(&gateway.public)?.up)
+    };
+    let told = snapshot.gateways.iter().filter(|view| view.tenure.is_some());
+    let waits = told.filter(|view| is_up(&Gateway::derive(&view.allocation, view.slot)) != Some(true));
+    waits.map(|view| (view.key(), Duty::Rest)).collect()
 }
