@@ -24,12 +24,12 @@ fn process(lab: &Up, place: &str, word: &str) -> String {
 }
 
 /// Sets the far end of a node's cable.
-fn cable(lab: &Up, node: &str, state: &str) {
+pub(crate) fn cable(lab: &Up, node: &str, state: &str) {
     let script = format!("ip link set $(ip -br link | grep -o '^to-{node}[^@ ]*') {state}");
     lab.says("router-alpha", &["sh", "-c", &script]);
 }
 
-fn signal(lab: &Up, node: &str, pid: &str, signal: &str) {
+pub(crate) fn signal(lab: &Up, node: &str, pid: &str, signal: &str) {
     lab.says(node, &["sh", "-c", &format!("kill -{signal} {pid} 2>/dev/null || true")]);
 }
 
@@ -43,7 +43,7 @@ fn epoch(lab: &Up, node: &str) -> u64 {
 }
 
 /// A lab in which ant holds slot 1 by the registry's word, bee stands by and sees it, and the tunnels' sessions stand.
-fn started() -> Up {
+pub(crate) fn started() -> Up {
     let farm = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(example("first-farm")).unwrap().map(Result::unwrap) {
         if entry.file_name() != "scenario.toml" {

@@ -12,6 +12,7 @@ mod readme;
 mod removal;
 mod restart;
 mod scenario;
+mod schedules;
 mod table;
 
 use std::fs;
