@@ -18,8 +18,9 @@ use self::record::{Change, NODES, Record, State};
 use crate::failover::{cable, signal, started};
 use crate::ground::{SIXFOLD, Up, population};
 
-/// By then the old holder has heard of the new one, once both are on the segment and have agents.
-const HEARD: Duration = Duration::from_secs(1);
+/// By then the old holder has heard of the new one, once both are on the segment and have agents: who holds a slot
+/// claims it each second, what comes is read a tenth of a second later, and one claim may be lost.
+const HEARD: Duration = Duration::from_millis(2_100);
 /// So long may nobody serve while a candidate and the registry live: whom a slot was given has five seconds.
 const BOUND: Duration = Duration::from_secs(5);
 /// By then the lab has started again what ended.
