@@ -535,3 +535,39 @@ fn a_tenant_fills_its_own_share_of_connections_and_no_more() {
         ground.row.middle(|| std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count").unwrap());
     assert!(kept.trim().parse::<usize>().unwrap() <= SHARE + 100 + 10, "{kept}");
 }
+
+/// Networks come to a gateway one after the other, and some go: it translates IPv4 still. Of elements that take their share from
+/// their set the kernel let go of connection tracking once too often, so that from the sixth on every packet was of no connection.
+#[test]
+fn a_gateway_to_which_networks_come_and_go_translates_still() {
+    const SOME: u32 = 20;
+    let gateway = Gateway::new();
+    let mut ground = Ground::new(&gateway);
+    let mut table = gateway.table.clone();
+    bring(&mut ground.row.socket, &table);
+    let SetKind::LinkShares { connections } = table.sets[&set("shares")].kind else { panic!("a share") };
+    let key = |number: u16| ElementKey {
+        set: set("shares"),
+        element: Element::LinkShare(format!("to-1f{number:02x}-1").parse().unwrap(), connections),
+    };
+    for number in 0..40 {
+        table.elements.insert(key(number), ());
+        bring(&mut ground.row.socket, &table);
+        if number % 3 == 2 {
+            table.elements.remove(&key(number - 1));
+            bring(&mut ground.row.socket, &table);
+        }
+    }
+    let mut random = Random(SEED);
+    let one = |_| Probe {
+        from: End::Tenant(1),
+        source: (Whose::Tenant(1), gateway.address(&mut random, Whose::Tenant(1), false)),
+        destination: (Whose::Outside, gateway.address(&mut random, Whose::Outside, false)),
+        load: Load::Udp,
+        ports: (random.port(), random.port()),
+    };
+    let some: Vec<Probe> = (0..SOME).map(one).collect();
+    let seen = ground.send(&some);
+    assert_eq!(wrongs(&gateway, &some, &seen), [] as [String; 0]);
+    assert_eq!(seen.len(), some.len());
+}

@@ -197,7 +197,8 @@ fn a_link_has_so_many_connections_and_another_is_not_kept_from_its_own() {
     row.second_way("m2");
     let mut firewall = hide_by_input();
     let links = ["ml", "m2"].map(|link| Element::Link(link.parse().unwrap()));
-    fill(&mut firewall, "shares", SetKind::LinkShares { connections: 3 }, links.to_vec());
+    let shares = ["ml", "m2"].map(|link| Element::LinkShare(link.parse().unwrap(), 3));
+    fill(&mut firewall, "shares", SetKind::LinkShares { connections: 3 }, shares.to_vec());
     fill(&mut firewall, "out", SetKind::LinkCounts, links.to_vec());
     const NEW: u32 = 0b1000;
     let over = vec![Match::CtState(NEW), Match::InputLinkIn(set("shares"))];

@@ -220,8 +220,9 @@ fn networks(table: &mut Firewall, view: &GatewayView) {
     for (exit, block) in &view.ports {
         let link = Resource::derive(&view.allocation, *exit).to_exit;
         let ports = Element::LinkPorts(link, address.addr(), (block.first(), block.last()));
-        let alike = ["translated", drops::ANSWERED, drops::SHARES].map(|name| (name, Element::Link(link)));
-        for (name, element) in alike.into_iter().chain([("ports", ports)]) {
+        let share = Element::LinkShare(link, CONNECTIONS_PER_NETWORK);
+        let alike = ["translated", drops::ANSWERED].map(|name| (name, Element::Link(link)));
+        for (name, element) in alike.into_iter().chain([(drops::SHARES, share), ("ports", ports)]) {
             table.elements.insert(ElementKey { set: set(name), element }, ());
         }
     }

@@ -243,6 +243,7 @@ fn element(key: &ElementKey) -> String {
         Element::ServiceV4(address, protocol, port) => format!("{address} . {protocol} . {port}"),
         Element::Link(link) => format!("\"{link}\""),
         Element::OtherLinks => "*".to_owned(),
+        Element::LinkShare(link, connections) => format!("\"{link}\" ct count over {connections} counter"),
         Element::LinkPorts(link, address, (first, last)) => {
             format!("\"{link}\" : {address} . {first}-{last}")
         }

@@ -370,11 +370,9 @@ fn suits(kind: SetKind, element: &Element) -> bool {
         (SetKind::Ports, Element::Port(_))
         | (SetKind::Services, Element::Service(..))
         | (SetKind::ServicesV4, Element::ServiceV4(..))
-        | (
-            SetKind::LinkCounts | SetKind::LinkShares { .. } | SetKind::LinkRates { .. },
-            Element::Link(_) | Element::OtherLinks,
-        )
+        | (SetKind::LinkCounts | SetKind::LinkRates { .. }, Element::Link(_) | Element::OtherLinks)
         | (SetKind::LinkPorts, Element::LinkPorts(..)) => true,
+        (SetKind::LinkShares { connections }, Element::LinkShare(_, own)) => connections == *own,
         _ => false,
     }
 }

@@ -296,10 +296,13 @@ pub enum Element {
     Service(Ipv6Addr, Protocol, u16),
     /// Of [`SetKind::ServicesV4`].
     ServiceV4(Ipv4Addr, Protocol, u16),
-    /// Of [`SetKind::LinkCounts`], [`SetKind::LinkShares`] and [`SetKind::LinkRates`].
+    /// Of [`SetKind::LinkCounts`] and [`SetKind::LinkRates`].
     Link(IfName),
     /// Of the same: every link that is not in the set, together.
     OtherLinks,
+    /// Of [`SetKind::LinkShares`]: a link, and as many connections as the set says. It says so itself: of elements that take it from
+    /// their set the kernel (Linux 6.18) lets go of connection tracking once too often, and after a few it tracks nothing.
+    LinkShare(IfName, u32),
     /// Of [`SetKind::LinkPorts`]: a link, and the address and the first and last port that it has.
     LinkPorts(IfName, Ipv4Addr, (u16, u16)),
     /// What we could not have put there.

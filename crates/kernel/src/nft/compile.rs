@@ -16,7 +16,7 @@ use super::attr::{nest, put, put_str, put_u32};
 use super::batch::Batch;
 use super::message::{flag, kind};
 use super::rule::{self, expr};
-use super::set;
+use super::{each, set};
 
 /// Elements in one message: an attribute holds 65,535 bytes, and an element at most two keys of 24 bytes, or a key and a
 /// value of 16, and headers.
@@ -110,7 +110,7 @@ impl Compiler<'_> {
             if let Some(userdata) = set::userdata(what.kind) {
                 put(out, 13, &userdata);
             }
-            shape.each.fill(out);
+            shape.each.fill(out, &each::OF_SET);
         });
     }
 
@@ -256,6 +256,7 @@ fn put_element(out: &mut Vec<u8>, key: &ElementKey) {
             if !key.value.is_empty() {
                 nest(out, 2, |out| put(out, 1, &key.value));
             }
+            key.each.fill(out, &each::OF_ELEMENT);
             if key.end || key.others {
                 put_u32(out, 3, if key.end { INTERVAL_END } else { OTHERS });
             }

@@ -58,12 +58,12 @@ impl Each {
         }
     }
 
-    /// Appends the expressions of a set; the kernel counts from nothing.
-    pub(super) fn fill(self, out: &mut Vec<u8>) {
+    /// Appends the expressions of a set or of an element; the kernel counts from nothing.
+    pub(super) fn fill(self, out: &mut Vec<u8>, places: &Places) {
         match self.parts()[..] {
             [] => {}
-            [part] => nest(out, OF_SET.one, |out| part.fill(out)),
-            ref parts => nest(out, OF_SET.several, |out| {
+            [part] => nest(out, places.one, |out| part.fill(out)),
+            ref parts => nest(out, places.several, |out| {
                 parts.iter().for_each(|part| nest(out, LIST_ELEM, |out| part.fill(out)));
             }),
         }

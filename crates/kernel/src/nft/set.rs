@@ -115,7 +115,7 @@ pub(super) struct Key {
     pub(super) others: bool,
     /// In a map.
     pub(super) value: Vec<u8>,
-    /// What is evaluated with it.
+    /// What is evaluated with it; read: also where it is the set's.
     pub(super) each: Each,
 }
 
@@ -128,6 +128,10 @@ pub(super) fn keys(element: &Element) -> Vec<Key> {
         Element::Service(address, protocol, port) => one(service(&address.octets(), *protocol, *port)),
         Element::ServiceV4(address, protocol, port) => one(service(&address.octets(), *protocol, *port)),
         Element::Link(link) => one(link_bytes(*link)),
+        Element::LinkShare(link, connections) => {
+            let each = Each::Over(*connections);
+            vec![Key { bytes: link_bytes(*link), each, ..Key::default() }]
+        }
         Element::OtherLinks => vec![Key { others: true, ..Key::default() }],
         Element::LinkPorts(link, address, (first, last)) => {
             let value = [first, last].map(|port| [address.octets(), padded(*port)].concat()).concat();
@@ -178,6 +182,7 @@ fn of_link(kind: SetKind, key: Key) -> Element {
         SetKind::LinkPorts => link
             .zip(ports_of(&key.value))
             .map(|(link, (address, ports))| Element::LinkPorts(link, address, ports)),
+        SetKind::LinkShares { connections } => link.map(|link| Element::LinkShare(link, connections)),
         _ if key.others && as_its_set => Some(Element::OtherLinks),
         _ => link.map(Element::Link),
     };

@@ -115,7 +115,7 @@ pub fn everything() -> Firewall {
     fill(&mut all, "services_v4", SetKind::ServicesV4, vec![Element::ServiceV4(host, Protocol::Tcp, 80)]);
     let link = "to-1000-1".parse().unwrap();
     fill(&mut all, "counts", SetKind::LinkCounts, vec![Element::Link(link)]);
-    fill(&mut all, "shares", SetKind::LinkShares { connections: 4096 }, vec![Element::Link(link)]);
+    fill(&mut all, "shares", SetKind::LinkShares { connections: 4096 }, vec![Element::LinkShare(link, 4096)]);
     let rates = SetKind::LinkRates { per_second: 100, burst: 50 };
     fill(&mut all, "rates", rates, vec![Element::Link(link), Element::OtherLinks]);
     fill(&mut all, "drops", SetKind::LinkCounts, vec![Element::Link(link), Element::OtherLinks]);

@@ -149,6 +149,7 @@ fn sets_and_elements() {
         element(Element::Service("2001:db8:a:1abc::2".parse().unwrap(), Protocol::Tcp, 443)),
         element(Element::ServiceV4("10.26.188.2".parse().unwrap(), Protocol::Udp, 53)),
         element(Element::Link("to-1abc-1".parse().unwrap())),
+        element(Element::LinkShare("to-1abc-1".parse().unwrap(), 4096)),
         element(Element::LinkPorts(
             "to-1abc-1".parse().unwrap(),
             "203.0.113.5".parse().unwrap(),

@@ -92,7 +92,7 @@ fn every_rule_that_can_be_printed_is_one_that_nft_reads() {
     for (set, element) in [
         ("counts", Element::Link(link)),
         ("counts", Element::OtherLinks),
-        ("shares", Element::Link(link)),
+        ("shares", Element::LinkShare(link, 4096)),
         ("rates", Element::Link(link)),
         ("rates", Element::OtherLinks),
         ("blocks", ports),

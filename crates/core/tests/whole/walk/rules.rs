@@ -288,9 +288,11 @@ fn holds_prefix(table: &Firewall, set: &SetName, address: IpAddr) -> bool {
 }
 
 fn holds_link(table: &Firewall, set: &SetName, (link, seen): (IfName, &Seen)) -> bool {
-    let fits = matches!(table.sets[set].kind, SetKind::LinkShares { .. }) && !seen.crowded;
     let all = table.elements_of(set);
-    !fits && (all.contains(&Element::Link(link)) || all.contains(&Element::OtherLinks))
+    if let SetKind::LinkShares { connections } = table.sets[set].kind {
+        return seen.crowded && all.contains(&Element::LinkShare(link, connections));
+    }
+    all.contains(&Element::Link(link)) || all.contains(&Element::OtherLinks)
 }
 
 fn holds_port(table: &Firewall, set: &SetName, port: Option<u16>) -> bool {

@@ -103,10 +103,10 @@ fn links_and_their_ports_are_read_as_they_were_written() {
 
 #[test]
 fn a_link_with_another_share_than_its_set_says_is_unknown() {
-    let key = keys(&Element::Link("to-1abc-1".parse().unwrap())).remove(0);
+    let key = keys(&Element::LinkShare("to-1abc-1".parse().unwrap(), 9)).remove(0);
     let kind = SetKind::LinkShares { connections: 9 };
     let read = |each| elements(kind, BTreeSet::from([Key { each, ..key.clone() }])).remove(0);
-    assert!(matches!(read(Each::Over(9)), Element::Link(_)));
+    assert!(matches!(read(Each::Over(9)), Element::LinkShare(_, 9)));
     assert!(matches!(read(Each::Over(10)), Element::Unknown(_)));
     assert!(matches!(read(Each::Nothing), Element::Unknown(_)));
     assert!(matches!(read(Each::Other), Element::Unknown(_)));
