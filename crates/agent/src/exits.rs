@@ -32,6 +32,8 @@ pub struct Exits {
     holding: Holding,
     /// What it does for those of which a registry says who holds them.
     duties: BTreeMap<SlotKey, Duty>,
+    /// What the last look saw: a pass may have taken long since, and what was heard meanwhile is not read yet.
+    seen: BTreeMap<SlotKey, Seen>,
 }
 
 impl Exits {
@@ -40,7 +42,12 @@ impl Exits {
     /// # Errors
     /// If a file is there and cannot be read.
     pub fn open(state: &Path) -> Result<Self, DiskError> {
-        Ok(Self { sight: Sight::default(), holding: Holding::open(state)?, duties: BTreeMap::new() })
+        Ok(Self {
+            sight: Sight::default(),
+            holding: Holding::open(state)?,
+            duties: BTreeMap::new(),
+            seen: BTreeMap::new(),
+        })
     }
 
     /// Sees and speaks by this from now on.
@@ -61,22 +68,25 @@ impl Exits {
     }
 
     /// Hears what is said on the segment, asks, and says what the node does from now on; whether that is other than before.
-    /// `is_up`: whether a gateway's public link is.
+    /// `is_up`: whether a gateway's public link is; of one that cannot be seen now, it is taken for up: what forwards goes on.
     pub fn look(
         &mut self,
         snapshot: &Snapshot,
         feed: &impl Feed,
-        mut is_up: impl FnMut(&Gateway) -> bool,
+        mut is_up: impl FnMut(&Gateway) -> Option<bool>,
     ) -> bool {
         let now = Instant::now();
         for word in self.sight.look(snapshot, now) {
             let reply = self.holding.hear(&word, snapshot, |signed| feed.believes(signed), now);
             self.sight.say(reply.as_slice());
         }
+        let sight = &mut self.sight;
+        self.seen =
+            snapshot.gateways.iter().map(|view| (view.key(), sight.seen(snapshot, view, now))).collect();
         let (mut seen, mut contested) = (BTreeMap::new(), BTreeSet::new());
         for view in snapshot.gateways.iter().filter(|view| view.tenure.is_some()) {
-            let forwards = is_up(&Gateway::derive(&view.allocation, view.slot));
-            let Seen { router, others } = self.sight.seen(snapshot, view, now);
+            let forwards = is_up(&Gateway::derive(&view.allocation, view.slot)).unwrap_or(true);
+            let Seen { router, others } = self.seen[&view.key()];
             let answered = others != Answering::Silent || !self.sight.is_settled(now);
             let upstream = router == Answering::Answers;
             if others == Answering::Answers {
@@ -108,7 +118,7 @@ impl Exits {
             let (serves, made) = how(&Gateway::derive(&view.allocation, view.slot));
             let slot = view.key();
             let duty = self.duties.get(&slot).copied().unwrap_or(view.duty);
-            let Seen { router, others } = self.sight.seen(snapshot, view, now);
+            let Seen { router, others } = self.seen.get(&slot).copied().unwrap_or_default();
             let announces = serves && duty == Duty::Hold;
             serving.extend(announces.then_some((slot, others == Answering::Answers)));
             let tenure = self.holding.watch(view).newest().cloned();

@@ -139,18 +139,17 @@ impl Picture {
         self.desired.namespaces.keys().chain(self.seen.namespaces.keys()).collect()
     }
 
-    /// Whether a link was up when it was seen last; looks, if nothing has been seen yet.
-    pub(crate) fn is_up<K: Kernel>(&self, kernel: &mut K, netns: &Netns, link: &IfName) -> bool {
+    /// Whether a link was up when it was seen last; looks, if nothing has been seen yet. `None`: it cannot be seen.
+    pub(crate) fn is_up<K: Kernel>(&self, kernel: &mut K, netns: &Netns, link: &IfName) -> Option<bool> {
         let up = |state: &NodeState| {
             let there = state.namespaces.get(netns)?;
             Some(there.links.get(link)?.up)
         };
         if self.whole {
-            return up(&self.seen).unwrap_or(false);
+            return Some(up(&self.seen).unwrap_or(false));
         }
         let only = BTreeMap::from([(netns.clone(), BTreeSet::from([*link]))]);
-        // What cannot be seen cannot be changed either: the pass will fail as well.
-        kernel.observe_links(&only).is_ok_and(|state| up(&state).unwrap_or(false))
+        kernel.observe_links(&only).ok().map(|state| up(&state).unwrap_or(false))
     }
 
     /// Whether nothing was left to do in a namespace that is there.

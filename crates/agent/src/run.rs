@@ -303,7 +303,8 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         let (picture, kernel) = (&self.picture, &mut self.kernel);
         self.exits.tell(snapshot, |gateway| {
             let netns = Netns::Named(gateway.netns);
-            (picture.is_up(kernel, &netns, &gateway.public), picture.is_made(&netns))
+            let serves = picture.is_up(kernel, &netns, &gateway.public).unwrap_or(false);
+            (serves, picture.is_made(&netns))
         })
     }
 

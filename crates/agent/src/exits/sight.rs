@@ -276,7 +276,11 @@ impl Sight {
         let addresses: Vec<IpAddr> = v6.map(IpAddr::V6).into_iter().chain(v4).collect();
         match voice.announce(gateway.public_mac, &addresses) {
             Ok(()) => repeats.sent(now),
-            Err(error) => self.note(&error),
+            Err(error) => {
+                // From the beginning, when the segment is looked at again.
+                self.announced.insert(slot, Repeats::new(now + self.interval));
+                self.note(&error);
+            }
         }
     }
 

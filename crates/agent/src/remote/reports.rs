@@ -81,7 +81,11 @@ pub struct Reports {
     under_way: BTreeMap<u64, Carried>,
     next_id: u64,
     attempt: u32,
+    /// Before then nothing is said of devices.
     not_before: Instant,
+    status_attempt: u32,
+    /// Nor of the status.
+    status_not_before: Instant,
 }
 
 impl Reports {
@@ -117,6 +121,8 @@ impl Reports {
             next_id: 0,
             attempt: 0,
             not_before: Instant::now(),
+            status_attempt: 0,
+            status_not_before: Instant::now(),
         })
     }
 
@@ -160,21 +166,25 @@ impl Reports {
     /// # Errors
     /// If new versions cannot be kept; nothing is to be carried then.
     pub fn due(&mut self, seen: &Seen, now: Instant) -> Result<Vec<Errand>, DiskError> {
-        if now < self.not_before || self.under_way.len() >= ERRANDS_MAX {
-            return Ok(Vec::new());
-        }
-        // One is left for the status: devices that are refused must not make the node look silent.
-        let room = ERRANDS_MAX.saturating_sub(self.under_way.len() + 1);
-        let unsaid: Vec<(ResourceKey, Wanted)> = self.unsaid().take(room).collect();
-        if let Err(error) = self.number(&unsaid, seen) {
-            self.not_before = now + PACE;
-            return Err(error);
-        }
-        let mut errands: Vec<Errand> = unsaid.iter().map(|(key, wanted)| self.device(*key, wanted)).collect();
+        let mut errands = Vec::new();
+        // Before all devices, and whatever becomes of them: refused ones must not make the node look silent.
         if let Some(status) = self.status_due(now) {
             let body = serde_json::to_string(&*status).expect("a status's keys are all strings");
             errands.push(self.errand(Place::Status, body, Carried::Status(status)));
         }
+        if now < self.not_before {
+            return Ok(errands);
+        }
+        let room = ERRANDS_MAX.saturating_sub(self.under_way.len());
+        let unsaid: Vec<(ResourceKey, Wanted)> = self.unsaid().take(room).collect();
+        if let Err(error) = self.number(&unsaid, seen) {
+            self.not_before = now + PACE;
+            if errands.is_empty() {
+                return Err(error);
+            }
+            return Ok(errands); // the next time says what is wrong
+        }
+        errands.extend(unsaid.iter().map(|(key, wanted)| self.device(*key, wanted)));
         Ok(errands)
     }
 
@@ -267,6 +277,9 @@ impl Reports {
     /// The status, if it is to be said now.
     fn status_due(&self, now: Instant) -> Option<Box<Status>> {
         let is_carried = |carried: &Carried| matches!(carried, Carried::Status(_));
+        if now < self.status_not_before {
+            return None;
+        }
         let status = self.status.as_ref().filter(|_| !self.under_way.values().any(is_carried))?;
         let is_due = match &self.told {
             None => true,
@@ -283,12 +296,16 @@ impl Reports {
     pub fn answer(&mut self, answer: Answer, now: Instant) {
         let Some(carried) = self.under_way.remove(&answer.id) else { return };
         let outcome = answer.outcome;
+        let (attempt, not_before) = match &carried {
+            Carried::Device(..) => (&mut self.attempt, &mut self.not_before),
+            Carried::Status(_) => (&mut self.status_attempt, &mut self.status_not_before),
+        };
         match &outcome {
-            Ok(_) => self.attempt = 0,
+            Ok(_) => *attempt = 0,
             Err(words) => {
                 tracing::warn!(words, "the registry does not take what this node says");
-                self.not_before = now + retry::wait(self.attempt, courier::random());
-                self.attempt = self.attempt.saturating_add(1);
+                *not_before = now + retry::wait(*attempt, courier::random());
+                *attempt = attempt.saturating_add(1);
             }
         }
         match (carried, outcome) {
@@ -310,6 +327,7 @@ impl Reports {
     /// Has the status said at once, as it is.
     pub fn say_again(&mut self) {
         self.heartbeat = Duration::ZERO;
+        self.status_not_before = Instant::now();
     }
 
     /// Nobody will answer what is under way.

@@ -84,7 +84,7 @@ impl Running {
 
 /// Ready, by the newest that it was told.
 fn exit(tenure: &Tenure, serves: bool, others: Answering) -> ExitStatus {
-    let (duty, router) = (Duty::Rest, Answering::Answers);
+    let (duty, router) = (if serves { Duty::Hold } else { Duty::Rest }, Answering::Answers);
     ExitStatus { slot: key(), duty, tenure: Some(tenure.clone()), made: true, serves, router, others }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use sixfold_api::event::{EventKind, Happened};
 use sixfold_core::id::{FarmId, Label, NodeId, Revision};
 use sixfold_core::model::{FarmDraft, SlotKey};
-use sixfold_core::tenure::{Ask, Facts};
+use sixfold_core::tenure::{Ask, Facts, Tenure};
 use tokio::time::sleep;
 
 use self::case::{Case, Member, Memory, Step};
@@ -71,7 +71,7 @@ impl Desk {
         });
         let facts = nodes.into_iter().map(|(slot, nodes)| {
             let known = |node: NodeId| {
-                let facts = self.member(&node, self.nodes.exit(&node, slot, case::facts), now).known()?;
+                let facts = self.member(&node, self.nodes.exit(&node, slot, case::said), now).known()?;
                 Some((node, facts))
             };
             (slot, nodes.into_iter().filter_map(known).collect())
@@ -79,9 +79,10 @@ impl Desk {
         facts.collect()
     }
 
-    fn member(&self, node: &NodeId, said: Option<Facts>, now: Duration) -> Member {
+    fn member(&self, node: &NodeId, said: Option<(Facts, Option<Tenure>)>, now: Duration) -> Member {
         let presence = self.presences.of(node, self.is_polling(node), now);
-        Member { presence, said }
+        let (said, shows) = said.map_or((None, None), |(facts, tenure)| (Some(facts), tenure));
+        Member { presence, said, shows }
     }
 }
 
@@ -170,7 +171,7 @@ fn request((farm, slot, ask, facts): Wanted) -> Request {
 
 /// The slots that somebody said something of, with all that is known of those who may hold them.
 fn cases(desk: &Desk, now: Duration) -> Vec<Case> {
-    let exits = desk.nodes.exits(case::facts);
+    let exits = desk.nodes.exits(case::said);
     let cases: Vec<Case> = desk.service.read(|state| {
         exits
             .iter()
@@ -179,7 +180,7 @@ fn cases(desk: &Desk, now: Duration) -> Vec<Case> {
     });
     let with_members = |case: Case| {
         let said = exits.get(&case.slot);
-        let member = |node: &NodeId| desk.member(node, said.and_then(|said| said.get(node).copied()), now);
+        let member = |node: &NodeId| desk.member(node, said.and_then(|said| said.get(node).cloned()), now);
         let members = case.order.iter().map(|node| (node.clone(), member(node))).collect();
         Case { members, ..case }
     };

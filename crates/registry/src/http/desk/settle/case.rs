@@ -8,18 +8,20 @@ use std::time::Duration;
 
 use sixfold_core::id::{Epoch, FarmId, NodeId, Revision};
 use sixfold_core::model::{Answering, ExitStatus, SlotKey};
-use sixfold_core::tenure::{Ask, Facts, Phase, Refused, Tenure, next};
+use sixfold_core::tenure::{Ask, Duty, Facts, Phase, Refused, Tenure, next};
 
 use crate::http::desk::presence::Presence;
 use crate::http::limit;
 use crate::service::SlotFacts;
 
 /// A node that may hold a slot.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Member {
     pub(super) presence: Presence,
     /// What it said of the slot last.
     pub(super) said: Option<Facts>,
+    /// By which tenure it acts.
+    pub(super) shows: Option<Tenure>,
 }
 
 /// A slot that has a holder.
@@ -59,19 +61,32 @@ pub(super) struct Memory {
     vacant: Option<(Duration, bool)>,
 }
 
+/// What a status says, and by which tenure its node goes.
+pub(super) fn said(exit: &ExitStatus) -> (Facts, Option<Tenure>) {
+    (facts(exit), exit.tenure.clone())
+}
+
 /// What a status says.
 pub(super) fn facts(exit: &ExitStatus) -> Facts {
     Facts {
         ready: exit.made && exit.router == Answering::Answers,
         answered: exit.others != Answering::Silent,
-        forwards: exit.tenure.as_ref().filter(|_| exit.serves).map(|tenure| tenure.epoch),
+        forwards: exit
+            .tenure
+            .as_ref()
+            .filter(|_| exit.serves && exit.duty != Duty::Rest)
+            .map(|tenure| tenure.epoch),
     }
 }
 
 impl Member {
     /// What counts of what it said: nothing of one that is not there.
     pub(super) fn known(&self) -> Option<Facts> {
-        self.said.filter(|_| matches!(self.presence, Presence::There | Presence::Asked(_)))
+        self.said.filter(|_| self.is_there())
+    }
+
+    fn is_there(&self) -> bool {
+        matches!(self.presence, Presence::There | Presence::Asked(_))
     }
 }
 
@@ -83,7 +98,7 @@ impl Case {
         }
         let known: SlotFacts =
             self.members.iter().filter_map(|(node, member)| Some((node.clone(), member.known()?))).collect();
-        if let Some(adopt) = self.ahead(&known) {
+        if let Some(adopt) = self.ahead() {
             return Step::Commit(adopt, known);
         }
         if self.order == [self.record.holder.clone()] && self.record.phase == Phase::Done {
@@ -95,7 +110,12 @@ impl Case {
             (Ok(next), _) if next.epoch == self.record.epoch => Step::Commit(Ask::Settle, known),
             (_, Some(step)) => step,
             (Ok(_), None) => Step::Commit(Ask::Settle, known),
-            (Err(nobody @ Refused::Nobody { .. }), None) => vacant(memory, nobody, now),
+            // Unless somebody who hears well hears that a gateway serves, with an agent or without.
+            (Err(nobody @ Refused::Nobody { .. }), None)
+                if !known.values().any(|facts| facts.ready && facts.answered) =>
+            {
+                vacant(memory, nobody, now)
+            }
             (Err(_), None) => {
                 memory.vacant = None;
                 Step::Wait(None)
@@ -103,12 +123,17 @@ impl Case {
         }
     }
 
-    /// A tenure that this registry signed and, set back, has no more: somebody forwards by it.
-    fn ahead(&self, known: &SlotFacts) -> Option<Ask> {
-        let ahead = known.iter().filter_map(|(node, facts)| Some((facts.forwards?, node)));
-        let ahead = ahead.filter(|(epoch, _)| *epoch > self.record.epoch && epoch.0 <= self.revision.0);
-        let (epoch, holder) = ahead.max()?;
-        Some(Ask::Adopt(Tenure { epoch, holder: holder.clone(), phase: Phase::Done, ..self.record.clone() }))
+    /// The newest tenure that this registry signed and, set back, has no more: a node that may hold the slot goes by it.
+    fn ahead(&self) -> Option<Ask> {
+        let there = self.members.values().filter(|member| member.is_there());
+        let mut newest = &self.record;
+        for tenure in there.filter_map(|member| member.shows.as_ref()) {
+            let is_of_slot = (tenure.allocation, tenure.slot) == (newest.allocation, newest.slot);
+            if is_of_slot && tenure.epoch.0 <= self.revision.0 && tenure.supersedes(newest) {
+                newest = tenure;
+            }
+        }
+        (*newest != self.record).then(|| Ask::Adopt(newest.clone()))
     }
 
     /// What has to be known of a holder before another one is asked for. None of one that is gone, or that is well.
@@ -174,11 +199,11 @@ mod tests {
     }
 
     fn there(said: Facts) -> Member {
-        Member { presence: Presence::There, said: Some(said) }
+        Member { presence: Presence::There, said: Some(said), shows: None }
     }
 
     fn gone(said: Facts) -> Member {
-        Member { presence: Presence::Gone, said: Some(said) }
+        Member { presence: Presence::Gone, said: Some(said), shows: None }
     }
 
     /// A slot that ant holds by epoch 2, and bee may.
@@ -211,14 +236,14 @@ mod tests {
         assert_eq!(once(&case(there(by(2)), gone(MISSES))), Step::Wait(None), "the word of one that is gone");
         assert_eq!(once(&case(there(by(2)), there(NOT_READY))), Step::Wait(None));
         // Its agent is dead, and its gateway answers.
-        assert!(matches!(once(&case(gone(by(2)), there(READY))), Step::Wait(Some(_))));
+        assert_eq!(once(&case(gone(by(2)), there(READY))), Step::Wait(None), "nor is that told as vacant");
         let alone = Case { order: vec![node("ant")], ..case(gone(by(2)), there(MISSES)) };
         assert_eq!(once(&alone), Step::Wait(None), "nobody else may");
     }
 
     #[test]
     fn a_holder_is_challenged_before_it_is_taken_for_gone() {
-        let silent = |presence| Member { presence, said: Some(by(2)) };
+        let silent = |presence| Member { presence, said: Some(by(2)), shows: None };
         assert_eq!(once(&case(there(by(2)), there(MISSES))), Step::Challenge, "a standby misses its gateway");
         assert_eq!(once(&case(silent(Presence::Silent), there(READY))), Step::Challenge);
         let asked = silent(Presence::Asked(ms(100_100)));
@@ -238,7 +263,7 @@ mod tests {
         let (new, mut memory) = (case(there(NOT_READY), there(MISSES)), Memory::default());
         let until = ms(1000) + limit::BEGINS;
         assert_eq!(new.step(&mut memory, ms(1000)), Step::Wait(Some(until)));
-        let unheard = Member { presence: Presence::There, said: None };
+        let unheard = Member { presence: Presence::There, said: None, shows: None };
         assert_eq!(case(unheard, there(MISSES)).step(&mut memory, ms(1500)), Step::Wait(Some(until)));
         assert!(settles(&new.step(&mut memory, until)), "no longer than that");
         assert!(settles(&case(gone(by(2)), there(MISSES)).step(&mut Memory::default(), ms(1000))));
@@ -261,25 +286,46 @@ mod tests {
         assert!(settles(&once(&moving(gone(READY), there(by(1))))), "back to the one that forwards");
         let alone = Facts { answered: false, ..by(1) };
         assert_eq!(once(&moving(there(READY), there(alone))), Step::Wait(None), "it has not begun yet");
-        let silent = Member { presence: Presence::Silent, said: Some(READY) };
+        let silent = Member { presence: Presence::Silent, said: Some(READY), shows: None };
         assert_eq!(once(&moving(silent, there(alone))), Step::Challenge);
     }
 
     #[test]
     fn what_a_registry_that_was_set_back_once_signed_is_taken_up() {
-        let ahead = case(there(READY), there(by(7)));
-        let Step::Commit(Ask::Adopt(tenure), _) = once(&ahead) else { panic!("it knows better") };
-        assert_eq!((tenure.epoch, tenure.holder, tenure.phase), (Epoch(7), node("bee"), Phase::Done));
-        let only = Case { order: vec![node("ant")], ..case(there(by(3)), there(READY)) };
-        assert!(
-            matches!(once(&only), Step::Commit(Ask::Adopt(_), _)),
-            "of one that nobody stands by for, too"
-        );
+        let before = case(there(READY), there(READY)).record;
+        let shown = |ant: Option<Tenure>, bee: Option<Tenure>| {
+            let of = |shows| Member { shows, ..there(READY) };
+            once(&case(of(ant), of(bee)))
+        };
+        let by = |epoch, holder: &str, phase| Tenure {
+            epoch: Epoch(epoch),
+            holder: node(holder),
+            phase,
+            ..before.clone()
+        };
+        let seven = by(7, "bee", Phase::Done);
+        let adopts = |step: Step| match step {
+            Step::Commit(Ask::Adopt(tenure), _) => Some(tenure),
+            _ => None,
+        };
+        // As it was signed, also if its holder is gone, and nobody forwards: all who saw it go by nothing older.
+        assert_eq!(adopts(shown(Some(seven.clone()), None)), Some(seven.clone()));
+        let moved = by(7, "bee", Phase::Handover { from: node("ant") });
+        assert_eq!(adopts(shown(Some(seven.clone()), Some(moved.clone()))), Some(seven));
+        assert_eq!(adopts(shown(None, Some(moved.clone()))), Some(moved));
+        // One epoch, given twice: the same one counts everywhere.
+        let twice = by(2, "bee", Phase::Done);
+        assert_eq!(adopts(shown(Some(twice.clone()), None)), Some(twice));
+        assert_eq!(adopts(shown(Some(before.clone()), None)), None);
         assert_eq!(
-            once(&case(there(READY), there(by(10)))),
-            Step::Wait(None),
+            adopts(shown(Some(by(10, "ant", Phase::Done)), None)),
+            None,
             "no epoch is beyond the store"
         );
+        let elsewhere = Tenure { slot: 9_u8.try_into().expect("a slot"), ..by(7, "bee", Phase::Done) };
+        assert_eq!(adopts(shown(Some(elsewhere), None)), None);
+        let gone = Member { shows: Some(by(7, "bee", Phase::Done)), ..gone(READY) };
+        assert_eq!(adopts(once(&case(gone, there(READY)))), None);
     }
 
     #[test]
