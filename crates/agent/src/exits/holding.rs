@@ -30,8 +30,8 @@ pub const FILE: &str = "overheard.json";
 const FILE_BYTES_MAX: usize = 1 << 20;
 /// For how long a reply counts: whoever yields says so again when it is asked again.
 const YIELDS_FOR: Duration = Duration::from_secs(1);
-/// How often a node that holds a slot says so, from that long after it was told on: whoever held it before a planned move goes on
-/// for a moment, until all have switched. One that is about to begin says it with each question.
+/// How often a node that holds a slot says so, from that long after it was told on. One that is about to begin, or hears another
+/// gateway answer, says it with each question.
 const CLAIM: Duration = Duration::from_secs(1);
 
 type Slot = (AllocationNumber, ExitSlot);
@@ -43,12 +43,13 @@ struct Question {
     tenure: Signed,
 }
 
-/// What is claimed, since when this node knows of it, and when it was said last.
+/// What is claimed, and when it was said last. `ends_move`: whether it is the end of a planned move, and since when: whoever held the
+/// slot before goes on for a moment, until all have switched, and is not contested so long.
 #[derive(Debug)]
 struct Claimed {
     tenure: Tenure,
-    since: Instant,
     said: Instant,
+    ends_move: Option<Instant>,
 }
 
 /// What a node has heard of its slots, and is about to do.
@@ -194,13 +195,14 @@ impl Holding {
                 continue;
             };
             let begins = begins(view);
-            let fresh = || Claimed { tenure: claim.clone(), since: now, said: now };
-            let last = self.claimed.entry(slot_of(claim)).or_insert_with(fresh);
+            let fresh = |ends_move| Claimed { tenure: claim.clone(), said: now, ends_move };
+            let last = self.claimed.entry(slot_of(claim)).or_insert_with(|| fresh(None));
             if last.tenure != *claim {
-                *last = fresh();
+                *last = fresh((last.tenure.epoch == claim.epoch).then_some(now));
             }
             let is_over = |at: Instant| now.saturating_duration_since(at) >= CLAIM;
-            if begins || is_over(last.said) || (contested(view) && is_over(last.since)) {
+            let is_contested = contested(view) && last.ends_move.is_none_or(is_over);
+            if begins || is_over(last.said) || is_contested {
                 last.said = now;
                 all.extend(written(Kind::Claim, &signed));
             }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! facts of nodes, an ask ──▶ next ──▶ Tenure, committed: epoch and holder        the registry's side
-//!                                        │ told by the registry; overheard from peers and on the segment
+//!                                        │ told by the registry; overheard on the segment
 //!                                        ▼
 //!                                      Watch ──▶ duty ──act──▶ forwards, or not   the node's side
 //! ```

@@ -1,7 +1,8 @@
 //! The node's side: what it has heard of a slot, and what it does.
 //!
-//! Both tenures are on disk before anything is done by them, so that no restart goes back. Must not look at the time: the
-//! caller says whether there was silence, and waits longer for it after a start, because what it knows is of yesterday.
+//! Both tenures are on disk before anything is done by them, so that no restart goes back; but what makes a node stop does so also
+//! where the disk takes nothing. Must not look at the time: the caller says whether there was silence, and waits longer for it
+//! after a start, because what it knows is of yesterday.
 
 use serde::{Deserialize, Serialize};
 

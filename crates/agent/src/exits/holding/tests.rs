@@ -185,6 +185,22 @@ fn a_holder_says_so_each_second_and_no_more() {
         ant.now += Duration::from_millis(100);
     }
     assert_eq!(said, 3);
+    let mut bee = Node::new("bee").told(&tenure(2, "bee", None));
+    bee.does();
+    bee.sight.answered = true;
+    assert_eq!(
+        (bee.says().len(), bee.says().len()),
+        (1, 1),
+        "whoever took over says so to one that is back at once"
+    );
+    let mut bee = Node::new("bee").told(&tenure(2, "bee", Some("ant")));
+    bee.does();
+    bee.says();
+    let mut bee = bee.told(&tenure(2, "bee", None));
+    bee.sight.answered = true;
+    assert_eq!(bee.says(), [], "a planned move was done just now");
+    bee.now += CLAIM;
+    assert_eq!((bee.says().len(), bee.says().len()), (1, 1));
     // Another's gateway answers: it was cut off, and may not know yet.
     ant.sight.answered = true;
     assert_eq!((ant.says().len(), ant.says().len()), (1, 1));
