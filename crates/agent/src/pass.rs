@@ -19,6 +19,7 @@
 mod near;
 mod sessions;
 mod sweep;
+mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -37,6 +38,7 @@ use self::sessions::Sessions;
 pub use self::sessions::Sums;
 pub(crate) use self::sweep::Sweep;
 pub use self::sweep::{PEERS_SECS, PERIOD_SECS, SLICE};
+use self::turn::Publics;
 use crate::devices::Devices;
 use crate::keys::{KeyStore, KeyStoreError};
 use crate::status;
@@ -203,7 +205,7 @@ impl Picture {
                 Scope::All => Look::At(Scope::All),
                 Scope::Only(_) => Look::After(places(&plan, self.known())),
             };
-            let report = apply(kernel, &plan, keys);
+            let report = apply_in_turn(kernel, &plan, (keys, asked));
             outcome.operations += done(&plan, &report);
             failures = report.failures;
             let before = plan;
@@ -347,6 +349,18 @@ impl Picture {
 fn foreign<K: Kernel>(kernel: &K) -> Vec<String> {
     let by_netns = kernel.foreign().iter();
     by_netns.flat_map(|(netns, all)| all.iter().map(move |one| format!("{netns}: {one}"))).collect()
+}
+
+/// Applies a plan: what begins and ends at gateways first.
+fn apply_in_turn<K: Kernel>(kernel: &mut K, plan: &Plan, (keys, asked): (&KeyStore, &Asked<'_>)) -> Report {
+    let Some([first, rest]) = Publics::of(asked.snapshot).split(plan) else {
+        return apply(kernel, plan, keys);
+    };
+    let mut report = apply(kernel, &first, keys);
+    if !rest.is_empty() {
+        report.failures.extend(apply(kernel, &rest, keys).failures);
+    }
+    report
 }
 
 /// Applies a plan, saying in the log what it does.

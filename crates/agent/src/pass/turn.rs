@@ -1,0 +1,106 @@
+//! What begins or ends forwarding at a gateway goes before all else of a plan.
+//!
+//! A slot is taken because nobody was heard of a moment ago; a plan may have seconds of other work, after which another node
+//! may have been given the slot. A gateway that stands by has all else ready.
+//!
+//! Owns: which steps these are. Must not change any.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sixfold_core::addr::Gateway;
+use sixfold_core::model::Snapshot;
+use sixfold_core::name::IfName;
+use sixfold_core::plan::{Op, Plan, Step};
+use sixfold_core::state::{Netns, RouteTarget};
+
+/// The public links of a node's gateways.
+pub(super) struct Publics(BTreeMap<Netns, IfName>);
+
+impl Publics {
+    pub(super) fn of(snapshot: &Snapshot) -> Self {
+        let gateways = snapshot.gateways.iter().map(|view| Gateway::derive(&view.allocation, view.slot));
+        Self(gateways.map(|gateway| (Netns::Named(gateway.netns), gateway.public)).collect())
+    }
+
+    /// The steps that set such a link up or down, if it is there, and that draw traffic over it; and all others, each in their order.
+    /// `None` if there is none of the first.
+    pub(super) fn split(&self, plan: &Plan) -> Option<[Plan; 2]> {
+        let made = plan.steps.iter().filter(|step| matches!(step.op, Op::AddLink { .. }));
+        let made: BTreeSet<&Netns> =
+            made.filter(|step| self.is_about(step)).map(|step| &step.netns).collect();
+        let turns = |step: &&Step| self.turns(step) && !made.contains(&step.netns);
+        plan.steps.iter().find(turns)?;
+        let (first, rest): (Vec<&Step>, Vec<&Step>) = plan.steps.iter().partition(turns);
+        Some([first, rest].map(|steps| Plan { steps: steps.into_iter().cloned().collect() }))
+    }
+
+    fn turns(&self, step: &Step) -> bool {
+        matches!(step.op, Op::SetUp { .. } | Op::SetRoute { .. }) && self.is_about(step)
+    }
+
+    /// Whether it names its gateway's public link.
+    fn is_about(&self, step: &Step) -> bool {
+        let Some(public) = self.0.get(&step.netns) else { return false };
+        match &step.op {
+            Op::AddLink { name, .. } | Op::SetUp { name, .. } => name == public,
+            Op::SetRoute { target: RouteTarget::Link(link) | RouteTarget::Via { link, .. }, .. } => {
+                link == public
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use sixfold_core::desire::{Own, desire};
+    use sixfold_core::plan::plan;
+    use sixfold_core::spec::parse_all;
+    use sixfold_core::state::{Backend, NodeState};
+    use sixfold_core::tenure::Duty;
+    use sixfold_core::trial::Trial;
+
+    /// What bee is to be, with these networks, doing this for slot 1.
+    fn bee(files: &[&str], duty: Duty) -> (Snapshot, NodeState) {
+        let read = |name: &&str| {
+            let path = format!("{}/../../examples/first-farm/{name}", env!("CARGO_MANIFEST_DIR"));
+            ((*name).to_owned(), std::fs::read_to_string(path).expect("an example"))
+        };
+        let world = parse_all(&files.iter().map(read).collect::<Vec<_>>()).expect("the example is sound");
+        let trial = Trial::new(world).expect("it has room");
+        let snapshot = trial.snapshot(&"bee".parse().expect("a name")).expect("it has that node");
+        let duties = [(snapshot.gateways[0].key(), duty)].into();
+        let own = Own { backend: Backend::Tunnel, bridge_netfilter: false, devices: BTreeMap::new(), duties };
+        let state = desire(&snapshot, &own);
+        (snapshot, state)
+    }
+
+    #[test]
+    fn a_gateway_that_is_ready_begins_and_ends_before_anything_else_is_done() {
+        let (_, before) = bee(&["farm.toml", "acme.toml"], Duty::Rest);
+        let (snapshot, after) = bee(&["farm.toml", "acme.toml", "globex.toml"], Duty::Hold);
+        let publics = Publics::of(&snapshot);
+        let whole = plan(&after, &before);
+        let [first, rest] = publics.split(&whole).expect("it begins");
+        let words = first.steps.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert_eq!(words.lines().next(), Some("ip -n gw-1-1 link set pub-1-1 up"), "{words}");
+        assert_eq!(first.len(), 4, "the link, the segment, and a default for each family: {words}");
+        assert!(rest.len() > 50 && first.len() + rest.len() == whole.len());
+        assert!(!rest.steps.iter().any(|step| publics.is_about(step)));
+        let [first, rest] = publics.split(&plan(&before, &after)).expect("it ends");
+        assert_eq!(
+            (first.len(), first.steps[0].to_string()),
+            (1, "ip -n gw-1-1 link set pub-1-1 down".to_owned())
+        );
+        assert!(!rest.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_there_yet_begins_when_all_of_it_is() {
+        let (snapshot, after) = bee(&["farm.toml", "acme.toml"], Duty::Hold);
+        let whole = plan(&after, &NodeState::default());
+        assert_eq!(Publics::of(&snapshot).split(&whole), None);
+    }
+}
