@@ -74,6 +74,18 @@ impl Place {
             let known = |exit: &Value| exit["router"] == "answers" && exit["others"] != "unknown";
             seen.iter().flat_map(|exits| exits.as_array().unwrap()).all(known)
         });
+        soon("the registry hears by which word of its own each slot is held", || {
+            let list = |exits: Value| {
+                exits.as_array().is_some_and(|exits| {
+                    !exits.is_empty() && exits.iter().all(|exit| exit["tenure"].is_object())
+                })
+            };
+            let own = ["ant", "bee"].map(|node| self.node(node, &["status"])[0]["exits"].take());
+            let farm = &self.owner("farmer/alpha", &["exit", "status", "--registry", &self.url])[0];
+            let nodes =
+                farm["slots"].as_array().unwrap().iter().flat_map(|slot| slot["nodes"].as_array().unwrap());
+            own.into_iter().all(list) && nodes.into_iter().all(|node| node["tenure"].is_object())
+        });
         soon("every session is told of", || {
             let peers = ["ant", "bee", "cat"].map(|node| self.node(node, &["status"])[0]["peers"].take());
             let age = |peer: &Value| peer["session"]["handshake_age_secs"].is_u64();
