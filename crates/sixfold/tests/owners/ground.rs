@@ -168,6 +168,10 @@ fn word(words: &[&str], at: usize) -> String {
     if time.len() == 13 {
         return word.replace(&time, "TIME");
     }
+    // What the registry commits of itself, who holds a slot, comes when it comes.
+    if at > 0 && words[at - 1].ends_with("revision") && !time.is_empty() {
+        return word.replacen(&time, "N", 1);
+    }
     if at > 0 && next(1, "of") && ["prefix", "grant"].iter().any(|before| words[at - 1].ends_with(before)) {
         return "LOT".to_owned();
     }
