@@ -438,7 +438,13 @@ fn table() -> Vec<Step> {
     }
     let link = "to-1000-1".parse().unwrap();
     let ports = |first| Element::LinkPorts(link, [192, 0, 2, 1].into(), (first, 2047));
-    for (set, found) in [("counts", Element::Link(link)), ("map", ports(1024)), ("map", ports(1025))] {
+    let of_links = [
+        ("counts", Element::Link(link)),
+        ("counts", Element::LinkShare(link, 9)),
+        ("map", ports(1024)),
+        ("map", ports(1025)),
+    ];
+    for (set, found) in of_links {
         ops.push(Op::AddElement(element(set, found.clone())));
         ops.push(Op::DelElement(element(set, found)));
     }

@@ -316,7 +316,7 @@ fn table(ns: &mut Namespace, op: &Op) -> Result<(), Refusal> {
             firewall.elements.retain(|key, ()| key.set != *name);
         }
         Op::AddElement(key) => add_element(firewall, key)?,
-        Op::DelElement(key) => drop(firewall.elements.remove(key)),
+        Op::DelElement(key) => del_element(firewall, key),
         Op::SetChain { name, chain } => {
             if firewall.chains.get(name).is_some_and(|there| there.hook != chain.hook) {
                 return Err(Refusal::Exists);
@@ -346,6 +346,7 @@ fn add_set(firewall: &mut Firewall, name: &SetName, set: &Set) -> Result<(), Ref
 /// A set takes elements of its kind, and prefixes that overlap none of those that are in it.
 fn add_element(firewall: &mut Firewall, key: &ElementKey) -> Result<(), Refusal> {
     let set = firewall.sets.get(&key.set).ok_or(Refusal::NotThere)?;
+    let key = ElementKey { set: key.set.clone(), element: as_kept(set.kind, &key.element) };
     if !suits(set.kind, &key.element) {
         return Err(Refusal::Unsuited);
     }
@@ -353,14 +354,29 @@ fn add_element(firewall: &mut Firewall, key: &ElementKey) -> Result<(), Refusal>
         (Element::Prefix(there), Element::Prefix(new)) => {
             there != new && (there.contains(new) || new.contains(there))
         }
-        (Element::LinkPorts(there, ..), Element::LinkPorts(link, ..)) => there == link && one != &key.element,
+        (Element::LinkPorts(there, ..), Element::LinkPorts(link, ..)) => there == link && *one != key.element,
         _ => false,
     };
     if firewall.elements.keys().any(|there| there.set == key.set && overlaps(&there.element)) {
         return Err(Refusal::Exists);
     }
-    firewall.elements.insert(key.clone(), ());
+    firewall.elements.insert(key, ());
     Ok(())
+}
+
+fn del_element(firewall: &mut Firewall, key: &ElementKey) {
+    if let Some(set) = firewall.sets.get(&key.set) {
+        let element = as_kept(set.kind, &key.element);
+        firewall.elements.remove(&ElementKey { set: key.set.clone(), element });
+    }
+}
+
+/// What is said of an element of such a set once it is there: one without a share of its own has the set's.
+fn as_kept(kind: SetKind, element: &Element) -> Element {
+    match (kind, element) {
+        (SetKind::LinkShares { connections }, Element::Link(link)) => Element::LinkShare(*link, connections),
+        _ => element.clone(),
+    }
 }
 
 fn suits(kind: SetKind, element: &Element) -> bool {
