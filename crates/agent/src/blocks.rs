@@ -203,22 +203,13 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
     use super::*;
-
-    fn snapshot() -> Snapshot {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/first-farm");
-        let names = ["farm.toml", "acme.toml", "globex.toml"];
-        let read = |name: &str| (name.to_owned(), std::fs::read_to_string(folder.join(name)).unwrap());
-        let world = sixfold_core::spec::parse_all(&names.map(read)).unwrap();
-        let trial = sixfold_core::trial::Trial::new(world).unwrap();
-        let node = "ant".parse().unwrap();
-        Snapshot::for_node(trial.world(), trial.ledger(), &Default::default(), &node).unwrap()
-    }
+    use crate::ground;
 
     #[test]
     fn who_has_which_block_is_written_as_it_changes_and_once() {
         let dir = tempfile::tempdir().unwrap();
         let at = |secs| UNIX_EPOCH + Duration::from_secs(secs);
-        let mut snapshot = snapshot();
+        let mut snapshot = ground::snapshot(&["farm.toml", "acme.toml", "globex.toml"], "ant");
         let (index, ports) = snapshot.gateways[0].ports.first_key_value().unwrap();
         let (index, ports) = (*index, *ports);
         let address = snapshot.gateways[0].public_v4.unwrap().addr();

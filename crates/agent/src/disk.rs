@@ -2,6 +2,8 @@
 //!
 //! Owns: how this crate touches files. Must not know what is in them.
 
+pub(crate) mod lists;
+
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};

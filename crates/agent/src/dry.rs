@@ -44,10 +44,7 @@ pub fn dry(snapshot: &Snapshot, observed: &NodeState, ground: Ground, key_dir: O
 
 /// The slots whose gateway does not forward yet: whether it begins is decided by what is seen on their segment, not by a plan.
 fn waiting(snapshot: &Snapshot, observed: &NodeState) -> BTreeMap<SlotKey, Duty> {
-    let is_up = |gateway: &Gateway| {
-        let there = observed.namespaces.get(&Netns::Named(gateway.netns))?;
-        Some(there.links.get(&gateway.public)?.up)
-    };
+    let is_up = |gateway: &Gateway| observed.is_up(&Netns::Named(gateway.netns), &gateway.public);
     let told = snapshot.gateways.iter().filter(|view| view.tenure.is_some());
     let waits = told.filter(|view| is_up(&Gateway::derive(&view.allocation, view.slot)) != Some(true));
     waits.map(|view| (view.key(), Duty::Rest)).collect()

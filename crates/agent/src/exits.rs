@@ -13,7 +13,7 @@
 pub mod holding;
 pub mod sight;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -83,20 +83,19 @@ impl Exits {
         let sight = &mut self.sight;
         self.seen =
             snapshot.gateways.iter().map(|view| (view.key(), sight.seen(snapshot, view, now))).collect();
-        let (mut seen, mut contested) = (BTreeMap::new(), BTreeSet::new());
-        for view in snapshot.gateways.iter().filter(|view| view.tenure.is_some()) {
-            let forwards = is_up(&Gateway::derive(&view.allocation, view.slot)).unwrap_or(true);
-            let Seen { router, others } = self.seen[&view.key()];
-            let answered = others != Answering::Silent || !self.sight.is_settled(now);
-            let upstream = router == Answering::Answers;
-            if others == Answering::Answers {
-                contested.insert(view.key());
+        let (seen, is_settled) = (&self.seen, self.sight.is_settled(now));
+        let look = |view: &GatewayView| {
+            let Seen { router, others } = seen[&view.key()];
+            tenure::Sight {
+                forwards: is_up(&Gateway::derive(&view.allocation, view.slot)).unwrap_or(true),
+                upstream: router == Answering::Answers,
+                answered: others != Answering::Silent || !is_settled,
+                yielded: false,
             }
-            seen.insert(view.key(), tenure::Sight { forwards, upstream, answered, yielded: false });
-        }
-        let duties = self.holding.act(snapshot, |view| seen[&view.key()], now);
+        };
+        let duties = self.holding.act(snapshot, look, now);
         let waits = |view: &GatewayView| duties.get(&view.key()) == Some(&Duty::Rest);
-        let contested = |view: &GatewayView| !waits(view) && contested.contains(&view.key());
+        let contested = |view: &GatewayView| !waits(view) && seen[&view.key()].others == Answering::Answers;
         let said = self.holding.say(snapshot, |tenure| feed.signed(tenure), (waits, contested), now);
         self.sight.say(&said);
         for (slot, duty) in duties.iter().filter(|(slot, duty)| self.duties.get(slot) != Some(duty)) {

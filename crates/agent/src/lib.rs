@@ -19,6 +19,8 @@ pub mod dry;
 pub mod events;
 pub mod exits;
 pub mod feed;
+#[cfg(test)]
+mod ground;
 pub mod keys;
 pub mod metrics;
 pub mod pass;

@@ -143,15 +143,12 @@ impl Picture {
 
     /// Whether a link was up when it was seen last; looks, if nothing has been seen yet. `None`: it cannot be seen.
     pub(crate) fn is_up<K: Kernel>(&self, kernel: &mut K, netns: &Netns, link: &IfName) -> Option<bool> {
-        let up = |state: &NodeState| {
-            let there = state.namespaces.get(netns)?;
-            Some(there.links.get(link)?.up)
-        };
+        let up = |state: &NodeState| state.is_up(netns, link).unwrap_or(false);
         if self.whole {
-            return Some(up(&self.seen).unwrap_or(false));
+            return Some(up(&self.seen));
         }
         let only = BTreeMap::from([(netns.clone(), BTreeSet::from([*link]))]);
-        kernel.observe_links(&only).ok().map(|state| up(&state).unwrap_or(false))
+        kernel.observe_links(&only).ok().map(|state| up(&state))
     }
 
     /// Whether nothing was left to do in a namespace that is there.

@@ -259,7 +259,7 @@ impl Feed for RegistryFeed {
     }
 
     fn signed(&self, tenure: &Tenure) -> Option<Signed> {
-        let (seen, signed) = self.judge.seen().tenure((tenure.allocation, tenure.slot))?;
+        let (seen, signed) = self.judge.seen().tenure(tenure.key())?;
         (seen == tenure).then(|| signed.clone())
     }
 

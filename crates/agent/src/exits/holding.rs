@@ -21,7 +21,7 @@ use sixfold_core::tenure::{Duty, Sight, Tenure, Watch};
 use sixfold_core::trust::{Signed, decode};
 use sixfold_kernel::segment::{Kind, Word};
 
-use crate::disk::{self, DiskError};
+use crate::disk::{self, DiskError, lists};
 use crate::status::words;
 
 /// The file of what was overheard.
@@ -72,18 +72,10 @@ impl Holding {
     /// If the file is there and cannot be read.
     pub fn open(state: &Path) -> Result<Self, DiskError> {
         let path = state.join(FILE);
-        let kept = disk::read(&path, FILE_BYTES_MAX)?.unwrap_or_default();
-        let kept: Vec<Signed> = match serde_json::from_slice(&kept) {
-            Ok(kept) => kept,
-            Err(_) if kept.is_empty() => Vec::new(),
-            Err(error) => {
-                tracing::warn!(%error, path = %path.display(), "what was overheard of exit slots is not used");
-                Vec::new()
-            }
-        };
+        let kept: Vec<Signed> = lists::read(&path, FILE_BYTES_MAX, "what was overheard of exit slots")?;
         let overheard = kept.into_iter().filter_map(|signed| {
             let tenure: Tenure = decode(&signed.body).ok()?;
-            Some((slot_of(&tenure), (tenure, signed)))
+            Some((tenure.key(), (tenure, signed)))
         });
         Ok(Self { path, overheard: overheard.collect(), ..Self::default() })
     }
@@ -94,7 +86,7 @@ impl Holding {
         let mut watch = Watch::default();
         if let Some(told) = &view.tenure {
             watch.tell(told);
-            if let Some((overheard, _)) = self.overheard.get(&slot_of(told)) {
+            if let Some((overheard, _)) = self.overheard.get(&told.key()) {
                 watch.overhear(overheard);
             }
         }
@@ -105,7 +97,7 @@ impl Holding {
     pub fn act(
         &self,
         snapshot: &Snapshot,
-        sight: impl Fn(&GatewayView) -> Sight,
+        mut sight: impl FnMut(&GatewayView) -> Sight,
         now: Instant,
     ) -> BTreeMap<SlotKey, Duty> {
         let told = snapshot.gateways.iter().filter(|view| view.tenure.is_some());
@@ -119,7 +111,7 @@ impl Holding {
 
     /// Whether another node said just now that it yields by this tenure.
     fn yields(&self, newest: &Tenure, now: Instant) -> bool {
-        let said = self.yielded.get(&slot_of(newest));
+        let said = self.yielded.get(&newest.key());
         said.is_some_and(|(by, at)| by == newest && now.saturating_duration_since(*at) <= YIELDS_FOR)
     }
 
@@ -158,15 +150,14 @@ impl Holding {
 
     /// Keeps what is newer than what is known of a slot of this node's.
     fn overhear(&mut self, tenure: Tenure, signed: Signed, snapshot: &Snapshot) {
-        let of =
-            |view: &&GatewayView| view.tenure.as_ref().is_some_and(|told| slot_of(told) == slot_of(&tenure));
+        let of = |view: &&GatewayView| view.tenure.as_ref().is_some_and(|told| told.key() == tenure.key());
         let Some(view) = snapshot.gateways.iter().find(of) else { return };
         if self.watch(view).newest().is_none_or(|newest| !tenure.supersedes(newest)) {
             return;
         }
         tracing::info!(slot = %view.key(), epoch = %tenure.epoch, holder = %tenure.holder, "overheard who holds an exit slot");
         let mut overheard = self.overheard.clone();
-        overheard.insert(slot_of(&tenure), (tenure, signed));
+        overheard.insert(tenure.key(), (tenure, signed));
         let all: Vec<&Signed> = overheard.values().map(|(_, signed)| signed).collect();
         let text = serde_json::to_vec(&all).expect("a list of statements has no keys");
         // It can only make this node stop: that is done also where it cannot be kept.
@@ -196,7 +187,7 @@ impl Holding {
             };
             let begins = begins(view);
             let fresh = |ends_move| Claimed { tenure: claim.clone(), said: now, ends_move };
-            let last = self.claimed.entry(slot_of(claim)).or_insert_with(|| fresh(None));
+            let last = self.claimed.entry(claim.key()).or_insert_with(|| fresh(None));
             if last.tenure != *claim {
                 *last = fresh((last.tenure.epoch == claim.epoch).then_some(now));
             }
@@ -208,16 +199,12 @@ impl Holding {
             }
             if begins {
                 let nonce = nonce();
-                self.asked.insert(slot_of(claim), (nonce, claim.clone()));
+                self.asked.insert(claim.key(), (nonce, claim.clone()));
                 all.extend(written(Kind::Question, &Question { nonce, tenure: signed }));
             }
         }
         all
     }
-}
-
-fn slot_of(tenure: &Tenure) -> Slot {
-    (tenure.allocation, tenure.slot)
 }
 
 fn written(kind: Kind, what: &impl BorshSerialize) -> Option<Word> {

@@ -292,12 +292,6 @@ impl Sight {
         }
         self.trouble = Some(trouble);
     }
-
-    /// Why nothing is seen or said there.
-    #[must_use]
-    pub fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
-    }
 }
 
 /// What is asked for, by address: the router, and the gateways of the slots.

@@ -54,23 +54,16 @@ impl Publics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ground;
 
     use sixfold_core::desire::{Own, desire};
     use sixfold_core::plan::plan;
-    use sixfold_core::spec::parse_all;
     use sixfold_core::state::{Backend, NodeState};
     use sixfold_core::tenure::Duty;
-    use sixfold_core::trial::Trial;
 
     /// What bee is to be, with these networks, doing this for slot 1.
     fn bee(files: &[&str], duty: Duty) -> (Snapshot, NodeState) {
-        let read = |name: &&str| {
-            let path = format!("{}/../../examples/first-farm/{name}", env!("CARGO_MANIFEST_DIR"));
-            ((*name).to_owned(), std::fs::read_to_string(path).expect("an example"))
-        };
-        let world = parse_all(&files.iter().map(read).collect::<Vec<_>>()).expect("the example is sound");
-        let trial = Trial::new(world).expect("it has room");
-        let snapshot = trial.snapshot(&"bee".parse().expect("a name")).expect("it has that node");
+        let snapshot = ground::snapshot(files, "bee");
         let duties = [(snapshot.gateways[0].key(), duty)].into();
         let own = Own { backend: Backend::Tunnel, bridge_netfilter: false, devices: BTreeMap::new(), duties };
         let state = desire(&snapshot, &own);

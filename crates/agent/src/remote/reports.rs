@@ -22,7 +22,7 @@ use sixfold_core::trust::{DeviceOf, DeviceStatement, Object, Seen, Signed, Signi
 
 use super::frame::{Answer, Errand, Place};
 use super::{ERRANDS_MAX, courier};
-use crate::disk::{self, DiskError};
+use crate::disk::{self, DiskError, lists};
 
 /// A status is said again after about so long, if nothing in it changed: between half of it and half more, so that a
 /// thousand nodes do not speak at once.
@@ -94,16 +94,8 @@ impl Reports {
     /// # Errors
     /// If the file is there and cannot be read.
     pub fn open(path: PathBuf, key: Arc<SigningKey>, node: NodeId) -> Result<Self, DiskError> {
-        let kept = disk::read(&path, FILE_BYTES_MAX)?.unwrap_or_default();
-        let said: Vec<Said> = match serde_json::from_slice(&kept) {
-            Ok(said) => said,
-            Err(_) if kept.is_empty() => Vec::new(),
-            Err(error) => {
-                // What was seen of these devices, and what the registry shows, has their versions too.
-                tracing::warn!(%error, path = %path.display(), "what was said of devices is not used");
-                Vec::new()
-            }
-        };
+        // What was seen of these devices, and what the registry shows, has their versions too.
+        let said: Vec<Said> = lists::read(&path, FILE_BYTES_MAX, "what was said of devices")?;
         let said = said.into_iter().map(|said| (said.resource, said)).collect();
         Ok(Self {
             key,

@@ -1,13 +1,12 @@
 //! Rows and sums from counters as a kernel has them: in slices, once round, and over what begins anew.
 
 use sixfold_core::plan::Plan;
-use sixfold_core::spec::parse_all;
 use sixfold_core::state::NodeState;
 use sixfold_core::tenure::Duty;
-use sixfold_core::trial::Trial;
 use sixfold_kernel::{Keys, ObserveError, Report, Scope};
 
 use super::*;
+use crate::ground;
 
 /// Counters, and how many links were asked for.
 #[derive(Default)]
@@ -48,14 +47,7 @@ fn link(received: u64, received_v6: u64, sent: u64) -> LinkTraffic {
 
 /// The holder of the first farm's slot, with both networks.
 fn snapshot() -> Snapshot {
-    let files = [
-        ("farm.toml", include_str!("../../../../examples/first-farm/farm.toml")),
-        ("acme.toml", include_str!("../../../../examples/first-farm/acme.toml")),
-        ("globex.toml", include_str!("../../../../examples/first-farm/globex.toml")),
-    ];
-    let world = parse_all(&files.map(|(name, text)| (name.to_owned(), text.to_owned())));
-    let trial = Trial::new(world.expect("the example is sound")).expect("it has room");
-    let mut snapshot = trial.snapshot(&"ant".parse().expect("a name")).expect("it has that node");
+    let mut snapshot = ground::snapshot(&["farm.toml", "acme.toml", "globex.toml"], "ant");
     // The other one is only ready, and nobody leaves by it.
     snapshot.gateways.truncate(1);
     snapshot

@@ -161,6 +161,12 @@ impl Slot {
         &self.0.holders
     }
 
+    /// With open fields.
+    #[must_use]
+    pub const fn draft(&self) -> &SlotDraft {
+        &self.0
+    }
+
     /// The node by which networks leave ([`SlotDraft::holder`]).
     #[must_use]
     pub fn holder(&self) -> &NodeId {

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
-use super::farm::{Farm, Slot, SlotKey, Upstream};
+use super::farm::{Farm, Slot, SlotDraft, SlotKey, Upstream};
 use super::ledger::{Ledger, ResourceKey, Seat};
 use super::network::{Network, Protocol};
 use super::node::{Family, Node, Reach};
@@ -259,11 +259,8 @@ struct View<'a> {
 impl View<'_> {
     fn gateways(&self, farm: &Farm, node: &NodeId, networks: &[NetworkView]) -> Vec<GatewayView> {
         let gateway = |slot: &Slot| {
-            let (key, duty) = (slot.key(), slot.duty(node)?);
-            let allocation = self.ledger.allocation(key.prefix)?;
-            let way_out_v4 = (slot.public_v4(), slot.default_v4());
-            let view = GatewayView::new((allocation, key.slot), duty, way_out_v4, networks);
-            Some(GatewayView { tenure: slot.tenure().cloned(), ..view })
+            let allocation = self.ledger.allocation(slot.key().prefix)?;
+            GatewayView::new(slot.draft(), allocation, node, networks)
         };
         farm.slots().values().filter_map(gateway).collect()
     }
@@ -379,19 +376,22 @@ impl ResourceView {
 }
 
 impl GatewayView {
-    /// The gateway of a slot on a node that may hold it, which sees every network that leaves by it.
+    /// The gateway of a slot on `node`, if that may hold it: then it sees every network that leaves by it.
     pub(crate) fn new(
-        (allocation, slot): (Allocation, ExitSlot),
-        duty: Duty,
-        (public_v4, default_v4): (Option<Ipv4Net>, Option<std::net::Ipv4Addr>),
+        draft: &SlotDraft,
+        allocation: Allocation,
+        node: &NodeId,
         networks: &[NetworkView],
-    ) -> Self {
+    ) -> Option<Self> {
+        let SlotDraft { key: SlotKey { slot, .. }, public_v4, default_v4, ref tenure, .. } = *draft;
+        let duty = draft.duty(node)?;
         let (mut exits, mut ports) = (BTreeMap::new(), BTreeMap::new());
         for (exit, indices) in networks.iter().filter_map(|network| network.exit_in(allocation, slot)) {
             exits.insert(exit.index, indices);
             ports.extend(exit.ports.map(|block| (exit.index, block)));
         }
-        Self { allocation, slot, duty, tenure: None, public_v4, default_v4, exits, ports }
+        let tenure = tenure.clone();
+        Some(Self { allocation, slot, duty, tenure, public_v4, default_v4, exits, ports })
     }
 
     /// Which slot it is of.

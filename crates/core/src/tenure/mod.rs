@@ -51,6 +51,12 @@ pub struct Tenure {
     pub phase: Phase,
 }
 
+/// Of tenures of one slot the one that counts.
+#[must_use]
+pub fn newest<'a>(tenures: impl IntoIterator<Item = &'a Tenure>) -> Option<&'a Tenure> {
+    tenures.into_iter().reduce(|newest, tenure| if tenure.supersedes(newest) { tenure } else { newest })
+}
+
 /// What a node does for a slot, from nothing to all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -69,6 +75,12 @@ impl Tenure {
     #[must_use]
     pub const fn first((allocation, slot): (AllocationNumber, ExitSlot), holder: NodeId) -> Self {
         Self { allocation, slot, epoch: Epoch(1), holder, phase: Phase::Done }
+    }
+
+    /// The slot that it is of, by the number of its allocation.
+    #[must_use]
+    pub const fn key(&self) -> (AllocationNumber, ExitSlot) {
+        (self.allocation, self.slot)
     }
 
     /// Whether it counts instead of another one of the same slot. Of any two that differ one does, everywhere the same:

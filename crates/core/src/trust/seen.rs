@@ -99,7 +99,7 @@ impl From<SeenText> for Seen {
         // They were verified before they were kept.
         let tenures = tenures.into_iter().filter_map(|signed| {
             let tenure: Tenure = decode(&signed.body).ok()?;
-            Some(((tenure.allocation, tenure.slot), (tenure, signed)))
+            Some((tenure.key(), (tenure, signed)))
         });
         Self {
             objects: objects.into_iter().collect(),
@@ -272,15 +272,15 @@ impl Seen {
     /// # Errors
     /// If a newer word was seen; that stands.
     pub fn take_tenure(&mut self, tenure: Tenure, signed: Signed) -> Result<(), Stale> {
-        let (number, slot) = (tenure.allocation, tenure.slot);
-        match self.tenures.get(&(number, slot)) {
+        let (number, slot) = tenure.key();
+        match self.tenures.get(&tenure.key()) {
             Some((seen, _)) if seen.supersedes(&tenure) => {
                 return Err(Stale::OlderTenure { number, slot, given: tenure.epoch, seen: seen.epoch });
             }
             None if self.tenures.len() >= limit::SEEN_MAX => return Err(Stale::Full),
             _ => {}
         }
-        self.tenures.insert((number, slot), (tenure, signed));
+        self.tenures.insert(tenure.key(), (tenure, signed));
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use sixfold_core::id::{AllocationNumber, ExitSlot, NodeId};
-use sixfold_core::model::{Farm, FarmDraft, Ledger, Status, World};
+use sixfold_core::model::{Ledger, Status, World};
 use sixfold_core::tenure::{Phase, Tenure};
 
 /// The newest word about each slot, by the number of its allocation.
@@ -15,9 +15,8 @@ pub(super) type Tenures = BTreeMap<(AllocationNumber, ExitSlot), Tenure>;
 pub(super) fn newest<'a>(statuses: impl Iterator<Item = &'a Status>) -> Tenures {
     let mut all = Tenures::new();
     for tenure in statuses.flat_map(|status| &status.exits).filter_map(|exit| exit.tenure.as_ref()) {
-        let key = (tenure.allocation, tenure.slot);
-        if all.get(&key).is_none_or(|known| tenure.supersedes(known)) {
-            all.insert(key, tenure.clone());
+        if all.get(&tenure.key()).is_none_or(|known| tenure.supersedes(known)) {
+            all.insert(tenure.key(), tenure.clone());
         }
     }
     all
@@ -37,14 +36,11 @@ pub(super) fn named(tenures: &Tenures, name: impl Fn(&NodeId) -> Option<NodeId>)
 
 /// Has a world's slots be held like this.
 pub(super) fn hold(world: &mut World, ledger: &Ledger, tenures: &Tenures) {
-    let drafts: Vec<FarmDraft> = world.farms().values().cloned().map(FarmDraft::from).collect();
-    for mut draft in drafts {
-        for slot in &mut draft.slots {
-            let number = ledger.allocation(slot.key.prefix).map(|allocation| allocation.number());
-            slot.tenure = number.and_then(|number| tenures.get(&(number, slot.key.slot)).cloned());
-        }
-        if let Ok(farm) = Farm::try_from(draft) {
-            world.insert_farm(farm);
-        }
+    let slots = world.farms().values();
+    let slots = slots.flat_map(|farm| farm.slots().keys().map(|slot| (farm.id().clone(), *slot)));
+    for (farm, slot) in slots.collect::<Vec<_>>() {
+        let number = ledger.allocation(slot.prefix).map(|allocation| allocation.number());
+        let tenure = number.and_then(|number| tenures.get(&(number, slot.slot)).cloned());
+        world.hold(&farm, slot, tenure);
     }
 }

@@ -248,7 +248,7 @@ fn named(document: &Document) -> Option<DocumentId> {
         Model::Network(network) => Some(DocumentId::network(&network.id)),
         Model::Node { node, .. } => Some(DocumentId::node(&node.id)),
         Model::Device { resource, node, .. } => Some(DocumentId::device(*resource, node.as_ref())),
-        Model::Tenure(tenure) => Some(DocumentId::tenure((tenure.allocation, tenure.slot))),
+        Model::Tenure(tenure) => Some(DocumentId::tenure(tenure.key())),
         Model::Gone | Model::Bytes => None,
     }
 }

@@ -165,13 +165,7 @@ fn farms(state: &State, networks: [Option<&Network>; 2]) -> Vec<FarmDraft> {
             }
         }
         if let Some(slot) = slot {
-            let draft = SlotDraft {
-                key: slot.key(),
-                holders: slot.holders().to_vec(),
-                public_v4: slot.public_v4(),
-                default_v4: slot.default_v4(),
-                tenure: slot.tenure().cloned(),
-            };
+            let draft = slot.draft().clone();
             parts.entry(network.exit().farm.clone()).or_default().1.insert(slot.key(), draft);
         }
     }

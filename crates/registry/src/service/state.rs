@@ -178,7 +178,7 @@ impl State {
                 }
             }
             Model::Tenure(tenure) => {
-                self.tenures.insert((tenure.allocation, tenure.slot), tenure.clone());
+                self.tenures.insert(tenure.key(), tenure.clone());
             }
             Model::Bytes if id.kind == Kind::Rotation => self.keep_chain(&document.body),
             Model::Bytes if id.kind == Kind::Secret => self.secret = document.body.to_vec(),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sixfold_core::id::{Label, NodeId};
 use sixfold_core::model::{Answering, ExitStatus, FarmDraft, SlotDraft, SlotKey};
-use sixfold_core::tenure::Tenure;
+use sixfold_core::tenure;
 use sixfold_core::trust::Role;
 
 use crate::caller::{Caller, KnownFarm, RegistryArgs, RemovalArgs};
@@ -72,10 +72,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     // A wish is that the list begins with another node than before: where it has passed on by itself, the list says so first.
     let is_first = slot.holders.first() == Some(&to);
     for first in is_first.then_some(&from).into_iter().chain([&to]) {
-        let (farm, slot) = (farm::own(&mut caller)?, slot.clone());
+        let farm = farm::own(&mut caller)?;
         let before = farm::draft(&farm);
         let mut slots = before.slots.clone();
-        for slot in slots.iter_mut().filter(|other| other.key == slot.key) {
+        for slot in slots.iter_mut().filter(|slot| slot.key == key) {
             slot.holders.retain(|holder| holder != first);
             slot.holders.insert(0, first.clone());
         }
@@ -86,16 +86,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
 
 /// Who holds a slot, by the newest word of the registry's that its nodes tell of; the farmer's first, if none does.
 fn holder(caller: &mut Caller, farm: &KnownFarm, slot: &SlotDraft) -> Result<NodeId, Failed> {
-    let mut newest: Option<Tenure> = None;
+    let mut told = Vec::new();
     for id in &slot.holders {
         let seen = NodeSeen::ask(caller, id.clone(), name_of(farm, id))?;
-        let told = seen.exit(slot.key).and_then(|exit| exit.tenure.clone());
-        newest = match (newest, told) {
-            (Some(known), Some(told)) if !told.supersedes(&known) => Some(known),
-            (known, told) => told.or(known),
-        };
+        told.extend(seen.exit(slot.key).and_then(|exit| exit.tenure.clone()));
     }
-    let held = slot.clone().held_by(newest);
+    let held = slot.clone().held_by(tenure::newest(&told).cloned());
     Ok(held.holder().expect("a slot has a node that may hold it").clone())
 }
 

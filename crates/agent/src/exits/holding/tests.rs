@@ -1,12 +1,11 @@
 //! Two nodes that may hold a slot, what each was told and hears from the other, and what it does.
 
 use sixfold_core::id::{Epoch, NodeId};
-use sixfold_core::spec::parse_all;
 use sixfold_core::tenure::Phase;
-use sixfold_core::trial::Trial;
 use sixfold_core::trust::{SigningKey, Statement as _};
 
 use super::*;
+use crate::ground;
 
 /// The first farm's slot 1, which ant and bee may hold.
 struct Node {
@@ -35,13 +34,7 @@ fn believes(signed: &Signed) -> Option<Tenure> {
 
 impl Node {
     fn new(name: &str) -> Self {
-        let files = [
-            ("farm.toml", include_str!("../../../../../examples/first-farm/farm.toml")),
-            ("acme.toml", include_str!("../../../../../examples/first-farm/acme.toml")),
-        ];
-        let world = parse_all(&files.map(|(name, text)| (name.to_owned(), text.to_owned())));
-        let trial = Trial::new(world.expect("the example is sound")).expect("it has room");
-        let mut snapshot = trial.snapshot(&id(name)).expect("it has that node");
+        let mut snapshot = ground::snapshot(&["farm.toml", "acme.toml"], name);
         snapshot.gateways.truncate(1);
         let state = tempfile::tempdir().expect("a folder");
         let holding = Holding::open(state.path()).expect("an empty folder");

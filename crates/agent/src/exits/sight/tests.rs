@@ -4,11 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use sixfold_core::addr::UPSTREAM;
-use sixfold_core::spec::parse_all;
-use sixfold_core::trial::Trial;
 use sixfold_kernel::segment::Answer;
 
 use super::*;
+use crate::ground;
 
 /// A segment on which these addresses answer.
 #[derive(Default)]
@@ -17,8 +16,6 @@ struct Scripted {
     asked: Vec<Ipv6Addr>,
     questions: Vec<Ipv6Addr>,
     announced: Vec<(Mac, Vec<IpAddr>)>,
-    said: Vec<Word>,
-    heard: Vec<Word>,
     down: bool,
 }
 
@@ -41,8 +38,7 @@ impl Voice for Wire {
         Ok(())
     }
 
-    fn send(&mut self, word: &Word) -> Result<(), SegmentError> {
-        self.0.borrow_mut().said.push(word.clone());
+    fn send(&mut self, _: &Word) -> Result<(), SegmentError> {
         Ok(())
     }
 
@@ -51,19 +47,12 @@ impl Voice for Wire {
         let asked = std::mem::take(&mut there.asked);
         let answers = asked.into_iter().filter(|address| there.answers.contains(address));
         let answers = answers.map(|address| Answer { address, from: Mac([2; 6]) }).collect();
-        let words = std::mem::take(&mut there.heard).into_iter().map(|word| (Mac([2; 6]), word)).collect();
-        Ok(Heard { deaf: there.down, answers, words })
+        Ok(Heard { deaf: there.down, answers, words: Vec::new() })
     }
 }
 
 fn snapshot(node: &str) -> Snapshot {
-    let files = [
-        ("farm.toml", include_str!("../../../../../examples/first-farm/farm.toml")),
-        ("acme.toml", include_str!("../../../../../examples/first-farm/acme.toml")),
-    ];
-    let world = parse_all(&files.map(|(name, text)| (name.to_owned(), text.to_owned())));
-    let trial = Trial::new(world.expect("the example is sound")).expect("it has room");
-    trial.snapshot(&node.parse().expect("a name")).expect("it has that node")
+    ground::snapshot(&["farm.toml", "acme.toml"], node)
 }
 
 /// A node, its segment, and a clock that goes on by as much as lies between two questions for each round.

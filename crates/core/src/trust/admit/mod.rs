@@ -100,10 +100,8 @@ impl Evidence {
             self.networks().filter_map(|statement| self.view(statement, this, refusals)).collect();
         refuse_shared_ports(&mut networks, refusals);
         let gateways = delegation.slots_of(this).filter_map(|slot| {
-            let (allocation, slot) = (self.allocation(slot.key.prefix)?, self.held(slot));
-            let way_out_v4 = (slot.public_v4, slot.default_v4);
-            let view = GatewayView::new((allocation, slot.key.slot), slot.duty(this)?, way_out_v4, &networks);
-            Some(GatewayView { tenure: slot.tenure, ..view })
+            let allocation = self.allocation(slot.key.prefix)?;
+            GatewayView::new(&self.held(slot), allocation, this, &networks)
         });
         Snapshot {
             format: Format,

@@ -132,7 +132,7 @@ impl Realm {
             }
             for tenure in farm.slots().values().filter_map(|slot| slot.tenure()) {
                 let signed = Signed::new(tenure, &registry());
-                self.dossier.tenures.insert((tenure.allocation, tenure.slot), signed);
+                self.dossier.tenures.insert(tenure.key(), signed);
             }
         }
         for network in world.networks().values() {

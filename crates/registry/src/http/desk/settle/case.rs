@@ -4,11 +4,12 @@
 //! is an argument.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::time::Duration;
 
 use sixfold_core::id::{Epoch, FarmId, NodeId, Revision};
 use sixfold_core::model::{Answering, ExitStatus, SlotKey};
-use sixfold_core::tenure::{Ask, Duty, Facts, Phase, Refused, Tenure, next};
+use sixfold_core::tenure::{self, Ask, Duty, Facts, Phase, Refused, Tenure, next};
 
 use crate::http::desk::presence::Presence;
 use crate::http::limit;
@@ -126,13 +127,10 @@ impl Case {
     /// The newest tenure that this registry signed and, set back, has no more: a node that may hold the slot goes by it.
     fn ahead(&self) -> Option<Ask> {
         let there = self.members.values().filter(|member| member.is_there());
-        let mut newest = &self.record;
-        for tenure in there.filter_map(|member| member.shows.as_ref()) {
-            let is_of_slot = (tenure.allocation, tenure.slot) == (newest.allocation, newest.slot);
-            if is_of_slot && tenure.epoch.0 <= self.revision.0 && tenure.supersedes(newest) {
-                newest = tenure;
-            }
-        }
+        let shown = there.filter_map(|member| member.shows.as_ref());
+        let signed =
+            |tenure: &&Tenure| tenure.key() == self.record.key() && tenure.epoch.0 <= self.revision.0;
+        let newest = tenure::newest(iter::once(&self.record).chain(shown.filter(signed)))?;
         (*newest != self.record).then(|| Ask::Adopt(newest.clone()))
     }
 
