@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use sixfold_core::addr::Allocation;
 use sixfold_core::id::{FarmId, Generation, Label, NetworkId, NodeId, Revision};
-use sixfold_core::model::{Family, PortBlock, ResourceKey, Seat, Status};
+use sixfold_core::model::{Family, PortBlock, ResourceKey, Seat, SlotKey, Status};
 use sixfold_core::plan::Stage;
 use sixfold_core::trust::Signed;
 use utoipa::openapi::schema::AnyOfBuilder;
@@ -281,6 +281,26 @@ pub struct Networks {
     /// By name.
     #[schema(value_type = Vec<String>)]
     pub networks: Vec<NetworkId>,
+}
+
+/// The networks that leave by a farm's exit slots.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Guests {
+    /// By slot, then by id.
+    pub networks: Vec<Guest>,
+}
+
+/// A network that leaves by an exit slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Guest {
+    /// Its tenant and name.
+    #[schema(value_type = String)]
+    pub id: NetworkId,
+    /// The slot.
+    #[schema(value_type = String)]
+    pub slot: SlotKey,
+    /// The prefixes in force.
+    pub grants: Vec<Held>,
 }
 
 /// What a node said of itself last. It is kept in memory only.

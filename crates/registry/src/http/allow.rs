@@ -56,6 +56,8 @@ pub enum Thing {
     Tenant,
     /// A network and its prefixes.
     Network,
+    /// The list of the networks that leave by a farm's exits, with their prefixes.
+    Guests,
     /// What happened.
     Events,
     /// The keys that an owner had.
@@ -94,6 +96,8 @@ pub const fn allows(role: Role, verb: Verb, object: Object) -> bool {
         (Role::Tenant | Role::Farmer | Role::Node | Role::Admin, Verb::Read, Thing::Key, _) => true,
         (Role::Tenant | Role::Farmer | Role::Node, Verb::Put, Thing::Key, Whose::Own) => true,
         (Role::Farmer, Verb::Put, Thing::Farm, Whose::Own) => true,
+        // Each of them they may read by its id.
+        (Role::Farmer, Verb::Read, Thing::Guests, Whose::Own) => true,
         (Role::Farmer | Role::Node, Verb::Delete, Thing::Node, Whose::Own) => true,
         (Role::Farmer, Verb::Read, Thing::Node | Thing::Status | Thing::Network, Whose::Own) => true,
         (Role::Node, Verb::Read | Verb::Put, Thing::Node | Thing::Status, Whose::Own) => true,
@@ -102,7 +106,7 @@ pub const fn allows(role: Role, verb: Verb, object: Object) -> bool {
         // The operator sees what is stored, and may take prefixes back and farms that nobody uses; nobody's words are theirs
         // to change.
         (Role::Admin, Verb::Read, Thing::Farm | Thing::Node | Thing::Status, _) => true,
-        (Role::Admin, Verb::Read, Thing::Tenant | Thing::Network | Thing::Events, _) => true,
+        (Role::Admin, Verb::Read, Thing::Tenant | Thing::Network | Thing::Guests | Thing::Events, _) => true,
         (Role::Admin, Verb::Delete, Thing::Network | Thing::Farm, _) => true,
         _ => false,
     }
@@ -135,6 +139,7 @@ words!(Thing {
     Status => "status",
     Tenant => "tenant",
     Network => "network",
+    Guests => "guests",
     Events => "events",
     Key => "key",
 });

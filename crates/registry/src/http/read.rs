@@ -2,13 +2,14 @@
 //!
 //! Owns: finding it. Every look at the state takes what it needs and leaves: the writer waits meanwhile.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sixfold_api::problem::{Kind, Problem};
-use sixfold_api::resource::{Farm, Farms, Named, Network, Networks, Node};
+use sixfold_api::resource::{Farm, Farms, Guest, Guests, Held, Named, Network, Networks, Node};
 use sixfold_api::version::Version;
-use sixfold_core::id::{FarmId, Label, NodeId};
+use sixfold_core::id::{FarmId, Label, NetworkId, NodeId};
+use sixfold_core::model::{ResourceKey, SlotKey};
 use sixfold_core::trust::{Delegation, Leaving, NodeStatement, Signed, Statement, decode};
 use tokio::task::spawn_blocking;
 
@@ -17,7 +18,7 @@ use super::desk::Desk;
 use super::desk::caller::Subject;
 use super::put::held;
 use super::refuse;
-use crate::service::{Kept, State};
+use crate::service::{self, Kept, State};
 use crate::store::{DocumentId, Kind as Document};
 
 /// The version.
@@ -123,6 +124,28 @@ pub(super) async fn networks(desk: Arc<Desk>, call: Call) -> Result<Answer, Prob
     let Subject::Tenant(tenant) = call.subject else { return Err(absent()) };
     let networks = desk.service.read(|state| state.networks_of(&tenant).map(|(id, _)| id).collect());
     Answer::of(&Networks { networks })
+}
+
+/// The networks that leave by a farm's slots: of each slot's grants, whose they are.
+pub(super) async fn guests(desk: Arc<Desk>, call: Call) -> Result<Answer, Problem> {
+    let Subject::Farm(id) = call.subject else { return Err(absent()) };
+    let (revision, granted) = desk.service.read(|state| {
+        let farm = state.world().farm(&id).ok_or_else(absent)?;
+        let mut granted: BTreeMap<(SlotKey, NetworkId), Vec<Held>> = BTreeMap::new();
+        for slot in farm.slots().keys() {
+            let Some(allocation) = state.ledger().allocation(slot.prefix) else { continue };
+            let number = allocation.number();
+            let grants = state.ledger().grants_in(number, slot.slot).filter(|(_, grant)| grant.is_live());
+            for (index, grant) in grants {
+                let of = granted.entry((*slot, grant.network.clone())).or_default();
+                of.push(held(service::Held::of(ResourceKey { number, index }, grant)));
+            }
+        }
+        Ok::<_, Problem>((state.revision(), granted))
+    })?;
+    let networks = granted.into_iter().map(|((slot, id), grants)| Guest { id, slot, grants });
+    let guests = Guests { networks: networks.collect() };
+    aside(move || Ok(Answer::of(&guests)?.at(revision))).await
 }
 
 /// A network.

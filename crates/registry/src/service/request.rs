@@ -281,7 +281,9 @@ pub struct Held {
 }
 
 impl Held {
-    pub(super) fn of(resource: ResourceKey, grant: &Grant) -> Self {
+    /// What a grant in force gives.
+    #[must_use]
+    pub fn of(resource: ResourceKey, grant: &Grant) -> Self {
         Self { resource, seat: grant.seat.clone(), generation: grant.generation, ports: grant.ports }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use axum::http::Method;
 use sixfold_api::client::{Client, ClientError, News};
 use sixfold_api::problem::Kind;
-use sixfold_api::resource::{Done, Farm, Farms, Heard, Network, Networks, Node, Preview, Put};
+use sixfold_api::resource::{Done, Farm, Farms, Guests, Heard, Network, Networks, Node, Preview, Put};
 use sixfold_core::id::Label;
 use sixfold_core::key::PublicKey;
 use sixfold_core::model::{DeviceReport, Seat, Snapshot, Status};
@@ -77,7 +77,7 @@ pub(super) fn believed(proofs: &Proofs, seed: u8) -> Snapshot {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_owners_said_reaches_the_nodes_and_is_believed() {
     let running = Running::registry();
-    let [_farmer, mut holder, mut other] = joined(&running).await;
+    let [mut farmer, mut holder, mut other] = joined(&running).await;
     let News::Changed { value, tag } = news(&mut other, NODES[1], None, 0).await else { panic!("nothing") };
     assert!(believed(&value, NODES[1]).networks.is_empty());
 
@@ -132,8 +132,15 @@ async fn what_owners_said_reaches_the_nodes_and_is_believed() {
     assert_eq!(verdicts.iter().filter(|verdict| stands(verdict) == Some(false)).count(), 2);
     let stranger: Result<Proofs, _> = running.client(Some(9)).get(&format!("{path}/proofs")).await;
     assert_eq!(refused(stranger), Kind::Forbidden);
+    // The farmer is told who leaves by the farm's slots.
+    let guests = format!("/v1/farms/{}/networks", farm());
+    let told: Guests = farmer.get(&guests).await.unwrap();
+    assert_eq!(told.networks.len(), 1);
+    assert_eq!((&told.networks[0].id, &told.networks[0].grants), (&network(), &known.grants));
+    assert_eq!(told.networks[0].slot.to_string(), "2001:db8:a::/48#1");
     let gone = NetworkStatement { version: 2, subject: Subject::Deleted(network()) };
     send(&mut tenant, &path, &put(&gone, TENANT)).await.unwrap();
+    assert_eq!(farmer.get::<Guests>(&guests).await.unwrap().networks, []);
     let known: Network = tenant.get(&path).await.unwrap();
     assert_eq!((known.version, known.deleted, known.grants.len()), (2, true, 0));
     let proofs: Proofs = tenant.get(&format!("{path}/proofs")).await.unwrap();

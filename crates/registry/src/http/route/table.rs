@@ -4,7 +4,8 @@ use axum::http::Method;
 use sixfold_api::event::Events;
 use sixfold_api::problem::Kind;
 use sixfold_api::resource::{
-    Done, DoneOrPreview, Farm, Farms, Heard, Keys, Network, Networks, Node, Proven, Put, Rotated, StatusShape,
+    Done, DoneOrPreview, Farm, Farms, Guests, Heard, Keys, Network, Networks, Node, Proven, Put, Rotated,
+    StatusShape,
 };
 use sixfold_api::version::Version;
 
@@ -81,7 +82,7 @@ fn service() -> [Route; 3] {
     ]
 }
 
-fn owners() -> [Route; 12] {
+fn owners() -> [Route; 13] {
     let put = || Some(Shape::of::<Put>());
     let events = row!(GET "/v1/events", Read Events, None => Events, &[Kind::Malformed], events,
         "What happened lately to whom asks: a tenant's networks, a farmer's farm, a node; to the operator, to all");
@@ -97,6 +98,8 @@ fn owners() -> [Route; 12] {
             "Has a farm be as its farmer's statement (kind farm) says"),
         row!(DELETE "/v1/farms/{farm}", Delete Farm, put() => Done, PUT, put::dissolution,
             "Takes a farm away that nobody is in, by the operator's statement (kind dissolution)"),
+        row!(GET "/v1/farms/{farm}/networks", Read Guests, None => Guests, READ, read::guests,
+            "The networks that leave by a farm's exit slots, and the prefixes they hold"),
         row!(GET "/v1/networks/{tenant}", Read Tenant, None => Networks, READ, read::networks,
             "The networks of a tenant"),
         row!(GET "/v1/networks/{tenant}/{network}", Read Network, None => Network, READ, read::network,
