@@ -103,20 +103,30 @@ fn put(
     Ok(delegation)
 }
 
-/// Says something new of a farm that is there, if it is new, and tells what.
-pub(crate) fn change(
+/// Says something new of a farm that is there, if it is new, and prints what.
+fn change(
     caller: &mut Caller,
     farm: &KnownFarm,
     wanted: FarmDraft,
     removal: &RemovalArgs,
 ) -> Result<(), Failed> {
+    output::print(&changed(caller, farm, wanted, removal)?)
+}
+
+/// Says something new of a farm that is there, if it is new. Gives what it was, in words.
+pub(crate) fn changed(
+    caller: &mut Caller,
+    farm: &KnownFarm,
+    wanted: FarmDraft,
+    removal: &RemovalArgs,
+) -> Result<String, Failed> {
     let name = farm.delegation.name().clone();
     let changes = changes(&farm.names(), &draft(farm), &wanted);
     if changes.is_empty() {
-        return output::print(&format!("farm {name}: nothing changes, version {}\n", farm.version));
+        return Ok(format!("farm {name}: nothing changes, version {}\n", farm.version));
     }
     let said = put(caller, (wanted, name, farm.version + 1), removal)?;
-    output::print(&format!("{}farm {}: now version {}\n", lines(&changes), said.name(), farm.version + 1))
+    Ok(format!("{}farm {}: now version {}\n", lines(&changes), said.name(), farm.version + 1))
 }
 
 fn of_fault(fault: Fault) -> Failed {

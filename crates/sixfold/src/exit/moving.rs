@@ -57,35 +57,76 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let mut caller = args.registry.call(Role::Farmer)?;
     let farm = farm::own(&mut caller)?;
-    let before = farm::draft(&farm);
-    let key = slot_key(&args.slot, &before)?;
+    let slot = slot(&args.slot, &farm::draft(&farm))?;
     let to = farm.names().node_of(farm.id(), &args.node)?.clone();
-    let slot = before.slots.iter().find(|slot| slot.key == key).ok_or_else(|| {
-        Failed::refused(format!("the farm has no slot {key}")).hint(Some("sixfold farm exit set makes one"))
-    })?;
-    let from = holder(&mut caller, &farm, slot)?;
+    let from = holder(&mut caller, &farm, &slot)?;
     if from == to {
-        return output::print(&format!("slot {key} is with {} already\n", args.node));
+        return output::print(&format!("slot {} is with {} already\n", slot.key, args.node));
     }
-    let both = Both::ask(&mut caller, &farm, (&from, &to))?;
-    may_take(&both, slot, &args.node)?;
-    // A wish is that the list begins with another node than before: where it has passed on by itself, the list says so first.
-    let is_first = slot.holders.first() == Some(&to);
-    for first in is_first.then_some(&from).into_iter().chain([&to]) {
-        let farm = farm::own(&mut caller)?;
-        let before = farm::draft(&farm);
-        let mut slots = before.slots.clone();
-        for slot in slots.iter_mut().filter(|slot| slot.key == key) {
-            slot.holders.retain(|holder| holder != first);
-            slot.holders.insert(0, first.clone());
+    may_move(&mut caller, &farm, &slot, (&from, &to))?;
+    let shift = Shift { key: slot.key, from, to, order: slot.holders };
+    shift.make(&mut caller, &args.removal, &mut output::print)
+}
+
+/// The slot that is meant, as its farmer has it.
+pub(super) fn slot(text: &str, farm: &FarmDraft) -> Result<SlotDraft, Failed> {
+    let key = slot_key(text, farm)?;
+    let slot = farm.slots.iter().find(|slot| slot.key == key).cloned();
+    slot.ok_or_else(|| {
+        Failed::refused(format!("the farm has no slot {key}")).hint(Some("sixfold farm exit set makes one"))
+    })
+}
+
+/// Refused unless one node can take a slot from another.
+pub(super) fn may_move(
+    caller: &mut Caller,
+    farm: &KnownFarm,
+    slot: &SlotDraft,
+    (from, to): (&NodeId, &NodeId),
+) -> Result<(), Failed> {
+    let both = Both::ask(caller, farm, (from, to))?;
+    may_take(&both, slot, &both.to.name)
+}
+
+/// A move of a slot from a node to another.
+#[derive(Debug, Clone)]
+pub(super) struct Shift {
+    pub(super) key: SlotKey,
+    pub(super) from: NodeId,
+    pub(super) to: NodeId,
+    /// All that may hold it, in the order that they have afterwards but for the new holder, which comes first.
+    pub(super) order: Vec<NodeId>,
+}
+
+impl Shift {
+    /// Has the farmer wish for it, and waits until it is done. What is done is told as it is.
+    pub(super) fn make(
+        &self,
+        caller: &mut Caller,
+        removal: &RemovalArgs,
+        tell: &mut dyn FnMut(&str) -> Result<(), Failed>,
+    ) -> Result<(), Failed> {
+        let farm = farm::own(caller)?;
+        let first = farm::draft(&farm).slots.into_iter().find(|slot| slot.key == self.key);
+        // A wish is that the list begins with another node than before: where it has passed on by itself, the list says so first.
+        let is_first = first.is_some_and(|slot| slot.holders.first() == Some(&self.to));
+        for first in is_first.then_some(&self.from).into_iter().chain([&self.to]) {
+            let farm = farm::own(caller)?;
+            let before = farm::draft(&farm);
+            let mut slots = before.slots.clone();
+            for slot in slots.iter_mut().filter(|slot| slot.key == self.key) {
+                slot.holders.sort_by_key(|id| {
+                    (id != first, self.order.iter().position(|other| other == id).unwrap_or(usize::MAX))
+                });
+            }
+            tell(&farm::changed(caller, &farm, FarmDraft { slots, ..before }, removal)?)?;
         }
-        farm::change(&mut caller, &farm, FarmDraft { slots, ..before }, &args.removal)?;
+        tell(&wait(caller, &farm, (&self.from, &self.to), self.key)?)
     }
-    wait(&mut caller, &farm, (&from, &to), key)
 }
 
 /// Who holds a slot, by the newest word of the registry's that its nodes tell of; the farmer's first, if none does.
-fn holder(caller: &mut Caller, farm: &KnownFarm, slot: &SlotDraft) -> Result<NodeId, Failed> {
+pub(super) fn holder(caller: &mut Caller, farm: &KnownFarm, slot: &SlotDraft) -> Result<NodeId, Failed> {
     let mut told = Vec::new();
     for id in &slot.holders {
         let seen = NodeSeen::ask(caller, id.clone(), name_of(farm, id))?;
@@ -95,7 +136,8 @@ fn holder(caller: &mut Caller, farm: &KnownFarm, slot: &SlotDraft) -> Result<Nod
     Ok(held.holder().expect("a slot has a node that may hold it").clone())
 }
 
-fn name_of(farm: &KnownFarm, id: &NodeId) -> Label {
+/// What a node of the farm is called; its id, if it is none.
+pub(super) fn name_of(farm: &KnownFarm, id: &NodeId) -> Label {
     let known = farm.nodes.iter().find(|(known, _)| known == id);
     known.map_or_else(|| id.clone().into(), |(_, name)| name.clone())
 }
@@ -158,13 +200,13 @@ fn may_take(both: &Both, slot: &SlotDraft, word: &Label) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Until the one serves and the other does not, or is not heard.
+/// Until the one serves and the other does not, or is not heard. Gives that in words.
 fn wait(
     caller: &mut Caller,
     farm: &KnownFarm,
     (from, to): (&NodeId, &NodeId),
     key: SlotKey,
-) -> Result<(), Failed> {
+) -> Result<String, Failed> {
     let began = Instant::now();
     loop {
         let both = Both::ask(caller, farm, (from, to))?;
@@ -173,16 +215,16 @@ fn wait(
         if let [Some(from), Some(to)] = said
             && (from.serves, to.serves) == (false, true)
         {
-            return output::print(&format!("slot {key}: {is} serves it, {was} does not\n"));
+            return Ok(format!("slot {key}: {is} serves it, {was} does not\n"));
         }
         // Of a node that says nothing the segment tells.
         if let [None, Some(to)] = said
             && to.serves
             && to.others == Answering::Silent
         {
-            let words =
-                format!("slot {key}: {is} serves it; {was} is not heard of, and its gateway is silent\n");
-            return output::print(&words);
+            return Ok(format!(
+                "slot {key}: {is} serves it; {was} is not heard of, and its gateway is silent\n"
+            ));
         }
         if began.elapsed() > PATIENCE {
             let [by_was, by_is] = said.map(|exit| match exit.map(|exit| exit.serves) {
