@@ -1,5 +1,6 @@
 //! `sixfold exit`: what a node does as the way out of networks.
 
+mod drill;
 mod moving;
 mod status;
 
@@ -21,7 +22,7 @@ use crate::{Done, output};
 #[derive(Debug, clap::Args)]
 #[command(
     arg_required_else_help = true,
-    after_long_help = "Examples:\n  sixfold exit status\n  sixfold exit move 1 bee\n  sixfold exit who 203.0.113.7:40123 2026-11-20T12:00:00+01:00"
+    after_long_help = "Examples:\n  sixfold exit status\n  sixfold exit move 1 bee\n  sixfold exit drill 1 --dry-run\n  sixfold exit who 203.0.113.7:40123 2026-11-20T12:00:00+01:00"
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -32,6 +33,7 @@ pub(crate) struct Args {
 enum Verb {
     Status(status::Args),
     Move(moving::Args),
+    Drill(drill::Args),
     Who(WhoArgs),
 }
 
@@ -77,6 +79,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failed> {
     match &args.verb {
         Verb::Status(args) => status::run(args)?,
         Verb::Move(args) => moving::run(args)?,
+        Verb::Drill(args) => drill::run(args)?,
         Verb::Who(args) => who(args)?,
     }
     Ok(Done::Yes)

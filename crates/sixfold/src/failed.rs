@@ -83,6 +83,11 @@ impl Failed {
         })
     }
 
+    /// What is wrong, without the rest.
+    pub(crate) fn what(&self) -> String {
+        self.error.to_string()
+    }
+
     /// The error, its causes, details and hints.
     pub(crate) fn text(&self) -> String {
         let mut text = format!("error: {}\n", self.error);

@@ -101,6 +101,14 @@ impl Resource {
             to_exit_mac: mac(h, l, 0, 1),
         }
     }
+
+    /// `$P:NIB::ffff`: in the resource's prefix, and nobody's, as workloads' numbers end below it. Whoever sends there is told by
+    /// [`Resource::local_address`] that it leads nowhere.
+    #[must_use]
+    pub const fn nobody(&self) -> Ipv6Addr {
+        let [p, q, r, i, ..] = self.local_address.segments();
+        Ipv6Addr::new(p, q, r, i, 0, 0, 0, 0xffff)
+    }
 }
 
 /// Everything of the gateway of one exit slot.

@@ -89,6 +89,8 @@ fn no_two_workloads_share_an_address_a_mac_or_a_namespace() {
     for index in indices().filter(|i| [0, 1, 0x7f, 0xff].contains(&i.low())) {
         let resource = Resource::derive(&allocation, index);
         addresses.extend([IpAddr::from(resource.local_address), resource.local_address_v4.into()]);
+        addresses.push(resource.nobody().into());
+        assert!(resource.prefix.contains(&resource.nobody()));
         macs.extend([resource.to_exit_mac, resource.exit_public_mac]);
         for w in WorkloadNumber::all().map(|k| Workload::derive(&allocation, index, k)) {
             addresses.extend([IpAddr::from(w.address), w.address_v4.into()]);

@@ -44,7 +44,7 @@ const COMMANDS: [&str; 30] = [
 ];
 
 /// Every command that speaks to a registry with somebody's key, with arguments that are enough for it but for that key.
-const KEYED: [&str; 21] = [
+const KEYED: [&str; 22] = [
     "farm create D/farm/farm.toml",
     "farm apply D/farm/farm.toml",
     "farm show",
@@ -54,6 +54,7 @@ const KEYED: [&str; 21] = [
     "farm allocation add 2001:db8::/48",
     "farm exit set 1 ant",
     "exit move 1 ant",
+    "exit drill 1",
     "farm delete alpha",
     "network plan D/farm/acme.toml",
     "network apply D/farm/acme.toml",
@@ -98,7 +99,7 @@ const REFUSED: [&str; 25] = [
 ];
 
 /// The arguments are wrong, or do not go together.
-const USAGE: [&str; 17] = [
+const USAGE: [&str; 18] = [
     "",
     "nonsense",
     "lab",
@@ -113,6 +114,7 @@ const USAGE: [&str; 17] = [
     "plan D/farm",
     "plan --feed D/half.json --node ant",
     "agent --feed D/in.json --key D/node.pem",
+    "exit drill 1 --json",
     "tunnel run --user no-such-user",
     "completions tcsh",
     "--log x=loud show D/farm",

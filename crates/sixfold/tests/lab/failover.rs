@@ -34,7 +34,7 @@ pub(crate) fn signal(lab: &Up, node: &str, pid: &str, signal: &str) {
 }
 
 /// What a node's agent last heard of who holds slot 1: the epoch and the holder's id.
-fn epoch(lab: &Up, node: &str) -> u64 {
+pub(crate) fn epoch(lab: &Up, node: &str) -> u64 {
     let output = lab.exec(node, &[SIXFOLD, "exit", "status", "--json"]);
     let all: Value = serde_json::from_slice(&output.stdout).unwrap();
     let slot =
@@ -104,7 +104,7 @@ while d:=c.recv(65536): h.update(d)
 c.sendall(b'.'); print(h.hexdigest())";
 
 /// A command at a place of the lab, in its own namespace or in one that is there.
-fn start(lab: &Up, place: &str, netns: Option<&str>, command: &[&str]) -> Child {
+pub(crate) fn start(lab: &Up, place: &str, netns: Option<&str>, command: &[&str]) -> Child {
     let at = lab.at.display().to_string();
     let mut whole = Command::new(SIXFOLD);
     whole.args(["lab", "exec", "--at", &at, place, "--"]);
@@ -113,7 +113,7 @@ fn start(lab: &Up, place: &str, netns: Option<&str>, command: &[&str]) -> Child 
 }
 
 /// The namespace of one of cat's workloads, and its address.
-fn workload(lab: &Up) -> (String, String) {
+pub(crate) fn workload(lab: &Up) -> (String, String) {
     let names = lab.says("cat", &["sh", "-c", "ip netns list | grep -o 'load-[^ ]*' | head -1"]);
     let netns = names.trim().to_owned();
     let shown = lab.says("cat", &["ip", "-n", &netns, "-j", "-6", "addr", "show", "scope", "global"]);

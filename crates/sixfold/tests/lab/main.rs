@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 #![allow(clippy::print_stdout, reason = "what was measured is said, as it depends on the machine")]
 
+mod drilled;
 mod failover;
 mod ground;
 mod json;

@@ -2,6 +2,7 @@
 //! there afterwards.
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
+mod drill;
 mod farm;
 mod ground;
 mod liar;

@@ -11,14 +11,14 @@ use sixfold_api::resource::Done;
 use sixfold_api::tls::Identity;
 use sixfold_api::url::RegistryUrl;
 use sixfold_core::id::Revision;
-use sixfold_core::model::Status;
+use sixfold_core::model::{ExitStatus, Status};
 use sixfold_core::trust::{Role, Seen, SigningKey, admit};
 use tokio::runtime::Builder;
 
 use super::farm::first_farm;
 use super::ground::Ground;
 
-const ACME: &str = "examples/first-farm/acme.toml";
+pub(crate) const ACME: &str = "examples/first-farm/acme.toml";
 
 /// A node's own word to its registry, as its agent has it.
 fn as_node<T>(ground: &Ground, name: &str, ask: impl AsyncFnOnce(&mut Client, String) -> T) -> T {
@@ -38,8 +38,13 @@ pub(crate) fn with_key_of<T>(ground: &Ground, name: &str, ask: impl AsyncFnOnce(
 
 /// Has a node say how it is.
 fn say(ground: &Ground, name: &str, in_sync: bool) {
+    say_of(ground, (name, in_sync), Vec::new());
+}
+
+/// The same, and how its exit slots are.
+pub(crate) fn say_of(ground: &Ground, (name, in_sync): (&str, bool), exits: Vec<ExitStatus>) {
     let status = Status {
-        exits: Vec::new(),
+        exits,
         node: ground.key(Role::Node, name).parse().unwrap(),
         revision: Revision(6),
         in_sync,
@@ -64,7 +69,7 @@ fn say(ground: &Ground, name: &str, in_sync: bool) {
     });
 }
 
-fn ids(ground: &Ground) -> Vec<(String, &'static str)> {
+pub(crate) fn ids(ground: &Ground) -> Vec<(String, &'static str)> {
     let nodes = ["ant", "bee", "cat"].map(|name| (ground.key(Role::Node, name), name));
     let others = [(ground.key(Role::Farmer, "alpha"), "alpha"), (ground.key(Role::Tenant, "acme"), "acme")];
     nodes.into_iter().chain(others).collect()
