@@ -419,6 +419,7 @@ fn table() -> Vec<Step> {
         ("counts", SetKind::LinkCounts),
         ("counts", SetKind::LinkShares { connections: 9 }),
         ("rates", SetKind::LinkRates { per_second: 9, burst: 5 }),
+        ("limits", SetKind::LinkBytes),
         ("map", SetKind::LinkPorts),
     ];
     for (name, kind) in sets {
@@ -437,10 +438,15 @@ fn table() -> Vec<Step> {
         ops.push(Op::DelElement(element("a_v4", found)));
     }
     let link = "to-1000-1".parse().unwrap();
+    let limit = |per_second| Element::LinkBytes(link, ByteLimit { per_second, burst: 65_600 });
     let ports = |first| Element::LinkPorts(link, [192, 0, 2, 1].into(), (first, 2047));
     let of_links = [
         ("counts", Element::Link(link)),
         ("counts", Element::LinkShare(link, 9)),
+        ("limits", Element::LinkShare(link, 9)),
+        ("limits", limit(8000)),
+        ("limits", limit(9000)),
+        ("counts", limit(8000)),
         ("map", ports(1024)),
         ("map", ports(1025)),
     ];

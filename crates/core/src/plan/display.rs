@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use super::{Op, Plan, Step};
 use crate::name::{IfName, TABLE};
 use crate::state::{
-    Action, Chain, Element, ElementKey, Endpoint, Family, Hook, HookPoint, Link, LinkKind, LinkPattern,
-    Match, Netns, Peer, PeerKey, Protocol, RouteKey, RouteTarget, Rule, SetKind,
+    Action, ByteLimit, Chain, Element, ElementKey, Endpoint, Family, Hook, HookPoint, Link, LinkKind,
+    LinkPattern, Match, Netns, Peer, PeerKey, Protocol, RouteKey, RouteTarget, Rule, SetKind,
 };
 
 impl fmt::Display for Plan {
@@ -230,9 +230,14 @@ fn set_type(kind: SetKind) -> Cow<'static, str> {
             )
             .into();
         }
+        SetKind::LinkBytes => return format!("type ifname; {} counter;", limit(ByteLimit::OF_SET)).into(),
         SetKind::LinkPorts => "type ifname : interval ipv4_addr . inet_service;",
         SetKind::Unknown => "# unknown",
     })
+}
+
+fn limit(ByteLimit { per_second, burst }: ByteLimit) -> String {
+    format!("limit rate over {per_second} bytes/second burst {burst} bytes")
 }
 
 fn element(key: &ElementKey) -> String {
@@ -244,6 +249,7 @@ fn element(key: &ElementKey) -> String {
         Element::Link(link) => format!("\"{link}\""),
         Element::OtherLinks => "*".to_owned(),
         Element::LinkShare(link, connections) => format!("\"{link}\" ct count over {connections} counter"),
+        Element::LinkBytes(link, bytes) => format!("\"{link}\" {} counter", limit(*bytes)),
         Element::LinkPorts(link, address, (first, last)) => {
             format!("\"{link}\" : {address} . {first}-{last}")
         }

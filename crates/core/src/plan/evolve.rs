@@ -357,11 +357,19 @@ fn add_element(firewall: &mut Firewall, key: &ElementKey) -> Result<(), Refusal>
         (Element::LinkPorts(there, ..), Element::LinkPorts(link, ..)) => there == link && *one != key.element,
         _ => false,
     };
-    if firewall.elements.keys().any(|there| there.set == key.set && overlaps(&there.element)) {
+    let mut there = firewall.elements.keys().filter(|there| there.set == key.set).map(|key| &key.element);
+    if there.clone().any(overlaps) {
         return Err(Refusal::Exists);
     }
-    firewall.elements.insert(key, ());
+    if !there.any(|there| limits(there).is_some_and(|link| Some(link) == limits(&key.element))) {
+        firewall.elements.insert(key, ());
+    }
     Ok(())
+}
+
+/// The link that an element limits: it keeps the limit that it has.
+fn limits(element: &Element) -> Option<IfName> {
+    if let Element::LinkBytes(link, _) = element { Some(*link) } else { None }
 }
 
 fn del_element(firewall: &mut Firewall, key: &ElementKey) {
@@ -387,6 +395,7 @@ fn suits(kind: SetKind, element: &Element) -> bool {
         | (SetKind::Services, Element::Service(..))
         | (SetKind::ServicesV4, Element::ServiceV4(..))
         | (SetKind::LinkCounts | SetKind::LinkRates { .. }, Element::Link(_) | Element::OtherLinks)
+        | (SetKind::LinkBytes, Element::LinkBytes(..))
         | (SetKind::LinkPorts, Element::LinkPorts(..)) => true,
         (SetKind::LinkShares { connections }, Element::LinkShare(_, own)) => connections == *own,
         _ => false,

@@ -263,10 +263,26 @@ pub enum SetKind {
         /// Allowed at once.
         burst: u32,
     },
+    /// `ifname`, and each element has a limit of its own: it holds only of what is more than so many bytes a second, and counts that.
+    LinkBytes,
     /// A map, `ifname : interval ipv4_addr . inet_service`.
     LinkPorts,
     /// Of a shape we could not have made.
     Unknown,
+}
+
+/// So many bytes a second, from the network header on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ByteLimit {
+    /// Bytes a second.
+    pub per_second: u64,
+    /// Bytes allowed at once, beyond those of one second: the kernel allows these in any case.
+    pub burst: u32,
+}
+
+impl ByteLimit {
+    /// What an element of [`SetKind::LinkBytes`] has that says nothing of its own: next to nothing.
+    pub const OF_SET: Self = Self { per_second: 1, burst: 1 };
 }
 
 /// A named set; its elements are [`ElementKey`]s.
@@ -303,6 +319,8 @@ pub enum Element {
     /// Of [`SetKind::LinkShares`]: a link, and as many connections as the set says. It says so itself: of elements that take it from
     /// their set the kernel (Linux 6.18) lets go of connection tracking once too often, and after a few it tracks nothing.
     LinkShare(IfName, u32),
+    /// Of [`SetKind::LinkBytes`]: a link and its limit.
+    LinkBytes(IfName, ByteLimit),
     /// Of [`SetKind::LinkPorts`]: a link, and the address and the first and last port that it has.
     LinkPorts(IfName, Ipv4Addr, (u16, u16)),
     /// What we could not have put there.

@@ -30,8 +30,8 @@ use serde::{Deserialize, Serialize};
 
 pub use address::{AddressKey, NeighbourKey};
 pub use firewall::{
-    Action, CT_ESTABLISHED_RELATED, CT_INVALID, CT_NEW, Chain, ChainName, Element, ElementKey, Family,
-    Firewall, Hook, HookPoint, LinkPattern, Match, Protocol, Rule, Set, SetKind, SetName,
+    Action, ByteLimit, CT_ESTABLISHED_RELATED, CT_INVALID, CT_NEW, Chain, ChainName, Element, ElementKey,
+    Family, Firewall, Hook, HookPoint, LinkPattern, Match, Protocol, Rule, Set, SetKind, SetName,
 };
 pub use link::{Link, LinkEnd, LinkKind};
 pub use owned::fall;

@@ -4,15 +4,22 @@
 //! Counter   counter                       holds always
 //! Over      ct count over N · counter     holds of a connection more than N; what does not hold is not counted
 //! Rate      counter · limit rate over N   holds of what is more than N a second, and counts all
+//! Bytes     limit rate over N · counter   holds of what is more than N bytes a second; what does not hold is not counted
 //! ```
 //!
 //! Owns: these expressions, both ways. One is an attribute, several are a list. Must not know links.
+
+use sixfold_core::state::ByteLimit;
 
 use super::Counter;
 use super::attr::{Attrs, find, find_str, find_u32, find_u64, nest, put_str, put_u32, put_u64};
 
 /// `NFT_CONNLIMIT_F_INV`, `NFT_LIMIT_F_INV`: over, instead of up to.
 const OVER: u32 = 1;
+/// `NFT_LIMIT_PKTS`
+const PACKETS: u32 = 0;
+/// `NFT_LIMIT_PKT_BYTES`
+const BYTES: u32 = 1;
 /// `NFTA_LIST_ELEM`
 const LIST_ELEM: u16 = 1;
 
@@ -26,6 +33,8 @@ pub(super) enum Each {
     Over(u32),
     /// More than so many packets a second, but for so many at once.
     Rate(u32, u32),
+    /// More than so many bytes a second.
+    Bytes(ByteLimit),
     /// Something that no set of ours has.
     Other,
 }
@@ -46,6 +55,7 @@ enum Part {
     Counter,
     Over(u32),
     Rate(u32, u32),
+    Bytes(ByteLimit),
 }
 
 impl Each {
@@ -55,6 +65,7 @@ impl Each {
             Self::Counter => vec![Part::Counter],
             Self::Over(connections) => vec![Part::Over(connections), Part::Counter],
             Self::Rate(per_second, burst) => vec![Part::Counter, Part::Rate(per_second, burst)],
+            Self::Bytes(limit) => vec![Part::Bytes(limit), Part::Counter],
         }
     }
 
@@ -77,6 +88,7 @@ impl Each {
             Some([Part::Counter]) => Self::Counter,
             Some([Part::Over(connections), Part::Counter]) => Self::Over(*connections),
             Some([Part::Counter, Part::Rate(per_second, burst)]) => Self::Rate(*per_second, *burst),
+            Some([Part::Bytes(limit), Part::Counter]) => Self::Bytes(*limit),
             _ => Self::Other,
         }
     }
@@ -112,16 +124,8 @@ impl Part {
                     put_u32(out, 2, OVER);
                 });
             }
-            Self::Rate(per_second, burst) => {
-                put_str(out, 1, "limit");
-                nest(out, 2, |out| {
-                    put_u64(out, 1, per_second.into());
-                    put_u64(out, 2, 1);
-                    for (kind, value) in [(3, burst), (4, 0), (5, OVER)] {
-                        put_u32(out, kind, value);
-                    }
-                });
-            }
+            Self::Rate(per_second, burst) => put_limit(out, per_second.into(), burst, PACKETS),
+            Self::Bytes(ByteLimit { per_second, burst }) => put_limit(out, per_second, burst, BYTES),
         }
     }
 
@@ -132,12 +136,27 @@ impl Part {
         match find_str(expression, 1).as_deref() {
             Some("counter") => Some(Self::Counter),
             Some("connlimit") if number(2) == Some(OVER) => number(1).map(Self::Over),
-            Some("limit")
-                if (find_u64(values, 2), number(4), number(5)) == (Some(1), Some(0), Some(OVER)) =>
-            {
-                Some(Self::Rate(find_u64(values, 1)?.try_into().ok()?, number(3)?))
+            Some("limit") if (find_u64(values, 2), number(5)) == (Some(1), Some(OVER)) => {
+                let (per_second, burst) = (find_u64(values, 1)?, number(3)?);
+                match number(4)? {
+                    PACKETS => Some(Self::Rate(per_second.try_into().ok()?, burst)),
+                    BYTES => Some(Self::Bytes(ByteLimit { per_second, burst })),
+                    _ => None,
+                }
             }
             _ => None,
         }
     }
+}
+
+/// Over so much of a kind in a second.
+fn put_limit(out: &mut Vec<u8>, per_second: u64, burst: u32, kind: u32) {
+    put_str(out, 1, "limit");
+    nest(out, 2, |out| {
+        put_u64(out, 1, per_second);
+        put_u64(out, 2, 1);
+        for (attr, value) in [(3, burst), (4, kind), (5, OVER)] {
+            put_u32(out, attr, value);
+        }
+    });
 }

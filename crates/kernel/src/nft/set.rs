@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use sixfold_core::name::IfName;
-use sixfold_core::state::{Element, Protocol, SetKind};
+use sixfold_core::state::{ByteLimit, Element, Protocol, SetKind};
 
 use super::attr::text;
 pub(super) use super::each::Each;
@@ -50,7 +50,7 @@ pub(super) struct Shape {
 }
 
 /// Every kind that can be made, of those with numbers one with these.
-pub(super) const fn kinds(each: Each) -> [SetKind; 9] {
+pub(super) const fn kinds(each: Each) -> [SetKind; 10] {
     let connections = if let Each::Over(connections) = each { connections } else { 0 };
     let (per_second, burst) =
         if let Each::Rate(per_second, burst) = each { (per_second, burst) } else { (0, 0) };
@@ -63,6 +63,7 @@ pub(super) const fn kinds(each: Each) -> [SetKind; 9] {
         SetKind::LinkCounts,
         SetKind::LinkShares { connections },
         SetKind::LinkRates { per_second, burst },
+        SetKind::LinkBytes,
         SetKind::LinkPorts,
     ]
 }
@@ -85,6 +86,7 @@ pub(super) fn shape(kind: SetKind) -> Option<Shape> {
         SetKind::LinkRates { per_second, burst } => {
             Shape { flags: EXPRESSIONS, each: Each::Rate(per_second, burst), ..link }
         }
+        SetKind::LinkBytes => Shape { flags: EXPRESSIONS, each: Each::Bytes(ByteLimit::OF_SET), ..link },
         SetKind::LinkPorts => Shape { flags: MAP, data: Some((IPV4_ADDR << 6 | INET_SERVICE, 16)), ..link },
         SetKind::Unknown => return None,
     })
@@ -94,7 +96,9 @@ pub(super) fn shape(kind: SetKind) -> Option<Shape> {
 pub(super) fn userdata(kind: SetKind) -> Option<Vec<u8>> {
     let word = |kind: u8, value: u32| [[kind, 4].as_slice(), &value.to_ne_bytes()].concat();
     match kind {
-        SetKind::LinkCounts | SetKind::LinkShares { .. } | SetKind::LinkRates { .. } => Some(word(0, 1)),
+        SetKind::LinkCounts | SetKind::LinkShares { .. } | SetKind::LinkRates { .. } | SetKind::LinkBytes => {
+            Some(word(0, 1))
+        }
         SetKind::LinkPorts => Some([word(0, 1), word(1, 0), word(6, 1)].concat()),
         _ => None,
     }
@@ -132,6 +136,9 @@ pub(super) fn keys(element: &Element) -> Vec<Key> {
             let each = Each::Over(*connections);
             vec![Key { bytes: link_bytes(*link), each, ..Key::default() }]
         }
+        Element::LinkBytes(link, limit) => {
+            vec![Key { bytes: link_bytes(*link), each: Each::Bytes(*limit), ..Key::default() }]
+        }
         Element::OtherLinks => vec![Key { others: true, ..Key::default() }],
         Element::LinkPorts(link, address, (first, last)) => {
             let value = [first, last].map(|port| [address.octets(), padded(*port)].concat()).concat();
@@ -154,9 +161,11 @@ pub(super) fn elements(kind: SetKind, keys: BTreeSet<Key>) -> Vec<Element> {
         SetKind::Ports | SetKind::Services | SetKind::ServicesV4 => {
             keys.into_iter().map(|key| single(kind, key.bytes)).collect()
         }
-        SetKind::LinkCounts | SetKind::LinkShares { .. } | SetKind::LinkRates { .. } | SetKind::LinkPorts => {
-            keys.into_iter().map(|key| of_link(kind, key)).collect()
-        }
+        SetKind::LinkCounts
+        | SetKind::LinkShares { .. }
+        | SetKind::LinkRates { .. }
+        | SetKind::LinkBytes
+        | SetKind::LinkPorts => keys.into_iter().map(|key| of_link(kind, key)).collect(),
         SetKind::Unknown => Vec::new(),
     }
 }
@@ -179,6 +188,11 @@ fn of_link(kind: SetKind, key: Key) -> Element {
     let as_its_set = shape(kind).is_some_and(|shape| shape.each == key.each);
     let link = link_of(&key.bytes).filter(|_| as_its_set);
     let known = match kind {
+        // Each has its own.
+        SetKind::LinkBytes => match key.each {
+            Each::Bytes(limit) => link_of(&key.bytes).map(|link| Element::LinkBytes(link, limit)),
+            _ => None,
+        },
         SetKind::LinkPorts => link
             .zip(ports_of(&key.value))
             .map(|(link, (address, ports))| Element::LinkPorts(link, address, ports)),

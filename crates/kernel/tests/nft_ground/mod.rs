@@ -118,6 +118,11 @@ pub fn everything() -> Firewall {
     fill(&mut all, "shares", SetKind::LinkShares { connections: 4096 }, vec![Element::LinkShare(link, 4096)]);
     let rates = SetKind::LinkRates { per_second: 100, burst: 50 };
     fill(&mut all, "rates", rates, vec![Element::Link(link), Element::OtherLinks]);
+    let limit = ByteLimit { per_second: 12_500_000, burst: 65_600 };
+    let largest = ByteLimit { per_second: 12_500_000_000, burst: 65_600 };
+    let limits = [("to-1000-1", limit), ("to-1001-1", largest)];
+    let limits = limits.map(|(link, limit)| Element::LinkBytes(link.parse().unwrap(), limit));
+    fill(&mut all, "limits", SetKind::LinkBytes, limits.into());
     fill(&mut all, "drops", SetKind::LinkCounts, vec![Element::Link(link), Element::OtherLinks]);
     let ports = [("to-1000-1", (1024, 2047)), ("to-1001-1", (64_512, 65_535))];
     let ports = ports.map(|(link, ports)| Element::LinkPorts(link.parse().unwrap(), host, ports));
@@ -183,6 +188,7 @@ fn every_match() -> Vec<Rule> {
         Match::ServiceIn(set("services_v4"), Family::Ipv4),
         Match::InputLinkIn(set("counts")),
         Match::OutputLinkIn(set("shares")),
+        Match::InputLinkIn(set("limits")),
         Match::Limit { per_second: 100, burst: 20 },
     ];
     let mut rules: Vec<Rule> = every

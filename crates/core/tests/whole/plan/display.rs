@@ -2,9 +2,9 @@
 
 use sixfold_core::plan::{Op, Plan, Stage, Step};
 use sixfold_core::state::{
-    Action, Chain, ChainName, Device, Element, ElementKey, Endpoint, Family, Hook, HookPoint, Link, LinkEnd,
-    LinkKind, LinkPattern, METRIC, METRIC_UNDERNEATH, Match, NeighbourKey, Netns, Nexthop, NexthopId, Peer,
-    PeerKey, Protocol, RouteKey, RouteTarget, Rule, Set, SetKind, SetName, SysctlName,
+    Action, ByteLimit, Chain, ChainName, Device, Element, ElementKey, Endpoint, Family, Hook, HookPoint,
+    Link, LinkEnd, LinkKind, LinkPattern, METRIC, METRIC_UNDERNEATH, Match, NeighbourKey, Netns, Nexthop,
+    NexthopId, Peer, PeerKey, Protocol, RouteKey, RouteTarget, Rule, Set, SetKind, SetName, SysctlName,
 };
 
 use super::evolve::{netns, tun, veth};
@@ -138,6 +138,7 @@ fn sets_and_elements() {
         SetKind::LinkCounts,
         SetKind::LinkShares { connections: 4096 },
         SetKind::LinkRates { per_second: 100, burst: 50 },
+        SetKind::LinkBytes,
         SetKind::LinkPorts,
     ];
     let mut ops: Vec<Op> = kinds.map(|kind| Op::AddSet { name: set("it"), set: Set { kind } }).into();
@@ -150,6 +151,10 @@ fn sets_and_elements() {
         element(Element::ServiceV4("10.26.188.2".parse().unwrap(), Protocol::Udp, 53)),
         element(Element::Link("to-1abc-1".parse().unwrap())),
         element(Element::LinkShare("to-1abc-1".parse().unwrap(), 4096)),
+        element(Element::LinkBytes(
+            "to-1abc-1".parse().unwrap(),
+            ByteLimit { per_second: 12_500_000, burst: 65_600 },
+        )),
         element(Element::LinkPorts(
             "to-1abc-1".parse().unwrap(),
             "203.0.113.5".parse().unwrap(),

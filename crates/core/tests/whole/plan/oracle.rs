@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use sixfold_core::plan::{Op, Plan, Stage, Step, plan};
 use sixfold_core::state::{
-    Action, Chain, ChainName, Element, ElementKey, Hook, HookPoint, Link, LinkKind, Match, NodeState, Rule,
-    Set, SetKind, SetName,
+    Action, ByteLimit, Chain, ChainName, Element, ElementKey, Hook, HookPoint, Link, LinkKind, Match,
+    NodeState, Rule, Set, SetKind, SetName,
 };
 
 use super::display::every_rule;
@@ -64,6 +64,7 @@ fn every_rule_that_can_be_printed_is_one_that_nft_reads() {
         ("counts", SetKind::LinkCounts),
         ("shares", SetKind::LinkShares { connections: 4096 }),
         ("rates", SetKind::LinkRates { per_second: 100, burst: 50 }),
+        ("limits", SetKind::LinkBytes),
         ("blocks", SetKind::LinkPorts),
     ];
     let at = |op| Step { stage: Stage::Firewall, netns: netns("it"), op };
@@ -95,6 +96,7 @@ fn every_rule_that_can_be_printed_is_one_that_nft_reads() {
         ("shares", Element::LinkShare(link, 4096)),
         ("rates", Element::Link(link)),
         ("rates", Element::OtherLinks),
+        ("limits", Element::LinkBytes(link, ByteLimit { per_second: 12_500_000_000, burst: 65_600 })),
         ("blocks", ports),
     ] {
         steps.push(at(Op::AddElement(ElementKey { set: SetName(set.into()), element })));

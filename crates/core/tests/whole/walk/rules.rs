@@ -292,6 +292,10 @@ fn holds_link(table: &Firewall, set: &SetName, (link, seen): (IfName, &Seen)) ->
     if let SetKind::LinkShares { connections } = table.sets[set].kind {
         return seen.crowded && all.contains(&Element::LinkShare(link, connections));
     }
+    // One packet is never more than a second's.
+    if table.sets[set].kind == SetKind::LinkBytes {
+        return false;
+    }
     all.contains(&Element::Link(link)) || all.contains(&Element::OtherLinks)
 }
 

@@ -113,6 +113,17 @@ fn a_link_with_another_share_than_its_set_says_is_unknown() {
 }
 
 #[test]
+fn each_link_has_a_limit_of_its_own() {
+    let limit = ByteLimit { per_second: 12_500_000, burst: 65_600 };
+    let key = keys(&Element::LinkBytes("to-1abc-1".parse().unwrap(), limit)).remove(0);
+    let read = |each| elements(SetKind::LinkBytes, BTreeSet::from([Key { each, ..key.clone() }])).remove(0);
+    assert!(matches!(read(key.each), Element::LinkBytes(_, found) if found == limit));
+    assert!(matches!(read(Each::Bytes(ByteLimit::OF_SET)), Element::LinkBytes(_, ByteLimit::OF_SET)));
+    assert!(matches!(read(Each::Rate(100, 50)), Element::Unknown(_)));
+    assert!(matches!(read(Each::Nothing), Element::Unknown(_)));
+}
+
+#[test]
 fn what_stands_for_all_other_links_has_no_key_and_its_sets_own_expressions() {
     let key = keys(&Element::OtherLinks).remove(0);
     assert!(key.bytes.is_empty() && key.others);
