@@ -4,8 +4,8 @@ use sixfold_core::addr::Allocation;
 use sixfold_core::id::{Generation, Label, NodeId};
 use sixfold_core::key::PublicKey;
 use sixfold_core::model::{
-    DeviceReport, ExitDraft, FarmDraft, Network, NetworkDraft, Node, NodeDraft, Reach, ResourceKey, Seat,
-    SlotDraft, SlotKey, Upstream, WorkloadDraft,
+    Bandwidths, DeviceReport, ExitDraft, FarmDraft, Network, NetworkDraft, Node, NodeDraft, Reach,
+    ResourceKey, Seat, SlotDraft, SlotKey, Upstream, WorkloadDraft,
 };
 use sixfold_core::trust::{
     Confirm, Delegation, DeviceOf, DeviceStatement, Digest, Dissolution, Granted, Invitation, Leaf, Leaving,
@@ -42,6 +42,7 @@ fn farm(node: &NodeId) -> FarmDraft {
         holders: vec![node.clone()],
         public_v4: Some(read("203.0.113.5/24")),
         default_v4: Some(read("203.0.113.1")),
+        bandwidth: Bandwidths::default(),
         tenure: None,
     };
     FarmDraft {

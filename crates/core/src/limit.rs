@@ -77,6 +77,15 @@ pub const PORT_FIRST: u16 = 1024;
 /// Ports of a slot's IPv4 address for each of its networks: 63 networks fit beside each other.
 pub const PORTS_PER_NETWORK: u16 = 1024;
 
+/// The least bandwidth that a network is limited to, in thousand bits a second: a modem's. What says less is a mistake.
+pub const BANDWIDTH_KBITS_MIN: u64 = 64;
+
+/// The most (100 Gbit/s): the kernel reckons in nanoseconds of 64 bits, which end at some 147.
+pub const BANDWIDTH_KBITS_MAX: u64 = 100_000_000;
+
+/// Networks of one slot with a bandwidth of their own: a slot has as many indices.
+pub const BANDWIDTHS_PER_SLOT: usize = 4096;
+
 /// Seconds that a released prefix rests at most (7 days): a node that was away for longer starts from its snapshot anew.
 pub const QUARANTINE_SECS: u64 = 7 * 24 * 60 * 60;
 

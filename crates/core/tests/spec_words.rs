@@ -125,6 +125,22 @@ const FARMS: &[Case] = &[
     ),
     ("a slot's IPv4 that a node has", &[("203.0.113.5/24", "203.0.113.11/24")]),
     ("public IPv4 without a length", &[("203.0.113.5/24", "203.0.113.5")]),
+    ("a bandwidth in bytes", &[("[\"bee\"]", "[\"bee\"]\nbandwidth = \"100 MB/s\"")]),
+    ("a bandwidth without a unit", &[("[\"bee\"]", "[\"bee\"]\nbandwidth = \"100\"")]),
+    ("a bandwidth that is a number", &[("[\"bee\"]", "[\"bee\"]\nbandwidth = 100")]),
+    ("a bandwidth of nothing", &[("[\"bee\"]", "[\"bee\"]\nbandwidth = \"0 Mbit/s\"")]),
+    ("a bandwidth that no gateway has", &[("[\"bee\"]", "[\"bee\"]\nbandwidth = \"200 Gbit/s\"")]),
+    (
+        "a network's own bandwidth that is none",
+        &[(
+            "[\"bee\"]",
+            "[\"bee\"]\n[slot.bandwidth_of]\n\"acme/web\" = \"1 Gbit/s\"\n\"acme/db\" = \"fast\"",
+        )],
+    ),
+    (
+        "a bandwidth of what is no network",
+        &[("[\"bee\"]", "[\"bee\"]\nbandwidth_of = { acme = \"1 Gbit/s\" }")],
+    ),
     (
         "a node twice",
         &[

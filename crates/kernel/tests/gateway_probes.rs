@@ -12,7 +12,7 @@
 
 mod nft_ground;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::time::Duration;
@@ -27,10 +27,12 @@ use nix::sys::socket::{
 use sixfold_core::addr::{PrefixIndex, Resource};
 use sixfold_core::desire::{Own, desire};
 use sixfold_core::model::{GatewayView, PortBlock};
-use sixfold_core::name::rule;
+use sixfold_core::name::{drops, rule};
+use sixfold_core::plan::Op;
 use sixfold_core::spec::parse_all;
 use sixfold_core::state::*;
 use sixfold_core::trial::Trial;
+use sixfold_kernel::nft;
 
 const PROBES: u32 = 10_000;
 /// Of one rule's absence: enough for each kind of packet to be there many times.
@@ -107,8 +109,15 @@ struct Gateway {
 
 impl Gateway {
     fn new() -> Self {
+        Self::with_slot("")
+    }
+
+    /// Where the first slot says this, too.
+    fn with_slot(more: &str) -> Self {
+        let farm = include_str!("../../../examples/first-farm/farm.toml");
+        let farm = farm.replacen("slot = 1\n", &format!("slot = 1\n{more}\n"), 1);
         let files = [
-            ("farm.toml", include_str!("../../../examples/first-farm/farm.toml")),
+            ("farm.toml", farm.as_str()),
             ("acme.toml", include_str!("../../../examples/first-farm/acme.toml")),
             ("globex.toml", include_str!("../../../examples/first-farm/globex.toml")),
         ];
@@ -426,6 +435,16 @@ fn wrongs(gateway: &Gateway, probes: &[Probe], seen: &Seen) -> Vec<String> {
     wrong.map(|one| format!("{one:?} of {:?}", probes[usize::try_from(one.0).unwrap()])).collect()
 }
 
+/// The table less one rule, which must be there.
+fn without(table: &Firewall, chain: &str, comment: &str) -> Firewall {
+    let mut less = table.clone();
+    let rules = &mut less.chains.get_mut(&ChainName(chain.to_owned().into())).unwrap().rules;
+    let before = rules.len();
+    rules.retain(|rule| rule.comment != comment);
+    assert_eq!(rules.len() + 1, before, "{comment}");
+    less
+}
+
 /// The same for the same run; of another run all are others, whose connections nobody remembers.
 fn drawn(gateway: &Gateway, count: u32, run: u64) -> Vec<Probe> {
     let mut random = Random(SEED + run);
@@ -470,12 +489,7 @@ fn without_any_one_guard_a_probe_arrives_that_must_not() {
     let mut ground = Ground::new(&gateway);
     for (run, (chain, comment)) in (1..).zip(GUARDS) {
         let probes = drawn(&gateway, FEW, run);
-        let mut less = gateway.table.clone();
-        let rules = &mut less.chains.get_mut(&ChainName(chain.to_owned().into())).unwrap().rules;
-        let before = rules.len();
-        rules.retain(|rule| rule.comment != comment);
-        assert_eq!(rules.len() + 1, before, "{comment}");
-        bring(&mut ground.row.socket, &less);
+        bring(&mut ground.row.socket, &without(&gateway.table, chain, comment));
         let wrong = wrongs(&gateway, &probes, &ground.send(&probes));
         println!("without {comment:?}: {} arrive that must not", wrong.len());
         assert!(!wrong.is_empty(), "nobody misses {comment:?}");
@@ -570,4 +584,128 @@ fn a_gateway_to_which_networks_come_and_go_translates_still() {
     let seen = ground.send(&some);
     assert_eq!(wrongs(&gateway, &some, &seen), [] as [String; 0]);
     assert_eq!(seen.len(), some.len());
+}
+
+impl Probe {
+    /// Bytes from the network header on.
+    fn bytes(&self) -> u64 {
+        u64::try_from(self.frame(0, NEAR[0]).len() - 14).unwrap()
+    }
+
+    /// So many datagrams of one flow.
+    fn train(gateway: &Gateway, (from, to, v6): (End, Whose, bool), count: usize) -> Vec<Self> {
+        let mut random = Random(SEED);
+        let whose = match from {
+            End::Tenant(at) => Whose::Tenant(at),
+            End::Outside => Whose::Outside,
+        };
+        let source = (whose, gateway.address(&mut random, whose, v6));
+        let destination = (to, gateway.address(&mut random, to, v6));
+        vec![Self { from, source, destination, load: Load::Udp, ports: (4000, 4001) }; count]
+    }
+}
+
+/// What acme may send in a second, and as much again get; globex has no limit.
+fn with_bandwidth(bandwidth: &str) -> Gateway {
+    Gateway::with_slot(&format!("bandwidth_of = {{ \"acme/web\" = \"{bandwidth}\" }}"))
+}
+
+impl Gateway {
+    /// Which of the tenants has a limit.
+    fn limited(&self) -> usize {
+        self.view.exits.keys().position(|exit| self.view.bandwidth.contains_key(exit)).unwrap()
+    }
+
+    /// One after the other, of each way in turn: by the first of them three thousand packets in all, whose bytes are twice what a limit of
+    /// 64 kbit/s lets pass at once.
+    fn trains(&self, sent: bool) -> Vec<Probe> {
+        let (one, other) = (self.limited(), 1 - self.limited());
+        let ways: [(End, Whose, bool); 6] = if sent {
+            [
+                (End::Tenant(one), Whose::Outside, true),
+                (End::Tenant(one), Whose::Outside, false),
+                (End::Tenant(one), Whose::Tenant(other), true),
+                (End::Tenant(other), Whose::Outside, true),
+                (End::Tenant(other), Whose::Outside, false),
+                (End::Outside, Whose::Tenant(other), true),
+            ]
+        } else {
+            [
+                (End::Outside, Whose::Tenant(one), true),
+                (End::Tenant(other), Whose::Tenant(one), true),
+                (End::Outside, Whose::Tenant(one), true),
+                (End::Outside, Whose::Tenant(other), true),
+                (End::Tenant(other), Whose::Outside, false),
+                (End::Tenant(other), Whose::Outside, true),
+            ]
+        };
+        let trains: Vec<Vec<Probe>> = ways.iter().map(|way| Probe::train(self, *way, 1000)).collect();
+        (0..1000).flat_map(|at| trains.iter().map(move |train| train[at].clone())).collect()
+    }
+}
+
+/// Of a train that is more than its bucket holds, over both families and to whomever, a network sends what it may to the byte; so it gets.
+/// The bound from above is by the time that the train took, which is not judged.
+#[test]
+fn a_network_sends_and_gets_what_it_may_and_another_loses_nothing() {
+    let gateway = with_bandwidth("64 kbit/s");
+    let one = gateway.limited();
+    let link: sixfold_core::name::IfName = gateway.tenants[one].0.parse().unwrap();
+    let mut ground = Ground::new(&gateway);
+    for (sent, counts, guard) in [
+        (true, drops::BANDWIDTH_SENT, rule::BANDWIDTH_SENT),
+        (false, drops::BANDWIDTH_RECEIVED, rule::BANDWIDTH_RECEIVED),
+    ] {
+        let probes = gateway.trains(sent);
+        let is_limited = |probe: &Probe| {
+            if sent { probe.from == End::Tenant(one) } else { probe.destination.0 == Whose::Tenant(one) }
+        };
+        bring(&mut ground.row.socket, &gateway.table);
+        let began = std::time::Instant::now();
+        let seen = ground.send(&probes);
+        let most_after = u64::try_from(began.elapsed().as_millis()).unwrap() * 8 + 8;
+        assert_eq!(wrongs(&gateway, &probes, &seen), [] as [String; 0]);
+        let all_of = |numbers: &[u32]| -> (u64, u64) {
+            let limited =
+                numbers.iter().map(|number| &probes[*number as usize]).filter(|probe| is_limited(probe));
+            limited.fold((0, 0), |(packets, bytes), probe| (packets + 1, bytes + probe.bytes()))
+        };
+        let every: Vec<u32> = (0..u32::try_from(probes.len()).unwrap()).collect();
+        let arrived: Vec<u32> = seen.iter().map(|(number, ..)| *number).collect();
+        let (offered, passed) = (all_of(&every), all_of(&arrived));
+        println!("{counts}: of {offered:?} packets and bytes {passed:?} passed");
+        assert_eq!(seen.len() as u64 - passed.0, probes.len() as u64 - offered.0, "another loses nothing");
+        // A second's, what may go at once beside that, and what came meanwhile; less than a packet is left.
+        let bucket = 8000 + 65_600;
+        assert!(offered.1 > bucket + bucket / 2, "{offered:?}");
+        assert!((bucket - 60..=bucket + most_after).contains(&passed.1), "{passed:?}");
+        let stopped = nft::tallies(&mut ground.row.socket, &set(counts)).unwrap();
+        let stopped = stopped[&Some(link)];
+        assert_eq!(
+            (stopped.packets + passed.0, stopped.bytes + passed.1),
+            offered,
+            "each that is stopped is counted"
+        );
+        bring(&mut ground.row.socket, &without(&gateway.table, "forward", guard));
+        assert_eq!(ground.send(&probes).len(), probes.len(), "without the rule all of it passes");
+    }
+}
+
+/// A change of a limit is a change of elements, and a connection goes on with the port that it has.
+#[test]
+fn a_limit_that_changes_loses_no_connection() {
+    let (small, large) = (with_bandwidth("64 kbit/s"), with_bandwidth("1 Gbit/s"));
+    let mut ground = Ground::new(&small);
+    let probes = Probe::train(&small, (End::Tenant(small.limited()), Whose::Outside, false), 3000);
+    let port = |seen: &Seen| seen.iter().map(|(.., port)| *port).collect::<BTreeSet<u16>>();
+    bring(&mut ground.row.socket, &small.table);
+    let before = ground.send(&probes);
+    assert!(port(&before).len() == 1 && before.len() < probes.len(), "{}", before.len());
+    let change = ops(Some(&large.table), Some(&small.table));
+    assert!(change.iter().all(|op| matches!(op, Op::AddElement(_) | Op::DelElement(_))), "{change:?}");
+    assert_eq!(change.len(), 4, "each of the two directions' is another");
+    apply(&mut ground.row.socket, &change);
+    assert_eq!(nft::observe(&mut ground.row.socket).unwrap(), Some(large.table));
+    let after = ground.send(&probes);
+    assert_eq!((after.len(), port(&after)), (probes.len(), port(&before)));
 }

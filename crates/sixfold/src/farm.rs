@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 
 use clap::Subcommand;
 use sixfold_core::id::{Label, NodeId};
-use sixfold_core::model::{FarmDraft, Fault, SlotKey};
+use sixfold_core::model::{FarmDraft, Fault, SlotDraft, SlotKey};
 use sixfold_core::spec::Names;
 use sixfold_core::trust::{Delegation, Invitation};
 
@@ -158,7 +158,23 @@ fn facts(names: &Names, farm: &FarmDraft) -> Vec<String> {
         }
         fact
     }));
+    facts.extend(bandwidths(slots));
     facts
+}
+
+/// What networks may send and get, a line for each that differs.
+fn bandwidths(slots: &[SlotDraft]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for SlotDraft { key, bandwidth, .. } in slots {
+        lines.extend(
+            bandwidth.each.map(|each| format!("bandwidth {each} each way for each network of slot {key}")),
+        );
+        let own = bandwidth.of.iter();
+        lines.extend(
+            own.map(|(network, own)| format!("bandwidth {own} each way for {network} of slot {key}")),
+        );
+    }
+    lines
 }
 
 /// What the operator's word lets a farm take.

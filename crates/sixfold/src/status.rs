@@ -23,7 +23,8 @@ use crate::{Done, output};
     device carried and what it dropped, for up to 1,000 of them; read within 30 s, on a small node each second. \
     Of a gateway it tells what each network sent and got since its link is there, how much of that over IPv4, and what was stopped: \
     packets with a source that is not the network's (spoofed), to where nothing may go (barred), what only an error answers \
-    (refused: nobody's addresses, no hop left), IPv4 connections beyond its share (share). With --registry it is what the registry heard of each \
+    (refused: nobody's addresses, no hop left), IPv4 connections beyond its share (share), \
+    what it sent and what it was to get beyond its bandwidth (bandwidth_sent, bandwidth_received). With --registry it is what the registry heard of each \
     node of your farm.\n\n\
     With --json: the status as the agent wrote it (node, revision, in_sync, wireguard, devices, drift, failures, refusals, \
     registry, peers, exits, unknown_fields, foreign, passes, operations), and traffic of its gateways; with --registry farm and nodes, as `sixfold node list --json`.",

@@ -67,6 +67,8 @@ fn each_network_has_a_row_of_both_ways_and_families_and_of_what_was_stopped() {
         ((drops::BARRED, Some(second)), 2),
         ((drops::ERRORS, None), 5),
         ((drops::SHARES, Some(second)), 0),
+        ((drops::BANDWIDTH_SENT, Some(second)), 8),
+        ((drops::BANDWIDTH_RECEIVED, Some(second)), 6),
     ];
     let links = [(first, link(10, 7, 9)), (second, link(1, 1, 0))].into();
     let mut kernel = Counting { links, tallies: tallies.into(), asked: 0 };
@@ -83,7 +85,11 @@ fn each_network_has_a_row_of_both_ways_and_families_and_of_what_was_stopped() {
     let packets = [row.sent, row.sent_v4, row.received, row.received_v4].map(|carried| carried.packets);
     assert_eq!((packets, row.received.bytes), ([7, 3, 5, 4], 500));
     assert_eq!(row.drops, [("spoofed".to_owned(), 3)].into());
-    assert_eq!(rows[&second.to_string()].drops, [("barred".to_owned(), 2)].into());
+    let stopped = [("bandwidth_received", 6), ("bandwidth_sent", 8), ("barred", 2)];
+    assert_eq!(
+        rows[&second.to_string()].drops,
+        stopped.map(|(reason, count)| (reason.to_owned(), count)).into()
+    );
     let mut names: Vec<String> = gateway.networks.iter().map(|row| row.network.to_string()).collect();
     names.sort();
     assert_eq!(names, ["acme/web", "globex/lab"]);

@@ -189,6 +189,8 @@ fn contradictions() -> Vec<(&'static str, Vec<u8>)> {
             "ports of two networks",
             set("/gateways/0/ports", Some("{\"10a9\": \"1024-2047\", \"1e65\": \"2047-3000\"}")),
         ),
+        ("a bandwidth of nobody", set("/gateways/0/bandwidth", Some("{\"1fff\": \"1 Mbit/s\"}"))),
+        ("a bandwidth that is none", set("/gateways/0/bandwidth", Some("{\"10a9\": \"0 Mbit/s\"}"))),
         ("an exit point without its end at the gateway", set("/gateways/0/exits", Some("{}"))),
         ("a slot's exit point on a node without the slot", set("/gateways", Some("[]"))),
         ("public IPv4 without default", set("/gateways/0/default_v4", Some("null"))),

@@ -12,7 +12,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use sixfold_core::limit::PREFIXES_PER_TENANT;
 use sixfold_core::model::{
-    ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, SlotDraft, SlotKey, Upstream,
+    Bandwidths, ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, SlotDraft, SlotKey, Upstream,
 };
 use sixfold_core::trust::SigningKey;
 use sixfold_registry::seal::Signing;
@@ -171,6 +171,7 @@ fn farm(slots: usize) -> Result<FarmDraft, Failure> {
             holders: vec![format!("n{at}").parse()?],
             public_v4: None,
             default_v4: None,
+            bandwidth: Bandwidths::default(),
             tenure: None,
         })
     };

@@ -15,8 +15,8 @@ use crate::addr::{Gateway, Resource, Workload};
 use crate::model::{GatewayView, Protocol as Exposed};
 use crate::name::{self, IfName, drops, rule};
 use crate::state::{
-    Action, CT_ESTABLISHED_RELATED, CT_INVALID, CT_NEW, Chain, ChainName, Element, ElementKey, Family,
-    Firewall, Hook, HookPoint, LinkPattern, Match, Protocol, Rule, Same, Set, SetKind, SetName,
+    Action, ByteLimit, CT_ESTABLISHED_RELATED, CT_INVALID, CT_NEW, Chain, ChainName, Element, ElementKey,
+    Family, Firewall, Hook, HookPoint, LinkPattern, Match, Protocol, Rule, Same, Set, SetKind, SetName,
 };
 
 /// Before packets are put together again (-400), which whoever is not tracked is spared: no state is kept for fragments.
@@ -61,6 +61,10 @@ const CONNECTIONS_PER_NETWORK: u32 = 4096;
 /// Errors that a gateway sends because of one network, or of all of the Internet: enough for whoever looks for a fault, and
 /// few of what the kernel sends for all: a thousand a second, fifty at once. What is more goes unanswered.
 const ERRORS_PER_NETWORK: SetKind = SetKind::LinkRates { per_second: 100, burst: 20 };
+
+/// Bytes that a network may send at once beyond a second's, which the kernel allows: the largest packet that there is of segments that
+/// the kernel carries as one, so that the lowest limit lets each pass.
+const BANDWIDTH_BURST: u32 = 65_536 + 64;
 
 /// Addresses that never cross the farm's border, in either direction (RFC 1918, 6598, 3927, 4193, 4291).
 const PRIVATE: [Ipv6Net; 2] =
@@ -216,6 +220,7 @@ fn networks(table: &mut Firewall, view: &GatewayView) {
             table.elements.insert(ElementKey { set: set(name), element }, ());
         }
     }
+    bandwidths(table, view);
     let Some(address) = view.public_v4 else { return };
     for (exit, block) in &view.ports {
         let link = Resource::derive(&view.allocation, *exit).to_exit;
@@ -223,6 +228,19 @@ fn networks(table: &mut Firewall, view: &GatewayView) {
         let share = Element::LinkShare(link, CONNECTIONS_PER_NETWORK);
         let alike = ["translated", drops::ANSWERED].map(|name| (name, Element::Link(link)));
         for (name, element) in alike.into_iter().chain([(drops::SHARES, share), ("ports", ports)]) {
+            table.elements.insert(ElementKey { set: set(name), element }, ());
+        }
+    }
+}
+
+/// Each network with a limit is in both sets: what it sends is limited by itself, and what it gets.
+fn bandwidths(table: &mut Firewall, view: &GatewayView) {
+    for name in [drops::BANDWIDTH_SENT, drops::BANDWIDTH_RECEIVED] {
+        table.sets.insert(set(name), Set { kind: SetKind::LinkBytes });
+        for (exit, bandwidth) in &view.bandwidth {
+            let link = Resource::derive(&view.allocation, *exit).to_exit;
+            let limit = ByteLimit { per_second: bandwidth.bytes(), burst: BANDWIDTH_BURST };
+            let element = Element::LinkBytes(link, limit);
             table.elements.insert(ElementKey { set: set(name), element }, ());
         }
     }
@@ -248,6 +266,8 @@ fn gateway_forward(exits: &LinkPattern, public: &LinkPattern) -> Vec<Rule> {
         barred(&[from(exits), to(exits), v4.clone()], rule::TENANTS_V4),
         barred(&[from(exits), Match::LeadsBack], rule::HAIRPIN),
         clamp(),
+        drop([Match::InputLinkIn(set(drops::BANDWIDTH_SENT))], rule::BANDWIDTH_SENT),
+        drop([Match::OutputLinkIn(set(drops::BANDWIDTH_RECEIVED))], rule::BANDWIDTH_RECEIVED),
         accept([from(exits), to(exits), v6.clone()], "between networks, as from the Internet"),
         accept(with(&out, v6.clone()), "out"),
         accept(with(&inward, v6), "in: the hosting resource decides"),

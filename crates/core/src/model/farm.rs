@@ -16,7 +16,7 @@ use std::str::FromStr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-use super::{Fault, Node, NodeDraft};
+use super::{Bandwidths, Fault, Node, NodeDraft};
 use crate::addr::{Gateway, UPSTREAM};
 use crate::id::{ExitSlot, FarmId, NodeId};
 use crate::tenure::{Duty, Phase, Tenure};
@@ -107,6 +107,9 @@ pub struct SlotDraft {
     pub public_v4: Option<Ipv4Net>,
     /// The IPv4 default gateway on that subnet.
     pub default_v4: Option<Ipv4Addr>,
+    /// What its networks may send and get in a second.
+    #[serde(default, skip_serializing_if = "Bandwidths::is_unlimited")]
+    pub bandwidth: Bandwidths,
     /// Which of them the registry says holds it. No farmer's word: it is none of a farm's statement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenure: Option<Tenure>,

@@ -8,6 +8,7 @@
 //! FarmDraft, NetworkDraft --faults(): all of them, each with its place--> Farm, Network, World
 //! ```
 
+mod bandwidth;
 mod farm;
 mod fault;
 mod ledger;
@@ -21,6 +22,7 @@ mod tests;
 mod traffic;
 mod world;
 
+pub use bandwidth::{Bandwidth, BandwidthError, Bandwidths};
 pub use farm::{Farm, FarmDraft, Slot, SlotDraft, SlotKey, SlotKeyError, Upstream};
 pub use fault::{Fault, Found, Item, Place};
 pub use ledger::{Conflict, Grant, Heard, Ledger, LedgerChange, ReadSet, Record, Release, ResourceKey, Seat};

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
+use super::bandwidth::Bandwidth;
 use super::farm::{Farm, Slot, SlotDraft, SlotKey, Upstream};
 use super::ledger::{Ledger, ResourceKey, Seat};
 use super::network::{Network, Protocol};
@@ -132,6 +133,9 @@ pub struct GatewayView {
     /// The ports from which networks speak IPv4, by their exit points. One without has IPv6 only.
     #[serde(default)]
     pub ports: BTreeMap<PrefixIndex, PortBlock>,
+    /// What networks may send in a second, and as much again get, by their exit points. One without has no limit.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bandwidth: BTreeMap<PrefixIndex, Bandwidth>,
 }
 
 /// A network, as far as a node that takes part sees it.
@@ -385,13 +389,15 @@ impl GatewayView {
     ) -> Option<Self> {
         let SlotDraft { key: SlotKey { slot, .. }, public_v4, default_v4, ref tenure, .. } = *draft;
         let duty = draft.duty(node)?;
-        let (mut exits, mut ports) = (BTreeMap::new(), BTreeMap::new());
-        for (exit, indices) in networks.iter().filter_map(|network| network.exit_in(allocation, slot)) {
+        let (mut exits, mut ports, mut bandwidth) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for network in networks {
+            let Some((exit, indices)) = network.exit_in(allocation, slot) else { continue };
             exits.insert(exit.index, indices);
             ports.extend(exit.ports.map(|block| (exit.index, block)));
+            bandwidth.extend(draft.bandwidth.of(&network.id).map(|limit| (exit.index, limit)));
         }
         let tenure = tenure.clone();
-        Some(Self { allocation, slot, duty, tenure, public_v4, default_v4, exits, ports })
+        Some(Self { allocation, slot, duty, tenure, public_v4, default_v4, exits, ports, bandwidth })
     }
 
     /// Which slot it is of.

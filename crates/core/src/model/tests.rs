@@ -29,6 +29,7 @@ fn farm() -> FarmDraft {
             holders: vec!["ant".parse().unwrap()],
             public_v4: Some("203.0.113.5/24".parse().unwrap()),
             default_v4: Some("203.0.113.1".parse().unwrap()),
+            bandwidth: Bandwidths::default(),
             tenure: None,
         }],
     }

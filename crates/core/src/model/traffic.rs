@@ -45,7 +45,8 @@ pub struct NetworkTraffic {
     pub received: Carried,
     /// What it was answered over IPv4.
     pub received_v4: Carried,
-    /// Packets that it sent and that were stopped, by reason: `spoofed`, `barred`, `refused`, `share`.
+    /// Packets that it sent and that were stopped, by reason: `spoofed`, `barred`, `refused`, `share`, `bandwidth_sent`; and
+    /// `bandwidth_received`, which it did not get.
     #[serde(default)]
     pub drops: BTreeMap<String, u64>,
 }

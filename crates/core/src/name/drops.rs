@@ -10,9 +10,20 @@ pub const ERRORS: &str = "errors";
 /// One connection more than the network's share.
 pub const SHARES: &str = "shares";
 
+/// More than it may send in a second.
+pub const BANDWIDTH_SENT: &str = "bandwidth_sent";
+/// More than it may get in a second: of this set alone the link is the one by which a packet would have left.
+pub const BANDWIDTH_RECEIVED: &str = "bandwidth_received";
+
 /// What it was answered over IPv4: not stopped, but counted alike, since a link's own counters know no families.
 pub const ANSWERED: &str = "answered";
 
 /// Each set of what was stopped, with its reason.
-pub const ALL: [(&str, &str); 4] =
-    [(SPOOFED, "spoofed"), (BARRED, "barred"), (ERRORS, "refused"), (SHARES, "share")];
+pub const ALL: [(&str, &str); 6] = [
+    (SPOOFED, "spoofed"),
+    (BARRED, "barred"),
+    (ERRORS, "refused"),
+    (SHARES, "share"),
+    (BANDWIDTH_SENT, "bandwidth_sent"),
+    (BANDWIDTH_RECEIVED, "bandwidth_received"),
+];

@@ -33,6 +33,10 @@ pub const UNTRANSLATABLE: &str = "this protocol cannot be translated";
 pub const NO_PORTS: &str = "no ports of the slot's address are left for this network";
 /// A connection more than a network may have at once over IPv4.
 pub const SHARE: &str = "this network's share of IPv4 connections is in use";
+/// Beyond what a network may send in a second.
+pub const BANDWIDTH_SENT: &str = "more than this network may send";
+/// Beyond what a network may get in a second.
+pub const BANDWIDTH_RECEIVED: &str = "more than this network may get";
 /// A packet that would leave where it came in.
 pub const HAIRPIN: &str = "no way back out where it came in";
 /// IPv4 from outside that answers nothing.

@@ -2,7 +2,7 @@
 //!
 //! Owns: the shape of a farm file and what is taken for fields left out. Must not check what `model` checks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv6Net;
 use serde::Deserialize;
@@ -11,11 +11,11 @@ use serde_spanned::Spanned;
 use super::SpecError;
 use super::error;
 use super::problem::{ProblemKind, Wanted};
-use super::reading::{Lines, Reading, Text, link, name, net, number, small, word};
+use super::reading::{Lines, Reading, Text, bandwidth, link, name, net, network_id, number, small, word};
 use crate::addr::carve;
 use crate::id::ExitSlot;
 use crate::limit;
-use crate::model::{Family, FarmDraft, Item, NodeDraft, Reach, SlotDraft, SlotKey, Upstream};
+use crate::model::{Bandwidths, Family, FarmDraft, Item, NodeDraft, Reach, SlotDraft, SlotKey, Upstream};
 use crate::name::IfName;
 
 /// The MTU of a NIC that does not say: Ethernet's, in bytes.
@@ -73,6 +73,8 @@ struct SlotFields {
     holders: Spanned<Vec<Text>>,
     public_v4: Option<Text>,
     default_v4: Option<Text>,
+    bandwidth: Option<Text>,
+    bandwidth_of: Option<Spanned<BTreeMap<String, Text>>>,
 }
 
 /// Parses a farm file: its shape only.
@@ -208,10 +210,28 @@ fn read_slot(
     let (public, default_v4) = (item.field("public_v4"), item.field("default_v4"));
     let public_v4 = reading.read_if(public, fields.public_v4.as_ref(), net(Wanted::AddressInSubnetV4));
     let default_v4 = reading.read_if(default_v4, fields.default_v4.as_ref(), net(Wanted::AddressV4));
+    let limits = read_bandwidths(fields, item, reading);
     let slot = slot?;
     if fields.prefix.is_none() && default == DefaultPrefix::MustBeSaid {
         reading.refuse(item.field("prefix"), ProblemKind::SlotPrefix { slot });
     }
     let key = SlotKey { prefix: prefix.or(default.prefix())?, slot };
-    Some(SlotDraft { key, holders, public_v4, default_v4, tenure: None })
+    Some(SlotDraft { key, holders, public_v4, default_v4, bandwidth: limits, tenure: None })
+}
+
+/// Reads what networks may send and get; what cannot be read is left out.
+fn read_bandwidths(fields: &SlotFields, item: Item, reading: &mut Reading) -> Bandwidths {
+    let each = reading.read_if(item.field("bandwidth"), fields.bandwidth.as_ref(), bandwidth);
+    let mut of = BTreeMap::new();
+    if let Some(said) = &fields.bandwidth_of {
+        reading.mark(item.field("bandwidth_of"), said);
+    }
+    for (network, said) in fields.bandwidth_of.iter().flat_map(Spanned::get_ref) {
+        let place = item.element("bandwidth_of", of.len());
+        of.extend(
+            reading
+                .read(place, said, |field, text| Ok((network_id(field, network)?, bandwidth(field, text)?))),
+        );
+    }
+    Bandwidths { each, of }
 }

@@ -7,8 +7,8 @@ use std::fmt;
 use super::error::nearest;
 use super::names::NamesError;
 use super::{SpecError, SpecErrorKind};
-use crate::id::{ExitSlot, LabelError, TenantId};
-use crate::model::Fault;
+use crate::id::{ExitSlot, LabelError, NetworkId, NetworkIdError, TenantId};
+use crate::model::{BandwidthError, Fault};
 use crate::name::NameError;
 use crate::shown::plain;
 
@@ -50,6 +50,32 @@ pub enum ProblemKind {
         text: String,
         /// Why that is not the name of a link.
         source: NameError,
+    },
+    /// A network's id.
+    #[error("{field} {text:?} is not a network")]
+    Network {
+        /// The field.
+        field: &'static str,
+        /// What it says.
+        text: String,
+        /// Why that is not a network's.
+        source: NetworkIdError,
+    },
+    /// A network of a tenant that is named, where an id is signed.
+    #[error("{network} names its tenant, and anybody may be called {}", network.tenant)]
+    TenantName {
+        /// The network.
+        network: NetworkId,
+    },
+    /// A bandwidth.
+    #[error("{field} {text:?} is not a bandwidth")]
+    Bandwidth {
+        /// The field.
+        field: &'static str,
+        /// What it says.
+        text: String,
+        /// Why that is not one.
+        source: BandwidthError,
     },
     /// An address or a prefix.
     #[error("{field} {text:?} is not {wanted}")]
@@ -175,6 +201,12 @@ impl ProblemKind {
                 "a name is 1 to 63 of a-z, 0-9 and -, and neither begins nor ends with -".into()
             }
             Self::Link { .. } => "a link's name is 1 to 15 letters, digits and . _ - + @".into(),
+            Self::Network { .. } => "write it like \"acme/web\": the tenant and its network".into(),
+            Self::TenantName { .. } => {
+                "write the tenant's id: `sixfold status` on the slot's node has it in the network's name"
+                    .into()
+            }
+            Self::Bandwidth { source, .. } => source.hint().into(),
             Self::NotA { wanted, .. } => format!("write it like {}", wanted.example()),
             Self::Word { text, known, .. } => match nearest(text, known) {
                 Some(near) => format!("did you mean {near:?}?"),

@@ -10,8 +10,8 @@ use std::str::FromStr;
 use serde_spanned::Spanned;
 
 use super::problem::{Problem, ProblemKind, Wanted};
-use crate::id::{Label, NumberError};
-use crate::model::{Fault, Found, Item, Place};
+use crate::id::{Label, NetworkId, NumberError};
+use crate::model::{Bandwidth, Fault, Found, Item, Place};
 use crate::name::IfName;
 use crate::shown::cut;
 
@@ -144,6 +144,16 @@ impl Reading {
 pub(super) fn name<T: From<Label>>(field: &'static str, text: &str) -> Result<T, ProblemKind> {
     let label = Label::try_from(text);
     label.map(T::from).map_err(|source| ProblemKind::Name { field, text: cut(text), source })
+}
+
+/// Reads a network's id.
+pub(super) fn network_id(field: &'static str, text: &str) -> Result<NetworkId, ProblemKind> {
+    text.parse().map_err(|source| ProblemKind::Network { field, text: cut(text), source })
+}
+
+/// Reads a bandwidth.
+pub(super) fn bandwidth(field: &'static str, text: &str) -> Result<Bandwidth, ProblemKind> {
+    text.parse().map_err(|source| ProblemKind::Bandwidth { field, text: cut(text), source })
 }
 
 /// Reads a link's name.

@@ -64,6 +64,12 @@ impl FarmSpec {
             let dangling = reading.is_broken();
             reading.take(found, dangling);
         }
+        for (at, slot) in declared.iter().flat_map(|farm| &farm.draft.slots).enumerate() {
+            for network in slot.bandwidth.of.keys().filter(|network| !is_id(network.tenant.as_str())) {
+                let place = Item::Slot(at).field("bandwidth_of");
+                reading.refuse(place, ProblemKind::TenantName { network: network.clone() });
+            }
+        }
         (declared, reading)
     }
 }

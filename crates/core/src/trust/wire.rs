@@ -16,7 +16,7 @@ use crate::id::{
     AllocationNumber, ExitSlot, FarmId, Generation, Label, NetworkId, NodeId, TenantId, WorkloadNumber,
 };
 use crate::key::PublicKey;
-use crate::model::{Attachment, Family, PortBlock, Protocol, Reach, ResourceKey, Seat};
+use crate::model::{Attachment, Bandwidth, Family, PortBlock, Protocol, Reach, ResourceKey, Seat};
 use crate::name::IfName;
 
 fn impossible(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
@@ -62,6 +62,7 @@ written_as!(PrefixIndex, u16, |index| index.get(), |number| Self::new(number).ma
 written_as!(PortBlock, (u16, u16), |block| (block.first(), block.last()), |(first, last)| {
     Self::new(first, last).map_err(impossible)
 });
+written_as!(Bandwidth, u64, |bandwidth| bandwidth.kbits(), |kbits| Self::new(kbits).map_err(impossible));
 written_as!(Generation, u32, |generation| generation.0, |number| Ok(Self(number)));
 written_as!(PublicKey, [u8; 32], |key| *key.as_bytes(), |bytes| Ok(Self::from_bytes(bytes)));
 written_as!(VerifyingKey, [u8; 32], |key| *key.as_bytes(), |bytes| {

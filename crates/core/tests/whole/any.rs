@@ -114,6 +114,12 @@ fn farm_text(at: usize, name: &str, farm: &FarmSketch) -> String {
     }
     for (slot, public) in (1..).zip(&farm.slots) {
         writeln!(text, "[[slot]]\nslot = {slot}\nholders = [\"{name}0\"]").unwrap();
+        // Each in its own way, the third not at all.
+        match slot {
+            1 => writeln!(text, "bandwidth = \"100 Mbit/s\"").unwrap(),
+            2 => writeln!(text, "bandwidth_of = {{ \"t0/web\" = \"64 kbit/s\" }}").unwrap(),
+            _ => {}
+        }
         if *public {
             writeln!(text, "public_v4 = \"{q}10{slot}/25\"\ndefault_v4 = \"{q}1\"").unwrap();
         }

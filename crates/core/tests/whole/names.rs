@@ -97,6 +97,19 @@ fn a_farms_holders_are_its_own_nodes() {
     assert_eq!(resolved.draft.slots[0].holders, [node("id-ant"), node("id-bee")]);
     let other = spec().resolve(&farm("id-beta"), &names()).unwrap_err().to_string();
     assert!(other.contains("farm.toml:30: there is no node ant"), "{other}");
+    // A tenant is its id: anybody may be called acme.
+    let id = "abcdefghijklmnopqrstuvwxyz/web";
+    for (network, is_known) in [(id, true), ("acme/web", false)] {
+        let own = format!("slot = 1\nbandwidth_of = {{ \"{network}\" = \"1 Gbit/s\" }}");
+        let declared = parse_farm(&FARM.replacen("slot = 1", &own, 1), "farm.toml").unwrap();
+        let declared = declared.declare(&farm("id-alpha")).map_err(|problems| problems.to_string());
+        match declared {
+            Ok(farm) => assert!(is_known && farm.draft.slots[0].bandwidth.of(&id.parse().unwrap()).is_some()),
+            Err(words) => {
+                assert!(!is_known && words.contains("farm.toml:30: acme/web names its tenant"), "{words}")
+            }
+        }
+    }
     // What the file itself gets wrong is said without any registry.
     let wrong = FARM.replace("default_v4 = \"203.0.113.1\"\n\n[[slot]]", "\n[[slot]]");
     let wrong = parse_farm(&wrong, "farm.toml").unwrap().declare(&farm("id-alpha")).unwrap_err();

@@ -2,7 +2,7 @@
 
 use sixfold_core::id::{FarmId, Label, NetworkId, NodeId, Revision, TenantId};
 use sixfold_core::model::{
-    ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, SlotDraft, Status, Upstream,
+    Bandwidths, ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, SlotDraft, Status, Upstream,
 };
 use sixfold_core::trust::{
     Delegation, NetworkStatement, NodeStatement, Role, Signed, SigningKey, Subject, Token,
@@ -71,6 +71,7 @@ pub(crate) fn delegation(version: u64, held: bool) -> Delegation {
         holders: vec![node(NODES[0])],
         public_v4: None,
         default_v4: None,
+        bandwidth: Bandwidths::default(),
         tenure: None,
     };
     let draft = FarmDraft {

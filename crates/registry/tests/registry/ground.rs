@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sixfold_core::id::{Label, Timestamp};
 use sixfold_core::limit::PREFIXES_PER_TENANT;
 use sixfold_core::model::{
-    DeviceReport, ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, SlotDraft, SlotKey, Upstream,
+    Bandwidths, DeviceReport, ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, SlotDraft, SlotKey,
+    Upstream,
 };
 use sixfold_registry::service::{Done, Failed, Op, Request, Said, Sealer, Service};
 use sixfold_registry::store::{Sqlite, Store};
@@ -65,6 +66,7 @@ pub(crate) fn farm(slots: &[(u8, usize)]) -> FarmDraft {
         holders: vec![format!("n{holder}").parse().unwrap()],
         public_v4: None,
         default_v4: None,
+        bandwidth: Bandwidths::default(),
         tenure: None,
     };
     FarmDraft {

@@ -64,7 +64,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let public_v4 = args.public_v4.or(was.and_then(|slot| slot.public_v4));
     let default_v4 = args.default_v4.or(was.and_then(|slot| slot.default_v4));
     let mut slots: Vec<SlotDraft> = before.slots.iter().filter(|slot| slot.key != key).cloned().collect();
-    slots.push(SlotDraft { key, holders, public_v4, default_v4, tenure: None });
+    let bandwidth = was.map(|slot| slot.bandwidth.clone()).unwrap_or_default();
+    slots.push(SlotDraft { key, holders, public_v4, default_v4, bandwidth, tenure: None });
     slots.sort_by_key(|slot| slot.key);
     change(&mut caller, &farm, FarmDraft { slots, ..before }, &args.removal)
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sixfold_core::id::Label;
 use sixfold_core::trust::Role;
 
-use super::{called, draft, own};
+use super::{bandwidths, called, draft, own};
 use crate::caller::{Caller, KnownFarm, RegistryArgs};
 use crate::failed::Failed;
 use crate::{output, table};
@@ -17,7 +17,7 @@ const ANY: [Role; 4] = [Role::Farmer, Role::Tenant, Role::Node, Role::Admin];
 #[command(
     long_about = "Show a farm: what its farmer says of it, and the nodes that have joined.\n\n\
     With --json: id, name, version, revision, allocations (prefix, number), upstream (next_hop, next_hop_v4), management, \
-    host_firewall, slots (slot, slice, holders (id, name), public_v4, default_v4), nodes (id, name).",
+    host_firewall, slots (slot, slice, holders (id, name), public_v4, default_v4, bandwidth, bandwidth_of), nodes (id, name).",
     after_long_help = "Examples:\n  sixfold farm show\n  sixfold farm show alpha --json | jq .nodes"
 )]
 pub(super) struct Args {
@@ -80,6 +80,8 @@ fn document(farm: &KnownFarm) -> Value {
             "holders": holders.collect::<Vec<_>>(),
             "public_v4": slot.public_v4,
             "default_v4": slot.default_v4,
+            "bandwidth": slot.bandwidth.each,
+            "bandwidth_of": slot.bandwidth.of,
         })
     });
     let numbers = |prefix| farm.allocations.iter().find(|known| known.whole() == prefix);
@@ -129,6 +131,8 @@ fn text(farm: &KnownFarm) -> String {
     });
     text += "\nExit slots\n";
     text += &or_none(table::render(&["slot", "slice", "holders", "public v4"], rows));
+    let limits: Vec<String> = bandwidths(&draft.slots).iter().map(|line| format!("  {line}\n")).collect();
+    text += &limits.concat();
     text += "\nNodes\n";
     let rows = farm.nodes.iter().map(|(id, name)| vec![name.to_string(), id.to_string()]);
     text + &or_none(table::render(&["name", "id"], rows))

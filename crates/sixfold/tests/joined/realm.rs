@@ -4,7 +4,9 @@ use sixfold_api::client::{Client, Method};
 use sixfold_api::resource::{Done, Put};
 use sixfold_api::tls::Identity;
 use sixfold_core::id::{FarmId, NetworkId, NodeId, TenantId};
-use sixfold_core::model::{ExitDraft, FarmDraft, NetworkDraft, SlotDraft, Upstream, WorkloadDraft};
+use sixfold_core::model::{
+    Bandwidths, ExitDraft, FarmDraft, NetworkDraft, SlotDraft, Upstream, WorkloadDraft,
+};
 use sixfold_core::trust::{
     Delegation, NetworkStatement, Role, Signed, SigningKey, Statement, Subject, Token, VerifyingKey,
 };
@@ -68,6 +70,7 @@ impl Realm<'_> {
             holders: vec![holder.clone()],
             public_v4: None,
             default_v4: None,
+            bandwidth: Bandwidths::default(),
             tenure: None,
         };
         let draft = FarmDraft {

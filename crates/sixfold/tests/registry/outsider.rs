@@ -13,7 +13,7 @@ use sixfold_api::tls::Identity;
 use sixfold_api::url::RegistryUrl;
 use sixfold_core::id::{FarmId, NetworkId, NodeId, TenantId};
 use sixfold_core::model::{
-    DeviceReport, ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, Seat, SlotDraft, Upstream,
+    Bandwidths, DeviceReport, ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, Seat, SlotDraft, Upstream,
 };
 use sixfold_core::trust::{
     Delegation, DeviceOf, DeviceStatement, Dissolution, Leaving, NetworkStatement, NodeStatement, Reclaim,
@@ -57,6 +57,7 @@ impl Owner {
             holders: vec![self.node.clone()],
             public_v4: None,
             default_v4: None,
+            bandwidth: Bandwidths::default(),
             tenure: None,
         };
         let draft = FarmDraft {

@@ -98,6 +98,13 @@ impl FarmDraft {
             }
             found.extend(holder_faults(slot, item, &reaches));
             found.extend(slot.way_out_faults(item));
+            let (place, own) = (item.field("bandwidth_of"), slot.bandwidth.of.len());
+            found.extend(fault::too_many(
+                place,
+                "networks with their own bandwidth",
+                own,
+                limit::BANDWIDTHS_PER_SLOT,
+            ));
         }
         found
     }

@@ -58,6 +58,8 @@ pub enum SnapshotFaultKind {
     PortsTwice { ports: PortBlock, index: PrefixIndex, other: PrefixIndex },
     #[error("index {index} is no exit point's, and has ports")]
     PortsAstray { index: PrefixIndex },
+    #[error("index {index} is no exit point's, and has a bandwidth")]
+    BandwidthAstray { index: PrefixIndex },
 }
 
 fn seat_words(seat: &Seat) -> String {
@@ -165,6 +167,12 @@ impl<'a> Looked<'a> {
             (None, None) => {}
         }
         self.ports(at, gateway);
+        for index in gateway.bandwidth.keys().filter(|index| !gateway.exits.contains_key(index)) {
+            self.wrong(
+                format!("{at}.bandwidth.{index}"),
+                SnapshotFaultKind::BandwidthAstray { index: *index },
+            );
+        }
         let (mut routed, number) = (BTreeSet::new(), gateway.allocation.number());
         for (exit, indices) in &gateway.exits {
             for index in [*exit].iter().filter(|exit| !indices.contains(exit)).chain(indices) {

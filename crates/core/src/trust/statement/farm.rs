@@ -2,15 +2,16 @@
 //!
 //! The nodes that are named as holders are thereby admitted as the peers by which networks leave.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::Owned;
-use crate::id::{ExitSlot, FarmId, Label, NodeId};
-use crate::model::{FarmDraft, Fault, NodeDraft, SlotDraft, SlotKey, Upstream};
+use crate::id::{ExitSlot, FarmId, Label, NetworkId, NodeId};
+use crate::model::{Bandwidth, Bandwidths, FarmDraft, Fault, NodeDraft, SlotDraft, SlotKey, Upstream};
 use crate::trust::key::Owner;
 use crate::trust::seen::Object;
 use crate::trust::signed::{OpenError, Statement};
@@ -37,6 +38,33 @@ pub struct FarmWire {
     next_hop_v4: Option<Ipv4Addr>,
     management: Vec<Net<IpNet>>,
     host_firewall: bool,
+    later: Later,
+}
+
+/// What farms may say since the first were signed. A farm that says none of it ends before: what was signed stays what it is, and
+/// who does not know of it refuses the rest.
+struct Later(Vec<LaterWire>);
+
+/// One such thing, each kind once for a slot, in the order of this list.
+#[derive(BorshSerialize, BorshDeserialize)]
+enum LaterWire {
+    Bandwidth { slot: (Net<Ipv6Net>, ExitSlot), each: Option<Bandwidth>, of: BTreeMap<NetworkId, Bandwidth> },
+}
+
+impl BorshSerialize for Later {
+    fn serialize<W: Write>(&self, writer: &mut W) -> io::Result<()> {
+        if self.0.is_empty() { Ok(()) } else { self.0.serialize(writer) }
+    }
+}
+
+impl BorshDeserialize for Later {
+    fn deserialize_reader<R: Read>(reader: &mut R) -> io::Result<Self> {
+        let mut first = [0];
+        match reader.read(&mut first)? {
+            0 => Ok(Self(Vec::new())),
+            _ => Vec::deserialize_reader(&mut first.chain(reader)).map(Self),
+        }
+    }
 }
 
 #[derive(BorshSerialize, BorshDeserialize)]
@@ -137,12 +165,18 @@ impl Statement for Delegation {
     fn wire(&self) -> FarmWire {
         let FarmDraft { id, allocations, upstream, management, host_firewall, slots, .. } =
             self.draft.clone();
-        let slot = |SlotDraft { key, holders, public_v4, default_v4, tenure: _ }| SlotWire {
-            prefix: Net(key.prefix),
-            slot: key.slot,
-            holders,
-            public_v4: public_v4.map(Net),
-            default_v4,
+        let limited = slots.iter().filter(|slot| !slot.bandwidth.is_unlimited());
+        let later = limited.map(|slot| {
+            let Bandwidths { each, of } = slot.bandwidth.clone();
+            LaterWire::Bandwidth { slot: (Net(slot.key.prefix), slot.key.slot), each, of }
+        });
+        let later = Later(later.collect());
+        let slot = |slot: SlotDraft| SlotWire {
+            prefix: Net(slot.key.prefix),
+            slot: slot.key.slot,
+            holders: slot.holders,
+            public_v4: slot.public_v4.map(Net),
+            default_v4: slot.default_v4,
         };
         FarmWire {
             id,
@@ -154,6 +188,7 @@ impl Statement for Delegation {
             next_hop_v4: upstream.next_hop_v4,
             management: management.into_iter().map(Net).collect(),
             host_firewall,
+            later,
         }
     }
 
@@ -163,9 +198,10 @@ impl Statement for Delegation {
             holders: wire.holders,
             public_v4: wire.public_v4.map(|net| net.0),
             default_v4: wire.default_v4,
+            bandwidth: Bandwidths::default(),
             tenure: None,
         };
-        let farm = FarmDraft {
+        let mut farm = FarmDraft {
             id: wire.id,
             allocations: wire.allocations.into_iter().map(|net| net.0).collect(),
             upstream: Upstream { next_hop: wire.next_hop, next_hop_v4: wire.next_hop_v4 },
@@ -174,6 +210,13 @@ impl Statement for Delegation {
             nodes: Vec::new(),
             slots: wire.slots.into_iter().map(slot).collect(),
         };
+        // What is of no slot, or said twice, is not what is written again: it is refused.
+        for LaterWire::Bandwidth { slot: (prefix, slot), each, of } in wire.later.0 {
+            let key = SlotKey { prefix: prefix.0, slot };
+            if let Some(slot) = farm.slots.iter_mut().find(|slot| slot.key == key) {
+                slot.bandwidth = Bandwidths { each, of };
+            }
+        }
         Ok(Self::new(farm, wire.name, wire.version)?)
     }
 }

@@ -46,6 +46,45 @@ fn the_firewall_of_a_gateway() {
     insta::assert_snapshot!(words(&table(&desired("ant"), "gw-1-1")));
 }
 
+fn limited(slot: &str) -> Farm {
+    let text = include_str!("../../../../../examples/first-farm/farm.toml");
+    let text =
+        text.replacen("holders = [\"ant\", \"bee\"]", &format!("holders = [\"ant\", \"bee\"]\n{slot}"), 1);
+    let [acme, globex] = [
+        include_str!("../../../../../examples/first-farm/acme.toml"),
+        include_str!("../../../../../examples/first-farm/globex.toml"),
+    ];
+    Farm::new(&[("farm.toml", &text), ("acme.toml", acme), ("globex.toml", globex)])
+}
+
+/// A change of who has which bandwidth changes elements, and nothing else.
+#[test]
+fn a_network_with_a_bandwidth_is_limited_in_each_direction_and_by_elements_alone() {
+    let of = |slot: &str| table(&limited(slot).desired(&"ant".parse().unwrap()), "gw-1-1");
+    let none = of("");
+    let is_limit = |key: &&ElementKey| matches!(key.element, Element::LinkBytes(..));
+    assert_eq!(none.elements.keys().filter(is_limit).count(), 0);
+    let mut told = String::new();
+    for slot in [
+        "bandwidth = \"100 Mbit/s\"",
+        "bandwidth = \"100 Mbit/s\"\nbandwidth_of = { \"acme/web\" = \"1 Gbit/s\" }",
+        "bandwidth_of = { \"globex/lab\" = \"64 kbit/s\", \"acme/none\" = \"1 Gbit/s\" }",
+    ] {
+        let limited = of(slot);
+        let limits: Vec<String> = limited
+            .elements
+            .keys()
+            .filter(is_limit)
+            .map(|key| format!("  {}: {:?}\n", key.set, key.element))
+            .collect();
+        told += &format!("{slot}\n{}", limits.concat());
+        let mut unlimited = limited;
+        unlimited.elements.retain(|key, ()| !is_limit(&key));
+        assert_eq!(unlimited, none, "{slot}");
+    }
+    insta::assert_snapshot!(told);
+}
+
 #[test]
 fn the_firewall_of_an_exit_point() {
     insta::assert_snapshot!(words(&table(&desired("ant"), "net-10a9-1")));
@@ -221,6 +260,7 @@ proptest! {
                             (SetKind::LinkCounts | SetKind::LinkRates { .. }, Element::Link(_)) => true,
                             (SetKind::LinkShares { connections }, Element::LinkShare(_, own)) => connections == *own,
                             (SetKind::LinkCounts | SetKind::LinkRates { .. }, Element::OtherLinks) => true,
+                            (SetKind::LinkBytes, Element::LinkBytes(..)) => true,
                             (SetKind::LinkPorts, Element::LinkPorts(..)) => true,
                             _ => false,
                         }, "{} {:?}", name, one);

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use ipnet::Ipv6Net;
 use proptest::prelude::*;
 use sixfold_core::model::{
-    Family, FarmDraft, Found, NodeDraft, Reach, SlotDraft, SlotKey, Upstream, World, WorldDraft,
+    Bandwidths, Family, FarmDraft, Found, NodeDraft, Reach, SlotDraft, SlotKey, Upstream, World, WorldDraft,
 };
 
 /// Few of each, so that they clash: two /48s, a /47 with one of them, what derives from them, and others.
@@ -61,6 +61,7 @@ fn any_farm() -> impl Strategy<Value = FarmDraft> {
             holders: vec![node.id.clone()],
             public_v4: address.map(|at| parsed(ADDRESSES_V4[at])),
             default_v4: address.map(|_| parsed("203.0.113.1")),
+            bandwidth: Bandwidths::default(),
             tenure: None,
         });
         FarmDraft {

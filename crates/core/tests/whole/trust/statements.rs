@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use sixfold_core::id::{Epoch, Generation};
 use sixfold_core::key::PublicKey;
 use sixfold_core::model::{
-    Attachment, DeviceReport, ExitDraft, Exposure, FarmDraft, Fault, NetworkDraft, NodeDraft, Protocol,
-    Reach, ResourceKey, Seat, SlotDraft, SlotKey, Upstream, WorkloadDraft,
+    Attachment, Bandwidths, DeviceReport, ExitDraft, Exposure, FarmDraft, Fault, NetworkDraft, NodeDraft,
+    Protocol, Reach, ResourceKey, Seat, SlotDraft, SlotKey, Upstream, WorkloadDraft,
 };
 use sixfold_core::tenure::{Phase, Tenure};
 use sixfold_core::trust::{
@@ -30,6 +30,7 @@ fn farm() -> FarmDraft {
         holders: holders.iter().map(|name| label(name)).collect(),
         public_v4: v4.map(|(public, _)| public.parse().unwrap()),
         default_v4: v4.map(|(_, default)| default.parse().unwrap()),
+        bandwidth: Bandwidths::default(),
         tenure: None,
     };
     FarmDraft {
@@ -48,6 +49,13 @@ fn farm() -> FarmDraft {
 
 fn delegation() -> Delegation {
     Delegation::new(farm(), label("a-farm"), 7).unwrap()
+}
+
+fn limited() -> Delegation {
+    let mut farm = farm();
+    farm.slots[0].bandwidth.each = Some("100 Mbit/s".parse().unwrap());
+    farm.slots[1].bandwidth.of = [(label("acme/web"), "1 Gbit/s".parse().unwrap())].into();
+    Delegation::new(farm, label("a-farm"), 7).unwrap()
 }
 
 fn network() -> NetworkDraft {
@@ -196,6 +204,7 @@ fn the_bytes_that_are_signed_never_change() {
         }
     };
     put(Delegation::KIND, encode(&delegation()));
+    put("farm, with bandwidths", encode(&limited()));
     put(NetworkStatement::KIND, encode(&live(network())));
     let deleted = NetworkStatement { version: 4, subject: Subject::Deleted(label("acme/web")) };
     put("network, deleted", encode(&deleted));
@@ -262,6 +271,19 @@ fn there_is_one_encoding_of_each_statement() {
     swapped.slots.reverse();
     let again = Delegation::new(swapped, label("a-farm"), 7).unwrap();
     assert_eq!(encode(&again), body, "it is written in order, whatever order it is given in");
+    // What came later ends where an older statement does, and follows it.
+    let later = encode(&limited());
+    assert_eq!((&later[..body.len()], decode(&later)), (&body[..], Ok(limited())));
+    for end in body.len() + 1..later.len() {
+        assert!(matches!(decode::<Delegation>(&later[..end]), Err(OpenError::Shape { .. })), "{end}");
+    }
+    assert_eq!(decode::<Delegation>(&[&body[..], &[0; 4]].concat()), Err(OpenError::NotCanonical), "nothing");
+    let one = &later[body.len() + 4..body.len() + 4 + 1 + 17 + 1 + 1 + 8 + 4];
+    let twice = [&body[..], &[2, 0, 0, 0], one, one].concat();
+    assert_eq!(decode::<Delegation>(&twice), Err(OpenError::NotCanonical), "one slot's twice");
+    let mut elsewhere = [&body[..], &[1, 0, 0, 0], one].concat();
+    elsewhere[body.len() + 4 + 1 + 17] = 9;
+    assert_eq!(decode::<Delegation>(&elsewhere), Err(OpenError::NotCanonical), "of a slot that is not there");
     let huge = vec![0; sixfold_core::limit::STATEMENT_BYTES_MAX + 1];
     assert_eq!(said::<NetworkStatement>(&huge), "it has 1048577 bytes, more than 1048576");
 }

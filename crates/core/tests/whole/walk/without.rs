@@ -23,7 +23,7 @@ use crate::any::any_farm;
 use crate::farm::Farm;
 
 /// Rules that no packet misses: role, chain, comment and why it stands all the same.
-const SPARE: [[&str; 4]; 5] = [
+const SPARE: [[&str; 4]; 7] = [
     ["public", "forward", "closed", "the sysctl refuses first; this holds while somebody has set it"],
     ["gateway", "input", "its router asks", "in a flood of others, of which no single packet tells"],
     ["gateway", "input", "who has no address asks", "likewise"],
@@ -34,6 +34,13 @@ const SPARE: [[&str; 4]; 5] = [
         "of a flood, which no single packet is; this and more in kernel/tests/gateway_limits.rs",
     ],
     ["gateway", "source", rule::LAST_HOP_V4, "likewise"],
+    [
+        "gateway",
+        "forward",
+        rule::BANDWIDTH_SENT,
+        "of more than one packet; see kernel/tests/gateway_probes.rs",
+    ],
+    ["gateway", "forward", rule::BANDWIDTH_RECEIVED, "likewise"],
 ];
 
 /// `unreachable` routes that no packet misses: role, which and why.
@@ -46,13 +53,15 @@ const SPARE_ROUTES: [[&str; 3]; 2] = [
     ["gateway", "0.0.0.0/0", "without a default nothing leads there either; it says so in the plan"],
 ];
 
-/// Two workloads on one resource, ports over both protocols, a network without ports for IPv4, and hosts that are guarded.
+/// Two workloads on one resource, ports over both protocols, a network without ports for IPv4, a bandwidth, and hosts that are
+/// guarded.
 fn broad() -> Farm {
     let farm = include_str!("../../../../../examples/first-farm/farm.toml");
     let farm = farm.replace(
         "management = [\"192.0.2.0/24\"]",
         "management = [\"192.0.2.0/24\", \"2001:db8:fe::/48\"]\nhost_firewall = true",
     );
+    let farm = farm.replacen("[[slot]]\n", "[[slot]]\nbandwidth = \"1 Gbit/s\"\n", 1);
     let acme = include_str!("../../../../../examples/first-farm/acme.toml");
     let acme = format!(
         "{acme}\n[[workload]]\nname = \"spare\"\nnode = \"ant\"\n[[expose]]\nworkload = \"spare\"\nprotocol = \"udp\"\nport = 53\n"

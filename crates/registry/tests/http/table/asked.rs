@@ -12,7 +12,7 @@ use sixfold_api::event::Events;
 use sixfold_api::problem::Kind;
 use sixfold_api::resource::Put;
 use sixfold_core::id::{FarmId, NetworkId, TenantId};
-use sixfold_core::model::{ExitDraft, FarmDraft, NetworkDraft, SlotDraft};
+use sixfold_core::model::{Bandwidths, ExitDraft, FarmDraft, NetworkDraft, SlotDraft};
 use sixfold_core::trust::{Delegation, NetworkStatement, NodeStatement, Role, Signed, Subject, Token};
 use sixfold_registry::http::{Route, table};
 
@@ -90,6 +90,7 @@ async fn elsewhere(running: &Running) {
         holders: vec![node(machine)],
         public_v4: None,
         default_v4: None,
+        bandwidth: Bandwidths::default(),
         tenure: None,
     };
     let said = |version, slots| {
