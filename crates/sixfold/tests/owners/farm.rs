@@ -70,6 +70,39 @@ fn a_farm_is_made_then_joined_then_given_its_slots() {
 }
 
 #[test]
+fn what_networks_may_send_is_the_farmers_word_and_stays_when_the_holders_change() {
+    let ground = Ground::new();
+    first_farm(&ground);
+    let acme = ground.key(Role::Tenant, "acme");
+    let text = include_str!("../../../../examples/first-farm/farm.toml");
+    let limited = |own: &str| {
+        let words = format!(
+            "slot = 1\nbandwidth = \"100 Mbit/s\"\nbandwidth_of = {{ \"{own}/web\" = \"1 Gbit/s\" }}"
+        );
+        text.replacen("slot = 1", &words, 1)
+    };
+    let named = ground.file("named.toml", &limited("acme"));
+    let refused = ground.prints("alpha", &["farm", "apply", &named, "--yes"], 1);
+    assert!(
+        refused.contains("acme/web names its tenant") && refused.contains("write the tenant's id"),
+        "{refused}"
+    );
+    let file = ground.file("limited.toml", &limited(&acme));
+    let applied = ground.prints("alpha", &["farm", "apply", &file, "--yes"], 0);
+    let each = "bandwidth 100 Mbit/s each way for each network of slot 2001:db8:a::/48#1\n";
+    let own = format!("bandwidth 1 Gbit/s each way for {acme}/web of slot 2001:db8:a::/48#1\n");
+    assert!(applied.starts_with(&format!("+ {each}+ {own}")), "{applied}");
+    ground.prints("alpha", &["farm", "exit", "set", "1", "bee", "ant"], 0);
+    let shown = ground.prints("alpha", &["farm", "show"], 0);
+    assert!(shown.contains(&format!("  {each}  {own}")), "{shown}");
+    let document = ground.json("alpha", &["farm", "show", "--json"]);
+    assert_eq!(document["slots"][0]["bandwidth"], "100 Mbit/s");
+    assert_eq!(document["slots"][0]["bandwidth_of"][format!("{acme}/web")], "1 Gbit/s");
+    let back = ground.prints("alpha", &["farm", "apply", FARM, "--yes"], 0);
+    assert!(back.contains(&format!("- {each}")) && back.contains(&format!("- {own}")), "{back}");
+}
+
+#[test]
 fn what_takes_much_away_needs_a_word_that_names_how_much() {
     let ground = Ground::new();
     first_farm(&ground);

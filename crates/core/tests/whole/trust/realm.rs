@@ -49,11 +49,19 @@ fn node_id(id_: &mut NodeId) {
 fn farm_of_keys(farm: &mut FarmDraft) {
     farm_id(&mut farm.id);
     farm.nodes.iter_mut().for_each(|node| node_id(&mut node.id));
-    farm.slots.iter_mut().flat_map(|slot| &mut slot.holders).for_each(node_id);
+    for slot in &mut farm.slots {
+        slot.holders.iter_mut().for_each(node_id);
+        let own = std::mem::take(&mut slot.bandwidth.of).into_iter();
+        slot.bandwidth.of = own.map(|(network, own)| (of_key(network), own)).collect();
+    }
+}
+
+fn of_key(NetworkId { tenant, name }: NetworkId) -> NetworkId {
+    NetworkId { tenant: id(Role::Tenant, tenant.as_str()).into(), name }
 }
 
 fn network_of_keys(network: &mut NetworkDraft) {
-    network.id.tenant = id(Role::Tenant, network.id.tenant.as_str()).into();
+    network.id = of_key(network.id.clone());
     network.nodes.iter_mut().for_each(node_id);
     farm_id(&mut network.exit.farm);
     network.workloads.iter_mut().for_each(|workload| node_id(&mut workload.node));
