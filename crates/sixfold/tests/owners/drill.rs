@@ -46,5 +46,10 @@ fn a_drill_is_foretold_and_refused_while_no_second_node_is_ready() {
     let said = [unheard, empty, cut_off, foretold, stays, blind, behind].join("\n");
     let ids = ids(&ground);
     let ids: Vec<(&str, &str)> = ids.iter().map(|(id, name)| (id.as_str(), *name)).collect();
-    insta::assert_snapshot!(ground.plain(&said, &ids));
+    // Which ports and prefixes are granted is another registry's choice each time, and so is the order of nodes.
+    let plain = ground.plain(&said, &ids);
+    let (rows, lines): (Vec<&str>, Vec<&str>) =
+        plain.lines().partition(|line| line.contains("IPV4 PORTS") || line.starts_with("  <acme>/web "));
+    assert!(rows.len() == 6 && rows[1].contains("0 of 3"), "{rows:?}");
+    insta::assert_snapshot!(lines.join("\n"));
 }
