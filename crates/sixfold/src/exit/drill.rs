@@ -176,7 +176,7 @@ impl Drill {
         let where_it_is = |failed: Failed, drill: &Self| {
             let [from, to] = [from, to].map(|id| moving::name_of(&drill.farm, id));
             failed.hint(Some(format!(
-                "the slot went to {from}; once {to} is ready `sixfold exit move {} {to}` gives it back",
+                "the slot had gone to {from}; once {to} is ready `sixfold exit move {} {to}` gives it back",
                 drill.slot.key
             )))
         };

@@ -233,8 +233,9 @@ fn wait(
                 None => "is not heard of",
             });
             let what = format!("slot {key}: after 30 s {was} {by_was}, and {is} {by_is}");
-            let hint =
-                format!("look at both with sixfold exit status; sixfold exit move {key} {was} gives it back");
+            let hint = format!(
+                "look at both with sixfold exit status; sixfold exit move {key} {was} has {was} serve it again"
+            );
             return Err(Failed::environment(what).hint(Some(hint)));
         }
         std::thread::sleep(PAUSE);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::failover::{epoch, start, started, workload};
+use crate::failover::{cable, epoch, start, started, workload};
 use crate::ground::{SIXFOLD, Up, soon, words};
 use crate::moved::{BETWEEN, HOSTS, answered, told};
 
@@ -68,6 +68,10 @@ fn a_drill_says_what_was_lost_and_the_slot_is_where_it_was() {
     let lab = started();
     let url = url(&lab);
     let farmer = |args: &[&str]| lab.exec("internet", &typed(&url, args));
+    soon("every tunnel is awake", || {
+        let foretold = farmer(&["exit", "drill", "1", "--dry-run"]);
+        words(&foretold).contains("5 of 5 resources answer")
+    });
     let foretold = farmer(&["exit", "drill", "1", "--dry-run"]);
     let text = words(&foretold);
     println!("{text}");
@@ -126,4 +130,34 @@ fn a_drill_says_what_was_lost_and_the_slot_is_where_it_was() {
     soon("the registry hears of it", || refuses("--dry-run"));
     assert!(refuses("--yes"));
     assert_eq!((version(), epoch(&lab, "ant")), before);
+}
+
+/// The node that had the slot is gone when it is to have it back.
+#[test]
+fn a_drill_that_ends_half_way_says_where_the_slot_is_and_what_to_do() {
+    let lab = started();
+    let url = url(&lab);
+    let all = ["sh", "-c", "exec \"$@\" 2>&1", "sh"];
+    let drill = [&all[..], &typed(&url, &["exit", "drill", "1", "--yes"])].concat();
+    let drill = start(&lab, "internet", None, &drill);
+    let serves = || told(&lab, "bee")[..2] == ["hold", "true"];
+    soon("the farmer hears that bee serves alone", || {
+        let registry = url.split_once('=').unwrap().1;
+        let seen = lab.exec("internet", &typed(&url, &["exit", "status", "--registry", registry, "--json"]));
+        let seen: Value = serde_json::from_slice(&seen.stdout).unwrap_or_default();
+        let nodes = seen["slots"][0]["nodes"].as_array().into_iter().flatten();
+        let serving: Vec<&Value> = nodes.filter(|node| node["serves"] == true).collect();
+        serving.len() == 1 && serving[0]["name"] == "bee"
+    });
+    cable(&lab, "ant", "down");
+    let drill = drill.wait_with_output().unwrap();
+    let said = words(&drill);
+    println!("{said}");
+    assert_ne!(drill.status.code(), Some(0), "{said}");
+    let measured = said.contains("TO BEE") && said.contains("until both nodes said that it was done");
+    assert!(
+        measured && said.contains("the slot had gone to bee; once ant is ready `sixfold exit move"),
+        "{said}"
+    );
+    soon("bee serves", serves);
 }

@@ -16,8 +16,8 @@ use crate::exit::moving;
 use crate::failed::Failed;
 use crate::node::list::NodeSeen;
 
-/// How often each resource is asked before it is counted on: the first packet may have to wake a tunnel.
-const ROUNDS: usize = 3;
+/// How often a resource is asked until it answers, a second apart: the first packets may have to wake a tunnel.
+const ROUNDS: usize = 4;
 
 /// The first in the farmer's order that can take the slot.
 pub(super) fn next_ready(
@@ -98,12 +98,18 @@ fn in_turns(guests: &[Guest], allocation: &Allocation) -> Vec<Target> {
     targets.into_iter().map(|(_, target)| target).collect()
 }
 
-/// Those that answer from here.
+/// Those that answer from here. Whoever does not is asked again.
 fn answering(all: Vec<Target>) -> Result<Vec<Target>, Failed> {
-    let probes = probe::ask(&all, |sent| sent >= ROUNDS * all.len()).map_err(Failed::environment)?;
-    let answer: BTreeSet<usize> =
-        probes.iter().filter(|probe| probe.answered).map(|probe| probe.target).collect();
-    Ok(answer.into_iter().map(|at| all[at]).collect())
+    let mut silent: Vec<usize> = (0..all.len()).collect();
+    for _ in 0..ROUNDS {
+        let asked: Vec<Target> = silent.iter().map(|at| all[*at]).collect();
+        let probes = probe::ask(&asked, |sent| sent >= asked.len()).map_err(Failed::environment)?;
+        let unanswered = probes.iter().filter(|probe| !probe.answered);
+        silent = unanswered.map(|probe| silent[probe.target]).collect();
+    }
+    let silent: BTreeSet<usize> = silent.into_iter().collect();
+    let all = all.into_iter().enumerate();
+    Ok(all.filter(|(at, _)| !silent.contains(at)).map(|(_, target)| target).collect())
 }
 
 /// Of some nodes those of the farm that say that their kernel carries WireGuard.
