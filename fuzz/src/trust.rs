@@ -43,6 +43,7 @@ fn farm(node: &NodeId) -> FarmDraft {
         public_v4: Some(read("203.0.113.5/24")),
         default_v4: Some(read("203.0.113.1")),
         bandwidth: Bandwidths::default(),
+        ecmp: false,
         tenure: None,
     };
     FarmDraft {

@@ -11,12 +11,12 @@ use sixfold_core::desire::{self, Own, OwnDevice};
 use sixfold_core::key::PublicKey;
 use sixfold_core::model::{
     DeviceReport, DeviceStatus, PeerPath, PeerStatus, Reach, ResourceKey, ResourceView, Seat, SessionStatus,
-    SlotKey, Snapshot,
+    Snapshot,
 };
 use sixfold_core::name::{self, IfName};
 use sixfold_core::state::{Device, Endpoint, Netns, NodeState, Peer, PeerKey};
-use sixfold_core::tenure::Duty;
 
+use crate::exits::standing::Roles;
 use crate::keys::{KeyStore, KeyStoreError};
 use crate::pass::Ground;
 
@@ -62,7 +62,7 @@ impl Devices {
 
     /// What only the node knows, by the last observation. A device that runs keeps running when its key file cannot be
     /// used: nothing is taken away from a tenant because of a mode.
-    pub(crate) fn own(&self, observed: &NodeState, ground: Ground, duties: BTreeMap<SlotKey, Duty>) -> Own {
+    pub(crate) fn own(&self, observed: &NodeState, ground: Ground, roles: Roles) -> Own {
         let devices = self.sites.iter().filter_map(|(key, site)| {
             let there = site.there(observed);
             let public_key = site.public_key.or(there.map(|device| device.public_key))?;
@@ -75,7 +75,8 @@ impl Devices {
             backend: ground.backend,
             bridge_netfilter: ground.bridge_netfilter,
             devices: devices.collect(),
-            duties,
+            duties: roles.duties,
+            seconds: roles.seconds,
         }
     }
 

@@ -2,17 +2,18 @@
 //!
 //! Owns: putting placeholders for keys that are not there yet. Must not change anything, on disk or in the kernel.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use sixfold_core::addr::Gateway;
 use sixfold_core::desire;
-use sixfold_core::model::{ResourceKey, SlotKey, Snapshot};
+use sixfold_core::model::{ResourceKey, Snapshot};
 use sixfold_core::plan::{self, Plan};
-use sixfold_core::state::{Netns, NodeState};
+use sixfold_core::state::NodeState;
 use sixfold_core::tenure::Duty;
 
 use crate::devices::Devices;
+use crate::exits::standing::{Roles, Standing};
 use crate::keys::{self, KeyStoreError};
 use crate::pass::Ground;
 
@@ -42,10 +43,16 @@ pub fn dry(snapshot: &Snapshot, observed: &NodeState, ground: Ground, key_dir: O
     Dry { plan: plan::plan(&desired, observed), new_keys, failed_keys }
 }
 
-/// The slots whose gateway does not forward yet: whether it begins is decided by what is seen on their segment, not by a plan.
-fn waiting(snapshot: &Snapshot, observed: &NodeState) -> BTreeMap<SlotKey, Duty> {
-    let is_up = |gateway: &Gateway| observed.is_up(&Netns::Named(gateway.netns), &gateway.public);
-    let told = snapshot.gateways.iter().filter(|view| view.tenure.is_some());
-    let waits = told.filter(|view| is_up(&Gateway::derive(&view.allocation, view.slot)) != Some(true));
-    waits.map(|view| (view.key(), Duty::Rest)).collect()
+/// What gateways are already: whether one begins is decided by what is seen on its segment, not by a plan.
+fn waiting(snapshot: &Snapshot, observed: &NodeState) -> Roles {
+    let mut roles = Roles::default();
+    for view in &snapshot.gateways {
+        let Standing { first, second } =
+            Standing::of(observed, &Gateway::derive(&view.allocation, view.slot));
+        if view.tenure.is_some() && !first {
+            roles.duties.insert(view.key(), Duty::Rest);
+        }
+        roles.seconds.extend(view.second.as_ref().map(|_| (view.key(), second)));
+    }
+    roles
 }

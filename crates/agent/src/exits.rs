@@ -3,26 +3,29 @@
 //!
 //! ```text
 //!                      ┌───── words ─────┐
-//! segment ◀──▶ sight ──┤                 ├──▶ holding ──▶ duties ──▶ desire
+//! segment ◀──▶ sight ──┤                 ├──▶ holding ──▶ roles ──▶ desire
 //!                      └── who answers ──┘       ▲
-//! snapshot: what the registry says ──────────────┘
+//! snapshot: what the registry says ──────────────┤
+//! kernel: what its gateways are (standing) ──────┘
 //! ```
 //!
 //! Owns: the order of these. Must not touch the kernel: the pass does what the duties say.
 
 pub mod holding;
 pub mod sight;
+pub mod standing;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
 use sixfold_core::addr::Gateway;
-use sixfold_core::model::{Answering, ExitStatus, GatewayView, SlotKey, Snapshot};
-use sixfold_core::tenure::{self, Duty};
+use sixfold_core::model::{Answering, ExitStatus, GatewayView, SecondStatus, SlotKey, Snapshot};
+use sixfold_core::tenure::{self, Beside, Duty};
 
 use self::holding::Holding;
-use self::sight::{Seen, Sight};
+use self::sight::{Announced, Seen, Sight};
+use self::standing::{Roles, Standing};
 use crate::disk::DiskError;
 use crate::feed::Feed;
 
@@ -30,8 +33,7 @@ use crate::feed::Feed;
 pub struct Exits {
     sight: Sight,
     holding: Holding,
-    /// What it does for those of which a registry says who holds them.
-    duties: BTreeMap<SlotKey, Duty>,
+    roles: Roles,
     /// What the last look saw: a pass may have taken long since, and what was heard meanwhile is not read yet.
     seen: BTreeMap<SlotKey, Seen>,
 }
@@ -45,7 +47,7 @@ impl Exits {
         Ok(Self {
             sight: Sight::default(),
             holding: Holding::open(state)?,
-            duties: BTreeMap::new(),
+            roles: Roles::default(),
             seen: BTreeMap::new(),
         })
     }
@@ -61,21 +63,30 @@ impl Exits {
         self.sight.due()
     }
 
-    /// What the node does for the slots of which a registry says who holds them.
+    /// What the node is for its slots.
     #[must_use]
-    pub const fn duties(&self) -> &BTreeMap<SlotKey, Duty> {
-        &self.duties
+    pub const fn roles(&self) -> &Roles {
+        &self.roles
     }
 
     /// Hears what is said on the segment, asks, and says what the node does from now on; whether that is other than before.
-    /// `is_up`: whether a gateway's public link is; of one that cannot be seen now, it is taken for up: what forwards goes on.
+    /// `stands`: which next hops a gateway is; of one that cannot be seen now, the first, and the second if it was: what forwards
+    /// goes on.
     pub fn look(
         &mut self,
         snapshot: &Snapshot,
         feed: &impl Feed,
-        mut is_up: impl FnMut(&Gateway) -> Option<bool>,
+        stands: impl FnMut(&Gateway) -> Option<Standing>,
     ) -> bool {
-        let now = Instant::now();
+        self.look_at((snapshot, feed), stands, Instant::now())
+    }
+
+    fn look_at(
+        &mut self,
+        (snapshot, feed): (&Snapshot, &impl Feed),
+        mut stands: impl FnMut(&Gateway) -> Option<Standing>,
+        now: Instant,
+    ) -> bool {
         for word in self.sight.look(snapshot, now) {
             let reply = self.holding.hear(&word, snapshot, |signed| feed.believes(signed), now);
             self.sight.say(reply.as_slice());
@@ -84,10 +95,19 @@ impl Exits {
         self.seen =
             snapshot.gateways.iter().map(|view| (view.key(), sight.seen(snapshot, view, now))).collect();
         let (seen, is_settled) = (&self.seen, self.sight.is_settled(now));
+        let seconds = &self.roles.seconds;
+        let decides = |view: &&GatewayView| view.tenure.is_some() || view.second.is_some();
+        let standing = snapshot.gateways.iter().filter(decides).map(|view| {
+            let slot = view.key();
+            let second = seconds.get(&slot).copied().unwrap_or(false);
+            let stands = stands(&Gateway::derive(&view.allocation, view.slot));
+            (slot, stands.unwrap_or(Standing { first: true, second }))
+        });
+        let standing: BTreeMap<SlotKey, Standing> = standing.collect();
         let look = |view: &GatewayView| {
-            let Seen { router, others } = seen[&view.key()];
+            let Seen { router, others, .. } = seen[&view.key()];
             tenure::Sight {
-                forwards: is_up(&Gateway::derive(&view.allocation, view.slot)).unwrap_or(true),
+                forwards: standing[&view.key()].first,
                 upstream: router == Answering::Answers,
                 answered: others != Answering::Silent || !is_settled,
                 yielded: false,
@@ -98,32 +118,97 @@ impl Exits {
         let contested = |view: &GatewayView| !waits(view) && seen[&view.key()].others == Answering::Answers;
         let said = self.holding.say(snapshot, |tenure| feed.signed(tenure), (waits, contested), now);
         self.sight.say(&said);
-        for (slot, duty) in duties.iter().filter(|(slot, duty)| self.duties.get(slot) != Some(duty)) {
-            tracing::info!(%slot, ?duty, "what this node does for an exit slot");
-        }
-        std::mem::replace(&mut self.duties, duties) != self.duties
+        let seconds = self.seconds(snapshot, (&duties, &standing), is_settled);
+        self.change(Roles { duties, seconds })
     }
 
-    /// How each slot is. Announces those that the node serves. `how`: whether a gateway's public link is up, and whether all of
-    /// the rest is made.
+    /// Whether the node is the second next hop of the slots that have two.
+    fn seconds(
+        &self,
+        snapshot: &Snapshot,
+        (duties, standing): (&BTreeMap<SlotKey, Duty>, &BTreeMap<SlotKey, Standing>),
+        is_settled: bool,
+    ) -> BTreeMap<SlotKey, bool> {
+        let node = snapshot.node.id();
+        let second = |view: &GatewayView| {
+            let (slot, named) = (view.key(), view.second.as_ref()?);
+            let Seen { router, second, rivals, .. } = self.seen[&slot];
+            let duty = duties.get(&slot).copied().unwrap_or(view.duty);
+            // A holder that stands in makes room for the second; another second does not.
+            let free = if duty == Duty::Rest { rivals } else { second };
+            let beside = Beside {
+                duty,
+                is_first: standing[&slot].first,
+                is_second: standing[&slot].second,
+                is_named: named == node,
+                is_heir: self.holding.watch(view).duty(node) == Duty::Hold,
+                upstream: router == Answering::Answers,
+                answered: second == Answering::Answers,
+                is_free: free == Answering::Silent && is_settled,
+            };
+            Some((slot, beside.takes_part()))
+        };
+        snapshot.gateways.iter().filter_map(second).collect()
+    }
+
+    /// Takes this up; whether it is other than before.
+    fn change(&mut self, roles: Roles) -> bool {
+        let before = &self.roles;
+        for (slot, duty) in roles.duties.iter().filter(|(slot, duty)| before.duties.get(slot) != Some(duty)) {
+            tracing::info!(%slot, ?duty, "what this node does for an exit slot");
+        }
+        for (slot, is_it) in
+            roles.seconds.iter().filter(|(slot, is_it)| before.seconds.get(slot) != Some(is_it))
+        {
+            tracing::info!(%slot, is_it, "whether this node is the second next hop of an exit slot");
+        }
+        std::mem::replace(&mut self.roles, roles) != self.roles
+    }
+
+    /// How each slot is. Announces what the node is for them. `how`: which next hops a gateway is, and whether all of it is made.
     pub fn tell(
         &mut self,
         snapshot: &Snapshot,
-        mut how: impl FnMut(&Gateway) -> (bool, bool),
+        how: impl FnMut(&Gateway) -> (Standing, bool),
     ) -> Vec<ExitStatus> {
-        let now = Instant::now();
+        self.tell_at(snapshot, how, Instant::now())
+    }
+
+    fn tell_at(
+        &mut self,
+        snapshot: &Snapshot,
+        mut how: impl FnMut(&Gateway) -> (Standing, bool),
+        now: Instant,
+    ) -> Vec<ExitStatus> {
         let (mut exits, mut serving) = (Vec::new(), BTreeMap::new());
         for view in &snapshot.gateways {
-            let (serves, made) = how(&Gateway::derive(&view.allocation, view.slot));
-            let slot = view.key();
-            let duty = self.duties.get(&slot).copied().unwrap_or(view.duty);
-            let Seen { router, others } = self.seen.get(&slot).copied().unwrap_or_default();
-            let announces = serves && duty == Duty::Hold;
-            serving.extend(announces.then_some((slot, others == Answering::Answers)));
+            let gateway = Gateway::derive(&view.allocation, view.slot);
+            let (standing, made) = how(&gateway);
+            let (slot, serves) = (view.key(), standing.first);
+            let duty = self.roles.duties.get(&slot).copied().unwrap_or(view.duty);
+            let seen = self.seen.get(&slot).copied().unwrap_or_default();
+            let public_v4 = view.public_v4.map(|net| net.addr());
+            if serves && duty == Duty::Hold {
+                let contested = seen.others == Answering::Answers;
+                serving.insert(Announced::first(&gateway, public_v4), contested);
+            }
+            // Who stands in does not insist; a second does, where others may be known for it.
+            if standing.second && (!serves || duty == Duty::Hold) {
+                let contested = seen.second == Answering::Answers || self.sight.is_back(now);
+                serving.insert(Announced::second(&gateway, serves), !serves && contested);
+            }
             let tenure = self.holding.watch(view).newest().cloned();
-            exits.push(ExitStatus { slot, duty, tenure, made, serves, router, others });
+            let second = view.second.clone().map(|node| {
+                let here = standing.second;
+                SecondStatus { node, here, others: seen.second }
+            });
+            let Seen { router, others, .. } = seen;
+            exits.push(ExitStatus { slot, duty, tenure, made, serves, router, others, second });
         }
-        self.sight.tell(snapshot, &serving, now);
+        self.sight.tell(&serving, now);
         exits
     }
 }
+
+#[cfg(test)]
+mod tests;

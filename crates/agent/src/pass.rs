@@ -25,12 +25,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Instant;
 
+use sixfold_core::addr::Gateway;
 use sixfold_core::desire::{self, Own};
-use sixfold_core::model::{DeviceStatus, PeerStatus, ResourceKey, SlotKey, Snapshot};
+use sixfold_core::model::{DeviceStatus, PeerStatus, ResourceKey, Snapshot};
 use sixfold_core::name::IfName;
 use sixfold_core::plan::{self, Plan, Step};
 use sixfold_core::state::{Backend, LinkKind, Namespace, Netns, NodeState};
-use sixfold_core::tenure::Duty;
 use sixfold_kernel::{Failure, Kernel, ObserveError, Report, Scope};
 
 use self::near::{Known, Places, near, places};
@@ -40,6 +40,7 @@ pub(crate) use self::sweep::Sweep;
 pub use self::sweep::{PEERS_SECS, PERIOD_SECS, SLICE};
 use self::turn::Publics;
 use crate::devices::Devices;
+use crate::exits::standing::{Roles, Standing};
 use crate::keys::{KeyStore, KeyStoreError};
 use crate::status;
 
@@ -62,8 +63,8 @@ pub struct Asked<'a> {
     pub snapshot: &'a Snapshot,
     /// On what machine.
     pub ground: Ground,
-    /// What the node does for exit slots, where that is not what the snapshot says.
-    pub duties: BTreeMap<SlotKey, Duty>,
+    /// What the node is for exit slots, where that is not what the snapshot says.
+    pub roles: Roles,
     /// Where to look at least.
     pub scope: Scope,
 }
@@ -141,14 +142,13 @@ impl Picture {
         self.desired.namespaces.keys().chain(self.seen.namespaces.keys()).collect()
     }
 
-    /// Whether a link was up when it was seen last; looks, if nothing has been seen yet. `None`: it cannot be seen.
-    pub(crate) fn is_up<K: Kernel>(&self, kernel: &mut K, netns: &Netns, link: &IfName) -> Option<bool> {
-        let up = |state: &NodeState| state.is_up(netns, link).unwrap_or(false);
+    /// Which next hops a gateway was when it was seen last; looks, if nothing has been seen yet. `None`: it cannot be seen.
+    pub(crate) fn standing<K: Kernel>(&self, kernel: &mut K, gateway: &Gateway) -> Option<Standing> {
         if self.whole {
-            return Some(up(&self.seen));
+            return Some(Standing::of(&self.seen, gateway));
         }
-        let only = BTreeMap::from([(netns.clone(), BTreeSet::from([*link]))]);
-        kernel.observe_links(&only).ok().map(|state| up(&state))
+        let only = BTreeMap::from([(Netns::Named(gateway.netns), BTreeSet::from([gateway.public]))]);
+        kernel.observe_links(&only).ok().map(|state| Standing::of(&state, gateway))
     }
 
     /// Whether nothing was left to do in a namespace that is there.
@@ -321,7 +321,7 @@ impl Picture {
 
     /// Says what is desired, if anything that it depends on changed; and where it is something else than before.
     fn desire(&mut self, devices: &Devices, asked: &Asked<'_>) -> BTreeSet<Netns> {
-        let own = devices.own(&self.seen, asked.ground, asked.duties.clone());
+        let own = devices.own(&self.seen, asked.ground, asked.roles.clone());
         if self.own.as_ref() == Some(&own) {
             return BTreeSet::new();
         }

@@ -31,7 +31,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::Flock;
-use sixfold_core::addr::Gateway;
 use sixfold_core::model::{ExitStatus, Status};
 use sixfold_core::state::Netns;
 use sixfold_kernel::{Failure, Kernel, Scope};
@@ -293,8 +292,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
     fn look(&mut self) -> bool {
         let Some(snapshot) = self.current.snapshot() else { return false };
         let (picture, kernel) = (&self.picture, &mut self.kernel);
-        let is_up = |gateway: &Gateway| picture.is_up(kernel, &Netns::Named(gateway.netns), &gateway.public);
-        self.exits.look(snapshot, &self.feed, is_up)
+        self.exits.look(snapshot, &self.feed, |gateway| picture.standing(kernel, gateway))
     }
 
     /// How each of its exit slots is.
@@ -302,9 +300,8 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         let Some(snapshot) = self.current.snapshot() else { return Vec::new() };
         let (picture, kernel) = (&self.picture, &mut self.kernel);
         self.exits.tell(snapshot, |gateway| {
-            let netns = Netns::Named(gateway.netns);
-            let serves = picture.is_up(kernel, &netns, &gateway.public).unwrap_or(false);
-            (serves, picture.is_made(&netns))
+            let standing = picture.standing(kernel, gateway).unwrap_or_default();
+            (standing, picture.is_made(&Netns::Named(gateway.netns)))
         })
     }
 
@@ -320,7 +317,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         let of = (snapshot.node.id(), snapshot.revision, ground.backend);
         self.counts.passes += 1;
         let began = Instant::now();
-        let asked = Asked { snapshot, ground, duties: self.exits.duties().clone(), scope };
+        let asked = Asked { snapshot, ground, roles: self.exits.roles().clone(), scope };
         let mut touched = BTreeSet::new();
         let (mut failed, mut left) = (Vec::new(), 0);
         let status = match self.picture.pass(&mut self.kernel, &mut self.keys, &asked) {
@@ -329,7 +326,9 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
                 touched = std::mem::take(&mut outcome.touched);
                 failed.clone_from(&outcome.failures);
                 left = outcome.left.len();
-                status::of_outcome(of, self.counts, &outcome, self.complaint.as_slice())
+                let half_lost = status::half_lost(snapshot, ground.backend);
+                let complaints: Vec<String> = self.complaint.iter().cloned().chain(half_lost).collect();
+                status::of_outcome(of, self.counts, &outcome, &complaints)
             }
             Err(error) => status::of_blindness(of, self.counts, &error, self.status.as_ref()),
         };

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::path::Path;
 
 use sixfold_core::id::{NodeId, Revision};
-use sixfold_core::model::Status;
+use sixfold_core::model::{NetworkView, Seat, Snapshot, Status};
 use sixfold_core::shown::plain;
 use sixfold_core::state::Backend;
 use sixfold_kernel::{Failure, ObserveError};
@@ -44,6 +44,23 @@ pub fn of_outcome(
         foreign: short(outcome.foreign.iter().cloned()),
         ..blank(of, counts)
     }
+}
+
+/// Where the kernel carries WireGuard: how many networks with a resource here lose what comes by the second next hop of their slot.
+/// A peer's source is its own alone there (docs/adr/0035).
+#[must_use]
+pub(crate) fn half_lost(snapshot: &Snapshot, backend: Backend) -> Option<String> {
+    let node = snapshot.node.id();
+    let is_here = |network: &&NetworkView| {
+        network.resources.iter().any(|resource| resource.seat == Seat::Node(node.clone()))
+    };
+    let lose = snapshot.networks.iter().filter(|network| network.ecmp).filter(is_here).count();
+    (backend == Backend::Kernel && lose > 0).then(|| {
+        format!(
+            "{lose} of the networks here leave by a slot with two next hops, and this node drops what comes by the second: its kernel \
+             carries WireGuard (hint: start the agent with --wireguard tunnel, or have the farmer give the slot one next hop)"
+        )
+    })
 }
 
 /// Says that the kernel could not be observed. The devices are those that were last there.
@@ -139,4 +156,23 @@ fn short(lines: impl Iterator<Item = String>) -> Vec<String> {
         lines.push(format!("and {more} more"));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ground;
+
+    #[test]
+    fn a_node_says_what_its_kernels_wireguard_drops() {
+        let mut cat = ground::snapshot(&["farm.toml", "acme.toml"], "cat");
+        assert_eq!(half_lost(&cat, Backend::Kernel), None);
+        cat.networks[0].ecmp = true;
+        assert_eq!(half_lost(&cat, Backend::Tunnel), None);
+        let told = half_lost(&cat, Backend::Kernel).expect("it drops half");
+        assert!(told.starts_with("1 of the networks here") && told.contains("hint:"), "{told}");
+        // A node that has its exit point alone drops nothing.
+        cat.networks[0].resources.retain(|resource| resource.seat == Seat::Exit);
+        assert_eq!(half_lost(&cat, Backend::Kernel), None);
+    }
 }

@@ -213,9 +213,10 @@ pub fn read(run: &Path) -> Result<Option<Vec<GatewayTraffic>>, DiskError> {
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
-/// The gateways that carry something: one that rests is cut off.
+/// The gateways that carry something: one that stands by is cut off.
 fn serving(snapshot: &Snapshot) -> impl Iterator<Item = &GatewayView> {
-    snapshot.gateways.iter().filter(|view| view.serves())
+    let node = snapshot.node.id();
+    snapshot.gateways.iter().filter(move |view| view.serves() || view.second.as_ref() == Some(node))
 }
 
 /// A gateway's namespace.

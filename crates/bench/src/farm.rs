@@ -141,7 +141,13 @@ pub(crate) fn own(snapshot: &Snapshot) -> Own {
             (key, OwnDevice { public_key, listen_port: Some(key.index.get()) })
         })
         .collect();
-    Own { backend: Backend::Tunnel, bridge_netfilter: false, devices, duties: BTreeMap::new() }
+    Own {
+        backend: Backend::Tunnel,
+        bridge_netfilter: false,
+        devices,
+        duties: BTreeMap::new(),
+        seconds: BTreeMap::new(),
+    }
 }
 
 /// Private keys by public ones.

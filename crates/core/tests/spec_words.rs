@@ -116,6 +116,14 @@ const FARMS: &[Case] = &[
     ("an unknown holder", &[("[\"bee\"]", "[\"bea\"]")]),
     ("a hidden holder", &[("[\"bee\"]", "[\"bee\", \"cat\"]")]),
     ("a holder twice", &[("[\"bee\"]", "[\"bee\", \"bee\"]")]),
+    ("two next hops and one holder", &[("[\"bee\"]", "[\"bee\"]\necmp = true")]),
+    (
+        "two next hops, one of which a node has",
+        &[
+            ("default_v4 = \"203.0.113.1\"\n", "default_v4 = \"203.0.113.1\"\necmp = true\n"),
+            ("2001:db8:a::a2/64", "2001:db8:a:0:1000::2/64"),
+        ],
+    ),
     ("public IPv4 without default", &[("default_v4 = \"203.0.113.1\"\n", "")]),
     ("default without public IPv4", &[("public_v4 = \"203.0.113.5/24\"\n", "")]),
     ("a default on another subnet", &[("default_v4 = \"203.0.113.1\"", "default_v4 = \"198.51.100.1\"")]),

@@ -128,6 +128,7 @@ impl Gateway {
             bridge_netfilter: false,
             devices: Default::default(),
             duties: Default::default(),
+            seconds: Default::default(),
         };
         let state = desire(&snapshot, &own);
         let table = state.namespaces[&Netns::Named("gw-1-1".parse().unwrap())].firewall.clone().unwrap();

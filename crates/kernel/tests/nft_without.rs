@@ -35,6 +35,7 @@ fn gateway() -> Firewall {
         bridge_netfilter: false,
         devices: Default::default(),
         duties: Default::default(),
+        seconds: Default::default(),
     };
     let state = desire(&snapshot, &own);
     state.namespaces[&Netns::Named("gw-1-1".parse().unwrap())].firewall.clone().unwrap()

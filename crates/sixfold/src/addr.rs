@@ -21,8 +21,8 @@ use crate::{Done, output};
     the upstream router sends to the gateway holding it; a slot has 4,096 indices, each a /64 of one network resource. \
     Names and addresses follow from these numbers alone, so nothing needs to be asked: this command reads no file and \
     no kernel.\n\n\
-    With --json: of a shorter prefix carving; of a /48 allocation, slots and upstream_routes; with --slot gateway, indices and \
-    upstream_routes; with --index resource, exit_point, gateway, and workload if one is named. In each what the table shows, \
+    With --json: of a shorter prefix carving; of a /48 allocation, slots and upstream_routes; with --slot gateway, indices, \
+    upstream_routes and upstream_routes_ecmp; with --index resource, exit_point, gateway, and workload if one is named. In each what the table shows, \
     by the words of its first column.",
     after_long_help = "Examples:\n  sixfold addr 2001:db8::/32\n  sixfold addr 2001:db8:a::/48\n  \
     sixfold addr 2001:db8:a::/48 --slot 1\n  sixfold addr 2001:db8:a::/48 --index 1abc --workload 2"
@@ -93,7 +93,12 @@ fn sections(args: &Args) -> Result<Vec<Section>, Failed> {
     }
     if let Some(slot) = args.slot {
         let gateway = Gateway::derive(&allocation, slot);
-        return Ok(vec![rows::gateway(&gateway), rows::indices(slot), rows::routes(&allocation, [slot])]);
+        return Ok(vec![
+            rows::gateway(&gateway),
+            rows::indices(slot),
+            rows::routes(&allocation, [slot]),
+            rows::routes_ecmp(&allocation, slot),
+        ]);
     }
     Ok(vec![
         rows::allocation(&allocation),

@@ -156,6 +156,9 @@ fn facts(names: &Names, farm: &FarmDraft) -> Vec<String> {
         if let (Some(public), Some(default)) = (slot.public_v4, slot.default_v4) {
             write!(fact, ", {public} via {default}").expect("a String takes all text");
         }
+        if slot.ecmp {
+            fact += ", two next hops";
+        }
         fact
     }));
     facts.extend(bandwidths(slots));

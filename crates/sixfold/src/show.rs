@@ -15,7 +15,7 @@ use crate::{Done, ledger, output, table};
     long_about = "Show the nodes, networks and resources that a folder of files describes.\n\n\
     Reads every *.toml of the folder (farm files and network files), says all that is wrong with them, or shows what \
     they come to. The prefixes are those that `sixfold lab` uses: the registry of a farm grants its own.\n\n\
-    With --json: nodes (farm, node, reach, address, address_v4, nic), slots (farm, slot, slice, holders, public_v4), networks \
+    With --json: nodes (farm, node, reach, address, address_v4, nic), slots (farm, slot, slice, next_hops, holders, public_v4), networks \
     (network, exit, nodes, workloads, exposed), resources (network, node, role, prefix, prefix_v4, netns), workloads (network, \
     workload, node, address, address_v4, netns), and note.",
     after_long_help = "Examples:\n  sixfold show examples/first-farm\n  \
@@ -110,14 +110,22 @@ fn nodes(world: &World) -> Vec<Vec<Value>> {
     world.nodes().map(|(farm, node)| row(farm, node)).collect()
 }
 
-const SLOT_HEAD: [&str; 5] = ["farm", "slot", "slice", "holders", "public v4"];
+const SLOT_HEAD: [&str; 6] = ["farm", "slot", "slice", "next hops", "holders", "public v4"];
 
 fn slots(world: &World) -> Vec<Vec<Value>> {
     let of_farms =
         world.farms().values().flat_map(|farm| farm.slots().values().map(move |slot| (farm, slot)));
     let row = of_farms.map(|(farm, slot)| {
         let key = slot.key();
-        vec![text(farm.id()), text(key), text(key.slice()), list(slot.holders()), optional(slot.public_v4())]
+        let hops = slot.draft().next_hops();
+        vec![
+            text(farm.id()),
+            text(key),
+            text(key.slice()),
+            list(&hops),
+            list(slot.holders()),
+            optional(slot.public_v4()),
+        ]
     });
     row.collect()
 }

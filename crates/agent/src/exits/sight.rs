@@ -2,17 +2,18 @@
 //!
 //! It asks for each of these slots' gateways on another machine, ten times a second unless told otherwise, and each second for the
 //! upstream router. What serves here is announced when it begins to, and again: whoever had the slot before is still in
-//! switches' tables.
+//! switches' tables. Of a slot with two next hops each is asked for.
 //!
 //! Owns: when to ask and to announce, and what is known. Must not decide by it, nor read what other nodes say: `holding` does.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::iter;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use sixfold_core::addr::Gateway;
 use sixfold_core::mac::Mac;
-use sixfold_core::model::{Answering, GatewayView, SlotKey, Snapshot};
+use sixfold_core::model::{Answering, GatewayView, Snapshot};
 use sixfold_core::name::IfName;
 use sixfold_kernel::segment::{Ask, Heard, Hearing, Patience, Repeats, Segment, SegmentError, Verdict, Word};
 
@@ -30,6 +31,8 @@ const LASTS: Duration = Duration::from_secs(5);
 const LISTENS_FIRST: Duration = Duration::from_secs(2);
 /// Before a segment that could not be listened to is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// For how long a node has just come back to its segment: others may be known there for what it announced before.
+const BACK: Duration = Duration::from_secs(1);
 
 /// Ears and a voice on a segment.
 pub trait Voice {
@@ -85,6 +88,35 @@ pub struct Seen {
     pub router: Answering,
     /// Whether the slot's gateway does on another machine.
     pub others: Answering,
+    /// Of a slot with two next hops: whether the second one does on another machine.
+    pub second: Answering,
+    /// The same, leaving out a holder that stands in.
+    pub rivals: Answering,
+}
+
+/// What is announced: that addresses are at a hardware address.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Announced {
+    mac: Mac,
+    addresses: Vec<IpAddr>,
+}
+
+impl Announced {
+    /// By the gateway that holds its slot.
+    #[must_use]
+    pub fn first(gateway: &Gateway, public_v4: Option<Ipv4Addr>) -> Self {
+        let v6 = [gateway.public_link_local.addr(), gateway.public_address.addr()].map(IpAddr::V6);
+        let v4 = public_v4.map(IpAddr::V4);
+        Self { mac: gateway.public_mac, addresses: v6.into_iter().chain(v4).collect() }
+    }
+
+    /// By the second next hop, or by the holder that stands in for it.
+    #[must_use]
+    pub fn second(gateway: &Gateway, stands_in: bool) -> Self {
+        let addresses = [gateway.second_link_local.addr(), gateway.second_address.addr()];
+        let mac = if stands_in { gateway.public_mac } else { gateway.second_mac };
+        Self { mac, addresses: addresses.map(IpAddr::V6).to_vec() }
+    }
 }
 
 /// Somebody who is asked for.
@@ -92,23 +124,47 @@ struct Asked {
     ask: Ask,
     interval: Duration,
     hearing: Hearing,
+    /// The same, but for answers from that hardware address.
+    besides: Option<(Mac, Hearing)>,
     next: Instant,
 }
 
 impl Asked {
-    fn new(ask: Ask, interval: Duration, now: Instant) -> Self {
+    fn new((ask, except): (Ask, Option<Mac>), interval: Duration, now: Instant) -> Self {
         // Each question has most of the time until the next one for its answer.
         let patience =
             Patience { asks: ASKS, wait: interval * 9 / 10, lasts: LASTS.max(3 * ASKS * interval) };
-        Self { ask, interval, hearing: Hearing::new(patience), next: now }
+        let besides = except.map(|mac| (mac, Hearing::new(patience)));
+        Self { ask, interval, hearing: Hearing::new(patience), besides, next: now }
     }
 
-    fn answering(&mut self, now: Instant) -> Answering {
-        match self.hearing.verdict(now) {
-            Verdict::Answers => Answering::Answers,
-            Verdict::Silent => Answering::Silent,
-            Verdict::Unknown => Answering::Unknown,
+    fn hearings(&mut self) -> impl Iterator<Item = &mut Hearing> {
+        iter::once(&mut self.hearing).chain(self.besides.as_mut().map(|(_, hearing)| hearing))
+    }
+
+    fn deaf(&mut self) {
+        self.hearings().for_each(Hearing::deaf);
+    }
+
+    fn answered(&mut self, from: Mac, now: Instant) {
+        self.hearing.answered(now);
+        if let Some((_, hearing)) = self.besides.as_mut().filter(|(except, _)| *except != from) {
+            hearing.answered(now);
         }
+    }
+
+    /// Whether anybody answers, and whether anybody else than is left out does.
+    fn answering(&mut self, now: Instant) -> [Answering; 2] {
+        let all = answering(&mut self.hearing, now);
+        [all, self.besides.as_mut().map_or(all, |(_, hearing)| answering(hearing, now))]
+    }
+}
+
+fn answering(hearing: &mut Hearing, now: Instant) -> Answering {
+    match hearing.verdict(now) {
+        Verdict::Answers => Answering::Answers,
+        Verdict::Silent => Answering::Silent,
+        Verdict::Unknown => Answering::Unknown,
     }
 }
 
@@ -123,10 +179,12 @@ pub struct Sight {
     /// When it began to listen for the first time.
     began: Option<Instant>,
     asked: BTreeMap<Ipv6Addr, Asked>,
-    /// Of the gateways that serve here.
-    announced: BTreeMap<SlotKey, Repeats>,
+    /// Of what serves here.
+    announced: BTreeMap<Announced, Repeats>,
     /// Why nothing is seen or said, once it was logged.
     trouble: Option<String>,
+    /// Since when it sees and speaks again.
+    back: Option<Instant>,
 }
 
 impl Default for Sight {
@@ -140,6 +198,7 @@ impl Default for Sight {
             asked: BTreeMap::new(),
             announced: BTreeMap::new(),
             trouble: None,
+            back: None,
         }
     }
 }
@@ -177,7 +236,7 @@ impl Sight {
             return Vec::new();
         }
         for (address, ask) in asks {
-            let interval = match ask {
+            let interval = match ask.0 {
                 Ask::Gateway(_) => self.interval,
                 Ask::Router(_) => self.interval.max(ROUTER_INTERVAL),
             };
@@ -190,7 +249,9 @@ impl Sight {
         self.opens_at = outcome.as_ref().err().map(|_| now + AGAIN);
         match outcome {
             Ok(heard) => {
-                self.trouble = None;
+                if self.trouble.take().is_some() {
+                    self.back = Some(now);
+                }
                 heard
             }
             Err(error) => {
@@ -203,7 +264,7 @@ impl Sight {
     fn listen(&mut self, nic: IfName, now: Instant) -> Result<Vec<Word>, SegmentError> {
         let Some(open) = &mut self.open else { return Ok(Vec::new()) };
         if self.voice.as_ref().is_none_or(|(by, _)| *by != nic) {
-            self.asked.values_mut().for_each(|asked| asked.hearing.deaf());
+            self.asked.values_mut().for_each(Asked::deaf);
             self.voice = Some((nic, open(nic)?));
         }
         let Some((_, voice)) = &mut self.voice else { return Ok(Vec::new()) };
@@ -216,18 +277,18 @@ impl Sight {
         };
         self.began.get_or_insert(now);
         if heard.deaf {
-            self.asked.values_mut().for_each(|asked| asked.hearing.deaf());
+            self.asked.values_mut().for_each(Asked::deaf);
         }
         for answer in heard.answers {
             if let Some(asked) = self.asked.get_mut(&answer.address) {
-                asked.hearing.answered(now);
+                asked.answered(answer.from, now);
             }
         }
         for asked in self.asked.values_mut().filter(|asked| asked.next <= now) {
             // What has had its time is counted before another question.
-            asked.hearing.verdict(now);
+            asked.answering(now);
             voice.ask(asked.ask)?;
-            asked.hearing.asked(now);
+            asked.hearings().for_each(|hearing| hearing.asked(now));
             asked.next = now + asked.interval;
         }
         Ok(heard.words.into_iter().map(|(_, word)| word).collect())
@@ -235,10 +296,19 @@ impl Sight {
 
     /// What is seen of a slot at that moment, after a look.
     pub fn seen(&mut self, snapshot: &Snapshot, view: &GatewayView, now: Instant) -> Seen {
-        let gateway = Gateway::derive(&view.allocation, view.slot).public_link_local.addr();
-        let mut of =
-            |address| self.asked.get_mut(&address).map_or(Answering::Unknown, |asked| asked.answering(now));
-        Seen { router: of(snapshot.upstream.next_hop), others: of(gateway) }
+        let gateway = Gateway::derive(&view.allocation, view.slot);
+        let unknown = [Answering::Unknown; 2];
+        let mut of = |address| self.asked.get_mut(&address).map_or(unknown, |asked| asked.answering(now));
+        let ([router, _], [others, _]) =
+            (of(snapshot.upstream.next_hop), of(gateway.public_link_local.addr()));
+        let [second, rivals] = of(gateway.second_link_local.addr());
+        Seen { router, others, second, rivals }
+    }
+
+    /// Whether it sees and speaks again since just now.
+    #[must_use]
+    pub fn is_back(&self, now: Instant) -> bool {
+        self.back.is_some_and(|back| now.saturating_duration_since(back) < BACK)
     }
 
     /// Whether it has listened for long enough to take silence for granted.
@@ -255,30 +325,26 @@ impl Sight {
         }
     }
 
-    /// Announces what serves and is due: `serving` are the slots that this node serves, and whether another machine's gateway
-    /// answers as well: then switches may know that one, and it is said as if this one had begun just now.
-    pub fn tell(&mut self, snapshot: &Snapshot, serving: &BTreeMap<SlotKey, bool>, now: Instant) {
-        self.announced.retain(|slot, _| serving.get(slot) == Some(&false));
-        for view in snapshot.gateways.iter().filter(|view| serving.contains_key(&view.key())) {
-            self.announce(view.key(), view, now);
+    /// Announces what serves and is due: `serving` is what this node is, and whether another machine answers for it as well: then
+    /// switches may know that one, and it is said as if this one had begun just now.
+    pub fn tell(&mut self, serving: &BTreeMap<Announced, bool>, now: Instant) {
+        self.announced.retain(|what, _| serving.get(what) == Some(&false));
+        for what in serving.keys() {
+            self.announce(what, now);
         }
     }
 
-    fn announce(&mut self, slot: SlotKey, view: &GatewayView, now: Instant) {
+    fn announce(&mut self, what: &Announced, now: Instant) {
         let Some((_, voice)) = &mut self.voice else { return };
-        let gateway = Gateway::derive(&view.allocation, view.slot);
-        let repeats = self.announced.entry(slot).or_insert_with(|| Repeats::new(now));
+        let repeats = self.announced.entry(what.clone()).or_insert_with(|| Repeats::new(now));
         if repeats.next() > now {
             return;
         }
-        let v6 = [gateway.public_link_local.addr(), gateway.public_address.addr()];
-        let v4 = view.public_v4.map(|net| IpAddr::V4(net.addr()));
-        let addresses: Vec<IpAddr> = v6.map(IpAddr::V6).into_iter().chain(v4).collect();
-        match voice.announce(gateway.public_mac, &addresses) {
+        match voice.announce(what.mac, &what.addresses) {
             Ok(()) => repeats.sent(now),
             Err(error) => {
                 // From the beginning, when the segment is looked at again.
-                self.announced.insert(slot, Repeats::new(now + self.interval));
+                self.announced.insert(what.clone(), Repeats::new(now + self.interval));
                 self.note(&error);
             }
         }
@@ -294,16 +360,21 @@ impl Sight {
     }
 }
 
-/// What is asked for, by address: the router, and the gateways of the slots.
-fn asks(snapshot: &Snapshot) -> BTreeMap<Ipv6Addr, Ask> {
-    let gateways = snapshot.gateways.iter().map(|view| {
-        let address = Gateway::derive(&view.allocation, view.slot).public_link_local.addr();
-        (address, Ask::Gateway(address))
-    });
-    let mut asks: BTreeMap<Ipv6Addr, Ask> = gateways.collect();
+/// What is asked for, by address: the router, and the next hops of the slots; and whose answer is told apart.
+fn asks(snapshot: &Snapshot) -> BTreeMap<Ipv6Addr, (Ask, Option<Mac>)> {
+    let mut asks = BTreeMap::new();
+    for view in &snapshot.gateways {
+        let gateway = Gateway::derive(&view.allocation, view.slot);
+        let first = gateway.public_link_local.addr();
+        asks.insert(first, (Ask::Gateway(first), None));
+        if view.second.is_some() {
+            let second = gateway.second_link_local.addr();
+            asks.insert(second, (Ask::Gateway(second), Some(gateway.public_mac)));
+        }
+    }
     if !asks.is_empty() {
         let router = snapshot.upstream.next_hop;
-        asks.insert(router, Ask::Router(router));
+        asks.insert(router, (Ask::Router(router), None));
     }
     asks
 }

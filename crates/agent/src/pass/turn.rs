@@ -22,7 +22,8 @@ impl Publics {
         Self(gateways.map(|gateway| (Netns::Named(gateway.netns), gateway.public)).collect())
     }
 
-    /// The steps that set such a link up or down, if it is there, and that draw traffic over it; and all others, each in their order.
+    /// The steps that set such a link up or down, if it is there, that make it another next hop, and that draw traffic over it; and
+    /// all others, each in their order.
     /// `None` if there is none of the first.
     pub(super) fn split(&self, plan: &Plan) -> Option<[Plan; 2]> {
         let made = plan.steps.iter().filter(|step| matches!(step.op, Op::AddLink { .. }));
@@ -35,14 +36,15 @@ impl Publics {
     }
 
     fn turns(&self, step: &Step) -> bool {
-        matches!(step.op, Op::SetUp { .. } | Op::SetRoute { .. }) && self.is_about(step)
+        !matches!(step.op, Op::AddLink { .. }) && self.is_about(step)
     }
 
     /// Whether it names its gateway's public link.
     fn is_about(&self, step: &Step) -> bool {
         let Some(public) = self.0.get(&step.netns) else { return false };
         match &step.op {
-            Op::AddLink { name, .. } | Op::SetUp { name, .. } => name == public,
+            Op::AddLink { name, .. } | Op::SetUp { name, .. } | Op::SetMac { name, .. } => name == public,
+            Op::AddAddress(key) | Op::DelAddress(key) => key.link == *public,
             Op::SetRoute { target: RouteTarget::Link(link) | RouteTarget::Via { link, .. }, .. } => {
                 link == public
             }
@@ -65,7 +67,8 @@ mod tests {
     fn bee(files: &[&str], duty: Duty) -> (Snapshot, NodeState) {
         let snapshot = ground::snapshot(files, "bee");
         let duties = [(snapshot.gateways[0].key(), duty)].into();
-        let own = Own { backend: Backend::Tunnel, bridge_netfilter: false, devices: BTreeMap::new(), duties };
+        let (devices, seconds) = (BTreeMap::new(), BTreeMap::new());
+        let own = Own { backend: Backend::Tunnel, bridge_netfilter: false, devices, duties, seconds };
         let state = desire(&snapshot, &own);
         (snapshot, state)
     }
@@ -85,9 +88,34 @@ mod tests {
         let [first, rest] = publics.split(&plan(&before, &after)).expect("it ends");
         assert_eq!(
             (first.len(), first.steps[0].to_string()),
-            (1, "ip -n gw-1-1 link set pub-1-1 down".to_owned())
+            (3, "ip -n gw-1-1 link set pub-1-1 down".to_owned())
         );
         assert!(!rest.is_empty());
+    }
+
+    /// A link that went up first and were given its addresses after would be the holder's for a moment.
+    #[test]
+    fn what_becomes_another_next_hop_does_so_whole_before_anything_else_is_done() {
+        let (snapshot, rests) = bee(&["farm.toml", "acme.toml"], Duty::Rest);
+        let slot = snapshot.gateways[0].key();
+        let own = Own {
+            backend: Backend::Tunnel,
+            bridge_netfilter: false,
+            devices: BTreeMap::new(),
+            duties: [(slot, Duty::Rest)].into(),
+            seconds: [(slot, true)].into(),
+        };
+        let second = desire(&snapshot, &own);
+        let holds = desire(&snapshot, &Own { duties: [(slot, Duty::Hold)].into(), ..own });
+        let publics = Publics::of(&snapshot);
+        for (before, after) in [(&rests, &second), (&second, &holds)] {
+            let whole = plan(after, before);
+            let [first, rest] = publics.split(&whole).expect("it turns");
+            assert_eq!((&first, rest.len()), (&whole, 0), "no step of another kind");
+            let at = |word: &str| first.steps.iter().position(|step| step.to_string().contains(word));
+            assert!(at("address 02:6f") < at(" addr add") && at(" addr add") < at("route replace"));
+            assert!(at("pub-1-1 up").is_none_or(|up| Some(up) > at(" addr add")), "{whole}");
+        }
     }
 
     #[test]

@@ -172,6 +172,7 @@ fn farm(slots: usize) -> Result<FarmDraft, Failure> {
             public_v4: None,
             default_v4: None,
             bandwidth: Bandwidths::default(),
+            ecmp: false,
             tenure: None,
         })
     };

@@ -128,6 +128,12 @@ pub struct Gateway {
     pub public_address: Ipv6Net,
     /// The MAC of [`Gateway::public`]: it moves with the slot.
     pub public_mac: Mac,
+    /// `fe80::X000:0:M:2/64`: of a slot with two next hops, where the second one is.
+    pub second_link_local: Ipv6Net,
+    /// `$P::X000:0:0:2/64`: the same.
+    pub second_address: Ipv6Net,
+    /// The MAC of [`Gateway::public`] on the node that is the second next hop alone.
+    pub second_mac: Mac,
 }
 
 impl Gateway {
@@ -144,6 +150,9 @@ impl Gateway {
             public_link_local: link_local([x, 0, n.get() - 1, 1]),
             public_address: Self::address_in(allocation.whole(), slot),
             public_mac: mac(n_high, n_low, slot.get(), 1),
+            second_link_local: link_local([x, 0, n.get() - 1, 2]),
+            second_address: Self::second_in(allocation.whole(), slot),
+            second_mac: mac(n_high, n_low, slot.get(), 2),
         }
     }
 
@@ -164,8 +173,18 @@ impl Gateway {
     /// `$P::X000:0:0:1/64` (GWPubIP6), which needs no number: a farm file is checked before its /48s have theirs.
     #[must_use]
     pub fn address_in(allocation: Ipv6Net, slot: ExitSlot) -> Ipv6Net {
+        Self::next_hop_in(allocation, slot, 1)
+    }
+
+    /// `$P::X000:0:0:2/64`, likewise.
+    #[must_use]
+    pub fn second_in(allocation: Ipv6Net, slot: ExitSlot) -> Ipv6Net {
+        Self::next_hop_in(allocation, slot, 2)
+    }
+
+    fn next_hop_in(allocation: Ipv6Net, slot: ExitSlot, which: u16) -> Ipv6Net {
         let [p, q, r, ..] = allocation.network().segments();
-        Ipv6Net::new_assert(Ipv6Addr::new(p, q, r, 0, u16::from(slot.get()) << 12, 0, 0, 1), 64)
+        Ipv6Net::new_assert(Ipv6Addr::new(p, q, r, 0, u16::from(slot.get()) << 12, 0, 0, which), 64)
     }
 }
 

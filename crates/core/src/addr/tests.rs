@@ -51,12 +51,13 @@ fn no_two_resources_share_a_name_or_an_address() {
         let allocation = allocation(prefix, n);
         let (mut locals, mut addresses_v4, mut macs) =
             (vec![UPSTREAM], vec![GATEWAY_LOOPBACK_V4], Vec::new());
+        let mut segment = vec![Gateway::router_in(allocation.whole())];
         for gateway in ExitSlot::all().map(|slot| Gateway::derive(&allocation, slot)) {
             links.push(gateway.public);
             namespaces.push(gateway.netns);
-            locals.push(gateway.public_link_local.addr());
-            macs.push(gateway.public_mac);
-            assert!(allocation.segment().contains(&gateway.public_address));
+            locals.extend([gateway.public_link_local, gateway.second_link_local].map(|net| net.addr()));
+            macs.extend([gateway.public_mac, gateway.second_mac]);
+            segment.extend([gateway.public_address, gateway.second_address]);
         }
         for index in indices() {
             let r = Resource::derive(&allocation, index);
@@ -73,6 +74,8 @@ fn no_two_resources_share_a_name_or_an_address() {
                 allocation.slice(index.slot()).contains(&r.prefix) && !allocation.zero().contains(&r.prefix)
             );
         }
+        assert!(segment.iter().all(|address| allocation.segment().contains(address)));
+        all_differ(segment);
         all_differ(locals);
         all_differ(addresses_v4);
         all_differ(macs);
@@ -112,11 +115,11 @@ fn gateways_of_all_allocations_can_share_a_segment() {
     for n in AllocationNumber::all() {
         let allocation = Allocation::new(prefix, n).unwrap();
         for gateway in ExitSlot::all().map(|slot| Gateway::derive(&allocation, slot)) {
-            addresses.push(gateway.public_link_local.addr());
-            macs.push(gateway.public_mac);
+            addresses.extend([gateway.public_link_local, gateway.second_link_local].map(|net| net.addr()));
+            macs.extend([gateway.public_mac, gateway.second_mac]);
         }
     }
-    assert_eq!(macs.len(), 15 * 65_535);
+    assert_eq!(macs.len(), 2 * 15 * 65_535);
     all_differ(addresses);
     all_differ(macs);
 }
@@ -129,6 +132,7 @@ fn a_slot_looks_the_same_before_its_allocation_has_a_number() {
         let gateway = Gateway::derive(&allocation, slot);
         assert_eq!(Gateway::slice_in(allocation.whole(), slot), gateway.slice);
         assert_eq!(Gateway::address_in(allocation.whole(), slot), gateway.public_address);
+        assert_eq!(Gateway::second_in(allocation.whole(), slot), gateway.second_address);
         assert_eq!(
             PrefixIndex::of_slot(slot).next().map(|i| allocation.prefix(i).network()),
             Some(gateway.slice.network())

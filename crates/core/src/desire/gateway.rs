@@ -1,21 +1,24 @@
 //! The gateway of one exit slot: routes for every resource of every network that leaves by it, and NAT for IPv4.
 //! Seed 003, "GatewayContainer". Everything in it derives from the slot and the indices granted there, so the same
 //! gateway can be made on another node: it is, on each that may hold the slot, with its public link down. So taking over is
-//! setting one link up.
+//! setting one link up. Of a slot with two next hops another node has it up besides, as the second: for IPv6 only, by a
+//! hardware address and addresses of its own; becoming the first is a change of these.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use super::{Node, firewall, pieces};
 use crate::addr::{GATEWAY_LOOPBACK_V4, Gateway, PrefixIndex, Resource};
+use crate::mac::Mac;
 use crate::model::GatewayView;
 use crate::name;
 use crate::state::{Link, LinkEnd, LinkKind, Namespace, Netns, Nexthop, NexthopId, RouteTarget};
 
 impl Node<'_> {
     pub(super) fn gateway(&mut self, view: &GatewayView) {
-        let (derived, serves) = (Gateway::derive(&view.allocation, view.slot), self.serves(view));
+        let derived = Gateway::derive(&view.allocation, view.slot);
+        let hops = Hops { first: self.serves(view), second: self.is_second(view) };
         let (mtu, parent) = (self.gateway_mtu(), self.snapshot.node.nic());
         let upstream = self.snapshot.upstream.next_hop;
         let next_hop = IpAddr::V6(upstream);
@@ -24,30 +27,62 @@ impl Node<'_> {
             pieces::begin(self.state.at(Netns::Named(derived.netns)), &self.sysctls.announced_forwarding);
         ns.firewall = Some(firewall);
         pieces::address(ns, name::loopback(), pieces::host(GATEWAY_LOOPBACK_V4));
-        let (kind, mac) = (LinkKind::Macvlan { parent }, Some(derived.public_mac));
-        ns.links.insert(derived.public, Link { kind, up: serves, mtu: Some(mtu), mac });
-        pieces::address(ns, derived.public, derived.public_link_local);
-        pieces::address(ns, derived.public, derived.public_address);
+        let (kind, mac) = (LinkKind::Macvlan { parent }, Some(hops.mac(&derived)));
+        ns.links.insert(derived.public, Link { kind, up: hops.any(), mtu: Some(mtu), mac });
+        for address in hops.addresses(&derived) {
+            pieces::address(ns, derived.public, address);
+        }
         pieces::unreachable(ns, derived.slice);
         pieces::unreachable(ns, pieces::PRIVATE_V4);
         // Where the farmer gave no IPv4, an error tells so.
         pieces::unreachable(ns, pieces::EVERYWHERE_V4);
         let mut out = vec![(IpNet::V6(pieces::EVERYWHERE), next_hop)];
-        if let (Some(address), Some(router)) = (view.public_v4, view.default_v4) {
+        if let (Some(address), Some(router), false) =
+            (view.public_v4, view.default_v4, hops.is_second_alone())
+        {
             pieces::address(ns, derived.public, address);
             out.push((IpNet::V4(pieces::EVERYWHERE_V4), router.into()));
         }
         // The kernel draws no route over a link that is down.
-        for (destination, gateway) in out.into_iter().filter(|_| serves) {
+        for (destination, gateway) in out.into_iter().filter(|_| hops.any()) {
             pieces::route(ns, destination, RouteTarget::Via { gateway, link: derived.public });
         }
-        if serves {
+        if hops.any() {
             segment_by_router(ns, &derived, upstream);
         }
         for (exit, indices) in &view.exits {
             to_exit(ns, view, *exit, mtu);
             routes_by(ns, view, *exit, indices);
         }
+    }
+}
+
+/// Which of its slot's next hops a gateway is.
+#[derive(Clone, Copy)]
+struct Hops {
+    first: bool,
+    second: bool,
+}
+
+impl Hops {
+    const fn any(self) -> bool {
+        self.first || self.second
+    }
+
+    const fn is_second_alone(self) -> bool {
+        self.second && !self.first
+    }
+
+    const fn mac(self, gateway: &Gateway) -> Mac {
+        if self.is_second_alone() { gateway.second_mac } else { gateway.public_mac }
+    }
+
+    /// A gateway that stands by has the first one's ready, on a link that is down.
+    fn addresses(self, gateway: &Gateway) -> impl Iterator<Item = Ipv6Net> {
+        let first = [gateway.public_link_local, gateway.public_address];
+        let second = [gateway.second_link_local, gateway.second_address];
+        let first = first.into_iter().filter(move |_| !self.is_second_alone());
+        first.chain(second.into_iter().filter(move |_| self.second))
     }
 }
 

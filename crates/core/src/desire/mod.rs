@@ -50,6 +50,9 @@ pub struct Own {
     pub devices: BTreeMap<ResourceKey, OwnDevice>,
     /// What it does for its exit slots, where that is not what its snapshot says: it may not have begun yet, or has to stop.
     pub duties: BTreeMap<SlotKey, Duty>,
+    /// Whether it is the second next hop of a slot that has two, alone or beside the first, where that is not what its
+    /// snapshot says.
+    pub seconds: BTreeMap<SlotKey, bool>,
 }
 
 /// Computes everything that shall be on the node of `snapshot`.
@@ -124,9 +127,15 @@ impl<'a> Site<'a> {
 }
 
 impl Node<'_> {
-    /// Whether the public link of a gateway is to be up.
+    /// Whether a gateway is its slot's first next hop, and the only one for IPv4.
     fn serves(&self, view: &GatewayView) -> bool {
         self.own.duties.get(&view.key()).map_or_else(|| view.serves(), |duty| *duty != Duty::Rest)
+    }
+
+    /// Whether it is the second.
+    fn is_second(&self, view: &GatewayView) -> bool {
+        let named = || view.second.as_ref() == Some(self.snapshot.node.id());
+        self.own.seconds.get(&view.key()).copied().unwrap_or_else(named)
     }
 
     /// Where UDP sockets of tunnels live: in `public`, or in the host's own namespace on a hidden node.

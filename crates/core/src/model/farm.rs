@@ -110,6 +110,9 @@ pub struct SlotDraft {
     /// What its networks may send and get in a second.
     #[serde(default, skip_serializing_if = "Bandwidths::is_unlimited")]
     pub bandwidth: Bandwidths,
+    /// Whether its router has two next hops for it, so that two nodes forward its IPv6 at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ecmp: bool,
     /// Which of them the registry says holds it. No farmer's word: it is none of a farm's statement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenure: Option<Tenure>,
@@ -133,6 +136,21 @@ impl SlotDraft {
         let at = self.holders.iter().position(|holder| holder == node)?;
         let first = || if at == 0 { Duty::Hold } else { Duty::Rest };
         Some(self.tenure().map_or_else(first, |tenure| tenure.duty(node)))
+    }
+
+    /// The node that is its second next hop, if it has two: the first of the others than who holds it, or is to.
+    #[must_use]
+    pub fn second(&self) -> Option<&NodeId> {
+        let holder = self.tenure().map_or_else(|| self.holders.first(), |tenure| Some(&tenure.holder));
+        self.holders.iter().find(|node| self.ecmp && Some(*node) != holder)
+    }
+
+    /// Where its router sends what is for it.
+    #[must_use]
+    pub fn next_hops(&self) -> Vec<Ipv6Addr> {
+        let SlotKey { prefix, slot } = self.key;
+        let second = self.ecmp.then(|| Gateway::second_in(prefix, slot));
+        [Gateway::address_in(prefix, slot)].into_iter().chain(second).map(|net| net.addr()).collect()
     }
 
     /// The node by which networks leave: the one that holds it, and during a planned move the one that held it before,
@@ -191,6 +209,12 @@ impl Slot {
     #[must_use]
     pub fn duty(&self, node: &NodeId) -> Option<Duty> {
         self.0.duty(node)
+    }
+
+    /// Whether its router has two next hops for it.
+    #[must_use]
+    pub const fn ecmp(&self) -> bool {
+        self.0.ecmp
     }
 
     /// The address that tenants' IPv4 leaves from, with the length of its subnet (GWPubIP4).

@@ -107,6 +107,8 @@ pub enum Fault {
     DuplicateSlot { key: SlotKey },
     #[error("slot {} has no holders", key.slot)]
     NoHolders { key: SlotKey },
+    #[error("slot {} has two next hops and one holder", key.slot)]
+    EcmpAlone { key: SlotKey },
     #[error("holder {node} is not a node of this farm")]
     UnknownHolder { node: NodeId },
     #[error("holder {node} is a hidden node")]
@@ -211,6 +213,7 @@ impl Fault {
             Self::MtuTooSmall { .. } => "WireGuard takes 80 bytes and IPv6 needs 1280 of what is left",
             Self::DuplicateSlot { .. } => "one [[slot]] with all its holders",
             Self::NoHolders { .. } => "name the public nodes that may hold it, the first of which does",
+            Self::EcmpAlone { .. } => "name a second node in holders, or leave ecmp out",
             Self::UnknownHolder { .. } => "a slot is held by nodes of its own farm",
             Self::HiddenHolder { .. } => "only a public node is reached by the upstream router",
             Self::SlotPrefix { .. } => "name one /48 out of allocations",

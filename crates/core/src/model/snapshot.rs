@@ -124,6 +124,9 @@ pub struct GatewayView {
     /// The registry's word of who holds it; none where there is no registry: then the farmer's list says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenure: Option<Tenure>,
+    /// Of a slot with two next hops: the node that is the second one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<NodeId>,
     /// Source address for IPv4, with its subnet's length.
     pub public_v4: Option<Ipv4Net>,
     /// The IPv4 router.
@@ -147,6 +150,9 @@ pub struct NetworkView {
     pub allocation: Allocation,
     /// The slot of its exit.
     pub slot: ExitSlot,
+    /// Whether that has two next hops, so that what comes in comes by either of two exit points.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ecmp: bool,
     /// All of its resources, the exit point among them.
     pub resources: Vec<ResourceView>,
     /// Workloads on this node only.
@@ -293,15 +299,18 @@ impl View<'_> {
                     standbys: self.world.standbys(network, &grant.seat).map(at).collect(),
                 })
             });
-        NetworkView::new(network, allocation, resources.collect(), node)
+        let (farm, key) = (self.world.farm(&network.exit().farm)?, network.exit().key());
+        let exit = (allocation, farm.slot(key).is_some_and(Slot::ecmp));
+        NetworkView::new(network, exit, resources.collect(), node)
     }
 }
 
 impl NetworkView {
-    /// A network of these resources as `node` sees it, if one of them is there.
+    /// A network of these resources as `node` sees it, if one of them is there. Its exit: of which allocation, and whether its slot
+    /// has two next hops.
     pub(crate) fn new(
         network: &Network,
-        allocation: Allocation,
+        (allocation, ecmp): (Allocation, bool),
         resources: Vec<ResourceView>,
         node: &NodeId,
     ) -> Option<Self> {
@@ -321,6 +330,7 @@ impl NetworkView {
             id: network.id().clone(),
             allocation,
             slot: network.exit().slot,
+            ecmp,
             workloads: workloads
                 .filter_map(|workload| Some(WorkloadView { index: index?, number: workload.number }))
                 .collect(),
@@ -396,8 +406,8 @@ impl GatewayView {
             ports.extend(exit.ports.map(|block| (exit.index, block)));
             bandwidth.extend(draft.bandwidth.of(&network.id).map(|limit| (exit.index, limit)));
         }
-        let tenure = tenure.clone();
-        Some(Self { allocation, slot, duty, tenure, public_v4, default_v4, exits, ports, bandwidth })
+        let (tenure, second) = (tenure.clone(), draft.second().cloned());
+        Some(Self { allocation, slot, duty, tenure, second, public_v4, default_v4, exits, ports, bandwidth })
     }
 
     /// Which slot it is of.

@@ -66,11 +66,25 @@ pub struct ExitStatus {
     /// Whether all of the gateway is made, but for what serving takes.
     #[serde(default)]
     pub made: bool,
-    /// Whether the gateway's link to the segment was up when it was looked at last.
+    /// Whether the gateway forwarded when it was looked at last: its link to the segment was up, and not as the second next hop alone.
     pub serves: bool,
     /// Whether the upstream router answers there.
     pub router: Answering,
     /// Whether the slot's gateway answers there on another machine.
+    pub others: Answering,
+    /// Of a slot with two next hops: how the second one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<SecondStatus>,
+}
+
+/// The second next hop of an exit slot, as a node that may hold that sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecondStatus {
+    /// The node that is to be it.
+    pub node: NodeId,
+    /// Whether this node was it when it was looked at last: where it serves too, it stands in.
+    pub here: bool,
+    /// Whether it answers on another machine.
     pub others: Answering,
 }
 

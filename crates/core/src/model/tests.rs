@@ -30,6 +30,7 @@ fn farm() -> FarmDraft {
             public_v4: Some("203.0.113.5/24".parse().unwrap()),
             default_v4: Some("203.0.113.1".parse().unwrap()),
             bandwidth: Bandwidths::default(),
+            ecmp: false,
             tenure: None,
         }],
     }
@@ -76,6 +77,30 @@ fn networks_leave_by_whom_the_registry_names_if_the_farmer_does_too() {
         let said = (slot.holder(), [&ant, &bee].map(|node| slot.duty(node)), slot.duty(&cat));
         assert_eq!(said, (Some(holder), duties, None), "{:?}", slot.tenure);
     }
+}
+
+#[test]
+fn the_second_next_hop_is_the_first_of_the_others_than_who_is_to_hold() {
+    let [ant, bee, cat] = ["ant", "bee", "cat"].map(|name| name.parse::<NodeId>().unwrap());
+    let holders = vec![ant.clone(), bee.clone(), cat.clone()];
+    let listed = SlotDraft { holders, ecmp: true, ..farm().slots.remove(0) };
+    let of = |holder: &NodeId, phase| Tenure {
+        phase,
+        ..Tenure::first((AllocationNumber::FIRST, listed.key.slot), holder.clone())
+    };
+    for (tenure, second) in [
+        (None, &bee),
+        (Some(of(&ant, Phase::Done)), &bee),
+        (Some(of(&bee, Phase::Done)), &ant),
+        (Some(of(&bee, Phase::Handover { from: ant.clone() })), &ant),
+        (Some(of(&cat, Phase::Done)), &ant),
+        (Some(of(&"fox".parse().unwrap(), Phase::Done)), &bee), // who is listed no more holds nothing
+    ] {
+        let slot = listed.clone().held_by(tenure);
+        assert_eq!(slot.second(), Some(second), "{:?}", slot.tenure);
+        assert_eq!(SlotDraft { ecmp: false, ..slot }.second(), None);
+    }
+    assert_eq!(listed.next_hops().len(), 2);
 }
 
 #[test]

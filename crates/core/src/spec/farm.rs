@@ -75,6 +75,8 @@ struct SlotFields {
     default_v4: Option<Text>,
     bandwidth: Option<Text>,
     bandwidth_of: Option<Spanned<BTreeMap<String, Text>>>,
+    #[serde(default)]
+    ecmp: bool,
 }
 
 /// Parses a farm file: its shape only.
@@ -216,7 +218,15 @@ fn read_slot(
         reading.refuse(item.field("prefix"), ProblemKind::SlotPrefix { slot });
     }
     let key = SlotKey { prefix: prefix.or(default.prefix())?, slot };
-    Some(SlotDraft { key, holders, public_v4, default_v4, bandwidth: limits, tenure: None })
+    Some(SlotDraft {
+        key,
+        holders,
+        public_v4,
+        default_v4,
+        bandwidth: limits,
+        ecmp: fields.ecmp,
+        tenure: None,
+    })
 }
 
 /// Reads what networks may send and get; what cannot be read is left out.

@@ -14,6 +14,7 @@
 //! to be, or how a tenure is signed and carried. `tests/tenure` walks through every order of events.
 
 mod next;
+mod second;
 mod watch;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{AllocationNumber, Epoch, ExitSlot, NodeId};
 
 pub use next::{Ask, Facts, Refused, next};
+pub use second::Beside;
 pub use watch::{Sight, Watch};
 
 /// How far a tenure has come.

@@ -3,3 +3,4 @@
 mod addresses;
 mod closed;
 mod moving;
+mod second;

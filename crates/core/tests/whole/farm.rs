@@ -124,7 +124,13 @@ pub(crate) fn own(snapshot: &Snapshot) -> Own {
             (key, OwnDevice { public_key, listen_port: Some(key.index.get()) })
         })
         .collect();
-    Own { backend: Backend::Tunnel, bridge_netfilter: true, devices, duties: BTreeMap::new() }
+    Own {
+        backend: Backend::Tunnel,
+        bridge_netfilter: true,
+        devices,
+        duties: BTreeMap::new(),
+        seconds: BTreeMap::new(),
+    }
 }
 
 /// A node on which there is nothing of ours.

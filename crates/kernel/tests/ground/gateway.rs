@@ -57,6 +57,7 @@ fn desired(snapshot: &Snapshot) -> NodeState {
         bridge_netfilter: false,
         devices: BTreeMap::new(),
         duties: BTreeMap::new(),
+        seconds: BTreeMap::new(),
     };
     desire(snapshot, &own)
 }

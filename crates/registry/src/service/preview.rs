@@ -149,7 +149,13 @@ impl Side {
         });
         desire(
             &snapshot,
-            &Own { backend, bridge_netfilter: false, devices: own.collect(), duties: BTreeMap::new() },
+            &Own {
+                backend,
+                bridge_netfilter: false,
+                devices: own.collect(),
+                duties: BTreeMap::new(),
+                seconds: BTreeMap::new(),
+            },
         )
     }
 }

@@ -85,7 +85,16 @@ impl Running {
 /// Ready, by the newest that it was told.
 fn exit(tenure: &Tenure, serves: bool, others: Answering) -> ExitStatus {
     let (duty, router) = (if serves { Duty::Hold } else { Duty::Rest }, Answering::Answers);
-    ExitStatus { slot: key(), duty, tenure: Some(tenure.clone()), made: true, serves, router, others }
+    ExitStatus {
+        slot: key(),
+        duty,
+        tenure: Some(tenure.clone()),
+        made: true,
+        serves,
+        router,
+        others,
+        second: None,
+    }
 }
 
 /// An agent that waits for news, and asks anew whenever it is answered. Counts how often, and notes when it is told of something. One

@@ -72,6 +72,7 @@ pub(crate) fn delegation(version: u64, held: bool) -> Delegation {
         public_v4: None,
         default_v4: None,
         bandwidth: Bandwidths::default(),
+        ecmp: false,
         tenure: None,
     };
     let draft = FarmDraft {

@@ -67,6 +67,7 @@ pub(crate) fn farm(slots: &[(u8, usize)]) -> FarmDraft {
         public_v4: None,
         default_v4: None,
         bandwidth: Bandwidths::default(),
+        ecmp: false,
         tenure: None,
     };
     FarmDraft {

@@ -52,6 +52,7 @@ fn held(registry: &Registry, all_made: bool) -> BTreeMap<NodeId, NodeState> {
                     bridge_netfilter: false,
                     devices: device.collect(),
                     duties: BTreeMap::new(),
+                    seconds: BTreeMap::new(),
                 },
             )
         };

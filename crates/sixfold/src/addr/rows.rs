@@ -97,6 +97,16 @@ pub(super) fn routes(allocation: &Allocation, slots: impl IntoIterator<Item = Ex
     Section { key: "upstream_routes", title, body: Body::Lines(slots.chain([rest]).collect()) }
 }
 
+/// What it must know instead of a slot that has two next hops.
+pub(super) fn routes_ecmp(allocation: &Allocation, slot: ExitSlot) -> Section {
+    let gateway = Gateway::derive(allocation, slot);
+    let hops = [gateway.public_address, gateway.second_address];
+    let hops: String = hops.iter().map(|hop| format!(" nexthop via {}", hop.addr())).collect();
+    let title = "The slot's route in its place, if the farm says ecmp of it".to_owned();
+    let lines = vec![format!("ip -6 route replace {}{hops}", gateway.slice)];
+    Section { key: "upstream_routes_ecmp", title, body: Body::Lines(lines) }
+}
+
 /// The indices of one slot.
 pub(super) fn indices(slot: ExitSlot) -> Section {
     let mut all = PrefixIndex::of_slot(slot);
@@ -118,6 +128,9 @@ pub(super) fn gateway(gateway: &Gateway) -> Section {
         row("public_address", gateway.public_address, "GWPubIP6"),
         row("public_link_local", gateway.public_link_local, "GWPubLL"),
         row("public_mac", gateway.public_mac, "moves with the slot"),
+        row("second_address", gateway.second_address, "of a slot with ecmp: its second next hop"),
+        row("second_link_local", gateway.second_link_local, "the same, link-local"),
+        row("second_mac", gateway.second_mac, "of the node that is that alone"),
         row("loopback_v4", GATEWAY_LOOPBACK_V4, "on lo: what an IPv4 traceroute shows"),
     ];
     Section { key: "gateway", title: format!("Gateway of slot {}", gateway.slot), body: Body::Rows(rows) }

@@ -274,6 +274,7 @@ mod tests {
             public_v4: None,
             default_v4: None,
             bandwidth: Bandwidths::default(),
+            ecmp: false,
             tenure: None,
         };
         let word = to.name.clone();

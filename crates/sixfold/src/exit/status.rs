@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use sixfold_core::id::NodeId;
-use sixfold_core::model::{Answering, ExitStatus, SlotKey};
+use sixfold_core::model::{Answering, ExitStatus, SecondStatus, SlotKey};
 use sixfold_core::tenure::Duty;
 
 use crate::caller::RegistryArgs;
@@ -22,10 +22,12 @@ use crate::{farm, output, status, table};
     the segment whether the router answers (each second), and whether the slot's gateway does on another machine (ten times a second): by neighbour \
     solicitations, which kernels answer, with or without an agent. `silent` is said after three questions, `unknown` where nothing could be \
     asked or heard.\n\n\
-    With --json: node and exits (slot, duty (hold, yield, rest), tenure (epoch, holder, phase), made, serves, router, others); with --registry \
+    Of a slot with two next hops (`ecmp`) one more node has the link up, as the second: it forwards IPv6. Where no other machine is it, the \
+    holder stands in, and holds both.\n\n\
+    With --json: node and exits (slot, duty (hold, yield, rest), tenure (epoch, holder, phase), made, serves, router, others, second (node, here, others)); with --registry \
     farm and slots (slot, nodes: id, name, state as in `sixfold node list`, and of what was heard: the same).",
     after_long_help = "Exit codes:\n  \
-        0  each slot is served by its holder alone, and the holder's router answers\n  \
+        0  each slot is served by its holder alone, beside its second next hop if it has two, and the holder's router answers\n  \
         1  refused: what was given is wrong\n  \
         2  usage: the arguments are wrong, or do not go together\n  \
         3  environment: a slot is not served as it should be, or there is no status\n\n\
@@ -72,14 +74,21 @@ fn of_node(args: &Args) -> Result<Vec<String>, Failed> {
             exits.iter().map(|exit| [vec![exit.slot.to_string()], cells(&status.node, Some(exit))].concat()),
         ))?;
     }
-    let amiss = |exit: &ExitStatus| Some(format!("slot {}: {}", exit.slot, amiss_here(&status.node, exit)?));
+    let amiss = |exit: &ExitStatus| {
+        Some(format!("slot {}: {}", exit.slot, amiss_at(&status.node, exit, ToString::to_string)?))
+    };
     Ok(exits.iter().filter_map(amiss).collect())
 }
 
-/// What a node alone can tell.
+/// What a node alone can tell. `called`: what a node is called.
+fn amiss_at(node: &NodeId, exit: &ExitStatus, called: impl Fn(&NodeId) -> String) -> Option<String> {
+    amiss_here(node, exit).map(str::to_owned).or_else(|| amiss_beside(node, exit, called))
+}
+
+/// The same of the holder's part.
 fn amiss_here(node: &NodeId, exit: &ExitStatus) -> Option<&'static str> {
     match (exit.duty, exit.serves, exit.router, exit.others) {
-        (Duty::Rest, false, router, others) if waits(node, exit) => Some(match (router, others) {
+        (Duty::Rest, false, router, others) if waits_to_hold(node, exit) => Some(match (router, others) {
             (Answering::Answers, Answering::Answers) => {
                 "this node is to serve it, and waits: another machine's gateway answers"
             }
@@ -97,8 +106,35 @@ fn amiss_here(node: &NodeId, exit: &ExitStatus) -> Option<&'static str> {
     }
 }
 
+/// The same of a slot's second next hop.
+fn amiss_beside(node: &NodeId, exit: &ExitStatus, called: impl Fn(&NodeId) -> String) -> Option<String> {
+    let SecondStatus { node: named, here, others } = exit.second.as_ref()?;
+    let waits = |why: &str| Some(format!("this node is to be the second next hop, and waits: {why}"));
+    match (exit.duty, here, others) {
+        (Duty::Hold, true, _) if exit.serves => {
+            let named = called(named);
+            Some(format!(
+                "this node is both next hops: {named}, which is to be the second, is not heard as that"
+            ))
+        }
+        (Duty::Hold, false, Answering::Silent | Answering::Unknown) if exit.serves => {
+            Some("nobody is known to be the second next hop".to_owned())
+        }
+        (Duty::Rest, false, _) if named != node => None,
+        (Duty::Rest, false, _) if exit.router != Answering::Answers => {
+            waits("the upstream router does not answer")
+        }
+        (Duty::Rest, false, Answering::Answers) => waits("another machine answers for it"),
+        (Duty::Rest, false, _) => waits("it is not known yet that nobody else is"),
+        (Duty::Rest, true, _) if named != node && !waits_to_hold(node, exit) => {
+            Some("this node is the second next hop, and is not to be".to_owned())
+        }
+        _ => None,
+    }
+}
+
 /// Whether it is to serve, and has not begun.
-fn waits(node: &NodeId, exit: &ExitStatus) -> bool {
+fn waits_to_hold(node: &NodeId, exit: &ExitStatus) -> bool {
     exit.duty == Duty::Rest && exit.tenure.as_ref().is_some_and(|tenure| tenure.duty(node) == Duty::Hold)
 }
 
@@ -146,9 +182,14 @@ fn amiss_of(slot: &Slot<'_>) -> Option<String> {
     match &serving[..] {
         [] => Some("no node that is heard of serves it".to_owned()),
         [_] => {
-            let (node, why) =
-                slot.nodes.iter().find_map(|(node, exit)| Some((node, amiss_here(&node.id, (*exit)?)?)))?;
-            Some(format!("node {}: {why}", node.name))
+            let called = |id: &NodeId| {
+                let named = slot.nodes.iter().find(|(node, _)| node.id == *id);
+                named.map_or_else(|| id.to_string(), |(node, _)| node.name.to_string())
+            };
+            let said = |(node, exit): &(&NodeSeen, Option<&ExitStatus>)| {
+                Some(format!("node {}: {}", node.name, amiss_at(&node.id, (*exit)?, called)?))
+            };
+            slot.nodes.iter().find_map(said)
         }
         several => Some(format!("{} serve it at once", several.join(" and "))),
     }
@@ -156,13 +197,16 @@ fn amiss_of(slot: &Slot<'_>) -> Option<String> {
 
 fn cells(node: &NodeId, exit: Option<&ExitStatus>) -> Vec<String> {
     let Some(exit) = exit else { return ["-"; 5].map(str::to_owned).to_vec() };
+    let is_second = exit.second.as_ref().is_some_and(|second| second.here);
     let duty = match exit.duty {
-        _ if waits(node, exit) => "waits",
+        _ if waits_to_hold(node, exit) => "waits",
+        Duty::Hold if is_second => "holds both",
         Duty::Hold => "holds",
         Duty::Yield => "yields",
+        Duty::Rest if is_second => "second",
         Duty::Rest => "ready",
     };
-    let link = if exit.serves { "up" } else { "down" };
+    let link = if exit.serves || is_second { "up" } else { "down" };
     let epoch = exit.tenure.as_ref().map_or_else(|| "-".to_owned(), |tenure| tenure.epoch.to_string());
     let [router, others] = [exit.router, exit.others].map(|it| word(it).to_owned());
     vec![duty.to_owned(), epoch, link.to_owned(), router, others]
@@ -183,6 +227,7 @@ fn document(slot: &Slot<'_>) -> Value {
             "duty": exit.map(|exit| exit.duty), "tenure": exit.and_then(|exit| exit.tenure.as_ref()),
             "made": exit.map(|exit| exit.made), "serves": exit.map(|exit| exit.serves),
             "router": exit.map(|exit| exit.router), "others": exit.map(|exit| exit.others),
+            "second": exit.and_then(|exit| exit.second.as_ref()),
         })
     });
     json!({ "slot": slot.key, "nodes": nodes.collect::<Vec<_>>() })

@@ -46,6 +46,10 @@ struct SetArgs {
     #[arg(long, value_name = "ADDRESS", requires = "public_v4")]
     default_v4: Option<Ipv4Addr>,
 
+    /// Whether the router has two next hops for the slot, so that two of its nodes forward its IPv6 at once [default: as it was]
+    #[arg(long, value_name = "true|false")]
+    ecmp: Option<bool>,
+
     #[command(flatten)]
     removal: RemovalArgs,
 
@@ -65,7 +69,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let default_v4 = args.default_v4.or(was.and_then(|slot| slot.default_v4));
     let mut slots: Vec<SlotDraft> = before.slots.iter().filter(|slot| slot.key != key).cloned().collect();
     let bandwidth = was.map(|slot| slot.bandwidth.clone()).unwrap_or_default();
-    slots.push(SlotDraft { key, holders, public_v4, default_v4, bandwidth, tenure: None });
+    let ecmp = args.ecmp.unwrap_or(was.is_some_and(|slot| slot.ecmp));
+    slots.push(SlotDraft { key, holders, public_v4, default_v4, bandwidth, ecmp, tenure: None });
     slots.sort_by_key(|slot| slot.key);
     change(&mut caller, &farm, FarmDraft { slots, ..before }, &args.removal)
 }

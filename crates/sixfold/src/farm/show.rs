@@ -17,7 +17,7 @@ const ANY: [Role; 4] = [Role::Farmer, Role::Tenant, Role::Node, Role::Admin];
 #[command(
     long_about = "Show a farm: what its farmer says of it, and the nodes that have joined.\n\n\
     With --json: id, name, version, revision, allocations (prefix, number), upstream (next_hop, next_hop_v4), management, \
-    host_firewall, slots (slot, slice, holders (id, name), public_v4, default_v4, bandwidth, bandwidth_of), nodes (id, name).",
+    host_firewall, slots (slot, slice, holders (id, name), public_v4, default_v4, bandwidth, bandwidth_of, ecmp), nodes (id, name).",
     after_long_help = "Examples:\n  sixfold farm show\n  sixfold farm show alpha --json | jq .nodes"
 )]
 pub(super) struct Args {
@@ -82,6 +82,7 @@ fn document(farm: &KnownFarm) -> Value {
             "default_v4": slot.default_v4,
             "bandwidth": slot.bandwidth.each,
             "bandwidth_of": slot.bandwidth.of,
+            "ecmp": slot.ecmp,
         })
     });
     let numbers = |prefix| farm.allocations.iter().find(|known| known.whole() == prefix);

@@ -71,6 +71,7 @@ impl Realm<'_> {
             public_v4: None,
             default_v4: None,
             bandwidth: Bandwidths::default(),
+            ecmp: false,
             tenure: None,
         };
         let draft = FarmDraft {

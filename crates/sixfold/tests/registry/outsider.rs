@@ -58,6 +58,7 @@ impl Owner {
             public_v4: None,
             default_v4: None,
             bandwidth: Bandwidths::default(),
+            ecmp: false,
             tenure: None,
         };
         let draft = FarmDraft {

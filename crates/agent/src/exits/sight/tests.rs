@@ -79,12 +79,16 @@ impl Ground {
             self.now += INTERVAL;
             self.sight.look(&self.snapshot, self.now);
             let up = self.snapshot.gateways.iter().filter(|view| self.up.contains(&view.slot.get()));
-            let serving = up.map(|view| (view.key(), self.contested)).collect();
-            self.sight.tell(&self.snapshot, &serving, self.now);
+            let first = |view: &GatewayView| {
+                let gateway = Gateway::derive(&view.allocation, view.slot);
+                Announced::first(&gateway, view.public_v4.map(|net| net.addr()))
+            };
+            let serving = up.map(|view| (first(view), self.contested)).collect();
+            self.sight.tell(&serving, self.now);
         }
         let sight = &mut self.sight;
         let seen = self.snapshot.gateways.iter().map(|view| {
-            let Seen { router, others } = sight.seen(&self.snapshot, view, self.now);
+            let Seen { router, others, .. } = sight.seen(&self.snapshot, view, self.now);
             (view.slot.get(), router, others)
         });
         seen.collect()

@@ -259,6 +259,7 @@ impl Realm {
                 public_v4: None,
                 default_v4: None,
                 bandwidth: Bandwidths::default(),
+                ecmp: false,
                 tenure: None,
             })
         };

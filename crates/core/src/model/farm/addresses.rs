@@ -72,9 +72,8 @@ impl FarmDraft {
             routers.extend(hop.map(|hop| (IpAddr::from(hop), router())));
         }
         for slot in &self.slots {
-            let address = Gateway::address_in(slot.key.prefix, slot.key.slot).addr();
-            routers
-                .insert(address.into(), format!("the gateway of slot {} of farm {}", slot.key.slot, self.id));
+            let gateway = format!("the gateway of slot {} of farm {}", slot.key.slot, self.id);
+            routers.extend(slot.next_hops().into_iter().map(|hop| (IpAddr::from(hop), gateway.clone())));
         }
         routers
     }

@@ -144,6 +144,9 @@ fn holder_faults(slot: &SlotDraft, item: Item, reaches: &BTreeMap<&NodeId, &Reac
     if count == 0 {
         found.push(item.field("holders").found(Fault::NoHolders { key: slot.key }));
     }
+    if slot.ecmp && count == 1 {
+        found.push(item.field("holders").found(Fault::EcmpAlone { key: slot.key }));
+    }
     for (at, holder) in slot.holders.iter().enumerate() {
         let (place, node) = (item.element("holders", at), holder.clone());
         match reaches.get(holder) {

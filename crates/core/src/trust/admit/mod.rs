@@ -135,7 +135,10 @@ impl Evidence {
                 standbys: standing.standbys.into_iter().map(Standby::into_view).collect(),
             });
         }
-        NetworkView::new(network, self.allocation(network.exit().prefix)?, resources, this)
+        let exit = network.exit();
+        let slot = self.farm(&exit.farm).and_then(|farm| farm.slot(exit.key()));
+        let ecmp = slot.is_some_and(|slot| slot.ecmp);
+        NetworkView::new(network, (self.allocation(exit.prefix)?, ecmp), resources, this)
     }
 }
 

@@ -49,6 +49,7 @@ struct Later(Vec<LaterWire>);
 #[derive(BorshSerialize, BorshDeserialize)]
 enum LaterWire {
     Bandwidth { slot: (Net<Ipv6Net>, ExitSlot), each: Option<Bandwidth>, of: BTreeMap<NetworkId, Bandwidth> },
+    Ecmp { slot: (Net<Ipv6Net>, ExitSlot) },
 }
 
 impl BorshSerialize for Later {
@@ -165,12 +166,15 @@ impl Statement for Delegation {
     fn wire(&self) -> FarmWire {
         let FarmDraft { id, allocations, upstream, management, host_firewall, slots, .. } =
             self.draft.clone();
+        let key = |slot: &SlotDraft| (Net(slot.key.prefix), slot.key.slot);
         let limited = slots.iter().filter(|slot| !slot.bandwidth.is_unlimited());
-        let later = limited.map(|slot| {
+        let limited = limited.map(|slot| {
             let Bandwidths { each, of } = slot.bandwidth.clone();
-            LaterWire::Bandwidth { slot: (Net(slot.key.prefix), slot.key.slot), each, of }
+            LaterWire::Bandwidth { slot: key(slot), each, of }
         });
-        let later = Later(later.collect());
+        let spread = slots.iter().filter(|slot| slot.ecmp);
+        let spread = spread.map(|slot| LaterWire::Ecmp { slot: key(slot) });
+        let later = Later(limited.chain(spread).collect());
         let slot = |slot: SlotDraft| SlotWire {
             prefix: Net(slot.key.prefix),
             slot: slot.key.slot,
@@ -199,6 +203,7 @@ impl Statement for Delegation {
             public_v4: wire.public_v4.map(|net| net.0),
             default_v4: wire.default_v4,
             bandwidth: Bandwidths::default(),
+            ecmp: false,
             tenure: None,
         };
         let mut farm = FarmDraft {
@@ -211,10 +216,13 @@ impl Statement for Delegation {
             slots: wire.slots.into_iter().map(slot).collect(),
         };
         // What is of no slot, or said twice, is not what is written again: it is refused.
-        for LaterWire::Bandwidth { slot: (prefix, slot), each, of } in wire.later.0 {
-            let key = SlotKey { prefix: prefix.0, slot };
-            if let Some(slot) = farm.slots.iter_mut().find(|slot| slot.key == key) {
-                slot.bandwidth = Bandwidths { each, of };
+        for later in wire.later.0 {
+            let (LaterWire::Bandwidth { slot: of, .. } | LaterWire::Ecmp { slot: of }) = &later;
+            let key = SlotKey { prefix: of.0.0, slot: of.1 };
+            let Some(slot) = farm.slots.iter_mut().find(|slot| slot.key == key) else { continue };
+            match later {
+                LaterWire::Bandwidth { each, of, .. } => slot.bandwidth = Bandwidths { each, of },
+                LaterWire::Ecmp { .. } => slot.ecmp = true,
             }
         }
         Ok(Self::new(farm, wire.name, wire.version)?)

@@ -17,7 +17,7 @@ pub(super) fn at<'a>(state: &'a NodeState, netns: &str) -> &'a Namespace {
     &state.namespaces[&Netns::Named(netns.parse().unwrap())]
 }
 
-fn addresses(ns: &Namespace) -> Vec<String> {
+pub(super) fn addresses(ns: &Namespace) -> Vec<String> {
     ns.addresses.keys().map(|key| format!("{} {}", key.link, key.address)).collect()
 }
 
@@ -35,7 +35,7 @@ fn neighbours(ns: &Namespace) -> Vec<String> {
     ns.neighbours.iter().map(|(key, mac)| format!("{} {} {mac}", key.link, key.address)).collect()
 }
 
-fn mac(ns: &Namespace, link: &str) -> String {
+pub(super) fn mac(ns: &Namespace, link: &str) -> String {
     ns.links[&link.parse::<IfName>().unwrap()].mac.unwrap().to_string()
 }
 
@@ -209,6 +209,10 @@ fn named(farm: &Farm, node: &NodeId) -> BTreeSet<IpAddr> {
             let derived = Gateway::derive(&allocation, slot.key().slot);
             named.extend([derived.public_address.addr(), derived.public_link_local.addr()].map(IpAddr::from));
             named.extend(slot.public_v4().map(|net| IpAddr::from(net.addr())));
+        }
+        if slot.draft().second() == Some(node) {
+            let derived = Gateway::derive(&allocation, slot.key().slot);
+            named.extend([derived.second_address.addr(), derived.second_link_local.addr()].map(IpAddr::from));
         }
     }
     for network in farm.world.networks().values() {

@@ -31,6 +31,7 @@ fn farm() -> FarmDraft {
         public_v4: v4.map(|(public, _)| public.parse().unwrap()),
         default_v4: v4.map(|(_, default)| default.parse().unwrap()),
         bandwidth: Bandwidths::default(),
+        ecmp: false,
         tenure: None,
     };
     FarmDraft {
@@ -205,6 +206,9 @@ fn the_bytes_that_are_signed_never_change() {
     };
     put(Delegation::KIND, encode(&delegation()));
     put("farm, with bandwidths", encode(&limited()));
+    let mut spread = farm();
+    spread.slots[0].ecmp = true;
+    put("farm, with two next hops", encode(&Delegation::new(spread, label("a-farm"), 7).unwrap()));
     put(NetworkStatement::KIND, encode(&live(network())));
     let deleted = NetworkStatement { version: 4, subject: Subject::Deleted(label("acme/web")) };
     put("network, deleted", encode(&deleted));

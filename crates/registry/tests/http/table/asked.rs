@@ -91,6 +91,7 @@ async fn elsewhere(running: &Running) {
         public_v4: None,
         default_v4: None,
         bandwidth: Bandwidths::default(),
+        ecmp: false,
         tenure: None,
     };
     let said = |version, slots| {

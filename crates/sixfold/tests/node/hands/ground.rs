@@ -131,6 +131,7 @@ impl Machine {
             bridge_netfilter: false,
             devices: BTreeMap::new(),
             duties: BTreeMap::new(),
+            seconds: BTreeMap::new(),
         };
         self.desired = desire::desire(&bare, &own);
         self.give(&bare);

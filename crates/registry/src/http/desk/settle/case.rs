@@ -342,7 +342,7 @@ mod tests {
         let exit = |made, router, others, serves| {
             let Case { slot, record, .. } = case(there(READY), there(READY));
             let (duty, tenure) = (sixfold_core::tenure::Duty::Hold, Some(record));
-            facts(&ExitStatus { slot, duty, tenure, made, serves, router, others })
+            facts(&ExitStatus { slot, duty, tenure, made, serves, router, others, second: None })
         };
         use Answering::{Answers, Silent, Unknown};
         assert_eq!(exit(true, Answers, Answers, true), by(2));
