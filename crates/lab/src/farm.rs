@@ -171,6 +171,7 @@ impl Running {
         // By the new world's slots, and then by what was granted for it.
         self.drawn = drawn;
         world::build::rebuild(&self.there(), &before)?;
+        world::build::fork(&self.drawn.forks)?;
         self.learn()
     }
 

@@ -1,22 +1,29 @@
-//! Bridges: the one kind of link that the world around nodes has and no node of a farm.
+//! Bridges, and routes over several next hops: what the world around nodes has and no node of a farm.
 //!
-//! Owns: making a bridge and putting cables into it, by a few netlink messages in the calling thread's namespace. Must
-//! not be used inside a node.
+//! Owns: making a bridge, putting cables into it, and such routes by it, by a few netlink messages in the calling thread's
+//! namespace. Must not be used inside a node.
 
 use std::io;
+use std::net::Ipv6Addr;
 
+use ipnet::Ipv6Net;
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
 };
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     InfoBridge, InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteProtocol, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use sixfold_core::mac::Mac;
-use sixfold_core::name::IfName;
+use sixfold_core::name::{IfName, ROUTE_PROTOCOL};
+use sixfold_core::state::METRIC;
 
 /// Why a bridge could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +93,34 @@ pub(crate) fn join(bridge: IfName, ports: &[IfName]) -> Result<(), BridgeError> 
         talk.ask(RouteNetlinkMessage::SetLink(message), 0)?.map_err(refused(*port))?;
     }
     Ok(())
+}
+
+/// Spreads what is for a prefix over routers on a bridge, in the place of the route that is there.
+///
+/// # Errors
+/// The kernel's refusal.
+pub(crate) fn spread(bridge: IfName, prefix: Ipv6Net, routers: &[Ipv6Addr]) -> Result<(), BridgeError> {
+    let refused = |errno| BridgeError::Refused { action: "spread a route over", link: bridge, errno };
+    let index = if_nametoindex(bridge.as_str()).map_err(refused)?;
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet6;
+    message.header.destination_prefix_length = prefix.prefix_len();
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::from(ROUTE_PROTOCOL);
+    message.header.kind = RouteType::Unicast;
+    let hops = routers.iter().map(|router| {
+        let mut hop = RouteNextHop::default();
+        hop.interface_index = index;
+        hop.attributes = vec![RouteAttribute::Gateway(RouteAddress::from(*router))];
+        hop
+    });
+    message.attributes = vec![
+        RouteAttribute::Destination(RouteAddress::from(prefix.network())),
+        RouteAttribute::Priority(METRIC),
+        RouteAttribute::MultiPath(hops.collect()),
+    ];
+    let set = RouteNetlinkMessage::NewRoute(message);
+    Talk::open()?.ask(set, NLM_F_CREATE | NLM_F_REPLACE)?.map_err(refused)
 }
 
 fn named(name: IfName) -> LinkMessage {

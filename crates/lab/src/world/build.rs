@@ -10,7 +10,7 @@ use sixfold_kernel::netns::{Directory, NetnsError, Worker};
 use sixfold_kernel::{Failure, Kernel as _, Keys};
 
 use super::bridge::{self, BridgeError};
-use super::{Segment, Surroundings};
+use super::{Fork, Segment, Surroundings};
 
 /// Why the world around the nodes could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +70,19 @@ pub fn build(drawn: &Surroundings) -> Result<(), BuildError> {
     let make = |segment: &Segment| bridge::make(segment.bridge, segment.mac, segment.mtu);
     drawn.segments.iter().try_for_each(|segment| within(segment, make))?;
     carry_out(&mut kernel, &drawn.state, &prepared)?;
-    drawn.segments.iter().try_for_each(plug)
+    drawn.segments.iter().try_for_each(plug)?;
+    fork(&drawn.forks)
+}
+
+/// Gives slots their second next hops.
+///
+/// # Errors
+/// If the kernel refuses one.
+pub fn fork(forks: &[Fork]) -> Result<(), BuildError> {
+    forks.iter().try_for_each(|fork| {
+        let (slice, next_hops) = (fork.slice, fork.next_hops.clone());
+        within(&fork.segment, move |segment| bridge::spread(segment.bridge, slice, &next_hops))
+    })
 }
 
 /// Makes what was drawn before into what is drawn now, where both have the same segments.
@@ -89,7 +101,10 @@ pub fn plug(segment: &Segment) -> Result<(), BuildError> {
     within(segment, |segment| bridge::join(segment.bridge, &segment.ports))
 }
 
-fn within(segment: &Segment, work: fn(&Segment) -> Result<(), BridgeError>) -> Result<(), BuildError> {
+fn within(
+    segment: &Segment,
+    work: impl FnOnce(&Segment) -> Result<(), BridgeError> + Send + 'static,
+) -> Result<(), BuildError> {
     let (worker, directory) = (Worker::start()?, Directory::new(Config::default().netns_dir)?);
     let (entrance, there) = (directory.open(&segment.netns)?, segment.clone());
     let done = worker.within(&entrance, move || work(&there))?;

@@ -25,6 +25,9 @@ mod router;
 #[cfg(test)]
 mod tests;
 
+use std::net::Ipv6Addr;
+
+use ipnet::Ipv6Net;
 use sixfold_core::mac::Mac;
 use sixfold_core::model::{Ledger, World};
 use sixfold_core::name::{IfName, NetnsName};
@@ -48,6 +51,17 @@ pub struct Segment {
     pub ports: Vec<IfName>,
 }
 
+/// A slot's route at a farm's router, over two next hops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fork {
+    /// The router's segment.
+    pub segment: Segment,
+    /// What is for the slot.
+    pub slice: Ipv6Net,
+    /// Where it is sent.
+    pub next_hops: Vec<Ipv6Addr>,
+}
+
 /// Everything around the nodes, and their NICs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Surroundings {
@@ -55,6 +69,8 @@ pub struct Surroundings {
     pub state: NodeState,
     /// The bridges.
     pub segments: Vec<Segment>,
+    /// Of slots with two next hops; the state has a route over the first of them.
+    pub forks: Vec<Fork>,
     /// The Internet's addresses.
     pub outside: Outside,
 }
@@ -64,8 +80,9 @@ pub struct Surroundings {
 #[must_use]
 pub fn draw(world: &World, ledger: &Ledger) -> Surroundings {
     let outside = Outside::choose(world);
-    let mut drawing =
-        Drawing { world, ledger, outside: &outside, state: NodeState::default(), segments: Vec::new() };
+    let state = NodeState::default();
+    let (segments, forks) = (Vec::new(), Vec::new());
+    let mut drawing = Drawing { world, ledger, outside: &outside, state, segments, forks };
     drawing.internet();
     drawing.registry();
     for (at, farm) in world.farms().values().enumerate() {
@@ -75,8 +92,8 @@ pub fn draw(world: &World, ledger: &Ledger) -> Surroundings {
     for (at, (_, node)) in hidden.enumerate() {
         drawing.home(at, node);
     }
-    let Drawing { state, segments, .. } = drawing;
-    Surroundings { state, segments, outside }
+    let Drawing { state, segments, forks, .. } = drawing;
+    Surroundings { state, segments, forks, outside }
 }
 
 /// What is drawn so far.
@@ -86,4 +103,5 @@ struct Drawing<'a> {
     outside: &'a Outside,
     state: NodeState,
     segments: Vec<Segment>,
+    forks: Vec<Fork>,
 }

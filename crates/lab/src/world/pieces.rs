@@ -50,6 +50,11 @@ pub(super) fn forwarding(namespace: &mut Namespace) {
     }
 }
 
+/// A router that sends all packets of one connection by one of several next hops, and another's by another.
+pub(super) fn by_flow(namespace: &mut Namespace) {
+    sysctl(namespace, "net/ipv6/fib_multipath_hash_policy", 1);
+}
+
 fn sysctl(namespace: &mut Namespace, name: &str, value: u8) {
     namespace.sysctls.insert(SysctlName(name.to_owned()), value.to_string());
 }

@@ -11,7 +11,7 @@ use sixfold_core::name::IfName;
 use sixfold_core::state::Namespace;
 
 use super::pieces::{self, DOWN, EVERYWHERE, MTU, UP};
-use super::{Drawing, Segment, names};
+use super::{Drawing, Fork, Segment, names};
 
 impl Drawing<'_> {
     pub(super) fn router(&mut self, at: usize, farm: &Farm) {
@@ -33,6 +33,16 @@ impl Drawing<'_> {
         slots(namespace, farm, segment.bridge);
         // Or what nobody has told it about would go back to where it came from.
         farm.allocations().iter().for_each(|prefix| pieces::unreachable(namespace, *prefix));
+        let forks = farm.slots().values().filter(|slot| slot.ecmp()).map(|slot| Fork {
+            segment: segment.clone(),
+            slice: slot.key().slice(),
+            next_hops: slot.draft().next_hops(),
+        });
+        let before = self.forks.len();
+        self.forks.extend(forks);
+        if self.forks.len() > before {
+            pieces::by_flow(pieces::place(&mut self.state, netns));
+        }
         self.segments.push(segment);
     }
 

@@ -11,7 +11,7 @@ use crate::ground::{SIXFOLD, Up, example, soon};
 use crate::moved::{BETWEEN, HOSTS, answered, echoes, is_up, told};
 
 /// A process of a node, or of none, by the word after its program's name.
-fn process(lab: &Up, place: &str, word: &str) -> String {
+pub(crate) fn process(lab: &Up, place: &str, word: &str) -> String {
     let of_place = "[ \"$(readlink $p/ns/mnt)\" = \"$(readlink /proc/self/ns/mnt)\" ]";
     let is_its = if place == "internet" { "true" } else { of_place };
     let script = format!(
@@ -44,12 +44,19 @@ pub(crate) fn epoch(lab: &Up, node: &str) -> u64 {
 
 /// A lab in which ant holds slot 1 by the registry's word, bee stands by and sees it, and the tunnels' sessions stand.
 pub(crate) fn started() -> Up {
+    started_with(str::to_owned)
+}
+
+/// The same, where the farm file says something else.
+pub(crate) fn started_with(says: impl Fn(&str) -> String) -> Up {
     let farm = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(example("first-farm")).unwrap().map(Result::unwrap) {
         if entry.file_name() != "scenario.toml" {
             std::fs::copy(entry.path(), farm.path().join(entry.file_name())).unwrap();
         }
     }
+    let file = farm.path().join("farm.toml");
+    std::fs::write(&file, says(&std::fs::read_to_string(&file).unwrap())).unwrap();
     // Whichever of cat's two workloads it is that speaks.
     for (file, workload) in [("acme.toml", "backup"), ("globex.toml", "sensor")] {
         let file = farm.path().join(file);
@@ -358,7 +365,7 @@ fn inward(lab: &Up) -> Child {
 }
 
 /// Has the farmer move slot 1.
-fn moves(lab: &Up, to: &str) {
+pub(crate) fn moves(lab: &Up, to: &str) {
     let log = lab.says("internet", &["cat", "/run/lab/log/registry"]);
     let url = log.lines().find_map(|line| line.strip_prefix("reached by ")).unwrap().to_owned();
     let (key, registry) = ("SIXFOLD_KEY=/run/lab/keys/farmer/alpha.pem", format!("SIXFOLD_REGISTRY={url}"));

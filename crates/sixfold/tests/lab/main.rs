@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "what was measured is said, as it depends on the machine")]
 
 mod drilled;
+mod ecmp;
 mod failover;
 mod ground;
 mod json;
