@@ -24,5 +24,9 @@ pub const ANSWER: Duration = Duration::from_secs(30);
 /// What a client sent and nobody acknowledged for so long is lost, and the connection with it (RFC 5482).
 pub const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 
+/// In which all nodes have switched once the move of an exit slot is done, at the latest: until then whom it was from is not told,
+/// and hears no claim. The registry tells it sooner once all who are there say that they have.
+pub const SWITCHED: Duration = Duration::from_secs(10);
+
 /// Words of names or ids in one question: a head of 64 KiB has room for ten times as many.
 pub const WORDS_MAX: usize = 256;

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use sixfold_api::limit::SWITCHED;
 use sixfold_core::id::{AllocationNumber, ExitSlot};
 use sixfold_core::model::{GatewayView, SlotKey, Snapshot};
 use sixfold_core::tenure::{Duty, Sight, Tenure, Watch};
@@ -44,7 +45,7 @@ struct Question {
 }
 
 /// What is claimed, and when it was said last. `ends_move`: whether it is the end of a planned move, and since when: whoever held the
-/// slot before goes on for a moment, until all have switched, and is not contested so long.
+/// slot before goes on until all have switched, and hears no claim so long.
 #[derive(Debug)]
 struct Claimed {
     tenure: Tenure,
@@ -191,9 +192,9 @@ impl Holding {
             if last.tenure != *claim {
                 *last = fresh((last.tenure.epoch == claim.epoch).then_some(now));
             }
-            let is_over = |at: Instant| now.saturating_duration_since(at) >= CLAIM;
-            let is_contested = contested(view) && last.ends_move.is_none_or(is_over);
-            if begins || is_over(last.said) || is_contested {
+            let since = |at: Instant| now.saturating_duration_since(at);
+            let is_free = last.ends_move.is_none_or(|at| since(at) > SWITCHED);
+            if begins || is_free && (since(last.said) >= CLAIM || contested(view)) {
                 last.said = now;
                 all.extend(written(Kind::Claim, &signed));
             }

@@ -152,7 +152,7 @@ pub(super) async fn put_status(desk: Arc<Desk>, mut call: Call) -> Result<Answer
     let gone = status.in_sync && desk.service.is_waited_for(&node);
     desk.hear(&node);
     let told = desk.nodes.hear(status, desk.now());
-    if told.has_other_exits {
+    if told.has_other_exits || desk.service.is_holding_back() {
         desk.look_at_slots();
     }
     if let Some(kind) = told.kind {

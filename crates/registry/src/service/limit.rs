@@ -2,8 +2,6 @@
 //!
 //! Owns: numbers only.
 
-use std::time::Duration;
-
 /// Requests that wait for the writer: at 80,000 a second in groups, 12 ms of work; more are told to come again.
 pub const WAITING_MAX: usize = 1024;
 
@@ -66,10 +64,6 @@ pub const EVENTS_TOLD_MAX: usize = 1000;
 
 /// Faults that a refusal names: a screen of them.
 pub const FAULTS_TOLD: usize = 16;
-
-/// For all who send by an exit slot to hear that a move of it is done, and switch, before the node that it was from hears it and
-/// stops: a feed is answered in milliseconds, and a node has switched within one pass.
-pub const TOLD_LATE: Duration = Duration::from_secs(1);
 
 /// Times that a group is computed anew because somebody else wrote to the store: there is nobody else, unless by mistake.
 pub const CONFLICTS_MAX: usize = 3;

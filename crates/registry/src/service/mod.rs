@@ -53,7 +53,7 @@ pub use seal::{Newly, Sealed, Sealer};
 pub use state::{Kept, State, device_version, tenure_version};
 pub use tag::Tag;
 
-use feed::Feed;
+use feed::{Feed, Late};
 use queue::Queue;
 use tally::Tally;
 use writer::{Ask, Writer};
@@ -71,6 +71,19 @@ struct Known {
     has_stopped: AtomicBool,
     /// The highest revision beyond the store's own that a node was told: the store was set back. 0 if there is none.
     beyond: AtomicU64,
+}
+
+impl Known {
+    /// Tells those who were held back, and whose time has come.
+    fn tell_late(&self, is_due: impl Fn(&Late) -> bool) {
+        for Late { node, at, .. } in self.feed.due(is_due) {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            state.tell_late(&node, at);
+            let newest = state.revision_of(&node);
+            drop(state);
+            self.feed.tell([&node].into_iter(), newest);
+        }
+    }
 }
 
 /// Whether a service still writes, for whoever has no hand on it.
@@ -237,6 +250,17 @@ impl Service {
     /// Looks at what is known and durable. The writer waits meanwhile: take what is needed and come back.
     pub fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.known.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether somebody is told of a commit only once others have switched.
+    #[must_use]
+    pub fn is_holding_back(&self) -> bool {
+        self.known.feed.next_due().is_some()
+    }
+
+    /// Tells those who are held back, and whose others have all switched to what a revision says.
+    pub fn tell_after(&self, has_switched: impl Fn(&NodeId, Revision) -> bool) {
+        self.known.tell_late(|late| late.others.iter().all(|node| has_switched(node, late.at)));
     }
 
     /// Waits for a node's snapshot to change: holds the newest revision of it, whatever came between.

@@ -10,12 +10,14 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use sixfold_api::event::Happened;
+use sixfold_api::limit::SWITCHED;
 use sixfold_core::check::check_network;
 use sixfold_core::id::{NodeId, Revision, Timestamp};
 use sixfold_core::model::{Grant, ResourceKey};
 use tokio::sync::oneshot;
 
 use super::decide::{Decided, decide};
+use super::feed::Late;
 use super::queue::Place;
 use super::refusal::{Failed, Refusal};
 use super::request::{Done, Op, Request};
@@ -40,15 +42,6 @@ pub(super) struct Writer {
     /// What is known, and what the group in the making adds.
     working: State,
     known: Arc<Known>,
-    /// Who is still to be told of a commit, and when.
-    late: Vec<Late>,
-}
-
-/// A node that is told of a commit after the others.
-struct Late {
-    due: Instant,
-    node: NodeId,
-    at: Revision,
 }
 
 /// A group in the making.
@@ -67,7 +60,7 @@ impl Writer {
         clock: Box<dyn Clock>,
         (working, known): (State, Arc<Known>),
     ) -> Self {
-        Self { store, sealer, clock, working, known, late: Vec::new() }
+        Self { store, sealer, clock, working, known }
     }
 
     /// Serves until nobody can ask any more.
@@ -113,24 +106,14 @@ impl Writer {
 
     /// What is asked next; nothing, if somebody was to be told of a commit before that.
     fn next(&mut self, inbox: &Receiver<Ask>) -> Result<Option<Ask>, RecvTimeoutError> {
-        self.tell_late(Instant::now());
-        let Some(due) = self.late.iter().map(|late| late.due).min() else {
+        let now = Instant::now();
+        self.known.tell_late(|late| late.due <= now);
+        let Some(due) = self.known.feed.next_due() else {
             return inbox.recv().map(Some).map_err(RecvTimeoutError::from);
         };
         match inbox.recv_timeout(due.saturating_duration_since(Instant::now())) {
             Err(RecvTimeoutError::Timeout) => Ok(None),
             asked => asked.map(Some),
-        }
-    }
-
-    /// Tells those whose time has come.
-    fn tell_late(&mut self, now: Instant) {
-        for Late { node, at, .. } in self.late.extract_if(.., |late| late.due <= now) {
-            let mut known = self.known.state.write().unwrap_or_else(PoisonError::into_inner);
-            known.tell_late(&node, at);
-            let newest = known.revision_of(&node);
-            drop(known);
-            self.known.feed.tell([&node].into_iter(), newest);
         }
     }
 
@@ -371,9 +354,13 @@ impl Writer {
         drop(known);
         self.known.events.show(group.told);
         self.known.feed.tell(changes.iter().flat_map(|change| &change.affected), at);
-        let due = Instant::now() + limit::TOLD_LATE;
-        let late = changes.into_iter().flat_map(|change| change.late);
-        self.late.extend(late.map(|node| Late { due, node, at }));
+        let due = Instant::now() + SWITCHED;
+        let late = changes.iter().flat_map(|change| {
+            let held_back =
+                |node: &NodeId| Late { node: node.clone(), at, others: change.affected.clone(), due };
+            change.late.iter().map(held_back)
+        });
+        self.known.feed.hold_back(late);
         cuts::at("told");
         Ok(outcomes)
     }

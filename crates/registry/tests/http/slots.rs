@@ -263,9 +263,20 @@ async fn a_planned_move_is_told_last_to_whom_it_was_from() {
         let is_of = |proofs: &Proofs| proofs.tenures.iter().any(|signed| signed.open() == Ok(done.clone()));
         told.iter().filter(|(_, proofs)| is_of(proofs)).map(|(node, _)| node.clone()).collect::<Vec<_>>()
     };
+    while order().is_empty() {
+        sleep(PAUSE).await;
+    }
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(order(), [node(NODES[1])], "until it says that it has switched");
+    let (waited, switched) = (Instant::now(), status(NODES[1], true));
+    let at = told.lock().unwrap().last().unwrap().1.revision;
+    let said = Status { revision: at, exits: vec![exit(&done, true, Answering::Answers)], ..switched };
+    let path = format!("/v1/nodes/{}/status", node(NODES[1]));
+    running.client(Some(NODES[1])).send::<Done>(Method::PUT, &path, &said, None).await.unwrap();
     while order().len() < 2 {
         sleep(PAUSE).await;
     }
+    println!("whom a slot moved from is told {:?} after the others switched", waited.elapsed());
     assert_eq!(order(), [node(NODES[1]), node(NODES[0])]);
     let moved = (EventKind::SlotHeld, format!("slot {} in epoch 2, moving from {}", key(), node(NODES[0])));
     assert!(happened(&running).await.contains(&moved));

@@ -82,7 +82,7 @@ pub(crate) fn started_with(says: impl Fn(&str) -> String) -> Up {
 }
 
 /// What the echoes of a test came to, a line for each host; the worst gap in milliseconds over IPv6.
-fn gaps(what: &str, flows: [Child; 2]) -> [usize; 2] {
+pub(crate) fn gaps(what: &str, flows: [Child; 2]) -> [usize; 2] {
     let mut gaps = [0; 2];
     for ((flow, host), gap) in flows.into_iter().zip(HOSTS).zip(&mut gaps) {
         let (answered, longest, last) = answered(flow);

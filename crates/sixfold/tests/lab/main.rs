@@ -16,6 +16,7 @@ mod restart;
 mod scenario;
 mod schedules;
 mod table;
+mod yesterday;
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;

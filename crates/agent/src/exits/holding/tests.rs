@@ -192,7 +192,9 @@ fn a_holder_says_so_each_second_and_no_more() {
     let mut bee = bee.told(&tenure(2, "bee", None));
     bee.sight.answered = true;
     assert_eq!(bee.says(), [], "a planned move was done just now");
-    bee.now += CLAIM;
+    bee.now += SWITCHED;
+    assert_eq!(bee.says(), [], "whom it was from serves until all have switched");
+    bee.now += Duration::from_millis(1);
     assert_eq!((bee.says().len(), bee.says().len()), (1, 1));
     // Another's gateway answers: it was cut off, and may not know yet.
     ant.sight.answered = true;

@@ -35,6 +35,13 @@ fn a_gateway_rebuilt_on_another_node_is_the_same_gateway() {
     let (old, new) = (desired(&before, "ant"), desired(&after, "bee"));
     // Addresses, MACs, routes, nexthops, neighbours, rules: nothing of a gateway is the node's own but its NIC's name.
     assert_eq!(at(&old, "gw-1-1"), at(&new, "gw-1-1"));
+    // As what is done to make it.
+    let bytes = |state: &NodeState| -> Vec<u8> {
+        let steps = plan(state, &bare()).steps.into_iter();
+        let own = steps.filter(|step| step.netns.to_string() == "gw-1-1");
+        serde_json::to_vec(&own.collect::<Vec<_>>()).unwrap()
+    };
+    assert!(bytes(&old).len() > 10_000 && bytes(&old) == bytes(&new));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sixfold_api::event::{Event, EventKind, Session};
 use sixfold_api::resource::{Duplicate, Heard};
-use sixfold_core::id::{NodeId, Timestamp};
+use sixfold_core::id::{NodeId, Revision, Timestamp};
 use sixfold_core::model::{ExitStatus, SlotKey, Status};
 
 use crate::http::limit;
@@ -127,6 +127,13 @@ impl Nodes {
     pub(super) fn exit<T>(&self, node: &NodeId, slot: SlotKey, of: impl Fn(&ExitStatus) -> T) -> Option<T> {
         let all = self.all();
         all.get(node)?.status.as_ref()?.exits.iter().find(|exit| exit.slot == slot).map(of)
+    }
+
+    /// Whether a node said last that all is as a revision has it, or a later one.
+    pub(super) fn is_in_sync(&self, node: &NodeId, at: Revision) -> bool {
+        let all = self.all();
+        let status = all.get(node).and_then(|last| last.status.as_ref());
+        status.is_some_and(|status| status.in_sync && status.revision >= at)
     }
 
     /// What a node said last, since the registry started.

@@ -21,6 +21,7 @@ use tokio::time::sleep;
 
 use self::case::{Case, Member, Memory, Step};
 use super::Desk;
+use super::presence::Presence;
 use crate::http::limit;
 use crate::http::listen::stopped;
 use crate::service::{Failed, Op, Request, SlotFacts, State};
@@ -79,6 +80,14 @@ impl Desk {
         facts.collect()
     }
 
+    /// Has those hear of a move's end from whom it was, once all who hear of it, and are there, have switched.
+    fn tell_after_switching(&self, now: Duration) {
+        self.service.tell_after(|node, at| {
+            let presence = self.presences.of(node, self.is_polling(node), now);
+            presence != Presence::There || self.nodes.is_in_sync(node, at)
+        });
+    }
+
     fn member(&self, node: &NodeId, said: Option<(Facts, Option<Tenure>)>, now: Duration) -> Member {
         let presence = self.presences.of(node, self.is_polling(node), now);
         let (said, shows) = said.map_or((None, None), |(facts, tenure)| (Some(facts), tenure));
@@ -94,6 +103,7 @@ impl Settler {
             return None;
         }
         let now = desk.since();
+        desk.tell_after_switching(now);
         self.look_for_new(desk);
         let many = self.new.len().min(limit::SETTLED_AT_ONCE);
         let first = |(farm, slot)| (farm, slot, Ask::Settle, SlotFacts::new());
