@@ -188,7 +188,10 @@ impl<'a> Stock<'a> {
                 paths.extend(devices.map(|(netns, _)| format!("{netns}/link/wg-")));
                 paths
             }
-            // It takes the routes over it along.
+            // It takes the routes over it along, as a link's last IPv4 address does.
+            "address" if !key.1.contains(':') => {
+                [format!("{netns}/link/{}/", fact.link.as_deref().unwrap_or_default())].into()
+            }
             "nexthop" => self.link_paths(netns, fact.link.as_deref().unwrap_or_default()),
             // One may write others too: `all` writes every link's.
             "sysctl" => [format!("{netns}/sysctl/")].into(),

@@ -85,16 +85,25 @@ fn until_undone(group: &[Damage], before: &Facts) -> Vec<(&'static str, Duration
                 struck.set(Instant::now()).unwrap();
             }
         });
-        let times = watch(group, &struck, before);
+        let times = watch(group, &struck, before, || striking.is_finished());
         striking.join().unwrap();
-        times
+        times.expect("all were struck")
     })
 }
 
-fn watch(group: &[Damage], struck: &[OnceLock<Instant>], before: &Facts) -> Vec<(&'static str, Duration)> {
+/// None, if not all are struck.
+fn watch(
+    group: &[Damage],
+    struck: &[OnceLock<Instant>],
+    before: &Facts,
+    has_ended: impl Fn() -> bool,
+) -> Option<Vec<(&'static str, Duration)>> {
     let mut times: Vec<Option<Duration>> = vec![None; group.len()];
     let (mut looking, mut looks) = (Duration::ZERO, 0);
     while times.contains(&None) {
+        if has_ended() && struck.iter().any(|struck| struck.get().is_none()) {
+            return None;
+        }
         let began = Instant::now();
         let pending: Vec<(usize, Instant)> = (0..group.len())
             .filter(|place| times[*place].is_none())
@@ -121,7 +130,7 @@ fn watch(group: &[Damage], struck: &[OnceLock<Instant>], before: &Facts) -> Vec<
         (looking, looks) = (looking + began.elapsed(), looks + 1);
     }
     println!("{} together: a look took {:.2} s", group.len(), looking.as_secs_f64() / f64::from(looks));
-    group.iter().zip(times).map(|(damage, time)| (damage.class, time.unwrap())).collect()
+    Some(group.iter().zip(times).map(|(damage, time)| (damage.class, time.unwrap())).collect())
 }
 
 /// What ARCHITECTURE.md promises for a class, in seconds.
