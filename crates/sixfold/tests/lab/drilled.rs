@@ -12,8 +12,7 @@ use crate::moved::{BETWEEN, HOSTS, answered, told};
 
 /// Longer than a drill takes.
 const ECHOES: &str = "2000";
-/// What may lie between what two measure of one gap: the pace of either, and what the machine does meanwhile. `ping` does not keep its
-/// pace while nothing comes back.
+/// What may lie between what two measure of one gap: the pace of either, and what the machine does meanwhile.
 const SLACK_MS: u64 = 1_500;
 
 /// What the farmer types.
@@ -32,7 +31,7 @@ fn url(lab: &Up) -> String {
 fn echoes(lab: &Up) -> (Child, String) {
     let (netns, address) = workload(lab);
     let between = format!("{}", BETWEEN as f64 / 1000.0);
-    let ping = ["ping", "-n", "-i", &between, "-c", ECHOES, "-W", "1", HOSTS[0]];
+    let ping = ["ping", "-D", "-n", "-i", &between, "-c", ECHOES, "-W", "1", HOSTS[0]];
     (start(lab, "cat", Some(&netns), &ping), address)
 }
 
@@ -96,7 +95,7 @@ fn a_drill_says_what_was_lost_and_the_slot_is_where_it_was() {
         let drill = drill.wait_with_output().unwrap();
         let (gap, lost) = seen(&drill);
         let (echoed, longest, _) = answered(flow);
-        let longest = (longest * BETWEEN) as u64;
+        let longest = longest as u64;
         println!(
             "cut: {is_cut}; the drill saw {lost} lost, {gap} ms at most; echoes of {address}: {echoed} of {ECHOES}, gap {longest} ms"
         );

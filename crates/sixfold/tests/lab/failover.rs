@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::ground::{SIXFOLD, Up, example, soon};
-use crate::moved::{BETWEEN, HOSTS, answered, echoes, is_up, told};
+use crate::moved::{HOSTS, answered, echoes, is_up, told};
 
 /// A process of a node, or of none, by the word after its program's name.
 pub(crate) fn process(lab: &Up, place: &str, word: &str) -> String {
@@ -86,7 +86,7 @@ pub(crate) fn gaps(what: &str, flows: [Child; 2]) -> [usize; 2] {
     let mut gaps = [0; 2];
     for ((flow, host), gap) in flows.into_iter().zip(HOSTS).zip(&mut gaps) {
         let (answered, longest, last) = answered(flow);
-        *gap = longest * BETWEEN;
+        *gap = longest;
         println!("{what}, {host}: {answered} of 800 answered, gap {gap} ms");
         assert_eq!(last, 800, "the last echoes to {host} are answered again");
     }
@@ -323,12 +323,9 @@ fn a_full_slot_passes_on_and_moves() {
             let what = loss.map_or_else(|| "Moved".to_owned(), |loss| format!("{loss:?}"));
             let [ipv6, ipv4] = gaps(&format!("round {round}: {holder} to {other}, {what}"), flows);
             let (answered, gap, _) = answered(inward);
-            println!(
-                "round {round}: {what}, from the Internet: {answered} of 800 answered, gap {} ms",
-                gap * BETWEEN
-            );
+            println!("round {round}: {what}, from the Internet: {answered} of 800 answered, gap {} ms", gap);
             downloads.into_iter().for_each(|download| download.assert_whole(&what));
-            for (family, gap) in [("IPv6", ipv6), ("IPv4", ipv4), ("IPv6 from the Internet", gap * BETWEEN)] {
+            for (family, gap) in [("IPv6", ipv6), ("IPv4", ipv4), ("IPv6 from the Internet", gap)] {
                 worst.entry(format!("{what}, {family}")).or_default().push(gap);
             }
             (holder, other) = (other, holder);
@@ -355,7 +352,7 @@ for n in range(1,801):
     except OSError: pass
     until=began+n*0.01 if n<800 else time.time()+1
     while (left:=until-time.time())>0 and select.select([s],[],[],left)[0]:
-        try: print('icmp_seq=%s time=0' % s.recv(64).decode())
+        try: print('[%f] icmp_seq=%s time=0' % (time.time(), s.recv(64).decode()))
         except OSError: pass";
 
 /// Datagrams from the Internet's host to one of cat's workloads, and back.
