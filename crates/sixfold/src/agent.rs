@@ -73,7 +73,7 @@ pub(crate) struct Args {
 
     /// Milliseconds between two questions for the gateways of this node's exit slots on their segment: after three without an answer
     /// another node may take over
-    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u16).range(20..=10_000))]
+    #[arg(long, value_name = "MS", default_value_t = 50, value_parser = clap::value_parser!(u16).range(20..=10_000))]
     exit_interval: u16,
 
     /// Do one round and exit: 0 if the node is in sync then, 3 if not

@@ -19,9 +19,7 @@ use sixfold_kernel::segment::{Ask, Heard, Hearing, Patience, Repeats, Segment, S
 
 use crate::status::words;
 
-/// Between two questions for a gateway, unless told otherwise. Three without an answer are silence.
-pub const INTERVAL: Duration = Duration::from_millis(100);
-/// Questions that make silence.
+/// Questions for a gateway that make silence.
 const ASKS: u32 = 3;
 /// Between two questions for the router, which others need more than we do.
 const ROUTER_INTERVAL: Duration = Duration::from_secs(1);
@@ -191,7 +189,7 @@ impl Default for Sight {
     fn default() -> Self {
         Self {
             open: None,
-            interval: INTERVAL,
+            interval: ROUTER_INTERVAL,
             voice: None,
             opens_at: None,
             began: None,
@@ -207,13 +205,16 @@ impl Sight {
     /// By the NICs of the namespace that the calling thread is in, asking for gateways at this interval.
     #[must_use]
     pub fn of_this_machine(interval: Duration) -> Self {
-        Self { interval, ..Self::by(|nic| Ok(Box::new(Segment::open(nic)?))) }
+        Self::by(interval, |nic| Ok(Box::new(Segment::open(nic)?)))
     }
 
     /// By whatever is opened for a NIC.
     #[must_use]
-    pub fn by(open: impl FnMut(IfName) -> Result<Box<dyn Voice>, SegmentError> + 'static) -> Self {
-        Self { open: Some(Box::new(open)), ..Self::default() }
+    pub fn by(
+        interval: Duration,
+        open: impl FnMut(IfName) -> Result<Box<dyn Voice>, SegmentError> + 'static,
+    ) -> Self {
+        Self { open: Some(Box::new(open)), interval, ..Self::default() }
     }
 
     /// When the next look, question or announcement is due; never, if there is nothing to look at.

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
+use std::time::Duration;
 
 use sixfold_core::addr::UPSTREAM;
 use sixfold_core::id::{Epoch, NodeId};
@@ -12,8 +13,10 @@ use sixfold_core::tenure::{Phase, Tenure};
 use sixfold_kernel::segment::{Answer, Ask, Heard, SegmentError, Word};
 
 use super::*;
-use crate::exits::sight::{INTERVAL, Voice};
+use crate::exits::sight::Voice;
 use crate::ground;
+
+const INTERVAL: Duration = Duration::from_millis(100);
 
 /// A machine as the segment knows it.
 #[derive(Default)]
@@ -99,7 +102,7 @@ impl Farm {
         let nodes = snapshots.into_iter().enumerate().map(|(at, snapshot)| {
             let mut exits = Exits::open(state.path()).expect("an empty folder");
             let (all, gateway) = (Rc::clone(&all), gateway.clone());
-            exits.see_by(Sight::by(move |_| {
+            exits.see_by(Sight::by(INTERVAL, move |_| {
                 Ok(Box::new(Nic { at, all: Rc::clone(&all), gateway: gateway.clone() }))
             }));
             (snapshot, exits)

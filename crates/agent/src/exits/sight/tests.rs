@@ -9,6 +9,8 @@ use sixfold_kernel::segment::Answer;
 use super::*;
 use crate::ground;
 
+const INTERVAL: Duration = Duration::from_millis(100);
+
 /// A segment on which these addresses answer.
 #[derive(Default)]
 struct Scripted {
@@ -69,7 +71,7 @@ impl Ground {
     fn new(node: &str, up: &[u8]) -> Self {
         let wire: Rc<RefCell<Scripted>> = Rc::default();
         let there = Rc::clone(&wire);
-        let sight = Sight::by(move |_| Ok(Box::new(Wire(Rc::clone(&there)))));
+        let sight = Sight::by(INTERVAL, move |_| Ok(Box::new(Wire(Rc::clone(&there)))));
         Self { snapshot: snapshot(node), wire, sight, now: Instant::now(), up: up.to_vec(), contested: false }
     }
 
