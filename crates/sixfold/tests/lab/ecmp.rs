@@ -155,7 +155,7 @@ fn two_gateways_forward_one_slot_at_once_and_flows_go_on_by_whichever_is_left() 
         let whole = String::from_utf8(sends.wait_with_output().unwrap().stdout).unwrap();
         assert_eq!(whole.trim(), FLOWS.to_string(), "{what}: connections of which all came");
         let (answered, gap, last) = answered(ipv4);
-        println!("{what}, IPv4: {answered} of 800 answered, gap {} ms", gap * 10);
+        println!("{what}, IPv4: {answered} of 800 answered, gap {gap} ms");
         assert_eq!(last, 800, "{what}: IPv4 is there again");
         if role(&lab, second)[0] {
             (holder, second) = (second, holder);
