@@ -19,7 +19,7 @@ use crate::{farm, output, status, table};
     Every node that may hold a slot has its gateway ready; the link to the segment is up at the one that serves. The registry says \
     which one that is, by an epoch that it counts up each time: the epoch here is the newest that the node has heard of. A node that \
     is to serve `waits` while the upstream router does not answer it, or another machine's gateway still does. Such nodes ask on \
-    the segment whether the router answers (each second), and whether the slot's gateway does on another machine (ten times a second): by neighbour \
+    the segment whether the router answers (each second), and whether the slot's gateway does on another machine (twenty times a second, unless the agent is told otherwise): by neighbour \
     solicitations, which kernels answer, with or without an agent. `silent` is said after three questions, `unknown` where nothing could be \
     asked or heard.\n\n\
     Of a slot with two next hops (`ecmp`) one more node has the link up, as the second: it forwards IPv6. Where no other machine is it, the \

@@ -15,8 +15,7 @@ use super::probe;
 use crate::table;
 
 /// What a planned move cost in a lab, as docs/adr/0038 and docs/figures.md have it.
-const IPV6: &str =
-    "0 of 3,200 echoes lost in a slot of 5 resources, up to 0.3 s without an answer in one of 4,039";
+const IPV6: &str = "0 of 3,200 echoes lost in a slot of 5 resources, 0 of 8,000 in one of 4,039";
 /// The same of IPv4 that begins anew.
 const IPV4: &str = "answers came again after 0.2 s at most";
 
