@@ -249,11 +249,11 @@ impl Running {
         if tenures == self.held.0 {
             return;
         }
-        held::hold(&mut self.by_id.0, &self.by_id.1, &tenures);
+        self.by_id.0.hold_all(&self.by_id.1, &tenures);
         let name =
             |id: &NodeId| self.ids.iter().find(|(_, known)| *known == id).map(|(name, _)| name.clone());
         let by_name = held::named(&tenures, name);
-        held::hold(&mut self.held.1, &self.ledger, &by_name);
+        self.held.1.hold_all(&self.ledger, &by_name);
         self.held.0 = tenures;
     }
 

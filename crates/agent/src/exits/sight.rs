@@ -1,6 +1,6 @@
 //! What a node sees on the segment of the exit slots that it may hold, and what it says there.
 //!
-//! It asks for each of these slots' gateways on another machine, ten times a second unless told otherwise, and each second for the
+//! It asks for each of these slots' gateways on another machine, again and again (`agent --exit-interval`), and each second for the
 //! upstream router. What serves here is announced when it begins to, and again: whoever had the slot before is still in
 //! switches' tables. Of a slot with two next hops each is asked for.
 //!
@@ -167,6 +167,7 @@ fn answering(hearing: &mut Hearing, now: Instant) -> Answering {
 }
 
 /// What is known of the segment, and what has been said there. By default it sees nothing and says nothing.
+#[derive(Default)]
 pub struct Sight {
     open: Option<Open>,
     interval: Duration,
@@ -183,22 +184,6 @@ pub struct Sight {
     trouble: Option<String>,
     /// Since when it sees and speaks again.
     back: Option<Instant>,
-}
-
-impl Default for Sight {
-    fn default() -> Self {
-        Self {
-            open: None,
-            interval: ROUTER_INTERVAL,
-            voice: None,
-            opens_at: None,
-            began: None,
-            asked: BTreeMap::new(),
-            announced: BTreeMap::new(),
-            trouble: None,
-            back: None,
-        }
-    }
 }
 
 impl Sight {

@@ -16,9 +16,9 @@ use std::str::FromStr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-use super::{Bandwidths, Fault, Node, NodeDraft};
+use super::{Bandwidths, Fault, Ledger, Node, NodeDraft};
 use crate::addr::{Gateway, UPSTREAM};
-use crate::id::{ExitSlot, FarmId, NodeId};
+use crate::id::{AllocationNumber, ExitSlot, FarmId, NodeId};
 use crate::tenure::{Duty, Phase, Tenure};
 
 /// The router that a farm's gateways send to.
@@ -351,6 +351,15 @@ impl Farm {
     pub fn hold(&mut self, key: SlotKey, tenure: Option<Tenure>) {
         if let Some(slot) = self.slots.get_mut(&key) {
             slot.0.tenure = tenure;
+        }
+    }
+
+    /// The same of all its slots, by the numbers of their prefixes; of a slot of which nothing is said there is none.
+    pub fn hold_all(&mut self, ledger: &Ledger, tenures: &BTreeMap<(AllocationNumber, ExitSlot), Tenure>) {
+        for slot in self.slots.values_mut() {
+            let SlotKey { prefix, slot: at } = slot.key();
+            let number = ledger.allocation(prefix).map(|allocation| allocation.number());
+            slot.0.tenure = number.and_then(|number| tenures.get(&(number, at)).cloned());
         }
     }
 }

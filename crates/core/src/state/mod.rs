@@ -120,12 +120,6 @@ impl NodeState {
         self.namespaces.entry(netns).or_default()
     }
 
-    /// Whether a link is up; `None` where there is none.
-    #[must_use]
-    pub fn is_up(&self, netns: &Netns, link: &IfName) -> Option<bool> {
-        Some(self.namespaces.get(netns)?.links.get(link)?.up)
-    }
-
     /// What of it lies in these namespaces. Two states are to be compared within the same ones: what is desired and was
     /// not looked at would seem to be missing.
     #[must_use]

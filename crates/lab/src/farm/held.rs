@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use sixfold_core::id::{AllocationNumber, ExitSlot, NodeId};
-use sixfold_core::model::{Ledger, Status, World};
+use sixfold_core::model::Status;
 use sixfold_core::tenure::{Phase, Tenure};
 
 /// The newest word about each slot, by the number of its allocation.
@@ -32,15 +32,4 @@ pub(super) fn named(tenures: &Tenures, name: impl Fn(&NodeId) -> Option<NodeId>)
         Some(Tenure { holder: name(&tenure.holder)?, phase, ..tenure.clone() })
     };
     tenures.iter().filter_map(|(key, tenure)| Some((*key, other(tenure)?))).collect()
-}
-
-/// Has a world's slots be held like this.
-pub(super) fn hold(world: &mut World, ledger: &Ledger, tenures: &Tenures) {
-    let slots = world.farms().values();
-    let slots = slots.flat_map(|farm| farm.slots().keys().map(|slot| (farm.id().clone(), *slot)));
-    for (farm, slot) in slots.collect::<Vec<_>>() {
-        let number = ledger.allocation(slot.prefix).map(|allocation| allocation.number());
-        let tenure = number.and_then(|number| tenures.get(&(number, slot.slot)).cloned());
-        world.hold(&farm, slot, tenure);
-    }
 }

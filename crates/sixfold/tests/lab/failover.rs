@@ -250,8 +250,7 @@ const MEMBERS: usize = 62;
 
 /// Fills slot 1: nodes that joined and whose machines are off, and networks over all of them and cat.
 fn fill(lab: &Up) {
-    let log = lab.says("internet", &["cat", "/run/lab/log/registry"]);
-    let url = log.lines().find_map(|line| line.strip_prefix("reached by ")).unwrap().to_owned();
+    let url = lab.registry();
     let nodes: Vec<String> = (1..=MEMBERS).map(|at| format!("\"p{at}\"")).collect();
     let script = format!(
         "set -e; d=$(mktemp -d); cd $d; export SIXFOLD_REGISTRY={url}
@@ -363,8 +362,7 @@ fn inward(lab: &Up) -> Child {
 
 /// Has the farmer move slot 1.
 pub(crate) fn moves(lab: &Up, to: &str) {
-    let log = lab.says("internet", &["cat", "/run/lab/log/registry"]);
-    let url = log.lines().find_map(|line| line.strip_prefix("reached by ")).unwrap().to_owned();
+    let url = lab.registry();
     let (key, registry) = ("SIXFOLD_KEY=/run/lab/keys/farmer/alpha.pem", format!("SIXFOLD_REGISTRY={url}"));
     lab.says("internet", &["env", key, &registry, SIXFOLD, "exit", "move", "1", to]);
 }

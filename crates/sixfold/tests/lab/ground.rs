@@ -129,6 +129,12 @@ impl Up {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// By what its registry is reached.
+    pub(crate) fn registry(&self) -> String {
+        let log = self.says("internet", &["cat", "/run/lab/log/registry"]);
+        log.lines().find_map(|line| line.strip_prefix("reached by ")).unwrap().to_owned()
+    }
+
     /// The pid namespace of all in it.
     pub(crate) fn pid_namespace(&self) -> u64 {
         let children = format!("/proc/{0}/task/{0}/children", self.top.id());

@@ -36,8 +36,7 @@ impl Place {
         let farm = first_farm(&["expect matrix"]);
         // The kernel's devices are no tunnel's.
         let lab = Up::with(&farm.path().display().to_string(), &["--wireguard", "ant=tunnel"]);
-        let log = lab.says("internet", &["cat", "/run/lab/log/registry"]);
-        let url = log.lines().find_map(|line| line.strip_prefix("reached by ")).unwrap().to_owned();
+        let url = lab.registry();
         Self { lab, farm, url }
     }
 

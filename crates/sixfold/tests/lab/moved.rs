@@ -59,8 +59,7 @@ pub(crate) fn told(lab: &Up, node: &str) -> [String; 4] {
 #[test]
 fn a_slot_that_is_given_to_another_node_serves_on_after_a_moment() {
     let lab = Up::start("first-farm");
-    let log = lab.says("internet", &["cat", "/run/lab/log/registry"]);
-    let url = log.lines().find_map(|line| line.strip_prefix("reached by ")).unwrap().to_owned();
+    let url = lab.registry();
     // The sessions of the tunnels stand: what is measured is the move.
     for host in HOSTS {
         soon("an echo comes back", || {

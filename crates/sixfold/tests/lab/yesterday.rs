@@ -21,8 +21,7 @@ for n in $(ip netns list | cut -d' ' -f1); do ip netns del $n; done
 
 /// A network that leaves by slot 1.
 fn add_network(lab: &Up, name: &str) {
-    let log = lab.says("internet", &["cat", "/run/lab/log/registry"]);
-    let url = log.lines().find_map(|line| line.strip_prefix("reached by ")).unwrap().to_owned();
+    let url = lab.registry();
     let script = format!(
         "set -e; d=$(mktemp -d); cd $d; export SIXFOLD_REGISTRY={url} SIXFOLD_KEY=/run/lab/keys/tenant/acme.pem
          printf 'tenant = \"acme\"\\nnetwork = \"{name}\"\\nnodes = [\"cat\"]\\nexit = {{ farm = \"alpha\", slot = 1 }}\\n' > n.toml

@@ -3,12 +3,12 @@
 //! Owns: the answer to "is it still sound", which is the same as [`WorldDraft::faults`] gives of the whole. A network is
 //! looked at against what it names; a farm against those farms that have one of its names, allocations or addresses.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{World, WorldDraft, resolve_exit};
-use crate::id::{FarmId, NetworkId, NodeId};
+use crate::id::{AllocationNumber, ExitSlot, FarmId, NetworkId, NodeId};
 use crate::limit;
-use crate::model::{Farm, FarmDraft, Fault, Found, Item, Network, NetworkDraft, SlotKey, fault};
+use crate::model::{Farm, FarmDraft, Fault, Found, Item, Ledger, Network, NetworkDraft, SlotKey, fault};
 use crate::tenure::Tenure;
 
 impl World {
@@ -92,6 +92,11 @@ impl World {
         if let Some(farm) = self.farms.get_mut(farm) {
             farm.hold(slot, tenure);
         }
+    }
+
+    /// The same of all slots ([`Farm::hold_all`]).
+    pub fn hold_all(&mut self, ledger: &Ledger, tenures: &BTreeMap<(AllocationNumber, ExitSlot), Tenure>) {
+        self.farms.values_mut().for_each(|farm| farm.hold_all(ledger, tenures));
     }
 
     /// Takes a farm out that no network uses.

@@ -27,19 +27,13 @@ impl State {
 
     /// A farm with who holds its slots.
     pub(in crate::service) fn held(&self, mut farm: Farm) -> Farm {
-        let slots: Vec<SlotKey> = farm.slots().keys().copied().collect();
-        slots.into_iter().for_each(|slot| farm.hold(slot, self.tenure(slot).cloned()));
+        farm.hold_all(&self.ledger, &self.tenures);
         farm
     }
 
     /// Has all slots of the world be held by whom the documents name.
     pub(in crate::service) fn hold_all(&mut self) {
-        let slots = self.world.farms().values();
-        let slots = slots.flat_map(|farm| farm.slots().keys().map(|slot| (farm.id().clone(), *slot)));
-        for (farm, slot) in slots.collect::<Vec<_>>() {
-            let tenure = self.tenure(slot).cloned();
-            self.world.hold(&farm, slot, tenure);
-        }
+        self.world.hold_all(&self.ledger, &self.tenures);
     }
 }
 
