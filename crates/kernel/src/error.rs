@@ -94,6 +94,32 @@ pub enum ApplyError {
         /// Its name.
         link: IfName,
     },
+    /// The link below is a port of another one: the kernel gives what comes in by it to that one alone.
+    #[error("link {link} is a port of the {kind} {of}")]
+    Port {
+        /// Its name.
+        link: IfName,
+        /// What it is a port of: `bond`, `bridge`, ...
+        kind: String,
+        /// The name of that.
+        of: IfName,
+    },
+    /// The link below is a macvlan: the kernel puts another on what is below that one.
+    #[error("link {link} is itself a macvlan")]
+    Stacked {
+        /// Its name.
+        link: IfName,
+    },
+    /// The link below carries less than is wanted above it.
+    #[error("link {link} carries packets of {mtu} bytes, not of {wanted}")]
+    Narrow {
+        /// Its name.
+        link: IfName,
+        /// The bytes that it carries.
+        mtu: u32,
+        /// The bytes wanted.
+        wanted: u16,
+    },
     /// Another link has the name already.
     #[error("another link has the name {link}")]
     NameTaken {
@@ -162,6 +188,11 @@ impl ApplyError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Foreign { .. } => Some("a namespace called public was there before: rename or delete it"),
+            Self::Port { .. } => {
+                Some("name that one as this node's `nic`, a VLAN on it, or a link that is in neither")
+            }
+            Self::Stacked { .. } => Some("name the link below it as this node's `nic`"),
+            Self::Narrow { .. } => Some("say its MTU as this node's `mtu`, or widen the link"),
             Self::NameTaken { .. } => Some("rename or delete the other link"),
             Self::Tun { errno: Errno::ENOENT | Errno::ENODEV | Errno::ENXIO, .. } => {
                 Some("/dev/net/tun is missing: load the module tun")

@@ -11,6 +11,7 @@ use sixfold_core::state::{Link, LinkEnd, LinkKind, Netns};
 use super::apply::Run;
 use super::kind::{Dumped, Kinds, write_alias};
 use crate::netns::Entrance;
+use crate::rtnl::link::RawLink;
 use crate::rtnl::make::{self, Peer};
 use crate::rtnl::{link, nsid};
 use crate::socket::Refusal;
@@ -18,6 +19,9 @@ use crate::{ApplyError, cut, sys};
 
 /// Links made together: their other ends' namespaces are held open meanwhile.
 const TOGETHER: usize = 128;
+
+/// The kinds of link that take whatever comes in by their ports, so that nothing else can be on these.
+const HOLDS_ITS_PORTS: [&str; 4] = ["bond", "bridge", "openvswitch", "team"];
 
 /// A link as one message, valid while the namespace that it names by a descriptor is held.
 struct Making {
@@ -136,8 +140,7 @@ impl Run<'_> {
         link: &Link,
         parent: &IfName,
     ) -> Result<Making, ApplyError> {
-        let below = self.linux.handles.get(&Netns::Host)?.link(parent)?;
-        let below = below.ok_or(ApplyError::NoLink { link: *parent })?;
+        let below = self.below(parent, link)?;
         let host = self.linux.handles.entrance(&Netns::Host)?;
         let handle = self.linux.handles.get(netns)?;
         let mut id = None;
@@ -150,6 +153,26 @@ impl Run<'_> {
             }
         }
         Ok(Making { message: make::macvlan(name, link, (below.index, id)), _there: None })
+    }
+
+    /// The link of the host's that a macvlan shall be on, if one can be on it that comes out as it was wanted.
+    fn below(&mut self, parent: &IfName, link: &Link) -> Result<RawLink, ApplyError> {
+        let host = self.linux.handles.get(&Netns::Host)?;
+        let below = host.link(parent)?.ok_or(ApplyError::NoLink { link: *parent })?;
+        if let Some(master) = below.master.filter(|_| HOLDS_ITS_PORTS.contains(&below.port.as_str())) {
+            let of = link::decode(&host.route.ask(link::get(master, None))?).pop();
+            let of = of.map_or(*parent, |of| of.name);
+            return Err(ApplyError::Port { link: *parent, kind: below.port, of });
+        }
+        if below.kind == "macvlan" {
+            return Err(ApplyError::Stacked { link: *parent });
+        }
+        match link.mtu {
+            Some(wanted) if u32::from(wanted) > below.mtu => {
+                Err(ApplyError::Narrow { link: *parent, mtu: below.mtu, wanted })
+            }
+            _ => Ok(below),
+        }
     }
 
     /// Opened where it shall be, marked, and left without a holder until the tunnel process gets it.

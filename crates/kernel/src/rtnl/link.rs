@@ -35,6 +35,9 @@ pub(crate) struct RawLink {
     pub(crate) other: Option<u32>,
     /// Id of the namespace that `other` is in, if not in the same.
     pub(crate) other_nsid: Option<i32>,
+    /// Index of the link that it is a port of, and what kind of port it is: `bond`, `bridge`, ...
+    pub(crate) master: Option<u32>,
+    pub(crate) port: String,
     pub(crate) alias: Option<String>,
     /// The first number of the kind's own attributes that tells one shape from another: a macvlan's mode, a TUN's type.
     pub(crate) shape: Option<u32>,
@@ -153,6 +156,8 @@ fn decode_one(payload: &[u8]) -> Option<RawLink> {
         group: 0,
         other: None,
         other_nsid: None,
+        master: None,
+        port: String::new(),
         alias: None,
         shape: None,
         settings: Vec::new(),
@@ -163,6 +168,7 @@ fn decode_one(payload: &[u8]) -> Option<RawLink> {
             3 => name = wire::text(value).and_then(|name| IfName::try_from(name).ok()),
             4 => link.mtu = wire::number(value)?,
             5 => link.other = wire::number(value),
+            10 => link.master = wire::number(value),
             18 => link.read_kind(value),
             20 => link.alias = wire::text(value).map(str::to_owned),
             26 => link.read_settings(value),
@@ -195,6 +201,7 @@ impl RawLink {
             match kind {
                 1 => self.kind = wire::text(value).unwrap_or_default().to_owned(),
                 2 => self.shape = self.read_shape(value),
+                4 => self.port = wire::text(value).unwrap_or_default().to_owned(),
                 _ => {}
             }
         }
