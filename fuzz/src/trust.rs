@@ -52,6 +52,7 @@ fn farm(node: &NodeId) -> FarmDraft {
         upstream: Upstream::default(),
         management: vec![read("192.0.2.0/24")],
         host_firewall: true,
+        provisions: Vec::new(),
         nodes: vec![],
         slots: vec![slot],
     }

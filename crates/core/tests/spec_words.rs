@@ -124,6 +124,24 @@ const FARMS: &[Case] = &[
             ("2001:db8:a::a2/64", "2001:db8:a:0:1000::2/64"),
         ],
     ),
+    (
+        "something provided at no node of the farm",
+        &[("[[slot]]\nslot = 1", "[[provision]]\nnode = \"bea\"\n\n[[slot]]\nslot = 1")],
+    ),
+    (
+        "what is provided at a node said twice",
+        &[(
+            "[[slot]]\nslot = 1",
+            "[[provision]]\nnode = \"ant\"\n[[provision]]\nnode = \"ant\"\n[[slot]]\nslot = 1",
+        )],
+    ),
+    (
+        "a gateway's link that cannot be one",
+        &[(
+            "[[slot]]\nslot = 1",
+            "[[provision]]\nnode = \"ant\"\ngateway_nic = \"no link\"\n[[slot]]\nslot = 1",
+        )],
+    ),
     ("public IPv4 without default", &[("default_v4 = \"203.0.113.1\"\n", "")]),
     ("default without public IPv4", &[("public_v4 = \"203.0.113.5/24\"\n", "")]),
     ("a default on another subnet", &[("default_v4 = \"203.0.113.1\"", "default_v4 = \"198.51.100.1\"")]),

@@ -188,10 +188,10 @@ impl ApplyError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Foreign { .. } => Some("a namespace called public was there before: rename or delete it"),
-            Self::Port { .. } => {
-                Some("name that one as this node's `nic`, a VLAN on it, or a link that is in neither")
-            }
-            Self::Stacked { .. } => Some("name the link below it as this node's `nic`"),
+            Self::Port { .. } => Some(
+                "name that one, a VLAN on it, or a link that is no port, as this node's `nic` or `gateway_nic`",
+            ),
+            Self::Stacked { .. } => Some("name the link below it as this node's `nic` or `gateway_nic`"),
             Self::Narrow { .. } => Some("say its MTU as this node's `mtu`, or widen the link"),
             Self::NameTaken { .. } => Some("rename or delete the other link"),
             Self::Tun { errno: Errno::ENOENT | Errno::ENODEV | Errno::ENXIO, .. } => {
@@ -242,9 +242,9 @@ impl Failure {
             (
                 ApplyError::NoLink { .. },
                 Op::AddLink { link: Link { kind: LinkKind::Macvlan { .. }, .. }, .. },
-            ) => {
-                Some("it is this node's `nic` in the farm file: the link to its upstream must bear that name")
-            }
+            ) => Some(
+                "it is this node's `nic` or `gateway_nic` in the farm file: the link to its upstream must bear that name",
+            ),
             (error, _) => error.hint(),
         }
     }
@@ -280,7 +280,10 @@ mod tests {
             Failure { step, error: ApplyError::NoLink { link: eth9 } }
         };
         assert!(
-            failure(LinkKind::Macvlan { parent: eth9 }).hint().unwrap().contains("`nic` in the farm file")
+            failure(LinkKind::Macvlan { parent: eth9 })
+                .hint()
+                .unwrap()
+                .contains("`nic` or `gateway_nic` in the farm file")
         );
         assert_eq!(failure(LinkKind::Loopback).hint(), None);
     }

@@ -24,8 +24,14 @@ const MODULES: &str = "8021q,bonding,veth,macvlan,bridge,nf_tables,nft_fib_inet,
 
 /// A node of the first farm that stands on this link, without tunnels.
 fn standing_on(nic: &str) -> NodeState {
+    standing_on_two(nic, nic)
+}
+
+/// The same, with its gateways on another link than its own traffic.
+fn standing_on_two(nic: &str, gateway_nic: &str) -> NodeState {
     let farm = include_str!("../../../examples/first-farm/farm.toml");
     let farm = farm.replacen("name = \"ant\"\n", &format!("name = \"ant\"\nnic = \"{nic}\"\n"), 1);
+    let farm = format!("{farm}\n[[provision]]\nnode = \"ant\"\ngateway_nic = \"{gateway_nic}\"\n");
     let files =
         [("farm.toml", farm.as_str()), ("acme.toml", include_str!("../../../examples/first-farm/acme.toml"))];
     let world = parse_all(&files.map(|(name, text)| (name.to_owned(), text.to_owned()))).unwrap();
@@ -63,7 +69,31 @@ fn vlans_and_bonds_carry_a_node() {
     alone(|| is_carried_by("p0.20"));
     alone(|| is_carried_by("bond0"));
     alone(|| is_carried_by("bond0.20"));
+    alone(gateways_have_a_link_of_their_own);
     alone(|| a_link_that_is(Unfit::PortOfABond));
+}
+
+/// The node's own traffic by one cable, without a tag, and what its gateways forward by the other, with one.
+fn gateways_have_a_link_of_their_own() {
+    cables("p0.20");
+    run("ip link set p1 up");
+    run("ip link add link p1 name p1.20 type vlan id 20");
+    run("ip link set p1.20 up");
+    let before = links();
+    let mut node = Node::new();
+    node.converge(&standing_on_two("p0.20", "p1.20"));
+    answers();
+    run("ip link set p0 down");
+    let answers = |address| {
+        let mut ping = Command::new("ip");
+        ping.args(["netns", "exec", "far", "ping", "-c", "2", "-i", "0.2", "-W", "1", address]);
+        ping.output().unwrap().status.success()
+    };
+    assert!(answers("2001:db8:a:0:1000::1"), "a gateway forwards when the node's own cable is out");
+    assert!(!answers("2001:db8:a::a1"), "the node's own traffic has no other cable");
+    run("ip link set p0 up");
+    node.converge(&nothing());
+    assert_eq!(links(), before);
 }
 
 /// Two cables to a router that has its addresses on `nic`'s far side alone: behind the same tag, or without one.
@@ -156,7 +186,7 @@ fn a_link_that_is(unfit: Unfit) {
     let (said, hint) = match unfit {
         Unfit::NotThere => {
             run("ip link del uplink");
-            ("no link uplink", "this node's `nic` in the farm file")
+            ("no link uplink", "this node's `nic` or `gateway_nic` in the farm file")
         }
         Unfit::PortOfABond => {
             run("ip link add bond0 type bond");

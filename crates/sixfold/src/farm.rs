@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 
 use clap::Subcommand;
 use sixfold_core::id::{Label, NodeId};
-use sixfold_core::model::{FarmDraft, Fault, SlotDraft, SlotKey};
+use sixfold_core::model::{FarmDraft, Fault, Provision, SlotDraft, SlotKey};
 use sixfold_core::spec::Names;
 use sixfold_core::trust::{Delegation, Invitation};
 
@@ -144,7 +144,7 @@ fn changes(names: &Names, before: &FarmDraft, after: &FarmDraft) -> Vec<String> 
 
 /// All that is said of a farm, a line each.
 fn facts(names: &Names, farm: &FarmDraft) -> Vec<String> {
-    let FarmDraft { allocations, upstream, management, host_firewall, slots, .. } = farm;
+    let FarmDraft { allocations, upstream, management, host_firewall, slots, provisions, .. } = farm;
     let mut facts: Vec<String> = allocations.iter().map(|prefix| format!("allocation {prefix}")).collect();
     facts.push(format!("upstream {}", upstream.next_hop));
     facts.extend(upstream.next_hop_v4.map(|hop| format!("upstream {hop}")));
@@ -162,7 +162,14 @@ fn facts(names: &Names, farm: &FarmDraft) -> Vec<String> {
         fact
     }));
     facts.extend(bandwidths(slots));
+    facts.extend(provisions.iter().flat_map(|provision| provided(&meant(names, &provision.node), provision)));
     facts
+}
+
+/// What there is at a node that is called so, a line each.
+fn provided(node: &str, provision: &Provision) -> Vec<String> {
+    let nic = provision.gateway_nic.map(|nic| format!("gateways of node {node} by link {nic}"));
+    Vec::from_iter(nic)
 }
 
 /// What networks may send and get, a line for each that differs.

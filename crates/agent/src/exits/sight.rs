@@ -231,7 +231,7 @@ impl Sight {
         if self.opens_at.is_some_and(|at| now < at) {
             return Vec::new();
         }
-        let outcome = self.listen(snapshot.node.nic(), now);
+        let outcome = self.listen(snapshot.gateway_nic(), now);
         self.opens_at = outcome.as_ref().err().map(|_| now + AGAIN);
         match outcome {
             Ok(heard) => {

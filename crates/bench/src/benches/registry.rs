@@ -182,6 +182,7 @@ fn farm(slots: usize) -> Result<FarmDraft, Failure> {
         upstream: Upstream::default(),
         management: Vec::new(),
         host_firewall: false,
+        provisions: Vec::new(),
         nodes: Vec::new(),
         slots: (0..slots).map(slot).collect::<Result<_, _>>()?,
     })

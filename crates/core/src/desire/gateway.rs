@@ -19,7 +19,7 @@ impl Node<'_> {
     pub(super) fn gateway(&mut self, view: &GatewayView) {
         let derived = Gateway::derive(&view.allocation, view.slot);
         let hops = Hops { first: self.serves(view), second: self.is_second(view) };
-        let (mtu, parent) = (self.gateway_mtu(), self.snapshot.node.nic());
+        let (mtu, parent) = (self.gateway_mtu(), self.snapshot.gateway_nic());
         let upstream = self.snapshot.upstream.next_hop;
         let next_hop = IpAddr::V6(upstream);
         let firewall = firewall::gateway(&derived, view, upstream, &self.snapshot.management);

@@ -4,9 +4,11 @@
 
 mod addresses;
 mod faults;
+mod provision;
 
 pub(super) use addresses::Addresses;
 pub(super) use faults::overlap;
+pub use provision::Provision;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -248,6 +250,9 @@ pub struct FarmDraft {
     pub nodes: Vec<NodeDraft>,
     /// Its exit slots.
     pub slots: Vec<SlotDraft>,
+    /// What there is at its nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub provisions: Vec<Provision>,
 }
 
 /// One operator's allocations, nodes and exit slots.
@@ -261,6 +266,7 @@ pub struct Farm {
     host_firewall: bool,
     nodes: BTreeMap<NodeId, Node>,
     slots: BTreeMap<SlotKey, Slot>,
+    provisions: BTreeMap<NodeId, Provision>,
 }
 
 impl TryFrom<FarmDraft> for Farm {
@@ -270,11 +276,14 @@ impl TryFrom<FarmDraft> for Farm {
         if let Some(found) = draft.faults().into_iter().next() {
             return Err(found.fault);
         }
-        let FarmDraft { id, allocations, upstream, management, host_firewall, nodes, slots } = draft;
+        let FarmDraft { id, allocations, upstream, management, host_firewall, nodes, slots, provisions } =
+            draft;
         let nodes = nodes.into_iter().map(|node| Ok((node.id.clone(), Node::try_from(node)?)));
         let slots = slots.into_iter().map(|slot| (slot.key, Slot(slot))).collect();
         let nodes = nodes.collect::<Result<_, Fault>>()?;
-        Ok(Self { id, allocations, upstream, management, host_firewall, nodes, slots })
+        let provisions = provisions.into_iter().filter(|provision| !provision.is_none());
+        let provisions = provisions.map(|provision| (provision.node.clone(), provision)).collect();
+        Ok(Self { id, allocations, upstream, management, host_firewall, nodes, slots, provisions })
     }
 }
 
@@ -288,6 +297,7 @@ impl From<Farm> for FarmDraft {
             host_firewall: farm.host_firewall,
             nodes: farm.nodes.into_values().map(NodeDraft::from).collect(),
             slots: farm.slots.into_values().map(|slot| slot.0).collect(),
+            provisions: farm.provisions.into_values().collect(),
         }
     }
 }
@@ -345,6 +355,12 @@ impl Farm {
     #[must_use]
     pub fn slot(&self, key: SlotKey) -> Option<&Slot> {
         self.slots.get(&key)
+    }
+
+    /// What there is at its nodes, where there is something.
+    #[must_use]
+    pub const fn provisions(&self) -> &BTreeMap<NodeId, Provision> {
+        &self.provisions
     }
 
     /// Has the registry's word of who holds a slot be this.

@@ -21,6 +21,8 @@ pub enum Item {
     Node(usize),
     /// A slot of a farm, by position.
     Slot(usize),
+    /// What a farm says of there being at a node, by position.
+    Provision(usize),
     /// A workload of a network, by position.
     Workload(usize),
     /// An exposed port of a network, by position.
@@ -115,6 +117,10 @@ pub enum Fault {
     HiddenHolder { node: NodeId },
     #[error("holder {node} is named twice")]
     DuplicateHolder { node: NodeId },
+    #[error("something is provided at {node}, which is not a node of this farm")]
+    UnknownProvided { node: NodeId },
+    #[error("what is provided at node {node} is said twice")]
+    DuplicateProvision { node: NodeId },
     #[error("slot prefix {prefix} is no /48 of this farm's allocations")]
     SlotPrefix { prefix: Ipv6Net },
     #[error("public_v4 without default_v4")]
@@ -215,6 +221,8 @@ impl Fault {
             Self::NoHolders { .. } => "name the public nodes that may hold it, the first of which does",
             Self::EcmpAlone { .. } => "name a second node in holders, or leave ecmp out",
             Self::UnknownHolder { .. } => "a slot is held by nodes of its own farm",
+            Self::UnknownProvided { .. } => "name a node of this farm, or take it out",
+            Self::DuplicateProvision { .. } => "one [[provision]] with all that there is",
             Self::HiddenHolder { .. } => "only a public node is reached by the upstream router",
             Self::SlotPrefix { .. } => "name one /48 out of allocations",
             Self::PublicWithoutDefault => "add default_v4, the upstream router's address",
@@ -234,12 +242,19 @@ impl Fault {
         }
     }
 
+    /// Whether this may only be because the farm's nodes are not known yet: those speak for themselves.
+    #[must_use]
+    pub const fn is_of_unknown_nodes(&self) -> bool {
+        matches!(self, Self::UnknownHolder { .. } | Self::UnknownProvided { .. })
+    }
+
     /// Whether this may only follow from something that could not be read: a name that leads nowhere.
     #[must_use]
     pub const fn is_dangling(&self) -> bool {
         matches!(
             self,
             Self::UnknownHolder { .. }
+                | Self::UnknownProvided { .. }
                 | Self::SlotPrefix { .. }
                 | Self::UnknownNode { .. }
                 | Self::UnknownFarm { .. }

@@ -13,7 +13,7 @@ use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
 use super::bandwidth::Bandwidth;
-use super::farm::{Farm, Slot, SlotDraft, SlotKey, Upstream};
+use super::farm::{Farm, Provision, Slot, SlotDraft, SlotKey, Upstream};
 use super::ledger::{Ledger, ResourceKey, Seat};
 use super::network::{Network, Protocol};
 use super::node::{Family, Node, Reach};
@@ -22,6 +22,7 @@ use super::world::World;
 use crate::addr::{Allocation, PrefixIndex};
 use crate::id::{ExitSlot, FarmId, Generation, NetworkId, NodeId, Revision, WorkloadNumber};
 use crate::key::PublicKey;
+use crate::name::IfName;
 use crate::tenure::{Duty, Tenure};
 
 pub use faults::{SnapshotFault, SnapshotFaultKind};
@@ -105,6 +106,9 @@ pub struct Snapshot {
     pub management: Vec<IpNet>,
     /// Whether the host's own firewall is ours too.
     pub host_firewall: bool,
+    /// What its farmer provides there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provision: Option<Provision>,
     /// The exit slots that it may hold.
     pub gateways: Vec<GatewayView>,
     /// The networks with a resource on it.
@@ -229,6 +233,18 @@ pub struct ExposureView {
 }
 
 impl Snapshot {
+    /// The link by which its gateways reach the segment.
+    #[must_use]
+    pub fn gateway_nic(&self) -> IfName {
+        self.provision().and_then(|provision| provision.gateway_nic).unwrap_or_else(|| self.node.nic())
+    }
+
+    /// What its farmer provides there, if that is said of this node.
+    #[must_use]
+    pub fn provision(&self) -> Option<&Provision> {
+        self.provision.as_ref().filter(|provision| provision.node == *self.node.id())
+    }
+
     /// What `node` may see of the world at the ledger's revision.
     ///
     /// Returns `None` for a node that no farm has.
@@ -249,6 +265,7 @@ impl Snapshot {
             upstream: farm.upstream(),
             management: farm.management().to_vec(),
             host_firewall: farm.host_firewall(),
+            provision: farm.provisions().get(node).cloned(),
             gateways: seen.gateways(farm, node, &networks),
             networks,
         })

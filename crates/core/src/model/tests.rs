@@ -23,6 +23,7 @@ fn farm() -> FarmDraft {
         upstream: Upstream::default(),
         management: vec!["192.0.2.0/24".parse().unwrap()],
         host_firewall: false,
+        provisions: Vec::new(),
         nodes: vec![node("ant", "a1"), node("bee", "a2")],
         slots: vec![SlotDraft {
             key: "2001:db8:a::/48#1".parse().unwrap(),

@@ -15,7 +15,9 @@ use super::reading::{Lines, Reading, Text, bandwidth, link, name, net, network_i
 use crate::addr::carve;
 use crate::id::ExitSlot;
 use crate::limit;
-use crate::model::{Bandwidths, Family, FarmDraft, Item, NodeDraft, Reach, SlotDraft, SlotKey, Upstream};
+use crate::model::{
+    Bandwidths, Family, FarmDraft, Item, NodeDraft, Provision, Reach, SlotDraft, SlotKey, Upstream,
+};
 use crate::name::IfName;
 
 /// The MTU of a NIC that does not say: Ethernet's, in bytes.
@@ -44,6 +46,8 @@ struct Fields {
     node: Vec<Spanned<NodeFields>>,
     #[serde(default)]
     slot: Vec<Spanned<SlotFields>>,
+    #[serde(default)]
+    provision: Vec<Spanned<ProvisionFields>>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -79,6 +83,13 @@ struct SlotFields {
     ecmp: bool,
 }
 
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProvisionFields {
+    node: Text,
+    gateway_nic: Option<Text>,
+}
+
 /// Parses a farm file: its shape only.
 ///
 /// # Errors
@@ -106,9 +117,21 @@ impl FarmSpec {
         for slot in &fields.slot {
             slots.extend(read_slot(slot, default, Item::Slot(slots.len()), &mut reading));
         }
+        let mut provisions = Vec::new();
+        for provision in &fields.provision {
+            provisions.extend(read_provision(provision, Item::Provision(provisions.len()), &mut reading));
+        }
         let host_firewall = fields.host_firewall;
-        let draft =
-            id.map(|id| FarmDraft { id, allocations, upstream, management, host_firewall, nodes, slots });
+        let draft = id.map(|id| FarmDraft {
+            id,
+            allocations,
+            upstream,
+            management,
+            host_firewall,
+            nodes,
+            slots,
+            provisions,
+        });
         (draft, reading)
     }
 }
@@ -194,6 +217,15 @@ fn read_hidden(fields: &NodeFields, item: Item, reading: &mut Reading) -> Reach 
     let family = word(&["ipv6", "ipv4"], &[Family::Ipv6, Family::Ipv4]);
     let families = reading.list(item, "families", families.get_ref(), family);
     Reach::Hidden { families: families.into_iter().collect() }
+}
+
+/// Reads what there is at a node; nothing if that has no name that can be read.
+fn read_provision(said: &Spanned<ProvisionFields>, item: Item, reading: &mut Reading) -> Option<Provision> {
+    reading.mark(item.field(""), said);
+    let fields = said.get_ref();
+    let node = reading.read(item.field("node"), &fields.node, name);
+    let gateway_nic = reading.read_if(item.field("gateway_nic"), fields.gateway_nic.as_ref(), link);
+    Some(Provision { node: node?, gateway_nic })
 }
 
 /// Reads a slot; there is none if it has no number or /48 that can be read.

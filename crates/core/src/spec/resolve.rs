@@ -8,7 +8,7 @@ use super::problem::{ProblemKind, Problems};
 use super::reading::Reading;
 use super::{FarmSpec, NetworkSpec};
 use crate::id::{FarmId, Label, NetworkId, NodeId, TenantId};
-use crate::model::{ExitDraft, FarmDraft, Fault, Item, Network, NetworkDraft, WorkloadDraft, resolve_exit};
+use crate::model::{ExitDraft, FarmDraft, Item, Network, NetworkDraft, WorkloadDraft, resolve_exit};
 
 /// A tenant: the id that follows from a key, and what the key's holder calls it, if anything.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +50,15 @@ impl FarmSpec {
                 names.node_of(id, word).cloned()
             });
         }
+        for (at, provision) in declared.iter_mut().flat_map(|farm| &mut farm.draft.provisions).enumerate() {
+            match names.node_of(id, &provision.node.clone().into()) {
+                Ok(node) => provision.node = node.clone(),
+                Err(error) => reading.refuse(Item::Provision(at).field("node"), error.into()),
+            }
+        }
+        if let Some(farm) = &mut declared {
+            farm.draft.provisions.sort_by(|a, b| a.node.cmp(&b.node));
+        }
         finished(declared, reading)
     }
 
@@ -60,7 +69,7 @@ impl FarmSpec {
             DeclaredFarm { name, draft: FarmDraft { id: id.clone(), nodes: Vec::new(), ..draft } }
         });
         let faults = declared.iter().flat_map(|farm| farm.draft.faults());
-        for found in faults.filter(|found| !matches!(found.fault, Fault::UnknownHolder { .. })) {
+        for found in faults.filter(|found| !found.fault.is_of_unknown_nodes()) {
             let dangling = reading.is_broken();
             reading.take(found, dangling);
         }

@@ -124,6 +124,10 @@ fn farm_text(at: usize, name: &str, farm: &FarmSketch) -> String {
             writeln!(text, "public_v4 = \"{q}10{slot}/25\"\ndefault_v4 = \"{q}1\"").unwrap();
         }
     }
+    // A farm with several slots has a node with a link for them alone.
+    if farm.slots.len() > 1 {
+        writeln!(text, "[[provision]]\nnode = \"{name}0\"\ngateway_nic = \"bond0.20\"").unwrap();
+    }
     text
 }
 

@@ -3,4 +3,5 @@
 mod addresses;
 mod closed;
 mod moving;
+mod provided;
 mod second;

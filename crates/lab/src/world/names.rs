@@ -66,6 +66,11 @@ pub(super) fn port(at: usize, node: &Node) -> IfName {
     link("to", node.id().as_str(), at)
 }
 
+/// The router's end of the cable to a node's gateways, where they have one of their own.
+pub(super) fn gateway_port(at: usize, node: &Node) -> IfName {
+    link("gw", node.id().as_str(), at)
+}
+
 /// The namespace that is a node's own.
 #[must_use]
 pub fn node(world: &World, id: &NodeId) -> NetnsName {

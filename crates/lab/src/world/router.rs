@@ -60,6 +60,13 @@ impl Drawing<'_> {
             pieces::address(machine, node.nic(), self.outside.machine(at, position));
             pieces::route(machine, EVERYWHERE[0], (UPSTREAM.into(), node.nic()));
             ports.push(port);
+            let provision = farm.provisions().get(node.id());
+            let own = provision.and_then(|provision| provision.gateway_nic).filter(|nic| *nic != node.nic());
+            if let Some(nic) = own {
+                let port = names::gateway_port(position, node);
+                pieces::cable(&mut self.state, (netns, port), (there, nic), node.mtu());
+                ports.push(port);
+            }
         }
         let [high, low] = u16::try_from(at).unwrap_or(u16::MAX).to_be_bytes();
         Segment {

@@ -183,6 +183,7 @@ fn farms(state: &State, networks: [Option<&Network>; 2]) -> Vec<FarmDraft> {
         host_firewall: farm.host_firewall(),
         nodes: nodes.iter().filter_map(|node| farm.node(node).cloned().map(NodeDraft::from)).collect(),
         slots: slots.into_values().collect(),
+        provisions: nodes.iter().filter_map(|node| farm.provisions().get(*node).cloned()).collect(),
     };
     let parts = parts.into_iter();
     parts.filter_map(|(id, (nodes, slots))| Some(draft(state.world.farm(&id)?, nodes, slots))).collect()

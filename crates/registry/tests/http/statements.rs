@@ -81,6 +81,7 @@ pub(crate) fn delegation(version: u64, held: bool) -> Delegation {
         upstream: Upstream::default(),
         management: Vec::new(),
         host_firewall: false,
+        provisions: Vec::new(),
         nodes: Vec::new(),
         slots: if held { vec![slot] } else { Vec::new() },
     };

@@ -76,6 +76,7 @@ pub(crate) fn farm(slots: &[(u8, usize)]) -> FarmDraft {
         upstream: Upstream::default(),
         management: Vec::new(),
         host_firewall: false,
+        provisions: Vec::new(),
         nodes: Vec::new(),
         slots: slots.iter().map(slot).collect(),
     }

@@ -15,7 +15,7 @@ use crate::output;
 #[command(
     long_about = "Have your farm be what a file says, its slots too.\n\n\
     Prints what is taken away (-) and what comes (+), asks, and says it under the next version. A holder of a slot is \
-    named by its id or by the name that it gave itself when it joined. What the file does not say is taken away; its nodes are \
+    named by its id or by the name that it gave itself when it joined; so is the node of a provision. What the file does not say is taken away; its nodes are \
     passed over. If nothing changes, nothing is written.",
     after_long_help = "Examples:\n  sixfold farm apply farm.toml\n  sixfold farm apply farm.toml --yes"
 )]

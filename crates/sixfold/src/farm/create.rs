@@ -14,7 +14,7 @@ use crate::output;
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "Make the farm of your key, as a file says; its slots follow when their nodes have joined.\n\n\
-    Takes the file's name for the farm, its allocations, upstream, management and host_firewall. Its nodes are passed over: a \
+    Takes the file's name for the farm, its allocations, upstream, management and host_firewall. Its nodes and what is provided at them are passed over: a \
     real farm's nodes join by themselves, each by a token of `sixfold farm token`. Its slots need nodes to hold them: once \
     those have joined, `sixfold farm apply` of the same file makes them.",
     after_long_help = "Examples:\n  sixfold farm create farm.toml --invitation TOKEN\n  \
@@ -46,6 +46,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
         return Err(Failed::refused(what)
             .hint(Some("change it with `sixfold farm apply FILE`, or name the --key of another farm")));
     }
+    // They are of nodes, and none has joined.
+    draft.provisions.clear();
     let slots: Vec<_> = draft.slots.drain(..).map(|slot| slot.key).collect();
     let version = caller.version_after(&id)?;
     let mut caller = caller.with_token(args.invitation.read()?);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sixfold_core::id::Label;
 use sixfold_core::trust::Role;
 
-use super::{bandwidths, called, draft, own};
+use super::{bandwidths, called, draft, own, provided};
 use crate::caller::{Caller, KnownFarm, RegistryArgs};
 use crate::failed::Failed;
 use crate::{output, table};
@@ -17,7 +17,7 @@ const ANY: [Role; 4] = [Role::Farmer, Role::Tenant, Role::Node, Role::Admin];
 #[command(
     long_about = "Show a farm: what its farmer says of it, and the nodes that have joined.\n\n\
     With --json: id, name, version, revision, allocations (prefix, number), upstream (next_hop, next_hop_v4), management, \
-    host_firewall, slots (slot, slice, holders (id, name), public_v4, default_v4, bandwidth, bandwidth_of, ecmp), nodes (id, name).",
+    host_firewall, slots (slot, slice, holders (id, name), public_v4, default_v4, bandwidth, bandwidth_of, ecmp), provisions (node, gateway_nic), nodes (id, name).",
     after_long_help = "Examples:\n  sixfold farm show\n  sixfold farm show alpha --json | jq .nodes"
 )]
 pub(super) struct Args {
@@ -85,6 +85,12 @@ fn document(farm: &KnownFarm) -> Value {
             "ecmp": slot.ecmp,
         })
     });
+    let provisions = draft.provisions.iter().map(|provision| {
+        json!({
+            "node": provision.node,
+            "gateway_nic": provision.gateway_nic,
+        })
+    });
     let numbers = |prefix| farm.allocations.iter().find(|known| known.whole() == prefix);
     let allocations = draft
         .allocations
@@ -100,6 +106,7 @@ fn document(farm: &KnownFarm) -> Value {
         "management": draft.management,
         "host_firewall": draft.host_firewall,
         "slots": slots.collect::<Vec<_>>(),
+        "provisions": provisions.collect::<Vec<_>>(),
         "nodes": farm.nodes.iter().map(|(id, name)| json!({ "id": id, "name": name })).collect::<Vec<_>>(),
     })
 }
@@ -134,6 +141,9 @@ fn text(farm: &KnownFarm) -> String {
     text += &or_none(table::render(&["slot", "slice", "holders", "public v4"], rows));
     let limits: Vec<String> = bandwidths(&draft.slots).iter().map(|line| format!("  {line}\n")).collect();
     text += &limits.concat();
+    let there = draft.provisions.iter();
+    let there = there.flat_map(|provision| provided(&called(&names, &provision.node), provision));
+    text += &there.map(|line| format!("  {line}\n")).collect::<String>();
     text += "\nNodes\n";
     let rows = farm.nodes.iter().map(|(id, name)| vec![name.to_string(), id.to_string()]);
     text + &or_none(table::render(&["name", "id"], rows))

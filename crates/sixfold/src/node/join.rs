@@ -56,7 +56,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     name: Option<Label>,
 
-    /// Link to the underlay [default: that of the default route]
+    /// Link to the underlay: a card, a VLAN, a bond [default: that of the default route]
     #[arg(long, value_name = "LINK")]
     nic: Option<IfName>,
 

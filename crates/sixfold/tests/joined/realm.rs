@@ -80,6 +80,7 @@ impl Realm<'_> {
             upstream: Upstream::default(),
             management: Vec::new(),
             host_firewall: false,
+            provisions: Vec::new(),
             nodes: Vec::new(),
             slots: holder.map(slot).into_iter().collect(),
         };

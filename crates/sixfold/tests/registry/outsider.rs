@@ -67,6 +67,7 @@ impl Owner {
             upstream: Upstream::default(),
             management: Vec::new(),
             host_firewall: false,
+            provisions: Vec::new(),
             nodes: Vec::new(),
             slots: if version > 1 { vec![slot] } else { Vec::new() },
         };

@@ -270,6 +270,7 @@ impl Realm {
             upstream: Upstream::default(),
             management: Vec::new(),
             host_firewall: false,
+            provisions: Vec::new(),
             nodes: Vec::new(),
             slots: holder.into_iter().collect(),
         };

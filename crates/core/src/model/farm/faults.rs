@@ -24,6 +24,7 @@ impl FarmDraft {
         found.extend(self.upstream_faults());
         found.extend(self.node_faults());
         found.extend(self.slot_faults());
+        found.extend(self.provision_faults());
         found.extend(self.address_faults());
         found
     }

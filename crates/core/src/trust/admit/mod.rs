@@ -111,6 +111,7 @@ impl Evidence {
             upstream: delegation.upstream(),
             management: delegation.management().to_vec(),
             host_firewall: delegation.host_firewall(),
+            provision: delegation.provision(this).cloned(),
             gateways: gateways.collect(),
             networks,
         }

@@ -11,7 +11,10 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::Owned;
 use crate::id::{ExitSlot, FarmId, Label, NetworkId, NodeId};
-use crate::model::{Bandwidth, Bandwidths, FarmDraft, Fault, NodeDraft, SlotDraft, SlotKey, Upstream};
+use crate::model::{
+    Bandwidth, Bandwidths, FarmDraft, Fault, NodeDraft, Provision, SlotDraft, SlotKey, Upstream,
+};
+use crate::name::IfName;
 use crate::trust::key::Owner;
 use crate::trust::seen::Object;
 use crate::trust::signed::{OpenError, Statement};
@@ -45,11 +48,12 @@ pub struct FarmWire {
 /// who does not know of it refuses the rest.
 struct Later(Vec<LaterWire>);
 
-/// One such thing, each kind once for a slot, in the order of this list.
+/// One such thing, each kind once for a slot or a node, in the order of this list.
 #[derive(BorshSerialize, BorshDeserialize)]
 enum LaterWire {
     Bandwidth { slot: (Net<Ipv6Net>, ExitSlot), each: Option<Bandwidth>, of: BTreeMap<NetworkId, Bandwidth> },
     Ecmp { slot: (Net<Ipv6Net>, ExitSlot) },
+    GatewayNic { node: NodeId, nic: IfName },
 }
 
 impl BorshSerialize for Later {
@@ -86,6 +90,8 @@ impl Delegation {
         let mut draft = FarmDraft { nodes: Vec::new(), ..farm };
         draft.slots.sort_by_key(|slot| slot.key);
         draft.slots.iter_mut().for_each(|slot| slot.tenure = None);
+        draft.provisions.retain(|provision| !provision.is_none());
+        draft.provisions.sort_by(|a, b| a.node.cmp(&b.node));
         if let Some(fault) = fault_of(&draft) {
             return Err(fault);
         }
@@ -122,6 +128,12 @@ impl Delegation {
         self.draft.slots.iter().filter(move |slot| slot.holders.contains(node))
     }
 
+    /// What there is at a node.
+    #[must_use]
+    pub fn provision(&self, node: &NodeId) -> Option<&Provision> {
+        self.draft.provisions.iter().find(|provision| provision.node == *node)
+    }
+
     /// The router that its gateways send to.
     #[must_use]
     pub const fn upstream(&self) -> Upstream {
@@ -155,7 +167,7 @@ fn fault_of(draft: &FarmDraft) -> Option<Fault> {
         Some(Fault::DuplicateHolder { node: node.clone() })
     };
     let faults = draft.faults().into_iter().map(|found| found.fault);
-    let mut known = faults.filter(|fault| !matches!(fault, Fault::UnknownHolder { .. }));
+    let mut known = faults.filter(|fault| !fault.is_of_unknown_nodes());
     known.next().or_else(|| draft.slots.iter().find_map(twice))
 }
 
@@ -164,7 +176,7 @@ impl Statement for Delegation {
     type Wire = FarmWire;
 
     fn wire(&self) -> FarmWire {
-        let FarmDraft { id, allocations, upstream, management, host_firewall, slots, .. } =
+        let FarmDraft { id, allocations, upstream, management, host_firewall, slots, provisions, .. } =
             self.draft.clone();
         let key = |slot: &SlotDraft| (Net(slot.key.prefix), slot.key.slot);
         let limited = slots.iter().filter(|slot| !slot.bandwidth.is_unlimited());
@@ -174,7 +186,10 @@ impl Statement for Delegation {
         });
         let spread = slots.iter().filter(|slot| slot.ecmp);
         let spread = spread.map(|slot| LaterWire::Ecmp { slot: key(slot) });
-        let later = Later(limited.chain(spread).collect());
+        let nics = provisions.iter().filter_map(|provision| {
+            Some(LaterWire::GatewayNic { node: provision.node.clone(), nic: provision.gateway_nic? })
+        });
+        let later = Later(limited.chain(spread).chain(nics).collect());
         let slot = |slot: SlotDraft| SlotWire {
             prefix: Net(slot.key.prefix),
             slot: slot.key.slot,
@@ -214,18 +229,32 @@ impl Statement for Delegation {
             host_firewall: wire.host_firewall,
             nodes: Vec::new(),
             slots: wire.slots.into_iter().map(slot).collect(),
+            provisions: Vec::new(),
         };
         // What is of no slot, or said twice, is not what is written again: it is refused.
         for later in wire.later.0 {
-            let (LaterWire::Bandwidth { slot: of, .. } | LaterWire::Ecmp { slot: of }) = &later;
-            let key = SlotKey { prefix: of.0.0, slot: of.1 };
-            let Some(slot) = farm.slots.iter_mut().find(|slot| slot.key == key) else { continue };
+            let slots = &mut farm.slots;
             match later {
-                LaterWire::Bandwidth { each, of, .. } => slot.bandwidth = Bandwidths { each, of },
-                LaterWire::Ecmp { .. } => slot.ecmp = true,
+                LaterWire::Bandwidth { slot, each, of } => {
+                    slot_of(slots, slot, |slot| slot.bandwidth = Bandwidths { each, of });
+                }
+                LaterWire::Ecmp { slot } => slot_of(slots, slot, |slot| slot.ecmp = true),
+                LaterWire::GatewayNic { node, nic } => farm.provision_of(&node).gateway_nic = Some(nic),
             }
         }
         Ok(Self::new(farm, wire.name, wire.version)?)
+    }
+}
+
+/// Changes one of the slots, if it is among them.
+fn slot_of(
+    slots: &mut [SlotDraft],
+    (prefix, slot): (Net<Ipv6Net>, ExitSlot),
+    change: impl FnOnce(&mut SlotDraft),
+) {
+    let key = SlotKey { prefix: prefix.0, slot };
+    if let Some(slot) = slots.iter_mut().find(|slot| slot.key == key) {
+        change(slot);
     }
 }
 

@@ -70,6 +70,7 @@ fn any_farm() -> impl Strategy<Value = FarmDraft> {
             upstream: Upstream { next_hop: parsed(hops.0), next_hop_v4: hops.1.map(parsed) },
             management: Vec::new(),
             host_firewall: false,
+            provisions: Vec::new(),
             slots: slots.collect(),
             nodes,
             allocations,

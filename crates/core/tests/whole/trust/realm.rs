@@ -54,6 +54,7 @@ fn farm_of_keys(farm: &mut FarmDraft) {
         let own = std::mem::take(&mut slot.bandwidth.of).into_iter();
         slot.bandwidth.of = own.map(|(network, own)| (of_key(network), own)).collect();
     }
+    farm.provisions.iter_mut().for_each(|provision| node_id(&mut provision.node));
 }
 
 fn of_key(NetworkId { tenant, name }: NetworkId) -> NetworkId {

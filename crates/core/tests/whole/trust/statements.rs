@@ -40,6 +40,7 @@ fn farm() -> FarmDraft {
         upstream: Upstream { next_hop_v4: Some("203.0.113.1".parse().unwrap()), ..Upstream::default() },
         management: vec!["192.0.2.0/24".parse().unwrap(), "fd00::/8".parse().unwrap()],
         host_firewall: true,
+        provisions: Vec::new(),
         nodes: vec![],
         slots: vec![
             slot(1, &["ant", "bee"], Some(("203.0.113.5/24", "203.0.113.1"))),
@@ -56,6 +57,15 @@ fn limited() -> Delegation {
     let mut farm = farm();
     farm.slots[0].bandwidth.each = Some("100 Mbit/s".parse().unwrap());
     farm.slots[1].bandwidth.of = [(label("acme/web"), "1 Gbit/s".parse().unwrap())].into();
+    Delegation::new(farm, label("a-farm"), 7).unwrap()
+}
+
+fn provided() -> Delegation {
+    let mut farm = farm();
+    farm.provision_of(&label("bee")).gateway_nic = Some(label("bond0.20"));
+    // What says nothing is not written.
+    farm.provision_of(&label("cat"));
+    farm.provision_of(&label("ant")).gateway_nic = Some(label("eth1"));
     Delegation::new(farm, label("a-farm"), 7).unwrap()
 }
 
@@ -209,6 +219,7 @@ fn the_bytes_that_are_signed_never_change() {
     let mut spread = farm();
     spread.slots[0].ecmp = true;
     put("farm, with two next hops", encode(&Delegation::new(spread, label("a-farm"), 7).unwrap()));
+    put("farm, with provisions", encode(&provided()));
     put(NetworkStatement::KIND, encode(&live(network())));
     let deleted = NetworkStatement { version: 4, subject: Subject::Deleted(label("acme/web")) };
     put("network, deleted", encode(&deleted));
@@ -278,6 +289,14 @@ fn there_is_one_encoding_of_each_statement() {
     // What came later ends where an older statement does, and follows it.
     let later = encode(&limited());
     assert_eq!((&later[..body.len()], decode(&later)), (&body[..], Ok(limited())));
+    let there = encode(&provided());
+    assert_eq!((&there[..body.len()], decode(&there)), (&body[..], Ok(provided())));
+    let [ant, bee] = ["ant", "bee"].map(|name| provided().provision(&label(name)).cloned().unwrap());
+    assert_eq!(
+        provided().with_nodes(Vec::new()).provisions,
+        [ant, bee],
+        "in order, whatever order it is given in"
+    );
     for end in body.len() + 1..later.len() {
         assert!(matches!(decode::<Delegation>(&later[..end]), Err(OpenError::Shape { .. })), "{end}");
     }

@@ -230,6 +230,9 @@ fn touched(state: &State, before: Option<&Farm>, after: &Farm) -> (BTreeSet<Netw
     if of_farm(before) != of_farm(after) {
         nodes.extend(after.nodes().keys().cloned());
     }
+    let (was, is) = (before.provisions(), after.provisions());
+    let named = was.keys().chain(is.keys()).filter(|node| was.get(*node) != is.get(*node));
+    nodes.extend(named.cloned());
     for (key, slot) in before.slots().iter().chain(after.slots()) {
         let (was, is) = (before.slot(*key), after.slot(*key));
         if was == is {

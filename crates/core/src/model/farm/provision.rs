@@ -1,0 +1,68 @@
+//! What a farmer provides at a node of a farm, besides what the node says of itself.
+//!
+//! Owns: the type, and what it must be beside the farm's nodes. Must not know how a node makes use of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::FarmDraft;
+use crate::id::NodeId;
+use crate::limit;
+use crate::model::fault::{self, Fault, Found, Item};
+use crate::model::node::NodeDraft;
+use crate::name::IfName;
+
+/// What there is at one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provision {
+    /// The node.
+    pub node: NodeId,
+    /// The link by which its gateways reach the segment: the node's own traffic has the other one, its `nic`, for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_nic: Option<IfName>,
+}
+
+impl Provision {
+    /// Nothing, at a node.
+    #[must_use]
+    pub const fn none(node: NodeId) -> Self {
+        Self { node, gateway_nic: None }
+    }
+
+    /// Whether it says anything.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::none(self.node.clone())
+    }
+}
+
+impl FarmDraft {
+    /// What there is at a node, to be changed.
+    pub fn provision_of(&mut self, node: &NodeId) -> &mut Provision {
+        let at = self.provisions.iter().position(|provision| provision.node == *node);
+        let at = at.unwrap_or_else(|| {
+            self.provisions.push(Provision::none(node.clone()));
+            self.provisions.len() - 1
+        });
+        &mut self.provisions[at]
+    }
+
+    /// Each node of the farm has one at most.
+    pub(super) fn provision_faults(&self) -> Vec<Found> {
+        let place = Item::Whole.field("");
+        let count = self.provisions.len();
+        let mut found = Vec::from_iter(fault::too_many(place, "provisions", count, limit::NODES_PER_FARM));
+        let nodes: BTreeMap<&NodeId, &NodeDraft> = self.nodes.iter().map(|node| (&node.id, node)).collect();
+        let mut seen = BTreeSet::new();
+        for (at, provision) in self.provisions.iter().enumerate() {
+            let (place, node) = (Item::Provision(at).field("node"), provision.node.clone());
+            if !seen.insert(&provision.node) {
+                found.push(place.found(Fault::DuplicateProvision { node }));
+            } else if !nodes.contains_key(&provision.node) {
+                found.push(place.found(Fault::UnknownProvided { node }));
+            }
+        }
+        found
+    }
+}
