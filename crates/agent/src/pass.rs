@@ -143,10 +143,12 @@ impl Picture {
     }
 
     /// Which next hops a gateway was when it was seen last; looks, if nothing has been seen yet. `None`: it cannot be seen.
-    pub(crate) fn standing<K: Kernel>(&self, kernel: &mut K, gateway: &Gateway) -> Option<Standing> {
-        if self.whole {
-            return Some(Standing::of(&self.seen, gateway));
-        }
+    pub(crate) fn seen_standing<K: Kernel>(&self, kernel: &mut K, gateway: &Gateway) -> Option<Standing> {
+        if self.whole { Some(Standing::of(&self.seen, gateway)) } else { Self::standing(kernel, gateway) }
+    }
+
+    /// Which next hops a gateway is. `None`: it cannot be seen.
+    pub(crate) fn standing<K: Kernel>(kernel: &mut K, gateway: &Gateway) -> Option<Standing> {
         let only = BTreeMap::from([(Netns::Named(gateway.netns), BTreeSet::from([gateway.public]))]);
         kernel.observe_links(&only).ok().map(|state| Standing::of(&state, gateway))
     }

@@ -108,6 +108,15 @@ impl RunError {
     }
 }
 
+/// How to look at what this node's own gateways are.
+#[derive(Clone, Copy)]
+enum Eyes {
+    /// As they are now: a pass comes, and would set up again what is gone, beside whoever has taken the slot since.
+    Open,
+    /// As they were seen last: an event will tell of anything else.
+    Shut,
+}
+
 /// An agent of one node.
 pub struct Agent<K, F> {
     kernel: K,
@@ -240,7 +249,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         let whole = told == Scope::All || slice == Scope::All;
         self.picture.read_sessions(&mut self.kernel);
         self.read_traffic();
-        self.look();
+        self.look(Eyes::Open);
         let touched = self.pass(join(told.clone(), slice));
         let untold = touched.iter().any(|netns| !told.contains(netns));
         self.alarmed = untold && !whole && was_in_sync && self.status.as_ref().is_some_and(|now| now.in_sync);
@@ -264,7 +273,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
 
     /// What an event or the feed calls for: one pass over where it says that something changed, none if nowhere.
     pub fn heed(&mut self) -> Option<&Status> {
-        let news = self.take_snapshots() | self.look();
+        let news = self.take_snapshots() | self.look(Eyes::Open);
         let told = self.events.take();
         let nowhere = matches!(&told, Scope::Only(netnss) if netnss.is_empty());
         if news || !nowhere {
@@ -277,7 +286,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
     /// What the time to look at the segment calls for: a pass if the node does something else for a slot from now on. It is read
     /// at intervals, not whenever there is something: a flood there costs as much as a whisper.
     fn glance(&mut self) {
-        if self.look() {
+        if self.look(Eyes::Shut) {
             self.pass(Scope::Only(BTreeSet::new()));
             return;
         }
@@ -289,10 +298,13 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
     }
 
     /// Looks at the segment; whether the node does something else for its exit slots from now on.
-    fn look(&mut self) -> bool {
+    fn look(&mut self, eyes: Eyes) -> bool {
         let Some(snapshot) = self.current.snapshot() else { return false };
         let (picture, kernel) = (&self.picture, &mut self.kernel);
-        self.exits.look(snapshot, &self.feed, |gateway| picture.standing(kernel, gateway))
+        self.exits.look(snapshot, &self.feed, |gateway| match eyes {
+            Eyes::Open => Picture::standing(kernel, gateway),
+            Eyes::Shut => picture.seen_standing(kernel, gateway),
+        })
     }
 
     /// How each of its exit slots is.
@@ -300,7 +312,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         let Some(snapshot) = self.current.snapshot() else { return Vec::new() };
         let (picture, kernel) = (&self.picture, &mut self.kernel);
         self.exits.tell(snapshot, |gateway| {
-            let standing = picture.standing(kernel, gateway).unwrap_or_default();
+            let standing = picture.seen_standing(kernel, gateway).unwrap_or_default();
             (standing, picture.is_made(&Netns::Named(gateway.netns)))
         })
     }

@@ -31,8 +31,8 @@ pub const FILE: &str = "overheard.json";
 const FILE_BYTES_MAX: usize = 1 << 20;
 /// For how long a reply counts: whoever yields says so again when it is asked again.
 const YIELDS_FOR: Duration = Duration::from_secs(1);
-/// How often a node that holds a slot says so, from that long after it was told on. One that is about to begin, or hears another
-/// gateway answer, says it with each question.
+/// How often a node that holds a slot says so, from when it is told on: who held it before may be stopped, and reads it before all
+/// else once it goes on. One that is about to begin, or hears another gateway answer, says it with each question.
 const CLAIM: Duration = Duration::from_secs(1);
 
 type Slot = (AllocationNumber, ExitSlot);
@@ -44,12 +44,12 @@ struct Question {
     tenure: Signed,
 }
 
-/// What is claimed, and when it was said last. `ends_move`: whether it is the end of a planned move, and since when: whoever held the
+/// What is claimed, and when it was said last; never yet, of what is new. `ends_move`: whether it is the end of a planned move, and since when: whoever held the
 /// slot before goes on until all have switched, and hears no claim so long.
 #[derive(Debug)]
 struct Claimed {
     tenure: Tenure,
-    said: Instant,
+    said: Option<Instant>,
     ends_move: Option<Instant>,
 }
 
@@ -62,7 +62,7 @@ pub struct Holding {
     asked: BTreeMap<Slot, (u64, Tenure)>,
     /// By which tenure another node yields, and when it said so.
     yielded: BTreeMap<Slot, (Tenure, Instant)>,
-    /// What was claimed last; what is new counts as if it had been said.
+    /// What was claimed last.
     claimed: BTreeMap<Slot, Claimed>,
 }
 
@@ -187,15 +187,16 @@ impl Holding {
                 continue;
             };
             let begins = begins(view);
-            let fresh = |ends_move| Claimed { tenure: claim.clone(), said: now, ends_move };
+            let fresh = |ends_move| Claimed { tenure: claim.clone(), said: None, ends_move };
             let last = self.claimed.entry(claim.key()).or_insert_with(|| fresh(None));
             if last.tenure != *claim {
                 *last = fresh((last.tenure.epoch == claim.epoch).then_some(now));
             }
             let since = |at: Instant| now.saturating_duration_since(at);
             let is_free = last.ends_move.is_none_or(|at| since(at) > SWITCHED);
-            if begins || is_free && (since(last.said) >= CLAIM || contested(view)) {
-                last.said = now;
+            let is_due = last.said.is_none_or(|at| since(at) >= CLAIM);
+            if begins || is_free && (is_due || contested(view)) {
+                last.said = Some(now);
                 all.extend(written(Kind::Claim, &signed));
             }
             if begins {

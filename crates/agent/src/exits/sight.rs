@@ -27,6 +27,9 @@ const ROUTER_INTERVAL: Duration = Duration::from_secs(1);
 const LASTS: Duration = Duration::from_secs(5);
 /// What an agent that starts knows is of yesterday: so long it listens before it takes silence for granted.
 const LISTENS_FIRST: Duration = Duration::from_secs(2);
+/// Who has not listened for so long, having been stopped, say, knows no silence: meanwhile another may have begun, and said so only
+/// once.
+const AWAY: Duration = Duration::from_millis(500);
 /// Before a segment that could not be listened to is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// For how long a node has just come back to its segment: others may be known there for what it announced before.
@@ -177,6 +180,8 @@ pub struct Sight {
     opens_at: Option<Instant>,
     /// When it began to listen for the first time.
     began: Option<Instant>,
+    /// When it listened last.
+    listened: Option<Instant>,
     asked: BTreeMap<Ipv6Addr, Asked>,
     /// Of what serves here.
     announced: BTreeMap<Announced, Repeats>,
@@ -262,7 +267,8 @@ impl Sight {
             }
         };
         self.began.get_or_insert(now);
-        if heard.deaf {
+        let before = self.listened.replace(now);
+        if heard.deaf || before.is_some_and(|before| now.saturating_duration_since(before) > AWAY) {
             self.asked.values_mut().for_each(Asked::deaf);
         }
         for answer in heard.answers {

@@ -9,4 +9,5 @@ mod parts;
 mod passes;
 mod realm;
 mod remote;
+mod slots;
 mod support;

@@ -134,6 +134,19 @@ fn whoever_cannot_hear_claims_no_silence() {
     assert_eq!(nowhere.sight.due(), None);
 }
 
+/// A process that was stopped has asked nobody meanwhile, and another gateway may have begun.
+#[test]
+fn whoever_was_away_claims_no_silence_until_it_has_asked_again() {
+    let mut bee = Ground::new("bee", &[2]);
+    assert_eq!(bee.rounds(9)[1].2, Answering::Silent);
+    bee.now += 5 * INTERVAL;
+    assert_eq!(bee.rounds(1)[1].2, Answering::Unknown);
+    assert_eq!(bee.rounds(2)[1].2, Answering::Unknown, "two questions are not enough");
+    assert_eq!(bee.rounds(2)[1].2, Answering::Silent);
+    bee.now += 4 * INTERVAL;
+    assert_eq!(bee.rounds(1)[1].2, Answering::Silent, "a long pass is no absence");
+}
+
 #[test]
 fn what_serves_is_announced_when_it_begins_to_and_again() {
     let mut bee = Ground::new("bee", &[2]);
