@@ -34,6 +34,8 @@ pub struct Exits {
     sight: Sight,
     holding: Holding,
     roles: Roles,
+    /// When it was looked last.
+    looked: Option<Instant>,
     /// What the last look saw: a pass may have taken long since, and what was heard meanwhile is not read yet.
     seen: BTreeMap<SlotKey, Seen>,
 }
@@ -48,6 +50,7 @@ impl Exits {
             sight: Sight::default(),
             holding: Holding::open(state)?,
             roles: Roles::default(),
+            looked: None,
             seen: BTreeMap::new(),
         })
     }
@@ -69,6 +72,12 @@ impl Exits {
         &self.roles
     }
 
+    /// Since when it is known what the node is to do for slots of which the registry says who holds them; none, if there is none.
+    #[must_use]
+    pub fn known_since(&self) -> Option<Instant> {
+        self.looked.filter(|_| !self.roles.duties.is_empty())
+    }
+
     /// Hears what is said on the segment, asks, and says what the node does from now on; whether that is other than before.
     /// `stands`: which next hops a gateway is; of one that cannot be seen now, the first, and the second if it was: what forwards
     /// goes on.
@@ -87,6 +96,7 @@ impl Exits {
         mut stands: impl FnMut(&Gateway) -> Option<Standing>,
         now: Instant,
     ) -> bool {
+        self.looked = Some(now);
         for word in self.sight.look(snapshot, now) {
             let reply = self.holding.hear(&word, snapshot, |signed| feed.believes(signed), now);
             self.sight.say(reply.as_slice());

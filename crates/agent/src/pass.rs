@@ -23,7 +23,7 @@ mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sixfold_core::addr::Gateway;
 use sixfold_core::desire::{self, Own};
@@ -65,9 +65,15 @@ pub struct Asked<'a> {
     pub ground: Ground,
     /// What the node is for exit slots, where that is not what the snapshot says.
     pub roles: Roles,
+    /// Since when that is known; none, if nothing depends on what others do just now.
+    pub known_since: Option<Instant>,
     /// Where to look at least.
     pub scope: Scope,
 }
+
+/// For so long what was heard of others lets a gateway begin to forward: less than another one takes to be given the slot, because
+/// this one is silent.
+pub(crate) const FRESH: Duration = Duration::from_millis(500);
 
 /// What became of a pass.
 #[derive(Debug, Default)]
@@ -86,6 +92,8 @@ pub struct Outcome {
     pub foreign: Vec<String>,
     /// Steps that were done.
     pub operations: u64,
+    /// A gateway did not begin to forward, since what is known of others is of before [`FRESH`].
+    pub held_back: bool,
     /// Namespaces that the first plan was about.
     pub touched: BTreeSet<Netns>,
 }
@@ -204,8 +212,13 @@ impl Picture {
                 Scope::All => Look::At(Scope::All),
                 Scope::Only(_) => Look::After(places(&plan, self.known())),
             };
-            let report = apply_in_turn(kernel, &plan, (keys, asked));
-            outcome.operations += done(&plan, &report);
+            let publics = Publics::of(asked.snapshot);
+            let old = asked.known_since.is_some_and(|since| since.elapsed() > FRESH);
+            let now = if old { publics.without_begins(&plan) } else { None };
+            outcome.held_back |= now.is_some();
+            let now = now.as_ref().unwrap_or(&plan);
+            let report = apply_in_turn(kernel, now, (&publics, keys));
+            outcome.operations += done(now, &report);
             failures = report.failures;
             let before = plan;
             plan = self.look(kernel, look, (&mut within, &devices, asked))?;
@@ -351,8 +364,8 @@ fn foreign<K: Kernel>(kernel: &K) -> Vec<String> {
 }
 
 /// Applies a plan: what begins and ends at gateways first.
-fn apply_in_turn<K: Kernel>(kernel: &mut K, plan: &Plan, (keys, asked): (&KeyStore, &Asked<'_>)) -> Report {
-    let Some([first, rest]) = Publics::of(asked.snapshot).split(plan) else {
+fn apply_in_turn<K: Kernel>(kernel: &mut K, plan: &Plan, (publics, keys): (&Publics, &KeyStore)) -> Report {
+    let Some([first, rest]) = publics.split(plan) else {
         return apply(kernel, plan, keys);
     };
     let mut report = apply(kernel, &first, keys);

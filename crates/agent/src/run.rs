@@ -17,6 +17,7 @@
 //! any number: see [`SLICE`]. When that finds damage of which nobody told, all is looked at the next second: what struck
 //! one namespace may have struck them all.
 
+mod error;
 mod joined;
 mod lock;
 mod places;
@@ -24,12 +25,10 @@ mod wait;
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use nix::errno::Errno;
 use nix::fcntl::Flock;
 use sixfold_core::model::{ExitStatus, Status};
 use sixfold_core::state::Netns;
@@ -37,20 +36,19 @@ use sixfold_kernel::{Failure, Kernel, Scope};
 
 use crate::accept::Current;
 use crate::blocks::PortLog;
-use crate::disk::DiskError;
 use crate::events::{Events, Unheard};
 use crate::exits::Exits;
 use crate::exits::sight::Sight;
 use crate::feed::Feed;
-use crate::keys::{KeyStore, KeyStoreError};
+use crate::keys::KeyStore;
 use crate::metrics::{Figures, Measured};
 pub use crate::pass::SLICE;
 use crate::pass::{Asked, Ground, PEERS_SECS, PERIOD_SECS, Picture, Sweep};
-use crate::remote::RemoteError;
 use crate::status::{self, Counts, words};
 use crate::store::Store;
 use crate::traffic::{self, Traffic};
 
+pub use self::error::RunError;
 pub(crate) use self::lock::lock;
 pub use self::lock::{raise_open_files, refuse_second};
 pub use self::places::Places;
@@ -62,51 +60,6 @@ pub const SWEEP: Duration = Duration::from_secs(1);
 /// From the end of one pass to the next that an event leads to: a burst is one pass, and what the agent does itself,
 /// which is told too, does not keep it busy.
 pub const PACE: Duration = Duration::from_millis(500);
-
-/// Why an agent does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// A folder or file of its own cannot be used.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// Its keys cannot be used.
-    #[error(transparent)]
-    Keys(#[from] KeyStoreError),
-    /// Another agent works on this node.
-    #[error("another agent is running: it holds {path}", path = path.display())]
-    Running {
-        /// The lock file.
-        path: PathBuf,
-    },
-    /// The registry cannot be its feed.
-    #[error(transparent)]
-    Remote(#[from] RemoteError),
-    /// The system refuses something every process may do.
-    #[error("cannot {what}")]
-    System {
-        /// What it was.
-        what: &'static str,
-        /// What the system says.
-        #[source]
-        errno: Errno,
-    },
-}
-
-impl RunError {
-    /// What may help, if that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Disk(error) => error.hint().map(str::to_owned),
-            Self::Keys(error) => error.hint(),
-            Self::Running { .. } => {
-                Some("one agent serves all networks of a node; end the other one first".to_owned())
-            }
-            Self::Remote(error) => error.hint().map(str::to_owned),
-            Self::System { .. } => None,
-        }
-    }
-}
 
 /// How to look at what this node's own gateways are.
 #[derive(Clone, Copy)]
@@ -317,25 +270,39 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         })
     }
 
-    /// One pass and its status. Gives the namespaces that it found otherwise than desired.
+    /// A pass; and another one, if a gateway was to begin by what had become old meanwhile. Gives the namespaces that were found
+    /// otherwise than desired.
     fn pass(&mut self, scope: Scope) -> BTreeSet<Netns> {
+        let (mut touched, held_back) = self.pass_once(scope);
+        if held_back {
+            tracing::info!("what was heard of other gateways is old: the segment is looked at again");
+            self.look(Eyes::Open);
+            touched.extend(self.pass_once(Scope::Only(BTreeSet::new())).0);
+        }
+        touched
+    }
+
+    /// One pass and its status. Gives the namespaces that it found otherwise than desired, and whether a gateway did not begin.
+    fn pass_once(&mut self, scope: Scope) -> (BTreeSet<Netns>, bool) {
         let Some(snapshot) = self.current.snapshot() else {
             self.say("no snapshot yet: waiting for the feed".to_owned());
             self.tell_of_waiting();
-            return BTreeSet::new();
+            return (BTreeSet::new(), false);
         };
         let unwritten = self.ports.note(snapshot, SystemTime::now()).err();
         let ground = (self.ground)();
         let of = (snapshot.node.id(), snapshot.revision, ground.backend);
         self.counts.passes += 1;
         let began = Instant::now();
-        let asked = Asked { snapshot, ground, roles: self.exits.roles().clone(), scope };
-        let mut touched = BTreeSet::new();
+        let (roles, known_since) = (self.exits.roles().clone(), self.exits.known_since());
+        let asked = Asked { snapshot, ground, roles, known_since, scope };
+        let (mut touched, mut held_back) = (BTreeSet::new(), false);
         let (mut failed, mut left) = (Vec::new(), 0);
         let status = match self.picture.pass(&mut self.kernel, &mut self.keys, &asked) {
             Ok(mut outcome) => {
                 self.counts.operations += outcome.operations;
                 touched = std::mem::take(&mut outcome.touched);
+                held_back = outcome.held_back;
                 failed.clone_from(&outcome.failures);
                 left = outcome.left.len();
                 let half_lost = status::half_lost(snapshot, ground.backend);
@@ -358,7 +325,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             self.figures.measured(Measured { status, left, took, sums, flow });
         }
         self.calm_until = Instant::now() + PACE;
-        touched
+        (touched, held_back)
     }
 
     /// Says that the node waits, where it is known which one it is.

@@ -17,6 +17,7 @@ use sixfold_core::model::{Answering, GatewayView, Snapshot};
 use sixfold_core::name::IfName;
 use sixfold_kernel::segment::{Ask, Heard, Hearing, Patience, Repeats, Segment, SegmentError, Verdict, Word};
 
+use crate::pass::FRESH;
 use crate::status::words;
 
 /// Questions for a gateway that make silence.
@@ -27,9 +28,6 @@ const ROUTER_INTERVAL: Duration = Duration::from_secs(1);
 const LASTS: Duration = Duration::from_secs(5);
 /// What an agent that starts knows is of yesterday: so long it listens before it takes silence for granted.
 const LISTENS_FIRST: Duration = Duration::from_secs(2);
-/// Who has not listened for so long, having been stopped, say, knows no silence: meanwhile another may have begun, and said so only
-/// once.
-const AWAY: Duration = Duration::from_millis(500);
 /// Before a segment that could not be listened to is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// For how long a node has just come back to its segment: others may be known there for what it announced before.
@@ -267,8 +265,9 @@ impl Sight {
             }
         };
         self.began.get_or_insert(now);
+        // Who did not listen, having been stopped, say, knows no silence: another may have begun.
         let before = self.listened.replace(now);
-        if heard.deaf || before.is_some_and(|before| now.saturating_duration_since(before) > AWAY) {
+        if heard.deaf || before.is_some_and(|before| now.saturating_duration_since(before) > FRESH) {
             self.asked.values_mut().for_each(Asked::deaf);
         }
         for answer in heard.answers {

@@ -1,7 +1,8 @@
 //! What begins or ends forwarding at a gateway goes before all else of a plan.
 //!
 //! A slot is taken because nobody was heard of a moment ago; a plan may have seconds of other work, after which another node
-//! may have been given the slot. A gateway that stands by has all else ready.
+//! may have been given the slot. A gateway that stands by has all else ready. Nor does anything begin of which the moment is over
+//! before the plan is made: a process may be stopped anywhere.
 //!
 //! Owns: which steps these are. Must not change any.
 
@@ -33,6 +34,14 @@ impl Publics {
         plan.steps.iter().find(turns)?;
         let (first, rest): (Vec<&Step>, Vec<&Step>) = plan.steps.iter().partition(turns);
         Some([first, rest].map(|steps| Plan { steps: steps.into_iter().cloned().collect() }))
+    }
+
+    /// A plan without what has a gateway begin to forward; `None` if it has nothing of that.
+    pub(super) fn without_begins(&self, plan: &Plan) -> Option<Plan> {
+        let begins = |step: &&Step| matches!(step.op, Op::SetUp { up: true, .. }) && self.is_about(step);
+        let begins: BTreeSet<&Netns> = plan.steps.iter().filter(begins).map(|step| &step.netns).collect();
+        let stays = |step: &&Step| !(self.turns(step) && begins.contains(&step.netns));
+        (!begins.is_empty()).then(|| Plan { steps: plan.steps.iter().filter(stays).cloned().collect() })
     }
 
     fn turns(&self, step: &Step) -> bool {
@@ -91,6 +100,16 @@ mod tests {
             (3, "ip -n gw-1-1 link set pub-1-1 down".to_owned())
         );
         assert!(!rest.is_empty());
+        assert_eq!(publics.without_begins(&plan(&before, &after)), None, "it ends");
+        let without = publics.without_begins(&whole).expect("it begins");
+        assert!(
+            !without.steps.iter().any(|step| publics.is_about(step)),
+            "of what is there no step that turns it"
+        );
+        let whole = plan(&after, &NodeState::default());
+        let without = publics.without_begins(&whole).expect("it begins");
+        assert!(without.steps.iter().any(|step| publics.is_about(step)), "its link is made");
+        assert!(!without.to_string().contains("link set pub-1-1 up"), "{without}");
     }
 
     /// A link that went up first and were given its addresses after would be the holder's for a moment.

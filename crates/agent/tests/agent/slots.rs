@@ -13,7 +13,7 @@ use sixfold_core::state::Netns;
 use sixfold_core::tenure::Tenure;
 use sixfold_kernel::segment::{Answer, Ask, Heard, SegmentError, Word};
 
-use crate::support::{Farm, agent, node};
+use crate::support::{Farm, TestAgent, agent, node};
 
 const INTERVAL: Duration = Duration::from_millis(5);
 
@@ -68,7 +68,7 @@ fn a_gateways_link_that_was_taken_away_comes_back_only_where_no_other_gateway_an
         Sight::by(INTERVAL, move |_| Ok(Box::new(Wire { another: Rc::clone(&there), asked: Vec::new() })));
     let mut agent = agent(&farm.dir_of("ant"), &kernel, [snapshot]).with_sight(sight);
     // Long enough to know silence.
-    let mut rounds = |until: &dyn Fn(Instant) -> bool| {
+    let rounds = |agent: &mut TestAgent, until: &dyn Fn(Instant) -> bool| {
         let began = Instant::now();
         while !until(began) {
             assert!(began.elapsed() < Duration::from_secs(20), "it never comes to that");
@@ -76,22 +76,34 @@ fn a_gateways_link_that_was_taken_away_comes_back_only_where_no_other_gateway_an
             thread::sleep(INTERVAL);
         }
     };
-    rounds(&|began| began.elapsed() > Duration::from_millis(2_100));
+    rounds(&mut agent, &|began| began.elapsed() > Duration::from_millis(2_100));
     assert!(serves(), "what forwards goes on");
-    let take_away = || {
-        let mut kernel = kernel.0.borrow_mut();
-        let there = kernel.state_mut().at(netns.clone());
-        there.links.remove(&gateway.public);
-        there.addresses.retain(|key, _| key.link != gateway.public);
+    let (fake, of, link) = (Rc::clone(&kernel.0), netns.clone(), gateway.public);
+    let take_away = move || {
+        let mut kernel = fake.borrow_mut();
+        let there = kernel.state_mut().at(of.clone());
+        there.links.remove(&link);
+        there.addresses.retain(|key, _| key.link != link);
     };
     take_away();
-    rounds(&|_| serves());
+    rounds(&mut agent, &|_| serves());
     another.set(true);
     take_away();
-    rounds(&|began| {
+    rounds(&mut agent, &|began| {
         assert!(!serves(), "another machine's gateway answers");
         began.elapsed() > Duration::from_millis(200)
     });
     another.set(false);
-    rounds(&|_| serves());
+    rounds(&mut agent, &|_| serves());
+    // The same, while the agent is stopped between looking at the segment and at its kernel.
+    let there = Rc::clone(&another);
+    *kernel.3.borrow_mut() = Some(Box::new(move || {
+        thread::sleep(Duration::from_millis(600));
+        take_away();
+        there.set(true);
+    }));
+    rounds(&mut agent, &|_| kernel.3.borrow().is_none());
+    assert!(!serves(), "what it had heard is of before");
+    another.set(false);
+    rounds(&mut agent, &|_| serves());
 }

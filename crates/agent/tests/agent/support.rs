@@ -23,17 +23,21 @@ const FILES: [(&str, &str); 3] = [
 ];
 
 /// A kernel that tests keep a hand on while an agent has it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Shared(
     pub(crate) Rc<RefCell<Fake>>,
     Rc<RefCell<Vec<Scope>>>,
     /// What every device counted of each of its peers.
     pub(crate) Rc<RefCell<Option<Session>>>,
+    /// What happens while one looks at more than one namespace, once.
+    pub(crate) Rc<RefCell<Option<Meanwhile>>>,
 );
+
+type Meanwhile = Box<dyn FnOnce()>;
 
 impl Shared {
     pub(crate) fn new() -> Self {
-        Self(Rc::new(RefCell::new(Fake::new())), Rc::default(), Rc::default())
+        Self(Rc::new(RefCell::new(Fake::new())), Rc::default(), Rc::default(), Rc::default())
     }
 
     /// Where it was looked at since this was last asked.
@@ -49,6 +53,10 @@ impl Shared {
 impl Kernel for Shared {
     fn observe(&mut self, scope: &Scope) -> Result<NodeState, ObserveError> {
         self.1.borrow_mut().push(scope.clone());
+        let is_one = matches!(scope, Scope::Only(netnss) if netnss.len() == 1);
+        if let Some(meanwhile) = self.3.borrow_mut().take_if(|_| !is_one) {
+            meanwhile();
+        }
         self.0.borrow_mut().observe(scope)
     }
 
