@@ -74,10 +74,7 @@ fn desired(snapshot: &Snapshot, backend: Backend) -> NodeState {
     let devices: BTreeMap<ResourceKey, OwnDevice> = own_resources(snapshot)
         .map(|key| (key, OwnDevice { public_key: key.placeholder(snapshot.node.id()), listen_port: None }))
         .collect();
-    desire(
-        snapshot,
-        &Own { backend, bridge_netfilter: true, devices, duties: BTreeMap::new(), seconds: BTreeMap::new() },
-    )
+    desire(snapshot, &Own { bridge_netfilter: true, devices, ..Own::of(backend) })
 }
 
 fn bare() -> NodeState {

@@ -4,10 +4,11 @@
 //! remembered could be another device's by now. Must not see a private key.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use sixfold_core::addr::Resource;
-use sixfold_core::desire::{self, Own, OwnDevice};
+use sixfold_core::desire::{self, Own, OwnDevice, Roles};
 use sixfold_core::key::PublicKey;
 use sixfold_core::model::{
     DeviceReport, DeviceStatus, PeerPath, PeerStatus, Reach, ResourceKey, ResourceView, Seat, SessionStatus,
@@ -16,7 +17,6 @@ use sixfold_core::model::{
 use sixfold_core::name::{self, IfName};
 use sixfold_core::state::{Device, Endpoint, Netns, NodeState, Peer, PeerKey};
 
-use crate::exits::standing::Roles;
 use crate::keys::{KeyStore, KeyStoreError};
 use crate::pass::Ground;
 
@@ -62,7 +62,12 @@ impl Devices {
 
     /// What only the node knows, by the last observation. A device that runs keeps running when its key file cannot be
     /// used: nothing is taken away from a tenant because of a mode.
-    pub(crate) fn own(&self, observed: &NodeState, ground: Ground, roles: Roles) -> Own {
+    pub(crate) fn own(
+        &self,
+        observed: &NodeState,
+        ground: Ground,
+        (roles, heard): (Roles, &BTreeMap<PeerKey, SocketAddr>),
+    ) -> Own {
         let devices = self.sites.iter().filter_map(|(key, site)| {
             let there = site.there(observed);
             let public_key = site.public_key.or(there.map(|device| device.public_key))?;
@@ -75,9 +80,28 @@ impl Devices {
             backend: ground.backend,
             bridge_netfilter: ground.bridge_netfilter,
             devices: devices.collect(),
-            duties: roles.duties,
-            seconds: roles.seconds,
+            roles,
+            calls: self.calls(observed, heard),
         }
+    }
+
+    /// Which of these peers to call: those that are not there yet, or are called already. What has or had a session has
+    /// no need of it.
+    fn calls(
+        &self,
+        observed: &NodeState,
+        heard: &BTreeMap<PeerKey, SocketAddr>,
+    ) -> BTreeMap<PeerKey, SocketAddr> {
+        if heard.is_empty() {
+            return BTreeMap::new();
+        }
+        let sites: BTreeMap<IfName, &Site> = self.sites.values().map(|site| (site.link, site)).collect();
+        let is_new = |(key, at): &(&PeerKey, &SocketAddr)| {
+            let Some(site) = sites.get(&key.link) else { return false };
+            let is_called = |peer: &Peer| peer.endpoint == Endpoint::At(**at) && peer.keepalive_secs != 0;
+            site.peer(observed, key.public_key).is_none_or(is_called)
+        };
+        heard.iter().filter(is_new).map(|(key, at)| (key.clone(), *at)).collect()
     }
 
     /// What peers need to know of the devices that are there.

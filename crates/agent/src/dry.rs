@@ -3,19 +3,20 @@
 //! Owns: putting placeholders for keys that are not there yet. Must not change anything, on disk or in the kernel.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use sixfold_core::addr::Gateway;
-use sixfold_core::desire;
+use sixfold_core::desire::{self, Roles};
 use sixfold_core::model::{ResourceKey, Snapshot};
 use sixfold_core::plan::{self, Plan};
 use sixfold_core::state::NodeState;
 use sixfold_core::tenure::Duty;
 
 use crate::devices::Devices;
-use crate::exits::standing::{Roles, Standing};
+use crate::exits::standing::Standing;
+use crate::heard;
 use crate::keys::{self, KeyStoreError};
 use crate::pass::Ground;
+use crate::run::Places;
 
 /// What a pass would do.
 #[derive(Debug)]
@@ -28,18 +29,21 @@ pub struct Dry {
     pub failed_keys: Vec<(ResourceKey, KeyStoreError)>,
 }
 
-/// Plans from an observed state to what a snapshot asks for. Without a folder of keys, all keys are placeholders.
+/// Plans from an observed state to what a snapshot asks for. Without the places of an agent all keys are placeholders.
 #[must_use]
-pub fn dry(snapshot: &Snapshot, observed: &NodeState, ground: Ground, key_dir: Option<&Path>) -> Dry {
+pub fn dry(snapshot: &Snapshot, observed: &NodeState, ground: Ground, places: Option<&Places>) -> Dry {
     let mut new_keys = BTreeSet::new();
     let (devices, failed_keys) = Devices::of(snapshot, |resource| {
-        let found = key_dir.map_or(Ok(None), |dir| keys::peek(dir, resource))?;
+        let found = places.map_or(Ok(None), |places| keys::peek(&places.keys(), resource))?;
         Ok(found.unwrap_or_else(|| {
             new_keys.insert(resource);
             resource.placeholder(snapshot.node.id())
         }))
     });
-    let desired = desire::desire(snapshot, &devices.own(observed, ground, waiting(snapshot, observed)));
+    // One that cannot be read is used by no agent either.
+    let heard = places.and_then(|places| heard::read(&places.state).ok()).unwrap_or_default();
+    let desired =
+        desire::desire(snapshot, &devices.own(observed, ground, (waiting(snapshot, observed), &heard)));
     Dry { plan: plan::plan(&desired, observed), new_keys, failed_keys }
 }
 

@@ -20,12 +20,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use sixfold_core::addr::Gateway;
+use sixfold_core::desire::Roles;
 use sixfold_core::model::{Answering, ExitStatus, GatewayView, SecondStatus, SlotKey, Snapshot};
 use sixfold_core::tenure::{self, Beside, Duty};
 
 use self::holding::Holding;
 use self::sight::{Announced, Seen, Sight};
-use self::standing::{Roles, Standing};
+use self::standing::Standing;
 use crate::disk::DiskError;
 use crate::feed::Feed;
 

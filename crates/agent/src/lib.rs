@@ -21,6 +21,7 @@ pub mod exits;
 pub mod feed;
 #[cfg(test)]
 mod ground;
+mod heard;
 pub mod keys;
 pub mod metrics;
 pub mod pass;

@@ -22,15 +22,16 @@ mod sweep;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use sixfold_core::addr::Gateway;
-use sixfold_core::desire::{self, Own};
+use sixfold_core::desire::{self, Own, Roles};
 use sixfold_core::model::{DeviceStatus, PeerStatus, ResourceKey, Snapshot};
 use sixfold_core::name::IfName;
 use sixfold_core::plan::{self, Plan, Step};
-use sixfold_core::state::{Backend, LinkKind, Namespace, Netns, NodeState};
+use sixfold_core::state::{Backend, LinkKind, Namespace, Netns, NodeState, PeerKey};
 use sixfold_kernel::{Failure, Kernel, ObserveError, Report, Scope};
 
 use self::near::{Known, Places, near, places};
@@ -40,7 +41,7 @@ pub(crate) use self::sweep::Sweep;
 pub use self::sweep::{PEERS_SECS, PERIOD_SECS, SLICE};
 use self::turn::Publics;
 use crate::devices::Devices;
-use crate::exits::standing::{Roles, Standing};
+use crate::exits::standing::Standing;
 use crate::keys::{KeyStore, KeyStoreError};
 use crate::status;
 
@@ -65,6 +66,8 @@ pub struct Asked<'a> {
     pub ground: Ground,
     /// What the node is for exit slots, where that is not what the snapshot says.
     pub roles: Roles,
+    /// Where peers that are hidden from here were heard last, if they are to be called there.
+    pub heard: &'a BTreeMap<PeerKey, SocketAddr>,
     /// Since when that is known; none, if nothing depends on what others do just now.
     pub known_since: Option<Instant>,
     /// Where to look at least.
@@ -132,6 +135,11 @@ impl Picture {
     /// Reads what the devices whose turn it is counted of their peers: the next pass tells of it.
     pub(crate) fn read_sessions<K: Kernel>(&mut self, kernel: &mut K) {
         self.sessions.read(kernel, &self.seen, Instant::now());
+    }
+
+    /// What is desired, and what was seen last.
+    pub(crate) const fn states(&self) -> (&NodeState, &NodeState) {
+        (&self.desired, &self.seen)
     }
 
     /// What all devices carried.
@@ -336,7 +344,7 @@ impl Picture {
 
     /// Says what is desired, if anything that it depends on changed; and where it is something else than before.
     fn desire(&mut self, devices: &Devices, asked: &Asked<'_>) -> BTreeSet<Netns> {
-        let own = devices.own(&self.seen, asked.ground, asked.roles.clone());
+        let own = devices.own(&self.seen, asked.ground, (asked.roles.clone(), asked.heard));
         if self.own.as_ref() == Some(&own) {
             return BTreeSet::new();
         }

@@ -13,6 +13,7 @@ use sixfold_kernel::{Failure, Kernel, ObserveError, Scope};
 use crate::blocks;
 use crate::disk::{self, DiskError};
 use crate::exits::holding;
+use crate::heard;
 use crate::keys::{KeyStore, KeyStoreError};
 use crate::pass::{apply, done};
 use crate::remote::kept::Kept;
@@ -104,7 +105,7 @@ pub fn remove<K: Kernel>(kernel: &mut K, places: &Places) -> Result<u64, RemoveE
     keys.clear()?;
     Store::open(&places.state)?.delete()?;
     Store::<Kept>::of(&places.state)?.delete()?;
-    for file in [reports::FILE, session::FILE, blocks::FILE, holding::FILE] {
+    for file in [reports::FILE, session::FILE, blocks::FILE, holding::FILE, heard::FILE] {
         disk::delete(&places.state.join(file))?;
     }
     disk::delete(&places.status())?;

@@ -40,6 +40,7 @@ use crate::events::{Events, Unheard};
 use crate::exits::Exits;
 use crate::exits::sight::Sight;
 use crate::feed::Feed;
+use crate::heard::Heard;
 use crate::keys::KeyStore;
 use crate::metrics::{Figures, Measured};
 pub use crate::pass::SLICE;
@@ -85,6 +86,7 @@ pub struct Agent<K, F> {
     ports: PortLog,
     traffic: Traffic,
     exits: Exits,
+    heard: Heard,
     /// Until then no event leads to a pass.
     calm_until: Instant,
     /// Damage was found that no event told of: there may be more.
@@ -132,6 +134,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         let keys = KeyStore::open(&places.keys())?;
         let ports = PortLog::open(&places.state, SystemTime::now())?;
         let exits = Exits::open(&places.state)?;
+        let heard = Heard::open(&places.state, Instant::now())?;
         let agent = Self {
             kernel,
             feed,
@@ -146,6 +149,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             ports,
             traffic: Traffic::default(),
             exits,
+            heard,
             calm_until: Instant::now(),
             alarmed: false,
             counts: Counts::default(),
@@ -204,6 +208,9 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         self.read_traffic();
         self.look(Eyes::Open);
         let touched = self.pass(join(told.clone(), slice));
+        if let Err(error) = self.heard.keep(self.picture.states(), Instant::now()) {
+            self.say(words(&error, error.hint()));
+        }
         let untold = touched.iter().any(|netns| !told.contains(netns));
         self.alarmed = untold && !whole && was_in_sync && self.status.as_ref().is_some_and(|now| now.in_sync);
         self.status.as_ref()
@@ -295,7 +302,8 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         self.counts.passes += 1;
         let began = Instant::now();
         let (roles, known_since) = (self.exits.roles().clone(), self.exits.known_since());
-        let asked = Asked { snapshot, ground, roles, known_since, scope };
+        let heard = self.heard.calls(began);
+        let asked = Asked { snapshot, ground, roles, heard, known_since, scope };
         let (mut touched, mut held_back) = (BTreeSet::new(), false);
         let (mut failed, mut left) = (Vec::new(), 0);
         let status = match self.picture.pass(&mut self.kernel, &mut self.keys, &asked) {

@@ -141,13 +141,7 @@ pub(crate) fn own(snapshot: &Snapshot) -> Own {
             (key, OwnDevice { public_key, listen_port: Some(key.index.get()) })
         })
         .collect();
-    Own {
-        backend: Backend::Tunnel,
-        bridge_netfilter: false,
-        devices,
-        duties: BTreeMap::new(),
-        seconds: BTreeMap::new(),
-    }
+    Own { devices, ..Own::of(Backend::Tunnel) }
 }
 
 /// Private keys by public ones.

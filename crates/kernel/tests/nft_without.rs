@@ -30,13 +30,7 @@ fn gateway() -> Firewall {
     ];
     let world = parse_all(&files.map(|(name, text)| (name.to_owned(), text.to_owned()))).unwrap();
     let snapshot = Trial::new(world).unwrap().snapshot(&"ant".parse().unwrap()).unwrap();
-    let own = Own {
-        backend: Backend::Tunnel,
-        bridge_netfilter: false,
-        devices: Default::default(),
-        duties: Default::default(),
-        seconds: Default::default(),
-    };
+    let own = Own::of(Backend::Tunnel);
     let state = desire(&snapshot, &own);
     state.namespaces[&Netns::Named("gw-1-1".parse().unwrap())].firewall.clone().unwrap()
 }

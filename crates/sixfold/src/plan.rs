@@ -123,7 +123,7 @@ fn on_node(args: &Args, feed: &Path) -> Result<(Snapshot, Dry, Vec<String>), Fai
         })?,
     };
     let ground = args.node.ground()?;
-    let dry = dry(&snapshot, &observed, ground(), Some(&args.node.places().keys()));
+    let dry = dry(&snapshot, &observed, ground(), Some(&args.node.places()));
     let mut notes = vec![format!("node {} at revision {}", snapshot.node.id(), snapshot.revision)];
     notes.extend(unknown.iter().map(|field| format!("a field of a later version, not used: {field}")));
     for key in &dry.new_keys {

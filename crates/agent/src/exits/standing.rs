@@ -2,12 +2,8 @@
 //!
 //! Owns: reading that off a state. Must not decide anything by it.
 
-use std::collections::BTreeMap;
-
 use sixfold_core::addr::Gateway;
-use sixfold_core::model::SlotKey;
 use sixfold_core::state::{AddressKey, Netns, NodeState};
-use sixfold_core::tenure::Duty;
 
 /// Which next hops a gateway is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,13 +25,4 @@ impl Standing {
         let second = AddressKey { link: gateway.public, address: gateway.second_address.into() };
         Self { first: link.mac != Some(gateway.second_mac), second: there.addresses.contains_key(&second) }
     }
-}
-
-/// What a node is for its exit slots, where that is not what its snapshot says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Roles {
-    /// What it does for those of which a registry says who holds them.
-    pub duties: BTreeMap<SlotKey, Duty>,
-    /// Whether it is the second next hop of those that have two.
-    pub seconds: BTreeMap<SlotKey, bool>,
 }

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use crate::ground;
 
-    use sixfold_core::desire::{Own, desire};
+    use sixfold_core::desire::{Own, Roles, desire};
     use sixfold_core::plan::plan;
     use sixfold_core::state::{Backend, NodeState};
     use sixfold_core::tenure::Duty;
@@ -75,9 +75,8 @@ mod tests {
     /// What bee is to be, with these networks, doing this for slot 1.
     fn bee(files: &[&str], duty: Duty) -> (Snapshot, NodeState) {
         let snapshot = ground::snapshot(files, "bee");
-        let duties = [(snapshot.gateways[0].key(), duty)].into();
-        let (devices, seconds) = (BTreeMap::new(), BTreeMap::new());
-        let own = Own { backend: Backend::Tunnel, bridge_netfilter: false, devices, duties, seconds };
+        let roles = Roles { duties: [(snapshot.gateways[0].key(), duty)].into(), ..Roles::default() };
+        let own = Own { roles, ..Own::of(Backend::Tunnel) };
         let state = desire(&snapshot, &own);
         (snapshot, state)
     }
@@ -117,15 +116,10 @@ mod tests {
     fn what_becomes_another_next_hop_does_so_whole_before_anything_else_is_done() {
         let (snapshot, rests) = bee(&["farm.toml", "acme.toml"], Duty::Rest);
         let slot = snapshot.gateways[0].key();
-        let own = Own {
-            backend: Backend::Tunnel,
-            bridge_netfilter: false,
-            devices: BTreeMap::new(),
-            duties: [(slot, Duty::Rest)].into(),
-            seconds: [(slot, true)].into(),
-        };
+        let roles = |duty| Roles { duties: [(slot, duty)].into(), seconds: [(slot, true)].into() };
+        let own = Own { roles: roles(Duty::Rest), ..Own::of(Backend::Tunnel) };
         let second = desire(&snapshot, &own);
-        let holds = desire(&snapshot, &Own { duties: [(slot, Duty::Hold)].into(), ..own });
+        let holds = desire(&snapshot, &Own { roles: roles(Duty::Hold), ..own });
         let publics = Publics::of(&snapshot);
         for (before, after) in [(&rests, &second), (&second, &holds)] {
             let whole = plan(after, before);

@@ -10,10 +10,12 @@ use sixfold_agent::dry::dry;
 use sixfold_agent::metrics::Figures;
 use sixfold_agent::remove::{RemoveError, remove};
 use sixfold_agent::run::RunError;
+use sixfold_core::limit;
 use sixfold_core::model::{PeerPath, Seat};
 use sixfold_core::name;
 use sixfold_core::plan::{Op, Plan};
-use sixfold_core::state::{Element, LinkKind, Netns, NodeState};
+use sixfold_core::state::{Element, Endpoint, LinkKind, Netns, NodeState};
+use sixfold_kernel::fake::Fake;
 use sixfold_kernel::{ApplyError, Failure, Kernel, Keys, ObserveError, Report, Scope, Session};
 
 #[test]
@@ -228,13 +230,13 @@ fn a_dry_run_says_what_a_pass_does_and_does_nothing() {
     let farm = Farm::settled();
     let state = farm.kernel("ant").state();
     let snapshot = farm.registry.snapshot(&node("ant"));
-    let keys = places(&farm.dir_of("ant")).keys();
-    let settled = dry(&snapshot, &state, ground(), Some(&keys));
+    let own = places(&farm.dir_of("ant"));
+    let settled = dry(&snapshot, &state, ground(), Some(&own));
     assert!(settled.plan.is_empty() && settled.new_keys.is_empty() && settled.failed_keys.is_empty());
-    let nowhere = farm.dir_of("nowhere");
+    let nowhere = places(&farm.dir_of("nowhere"));
     let from_nothing = dry(&snapshot, &Shared::new().state(), ground(), Some(&nowhere));
     assert_eq!(from_nothing.new_keys.len(), 3, "two exit points and a resource");
-    assert!(!from_nothing.plan.is_empty() && !nowhere.exists());
+    assert!(!from_nothing.plan.is_empty() && !nowhere.state.exists());
 }
 
 #[test]
@@ -246,4 +248,67 @@ fn nothing_is_removed_under_a_running_agent() {
     assert!(matches!(&refused, RemoveError::Run(RunError::Running { .. })), "{refused}");
     assert!(refused.hint().unwrap().contains("end the other one"));
     drop(running);
+}
+
+/// A hidden peer that thinks that its session is alive calls after two minutes only.
+#[test]
+fn a_device_that_is_new_calls_hidden_peers_where_they_were_heard_last() {
+    let farm = Farm::settled();
+    let kernel = farm.kernel("ant");
+    let snapshot = || farm.registry.snapshot(&node("ant"));
+    let hidden = || {
+        let state = kernel.state();
+        let all = state.namespaces.values().flat_map(|there| &there.peers);
+        all.filter(|(_, peer)| peer.keepalive_secs == 0 && peer.endpoint == Endpoint::Unset)
+            .map(|(key, _)| key.clone())
+            .collect::<BTreeSet<_>>()
+    };
+    let all = hidden();
+    assert!(!all.is_empty(), "cat is hidden");
+    let at = "198.51.100.7:40404".parse().unwrap();
+    let set = |endpoint| {
+        for there in kernel.0.borrow_mut().state_mut().namespaces.values_mut() {
+            there
+                .peers
+                .iter_mut()
+                .filter(|(key, _)| all.contains(key))
+                .for_each(|(_, peer)| peer.endpoint = endpoint);
+        }
+    };
+    let of = || {
+        let state = kernel.state();
+        let peers =
+            state.namespaces.values().flat_map(|there| &there.peers).filter(|(key, _)| all.contains(key));
+        peers.map(|(_, peer)| (peer.endpoint, peer.keepalive_secs)).collect::<BTreeSet<_>>()
+    };
+    set(Endpoint::Live(at));
+    let dir = farm.dir_of("ant");
+    drop(agent(&dir, kernel, [snapshot()]).round().cloned().unwrap());
+    let heard = places(&dir).state.join("heard.json");
+    assert_eq!(fs::metadata(&heard).unwrap().permissions().mode() & 0o777, 0o600);
+
+    // Another agent on the same devices calls nobody, whether sessions live or not.
+    for endpoint in [Endpoint::Live(at), Endpoint::At(at), Endpoint::Unset] {
+        set(endpoint);
+        let status = agent(&dir, kernel, [snapshot()]).round().cloned().unwrap();
+        assert_eq!((status.operations, of()), (0, [(endpoint, 0)].into()));
+    }
+    // After a reboot its devices are new.
+    *kernel.0.borrow_mut() = Fake::new();
+    let mut again = agent(&dir, kernel, [snapshot()]);
+    assert!(again.round().unwrap().in_sync);
+    assert_eq!(of(), [(Endpoint::At(at), limit::KEEPALIVE_SECS)].into());
+    let places = places(&dir);
+    assert!(
+        dry(&snapshot(), &kernel.state(), ground(), Some(&places)).plan.is_empty(),
+        "an agent's plan is no other"
+    );
+    // They answer.
+    let moved = "198.51.100.7:50505".parse().unwrap();
+    set(Endpoint::Live(moved));
+    assert!(again.round().unwrap().in_sync);
+    assert_eq!(of(), [(Endpoint::Live(moved), 0)].into());
+    drop(again);
+    drop(agent(&dir, kernel, [snapshot()]).round().cloned().unwrap());
+    assert!(fs::read_to_string(&heard).unwrap().contains("50505"), "the newest is kept");
 }

@@ -20,10 +20,11 @@ mod upstream;
 mod workload;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::addr::{PrefixIndex, Resource};
 use crate::key::PublicKey;
+use crate::limit;
 use crate::mesh;
 use crate::model::{GatewayView, NetworkView, ResourceKey, Seat, SlotKey, Snapshot};
 use crate::name;
@@ -48,11 +49,29 @@ pub struct Own {
     pub bridge_netfilter: bool,
     /// Its devices, by resource. A resource without one gets no device.
     pub devices: BTreeMap<ResourceKey, OwnDevice>,
-    /// What it does for its exit slots, where that is not what its snapshot says: it may not have begun yet, or has to stop.
+    /// What it is for its exit slots.
+    pub roles: Roles,
+    /// Where to call peers that are hidden from here, of devices that are new: they call first, but do not know yet that
+    /// there is anything new to call. Nobody else is called by it.
+    pub calls: BTreeMap<PeerKey, SocketAddr>,
+}
+
+/// What a node is for its exit slots, where that is not what its snapshot says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// What it does for those of which a registry says who holds them: it may not have begun yet, or has to stop.
     pub duties: BTreeMap<SlotKey, Duty>,
-    /// Whether it is the second next hop of a slot that has two, alone or beside the first, where that is not what its
-    /// snapshot says.
+    /// Whether it is the second next hop of those that have two, alone or beside the first.
     pub seconds: BTreeMap<SlotKey, bool>,
+}
+
+impl Own {
+    /// A node without devices, whose slots are as its snapshot says.
+    #[must_use]
+    pub fn of(backend: Backend) -> Self {
+        let (devices, calls) = (BTreeMap::new(), BTreeMap::new());
+        Self { backend, bridge_netfilter: false, devices, roles: Roles::default(), calls }
+    }
 }
 
 /// Computes everything that shall be on the node of `snapshot`.
@@ -129,13 +148,13 @@ impl<'a> Site<'a> {
 impl Node<'_> {
     /// Whether a gateway is its slot's first next hop, and the only one for IPv4.
     fn serves(&self, view: &GatewayView) -> bool {
-        self.own.duties.get(&view.key()).map_or_else(|| view.serves(), |duty| *duty != Duty::Rest)
+        self.own.roles.duties.get(&view.key()).map_or_else(|| view.serves(), |duty| *duty != Duty::Rest)
     }
 
     /// Whether it is the second.
     fn is_second(&self, view: &GatewayView) -> bool {
         let named = || view.second.as_ref() == Some(self.snapshot.node.id());
-        self.own.seconds.get(&view.key()).copied().unwrap_or_else(named)
+        self.own.roles.seconds.get(&view.key()).copied().unwrap_or_else(named)
     }
 
     /// Where UDP sockets of tunnels live: in `public`, or in the host's own namespace on a hidden node.
@@ -169,12 +188,15 @@ impl Node<'_> {
         ns.devices.insert(link, Device { public_key: own.public_key, listen_port, fwmark: 0 });
         for peer in mesh::mesh(site.network, site.derived.index) {
             let key = PeerKey { link, public_key: peer.public_key };
-            let endpoint = peer.endpoint.map_or(Endpoint::Unset, Endpoint::At);
+            let called = self.own.calls.get(&key).filter(|_| peer.endpoint.is_none()).copied();
+            let endpoint = peer.endpoint.or(called).map_or(Endpoint::Unset, Endpoint::At);
             let accepted_ips = match self.own.backend {
                 Backend::Kernel => Default::default(),
                 Backend::Tunnel => peer.accepted_ips,
             };
-            let (allowed_ips, keepalive_secs) = (peer.allowed_ips, peer.keepalive_secs);
+            let allowed_ips = peer.allowed_ips;
+            // One is sent at once, and a session begins by it.
+            let keepalive_secs = called.map_or(peer.keepalive_secs, |_| limit::KEEPALIVE_SECS);
             let peer = Peer { endpoint, allowed_ips, accepted_ips, keepalive_secs, preshared: false };
             ns.peers.insert(key, peer);
         }

@@ -56,7 +56,7 @@ pub struct Peer {
 }
 
 /// Where a peer is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Endpoint {
     /// Desired: wherever it is heard from. Observed: not known yet.
     Unset,

@@ -124,13 +124,7 @@ pub(crate) fn own(snapshot: &Snapshot) -> Own {
             (key, OwnDevice { public_key, listen_port: Some(key.index.get()) })
         })
         .collect();
-    Own {
-        backend: Backend::Tunnel,
-        bridge_netfilter: true,
-        devices,
-        duties: BTreeMap::new(),
-        seconds: BTreeMap::new(),
-    }
+    Own { bridge_netfilter: true, devices, ..Own::of(Backend::Tunnel) }
 }
 
 /// A node on which there is nothing of ours.

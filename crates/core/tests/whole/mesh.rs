@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::any::any_farm;
-use crate::farm::Farm;
+use crate::farm::{Farm, own};
 use ipnet::IpNet;
 use proptest::prelude::*;
 use sixfold_core::addr::Resource;
+use sixfold_core::desire::{Own, desire};
 use sixfold_core::id::NodeId;
 use sixfold_core::mesh::{MeshPeer, direct, mesh, mtu};
 use sixfold_core::model::{Family, NetworkView, Reach, ResourceView, Seat};
+use sixfold_core::state::Endpoint;
 
 fn views(farm: &Farm) -> Vec<(NodeId, NetworkView)> {
     let nodes = farm.nodes();
@@ -64,6 +66,28 @@ fn a_public_node_waits_for_hidden_ones_and_prefers_ipv6_among_public_ones() {
     assert_eq!(peers["cat"].endpoint, None, "a hidden peer has no endpoint as seen from a public one");
     assert!(peers["bee"].endpoint.unwrap().is_ipv6());
     assert!(peers.values().all(|peer| peer.keepalive_secs == 0), "no NAT of ant's must be kept open");
+}
+
+#[test]
+fn a_call_reaches_only_who_is_hidden_and_changes_nothing_else() {
+    let farm = Farm::first();
+    let snapshot = farm.snapshot(&"ant".parse().unwrap());
+    let waits = own(&snapshot);
+    let before = desire(&snapshot, &waits);
+    let all = || before.namespaces.values().flat_map(|there| &there.peers);
+    let at = "198.51.100.7:40404".parse().unwrap();
+    let calls = all().map(|(key, _)| (key.clone(), at)).collect();
+    let mut after = desire(&snapshot, &Own { calls, ..waits });
+    let mut called = 0;
+    for (key, peer) in after.namespaces.values_mut().flat_map(|there| &mut there.peers) {
+        let was = all().find(|(other, _)| *other == key).unwrap().1;
+        if was.endpoint == Endpoint::Unset {
+            assert_eq!((peer.endpoint, peer.keepalive_secs), (Endpoint::At(at), 20));
+            (peer.endpoint, peer.keepalive_secs, called) = (Endpoint::Unset, 0, called + 1);
+        }
+    }
+    assert_eq!(after, before);
+    assert!(called > 0, "cat is hidden");
 }
 
 #[test]

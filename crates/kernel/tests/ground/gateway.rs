@@ -52,13 +52,7 @@ fn snapshot(files: &[&str]) -> Snapshot {
 
 /// What it shall be; without devices: nothing is tunnelled here.
 fn desired(snapshot: &Snapshot) -> NodeState {
-    let own = Own {
-        backend: Backend::Tunnel,
-        bridge_netfilter: false,
-        devices: BTreeMap::new(),
-        duties: BTreeMap::new(),
-        seconds: BTreeMap::new(),
-    };
+    let own = Own::of(Backend::Tunnel);
     desire(snapshot, &own)
 }
 

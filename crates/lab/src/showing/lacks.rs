@@ -7,7 +7,6 @@
 //! Owns: the question and the answer. It asks neither the registry nor the node's agent: what they make of the world is
 //! held against the world itself. Must not change anything.
 
-use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -59,10 +58,7 @@ pub fn serve() -> Result<(), LacksError> {
     };
     let devices = devices.into_iter().map(own).collect();
     let bridge_netfilter = Path::new("/proc/sys/net/bridge").exists();
-    let desired = desire::desire(
-        &snapshot,
-        &Own { backend, bridge_netfilter, devices, duties: BTreeMap::new(), seconds: BTreeMap::new() },
-    );
+    let desired = desire::desire(&snapshot, &Own { bridge_netfilter, devices, ..Own::of(backend) });
     let mut out = io::stdout().lock();
     for step in plan(&desired, &observed()?).steps {
         writeln!(out, "{step}")?;

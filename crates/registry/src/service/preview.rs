@@ -147,16 +147,7 @@ impl Side {
             let DeviceReport { public_key, listen_port, .. } = *self.reports.get(&(key, node.clone()))?;
             Some((key, OwnDevice { public_key, listen_port: Some(listen_port) }))
         });
-        desire(
-            &snapshot,
-            &Own {
-                backend,
-                bridge_netfilter: false,
-                devices: own.collect(),
-                duties: BTreeMap::new(),
-                seconds: BTreeMap::new(),
-            },
-        )
+        desire(&snapshot, &Own { devices: own.collect(), ..Own::of(backend) })
     }
 }
 

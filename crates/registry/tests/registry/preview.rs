@@ -45,16 +45,7 @@ fn held(registry: &Registry, all_made: bool) -> BTreeMap<NodeId, NodeState> {
                 let (public_key, listen_port) = (report.public_key, Some(report.listen_port));
                 Some((key, OwnDevice { public_key, listen_port }))
             });
-            desire(
-                &snapshot,
-                &Own {
-                    backend: Backend::Kernel,
-                    bridge_netfilter: false,
-                    devices: device.collect(),
-                    duties: BTreeMap::new(),
-                    seconds: BTreeMap::new(),
-                },
-            )
+            desire(&snapshot, &Own { devices: device.collect(), ..Own::of(Backend::Kernel) })
         };
         let nodes = (0..NODES).map(|at| format!("n{at}").parse().unwrap());
         nodes.map(|node: NodeId| (node.clone(), state(&node))).collect()

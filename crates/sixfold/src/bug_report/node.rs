@@ -114,7 +114,7 @@ fn observe(node: &NodeArgs) -> Result<NodeState, Failed> {
 
 fn plan(node: &NodeArgs) -> Found {
     let (snapshot, observed, ground) = (last_good(node)?.snapshot, observe(node)?, node.ground()?);
-    let dry = dry(&snapshot, &observed, ground(), Some(&node.places().keys()));
+    let dry = dry(&snapshot, &observed, ground(), Some(&node.places()));
     let mut text = format!("{} steps to revision {}\n", dry.plan.len(), snapshot.revision);
     if !dry.new_keys.is_empty() {
         writeln!(text, "{} keys would be made", dry.new_keys.len()).expect("a String takes all text");

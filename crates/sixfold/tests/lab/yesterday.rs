@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::failover::{cable, epoch, gaps, process, signal, started};
 use crate::ground::{SIXFOLD, Up, soon};
 use crate::moved::{HOSTS, echoes, is_up, told};
@@ -84,4 +86,31 @@ fn a_machine_that_comes_back_with_yesterdays_word_disturbs_nobody() {
 #[test]
 fn nor_does_it_while_the_registry_is_away() {
     comes_back(false);
+}
+
+/// How many peers of a node's devices are hidden from it, and with how many there is a session.
+fn hidden(lab: &Up, node: &str) -> [usize; 2] {
+    let output = lab.exec(node, &[SIXFOLD, "tunnel", "show", "--json"]);
+    let Ok(shown) = serde_json::from_slice::<Value>(&output.stdout) else { return [0; 2] };
+    let heard = lab.says(node, &["cat", "/run/sixfold/state/heard.json"]);
+    let peers = shown.as_array().unwrap().iter().flat_map(|device| device["peers"].as_array().unwrap());
+    let hidden: Vec<_> = peers.filter(|peer| heard.contains(peer["public_key"].as_str().unwrap())).collect();
+    let alive = hidden.iter().filter(|peer| !peer["handshake_age_secs"].is_null()).count();
+    [hidden.len(), alive]
+}
+
+/// What is hidden calls first, and does so only once its old session is two minutes old; a slot that moves here before would
+/// serve none of it.
+#[test]
+fn a_standby_that_had_no_power_calls_who_is_hidden() {
+    let lab = started();
+    soon("it knows where hidden peers are", || {
+        lab.exec("bee", &["grep", "-q", "wg-", "/run/sixfold/state/heard.json"]).status.success()
+    });
+    let [known, alive] = hidden(&lab, "bee");
+    assert!(known > 0 && alive == known, "{known} hidden peers, {alive} with a session");
+    let exits = exits(&lab, "bee");
+    lab.says("bee", &["sh", "-c", POWER_LOST]);
+    soon("the machine is there again, as it was", || waits(&lab, "bee", exits));
+    soon("it has a session with each of them", || hidden(&lab, "bee") == [known, known]);
 }

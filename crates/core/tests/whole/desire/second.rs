@@ -1,6 +1,6 @@
 //! A slot with two next hops: what its gateway is on the node that holds it, on the second, and on one that stands by.
 
-use sixfold_core::desire::{Own, desire};
+use sixfold_core::desire::{Own, Roles, desire};
 use sixfold_core::model::SlotKey;
 use sixfold_core::plan::{Op, plan};
 use sixfold_core::state::{Namespace, NodeState};
@@ -26,7 +26,10 @@ fn farm() -> Farm {
 fn bee(duty: Duty, second: bool) -> NodeState {
     let snapshot = farm().snapshot(&"bee".parse().unwrap());
     let slot: SlotKey = "2001:db8:a::/48#1".parse().unwrap();
-    let own = Own { duties: [(slot, duty)].into(), seconds: [(slot, second)].into(), ..own(&snapshot) };
+    let own = Own {
+        roles: Roles { duties: [(slot, duty)].into(), seconds: [(slot, second)].into() },
+        ..own(&snapshot)
+    };
     desire(&snapshot, &own)
 }
 

@@ -1,6 +1,6 @@
 //! The machine of this test: a node with many workloads and known peers, things of others beside and within it, an agent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -126,13 +126,7 @@ impl Machine {
         self.others = others();
         let registry = Registry::new();
         let bare = registry.snapshot(1, &Reports::new());
-        let own = Own {
-            backend: Backend::Tunnel,
-            bridge_netfilter: false,
-            devices: BTreeMap::new(),
-            duties: BTreeMap::new(),
-            seconds: BTreeMap::new(),
-        };
+        let own = Own::of(Backend::Tunnel);
         self.desired = desire::desire(&bare, &own);
         self.give(&bare);
         self.agent("--once");
