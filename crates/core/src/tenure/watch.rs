@@ -71,6 +71,12 @@ impl Watch {
         self.told().filter(|_| self.duty(node) == Duty::Hold)
     }
 
+    /// What it tells one that shows it knows no newer tenure than this: nothing, where that one knows as much.
+    #[must_use]
+    pub fn corrects(&self, tenure: &Tenure) -> Option<&Tenure> {
+        self.newest().filter(|newest| newest.supersedes(tenure))
+    }
+
     /// Whether it answers the node to which the slot moves by this tenure that the gateway which that one sees is its own,
     /// and yields.
     #[must_use]

@@ -3,7 +3,8 @@
 //! decides; what is modelled is what surrounds it.
 //!
 //! What was ever signed may be told, and overheard, by anybody, at any time, in any order, again and again: so messages
-//! are lost, late and repeated without a queue. What the registry knows of nodes is as old as may be. An agent that ends
+//! are lost, late and repeated without a queue. What nodes tell each other away from the segment is such a message too: there a
+//! member of a network takes part, which holds nothing and leaves by whom it knows to hold the slot. What the registry knows of nodes is as old as may be. An agent that ends
 //! leaves its kernel forwarding. Faults that are not messages' are counted, for there to be an end.
 
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ use stateright::{Model, Property};
 pub(crate) type At = usize;
 /// How many there are.
 const MACHINES: usize = 3;
+/// Among those who know something: the member of a network that leaves by the slot.
+const MEMBER: At = MACHINES;
 
 /// What may happen, how often, and which rule is left out to see that it is needed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,6 +28,8 @@ pub(crate) struct Farm {
     pub(crate) faults: u8,
     /// Whether machines are also cut from the segment.
     pub(crate) cuts: bool,
+    /// Whether machines and a member also cease to hear the registry, and tell each other what they know.
+    pub(crate) peers: bool,
     /// Planned moves that the farmer asks for.
     pub(crate) moves: u8,
     /// How often the registry's store is set back to an older one.
@@ -44,6 +49,8 @@ pub(crate) enum Rule {
     Yielding,
     /// A machine that forwards stops when it hears of a newer tenure.
     Stopping,
+    /// Whoever knows a newer tenure tells it to others, wherever they are.
+    Telling,
 }
 
 /// A tenure of the slot, small: states are kept by the hundred thousand.
@@ -78,18 +85,30 @@ pub(crate) struct Machine {
     pub(crate) agent: bool,
     pub(crate) attached: bool,
     pub(crate) kernel: Duty,
-    told: Mark,
-    overheard: Option<Mark>,
+    pub(crate) known: Known,
     /// It began beside another one that forwarded: that yields to it, or was cut from the segment.
     pub(crate) beside: bool,
 }
 
-impl Machine {
+/// What somebody has heard of the slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Known {
+    told: Mark,
+    overheard: Option<Mark>,
+    /// The registry is not heard any more.
+    pub(crate) deaf: bool,
+}
+
+impl Known {
     pub(crate) fn watch(&self) -> Watch {
         let mut watch = Watch::default();
         watch.tell(&self.told.tenure());
         self.overheard.into_iter().for_each(|mark| watch.overhear(&mark.tenure()));
         watch
+    }
+
+    pub(crate) fn newest(&self) -> Mark {
+        self.overheard.unwrap_or(self.told)
     }
 
     fn keep(&mut self, watch: &Watch) {
@@ -105,6 +124,10 @@ pub(crate) struct State {
     pub(crate) signed: Vec<Mark>,
     /// Which of these the store has.
     pub(crate) store: usize,
+    /// What the member knows.
+    pub(crate) member: Known,
+    /// It left by one that it knew to be of the past.
+    pub(crate) went_back: bool,
     /// What the registry knows of each machine that is ready.
     facts: [Option<Facts>; MACHINES],
     pub(crate) machines: [Machine; MACHINES],
@@ -126,6 +149,8 @@ pub(crate) enum Event {
     EndAgent(At),
     StartAgent(At),
     EndMachine(At),
+    /// It does not hear the registry any more, nor is it heard.
+    Deafen(At),
     Cut(At),
     Heal(At),
     SetBack(usize),
@@ -145,18 +170,29 @@ impl State {
         self.signed[self.store].tenure()
     }
 
+    /// What everybody knows who can tell it: machines with agents, and the member, which comes after all machines.
+    pub(crate) fn knowing(&self) -> impl Iterator<Item = (At, &Known)> {
+        let machines = self.machines.iter().enumerate().filter(|(_, machine)| machine.agent);
+        machines.map(|(at, machine)| (at, &machine.known)).chain([(MEMBER, &self.member)])
+    }
+
     /// Machines whose gateway can be reached on the segment.
     pub(crate) fn reached(&self) -> impl Iterator<Item = At> + '_ {
         (0..MACHINES).filter(|at| self.machines[*at].attached && self.machines[*at].kernel != Duty::Rest)
     }
 
+    fn known_at(&self, at: At) -> Known {
+        if at == MEMBER { self.member } else { self.machines[at].known }
+    }
+
     fn sight(&self, at: At) -> Sight {
         let this = &self.machines[at];
         let others: Vec<At> = self.reached().filter(|other| this.attached && *other != at).collect();
-        let known = this.overheard.is_none().then(|| this.told.tenure());
+        let known = this.known.overheard.is_none().then(|| this.known.told.tenure());
         let yields = |other: &At| {
             let machine = &self.machines[*other];
-            machine.agent && known.as_ref().is_some_and(|known| machine.watch().yields(&node(*other), known))
+            machine.agent
+                && known.as_ref().is_some_and(|known| machine.known.watch().yields(&node(*other), known))
         };
         Sight {
             forwards: this.kernel != Duty::Rest,
@@ -169,7 +205,7 @@ impl State {
     /// What a machine reports, if it is ready: of one that is not, nothing else counts.
     fn facts_of(&self, at: At) -> Option<Facts> {
         let sight = self.sight(at);
-        let forwards = sight.forwards.then(|| self.machines[at].told.tenure().epoch);
+        let forwards = sight.forwards.then(|| self.machines[at].known.told.tenure().epoch);
         sight.upstream.then_some(Facts { ready: true, answered: sight.answered, forwards })
     }
 
@@ -179,8 +215,8 @@ impl State {
 
     /// What the registry does by itself, and the newest that nodes can show it.
     fn asks(&self) -> Vec<Ask> {
-        let agents = self.machines.iter().filter(|machine| machine.agent);
-        let shown = agents.map(|machine| machine.overheard.unwrap_or(machine.told).tenure());
+        let agents = self.machines.iter().filter(|machine| machine.agent && !machine.known.deaf);
+        let shown = agents.map(|machine| machine.known.newest().tenure());
         let newer = shown.filter(|tenure| tenure.supersedes(&self.newest())).map(Ask::Adopt);
         newer.chain([Ask::Settle]).collect()
     }
@@ -190,7 +226,7 @@ impl State {
         let sight = self.sight(at);
         let machine = &mut self.machines[at];
         if sight.forwards && machine.agent && without != Some(Rule::Stopping) {
-            machine.kernel = machine.watch().act(&node(at), sight);
+            machine.kernel = machine.known.watch().act(&node(at), sight);
         }
     }
 
@@ -209,28 +245,37 @@ impl Farm {
             if state.faults > 0 {
                 events.extend([Event::EndMachine(at), Event::EndAgent(at), Event::Forget(at)]);
                 events.extend(self.cuts.then_some(Event::Cut(at)));
+                events.extend(self.peers.then_some(Event::Deafen(at)));
             }
             events.extend([Event::StartAgent(at), Event::Heal(at)]);
         }
+        events.extend((self.peers && state.faults > 0).then_some(Event::Deafen(MEMBER)));
         if state.set_back > 0 {
             events.extend((0..state.store).map(Event::SetBack));
         }
     }
 
     /// What happens without a fault or a wish: the farm comes to rest when none of it changes anything.
-    fn progress(state: &State) -> Vec<Event> {
+    fn progress(&self, state: &State) -> Vec<Event> {
         let mut events = Vec::new();
+        if self.peers {
+            self.tell(state, &mut events);
+        }
         for at in 0..MACHINES {
             if !state.machines[at].agent {
                 events.push(Event::Forget(at));
                 continue;
             }
-            events.extend([Event::Report(at), Event::Tell(at, state.store), Event::Act(at)]);
+            events.push(Event::Act(at));
+            events.extend(match state.machines[at].known.deaf {
+                true => vec![Event::Forget(at)],
+                false => vec![Event::Report(at), Event::Tell(at, state.store)],
+            });
             let claims = state.reached().filter(|other| state.machines[at].attached && *other != at);
             let claims =
                 claims.map(|other| (other, state.machines[other])).filter(|(_, machine)| machine.agent);
             for (other, machine) in claims {
-                let claim = machine.watch().claim(&node(other)).map(Mark::of);
+                let claim = machine.known.watch().claim(&node(other)).map(Mark::of);
                 events.extend(claim.map(|claim| {
                     let signed = state.signed.iter().position(|mark| *mark == claim);
                     Event::Overhear(at, signed.unwrap())
@@ -241,9 +286,26 @@ impl Farm {
         events
     }
 
+    /// Everybody tells whoever knows less, and the registry the member.
+    fn tell(&self, state: &State, events: &mut Vec<Event>) {
+        events.extend((!state.member.deaf).then_some(Event::Tell(MEMBER, state.store)));
+        if self.without == Some(Rule::Telling) {
+            return;
+        }
+        for (to, less) in state.knowing() {
+            let asked = less.newest().tenure();
+            for (_, more) in state.knowing() {
+                let watch = more.watch();
+                let answer = watch.corrects(&asked).map(Mark::of);
+                let at = answer.and_then(|mark| state.signed.iter().position(|signed| *signed == mark));
+                events.extend(at.map(|signed| Event::Overhear(to, signed)));
+            }
+        }
+    }
+
     /// Whether nothing happens any more unless something breaks or is asked for.
     pub(crate) fn rests(&self, state: &State) -> bool {
-        Self::progress(state).into_iter().all(|event| self.next_state(state, event).is_none())
+        self.progress(state).into_iter().all(|event| self.next_state(state, event).is_none())
     }
 
     /// Whether an event plainly changes nothing.
@@ -251,12 +313,15 @@ impl Farm {
         let machine = |at: At| &state.machines[at];
         match event {
             Event::Commit(read, _) => *read != state.store && self.without != Some(Rule::ReadSet),
-            Event::Report(at) => state.facts[*at] == state.facts_of(*at),
+            Event::Report(at) => machine(*at).known.deaf || state.facts[*at] == state.facts_of(*at),
             Event::Forget(at) => state.facts[*at].is_none(),
+            Event::Tell(at, _) if state.known_at(*at).deaf => true,
             Event::Tell(at, signed) => {
-                machine(*at).told == state.signed[*signed] && machine(*at).overheard.is_none()
+                let known = state.known_at(*at);
+                known.told == state.signed[*signed] && known.overheard.is_none()
             }
-            Event::Overhear(at, signed) => machine(*at).told == state.signed[*signed],
+            Event::Overhear(at, signed) => state.known_at(*at).told == state.signed[*signed],
+            Event::Deafen(at) => state.known_at(*at).deaf,
             Event::EndAgent(at) => !machine(*at).agent,
             Event::StartAgent(at) => machine(*at).agent,
             Event::EndMachine(at) => !machine(*at).agent && machine(*at).kernel == Duty::Rest,
@@ -285,15 +350,20 @@ impl Farm {
 
     fn hear(&self, state: &mut State, at: At, signed: usize, by_registry: bool) {
         let tenure = state.signed[signed].tenure();
-        let machine = &mut state.machines[at];
-        let mut watch = machine.watch();
+        let known = if at == MEMBER { &mut state.member } else { &mut state.machines[at].known };
+        let before = known.newest().tenure();
+        let mut watch = known.watch();
         if by_registry {
             watch.tell(&tenure);
         } else {
             watch.overhear(&tenure);
         }
-        machine.keep(&watch);
-        state.stop(at, self.without);
+        known.keep(&watch);
+        if at == MEMBER {
+            state.went_back |= before.supersedes(&state.member.newest().tenure());
+        } else {
+            state.stop(at, self.without);
+        }
     }
 
     fn act(&self, state: &mut State, at: At) {
@@ -304,10 +374,10 @@ impl Farm {
         let mut sight = seen;
         match self.without {
             Some(Rule::Silence) => sight.answered = false,
-            Some(Rule::Yielding) => sight.yielded = machine.told.from.is_some(),
+            Some(Rule::Yielding) => sight.yielded = machine.known.told.from.is_some(),
             _ => {}
         }
-        machine.kernel = machine.watch().act(&node(at), sight);
+        machine.kernel = machine.known.watch().act(&node(at), sight);
         machine.beside |= !seen.forwards && machine.kernel != Duty::Rest && (hidden || seen.yielded);
     }
 
@@ -330,6 +400,11 @@ impl Farm {
                 let machine = &mut state.machines[at];
                 (machine.agent, machine.kernel) = (false, Duty::Rest);
             }
+            Event::Deafen(MEMBER) => state.member.deaf = true,
+            Event::Deafen(at) => {
+                state.machines[at].known.deaf = true;
+                state.facts[at] = None;
+            }
             Event::Cut(at) => state.machines[at].attached = false,
             Event::Heal(at) => state.machines[at].attached = true,
             Event::SetBack(signed) => {
@@ -346,13 +421,15 @@ impl Model for Farm {
 
     fn init_states(&self) -> Vec<State> {
         let told = Mark { epoch: 1, holder: 0, from: None };
-        let rests =
-            Machine { agent: true, attached: true, kernel: Duty::Rest, told, overheard: None, beside: false };
+        let known = Known { told, overheard: None, deaf: false };
+        let rests = Machine { agent: true, attached: true, kernel: Duty::Rest, known, beside: false };
         let holds = Machine { kernel: Duty::Hold, ..rests };
         let mut state = State {
             machines: [holds, rests, rests],
             signed: vec![told],
             store: 0,
+            member: known,
+            went_back: false,
             facts: [None; MACHINES],
             faults: self.faults,
             moves: self.moves,
@@ -363,11 +440,14 @@ impl Model for Farm {
     }
 
     fn actions(&self, state: &State, events: &mut Vec<Event>) {
-        events.extend(Self::progress(state));
+        events.extend(self.progress(state));
         for at in (0..MACHINES).filter(|at| state.machines[*at].agent) {
             for signed in 0..state.signed.len() {
                 events.extend([Event::Tell(at, signed), Event::Overhear(at, signed)]);
             }
+        }
+        for signed in (0..state.signed.len()).filter(|_| self.peers) {
+            events.extend([Event::Tell(MEMBER, signed), Event::Overhear(MEMBER, signed)]);
         }
         for read in 0..state.signed.len() {
             if state.moves > 0 {
@@ -384,8 +464,8 @@ impl Model for Farm {
         }
         let mut state = last.clone();
         let fault = match event {
-            Event::EndAgent(_) | Event::EndMachine(_) | Event::Cut(_) => 1,
-            Event::Forget(at) => u8::from(last.machines[at].agent),
+            Event::EndAgent(_) | Event::EndMachine(_) | Event::Cut(_) | Event::Deafen(_) => 1,
+            Event::Forget(at) => u8::from(last.machines[at].agent && !last.machines[at].known.deaf),
             _ => 0,
         };
         state.faults = last.faults.checked_sub(fault)?;

@@ -4,7 +4,7 @@ use sixfold_core::id::{Epoch, NodeId};
 use sixfold_core::tenure::{Duty, Phase, Tenure};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
-use super::farm::{At, Farm, Rule, State, node};
+use super::farm::{At, Farm, Machine, Rule, State, node};
 
 const TWO: &str = "nobody begins beside another but one that yields to it, or that is cut from the segment";
 const SHARED: &str = "no two act by one tenure but a move between them";
@@ -12,6 +12,9 @@ const ONCE: &str = "an epoch is given once";
 const CAUSE: &str = "no epoch is spent without a fault or a wish";
 const HELD: &str = "a slot is held where a candidate and the registry live";
 const RESTS: &str = "the slot has passed on, and nothing changes any more";
+const AGREED: &str =
+    "when nothing changes any more, all who can hear anybody know the newest that one of them knows";
+const ONWARD: &str = "no member goes back to one that it knew to be of the past";
 const ALLOWED: &str = "who has an agent does no more than what it heard lets it do";
 
 pub(super) fn properties() -> Vec<Property<Farm>> {
@@ -21,6 +24,10 @@ pub(super) fn properties() -> Vec<Property<Farm>> {
         Property::always(ONCE, |farm: &Farm, state: &State| farm.set_back > 0 || once(state)),
         Property::always(CAUSE, |farm: &Farm, state: &State| spent(farm, state)),
         Property::always(ALLOWED, |_, state: &State| allowed(state)),
+        Property::always(AGREED, |farm: &Farm, state: &State| {
+            !farm.peers || !farm.rests(state) || agreed(state)
+        }),
+        Property::always(ONWARD, |_, state: &State| !state.went_back),
         Property::sometimes(RESTS, |farm: &Farm, state: &State| passed_on(farm, state)),
         Property::always(HELD, |farm: &Farm, state: &State| !farm.rests(state) || held(state)),
     ]
@@ -39,7 +46,7 @@ fn none_begins_beside_another(state: &State) -> bool {
 
 fn none_share_but_a_move(state: &State) -> bool {
     pairs(state).all(|pair| {
-        let newest = pair.map(|at| state.machines[at].watch().newest().cloned());
+        let newest = pair.map(|at| state.machines[at].known.watch().newest().cloned());
         let moves =
             newest[0].as_ref().is_some_and(|tenure| hands_over(tenure, &node(pair[0]), &node(pair[1])));
         newest[0] != newest[1] || moves
@@ -71,13 +78,20 @@ fn spent(farm: &Farm, state: &State) -> bool {
 
 fn allowed(state: &State) -> bool {
     let agents = state.machines.iter().enumerate().filter(|(_, machine)| machine.agent);
-    agents.clone().all(|(at, machine)| machine.kernel <= machine.watch().duty(&node(at)))
+    agents.clone().all(|(at, machine)| machine.kernel <= machine.known.watch().duty(&node(at)))
+}
+
+fn agreed(state: &State) -> bool {
+    let mut all = state.knowing().map(|(_, known)| known.newest());
+    let first = all.next();
+    all.all(|newest| Some(newest) == first)
 }
 
 /// Once nothing changes any more: somebody forwards if anybody can; and if all who do have agents, that is the newest
 /// tenure's holder, alone.
 fn held(state: &State) -> bool {
-    let can = state.machines.iter().any(|machine| machine.agent && machine.attached);
+    let hears = |machine: &Machine| machine.agent && machine.attached && !machine.known.deaf;
+    let can = state.machines.iter().any(hears);
     let reached: Vec<At> = state.reached().collect();
     if !can {
         return true;
@@ -117,6 +131,14 @@ fn no_order_with_machines_cut_from_the_segment_breaks_it() {
 }
 
 #[test]
+fn no_order_in_which_some_hear_their_peers_alone_breaks_it() {
+    walk(
+        "two faults, also of the segment and of the way to the registry",
+        Farm { faults: 2, cuts: true, peers: true, ..Farm::default() },
+    );
+}
+
+#[test]
 fn no_store_that_was_set_back_breaks_it() {
     walk("a fault, a store set back", Farm { faults: 1, set_back: 1, ..Farm::default() });
 }
@@ -137,6 +159,7 @@ fn left_out_each_rule_is_missed() {
         (Rule::Silence, fault, TWO),
         (Rule::Stopping, moved, ALLOWED),
         (Rule::Yielding, more, TWO),
+        (Rule::Telling, Farm { peers: true, ..both }, AGREED),
     ];
     for (rule, farm, property) in rules {
         let farm = Farm { without: Some(rule), ..farm };
