@@ -3,8 +3,11 @@
 //! Stale never wins: one older than what was seen is refused, whoever brings it. A node keeps its name: a snapshot of
 //! another node would take everything down here and build that one's things.
 
-use sixfold_core::id::{NodeId, Revision};
+use std::collections::BTreeMap;
+
+use sixfold_core::id::{AllocationNumber, ExitSlot, NodeId, Revision};
 use sixfold_core::model::Snapshot;
+use sixfold_core::tenure::Tenure;
 
 use crate::disk::DiskError;
 use crate::received::Received;
@@ -124,6 +127,11 @@ impl Current {
             self.unkept = Some(received);
         }
         self.keep()
+    }
+
+    /// Has its networks leave by what is newer than what its feed told.
+    pub fn follow(&mut self, newer: &BTreeMap<(AllocationNumber, ExitSlot), Tenure>) {
+        self.snapshot.iter_mut().for_each(|snapshot| snapshot.follow(newer));
     }
 
     /// Whether the snapshot in use would be lost with a restart.

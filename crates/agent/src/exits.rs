@@ -1,16 +1,18 @@
 //! The exit slots that this node may hold: what is seen and heard of them on their segment, what the node does for each, and what
-//! there is to tell of it.
+//! there is to tell of it. And what other nodes tell of these and of those that its networks leave by.
 //!
 //! ```text
 //!                      ┌───── words ─────┐
 //! segment ◀──▶ sight ──┤                 ├──▶ holding ──▶ roles ──▶ desire
-//!                      └── who answers ──┘       ▲
+//!                      └── who answers ──┘       ▲ └──▶ where networks leave
+//! other nodes ◀──▶ gossip ───────────────────────┤
 //! snapshot: what the registry says ──────────────┤
 //! kernel: what its gateways are (standing) ──────┘
 //! ```
 //!
 //! Owns: the order of these. Must not touch the kernel: the pass does what the duties say.
 
+pub mod gossip;
 pub mod holding;
 pub mod sight;
 pub mod standing;
@@ -21,10 +23,12 @@ use std::time::Instant;
 
 use sixfold_core::addr::Gateway;
 use sixfold_core::desire::Roles;
-use sixfold_core::model::{Answering, ExitStatus, GatewayView, SecondStatus, SlotKey, Snapshot};
-use sixfold_core::tenure::{self, Beside, Duty};
+use sixfold_core::model::{Answering, ExitStatus, GatewayView, HeardStatus, SecondStatus, SlotKey, Snapshot};
+use sixfold_core::tenure::{self, Beside, Duty, Tenure};
+use sixfold_core::trust::Signed;
 
-use self::holding::Holding;
+use self::gossip::{Gossip, Words};
+use self::holding::{Holding, Slot};
 use self::sight::{Announced, Seen, Sight};
 use self::standing::Standing;
 use crate::disk::DiskError;
@@ -33,6 +37,7 @@ use crate::feed::Feed;
 /// A node's exit slots.
 pub struct Exits {
     sight: Sight,
+    gossip: Gossip,
     holding: Holding,
     roles: Roles,
     /// When it was looked last.
@@ -49,6 +54,7 @@ impl Exits {
     pub fn open(state: &Path) -> Result<Self, DiskError> {
         Ok(Self {
             sight: Sight::default(),
+            gossip: Gossip::default(),
             holding: Holding::open(state)?,
             roles: Roles::default(),
             looked: None,
@@ -59,6 +65,34 @@ impl Exits {
     /// Sees and speaks by this from now on.
     pub fn see_by(&mut self, sight: Sight) {
         self.sight = sight;
+    }
+
+    /// Hears and tells other nodes by this from now on.
+    pub fn gossip_by(&mut self, gossip: Gossip) {
+        self.gossip = gossip;
+    }
+
+    /// Another snapshot is to be used from now on.
+    pub fn renew(&mut self) {
+        self.gossip.renew();
+        self.holding.renew();
+    }
+
+    /// Where networks leave, of slots of which something newer is known than the registry told; if that is other than when it was
+    /// asked last, or the snapshot is.
+    pub fn take_followed(&mut self, feed: &impl Feed) -> Option<BTreeMap<Slot, Tenure>> {
+        self.holding.take_news().then(|| self.holding.followed(|slot| feed.told(slot)))
+    }
+
+    /// What this node knows of slots otherwise than by the registry, and by whom.
+    pub fn heard(&self, feed: &impl Feed) -> Vec<HeardStatus> {
+        self.gossip.heard(feed, &self.holding)
+    }
+
+    /// What other nodes said, and this one to them.
+    #[must_use]
+    pub const fn said(&self) -> Words {
+        self.gossip.counts()
     }
 
     /// When to look again; never, if there is nothing to look at.
@@ -102,6 +136,8 @@ impl Exits {
             let reply = self.holding.hear(&word, snapshot, |signed| feed.believes(signed), now);
             self.sight.say(reply.as_slice());
         }
+        self.gossip.look((snapshot, feed), &mut self.holding, now);
+        self.holding.keep_again(|slot| feed.told(slot), now);
         let sight = &mut self.sight;
         self.seen =
             snapshot.gateways.iter().map(|view| (view.key(), sight.seen(snapshot, view, now))).collect();
@@ -127,7 +163,7 @@ impl Exits {
         let duties = self.holding.act(snapshot, look, now);
         let waits = |view: &GatewayView| duties.get(&view.key()) == Some(&Duty::Rest);
         let contested = |view: &GatewayView| !waits(view) && seen[&view.key()].others == Answering::Answers;
-        let said = self.holding.say(snapshot, |tenure| feed.signed(tenure), (waits, contested), now);
+        let said = self.holding.say(snapshot, |tenure| signed(feed, tenure), (waits, contested), now);
         self.sight.say(&said);
         let seconds = self.seconds(snapshot, (&duties, &standing), is_settled);
         self.change(Roles { duties, seconds })
@@ -219,6 +255,12 @@ impl Exits {
         self.sight.tell(&serving, now);
         exits
     }
+}
+
+/// The registry's word of who holds a slot, as it was signed, if that is what was shown.
+fn signed(feed: &impl Feed, tenure: &Tenure) -> Option<Signed> {
+    let (told, signed) = feed.told(tenure.key())?;
+    (told == tenure).then(|| signed.clone())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use sixfold_core::id::NodeId;
+use sixfold_core::id::{AllocationNumber, ExitSlot, NodeId};
 use sixfold_core::limit;
 use sixfold_core::model::{Snapshot, SnapshotError, Status};
 use sixfold_core::tenure::Tenure;
@@ -80,8 +80,8 @@ pub trait Feed {
         None
     }
 
-    /// The registry's word of who holds a slot, as it was signed, if it was shown.
-    fn signed(&self, _tenure: &Tenure) -> Option<Signed> {
+    /// The newest of the registry's words of who holds a slot that it showed, and as it was signed.
+    fn told(&self, _slot: (AllocationNumber, ExitSlot)) -> Option<&(Tenure, Signed)> {
         None
     }
 

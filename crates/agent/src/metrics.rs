@@ -20,6 +20,7 @@ use sixfold_core::model::Status;
 use sixfold_kernel::nft::Counter;
 use sixfold_kernel::tunnel::{Totals, TunnelError};
 
+use crate::exits::gossip::Words;
 use crate::pass::Sums;
 use crate::traffic::Flow;
 
@@ -47,6 +48,7 @@ pub(crate) struct Measured<'a> {
     pub(crate) took: Duration,
     pub(crate) sums: Sums,
     pub(crate) flow: &'a Flow,
+    pub(crate) said: Words,
 }
 
 #[derive(Debug, Clone)]
@@ -65,6 +67,7 @@ struct Last {
     took: Duration,
     sums: Sums,
     flow: Flow,
+    said: Words,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +84,7 @@ impl Figures {
     }
 
     pub(crate) fn measured(&self, measured: Measured<'_>) {
-        let Measured { status, left, took, sums, flow } = measured;
+        let Measured { status, left, took, sums, flow, said } = measured;
         let registry = status.registry.as_ref().map(|registry| Registry {
             connected: registry.connected,
             held: registry.held.is_some(),
@@ -101,6 +104,7 @@ impl Figures {
             took,
             sums,
             flow: flow.clone(),
+            said,
         });
     }
 
@@ -139,6 +143,7 @@ impl Figures {
         of_passes(&mut text, &last);
         of_peers(&mut text, &last.sums);
         of_gateways(&mut text, &last.flow);
+        of_words(&mut text, last.said);
         if let Some(registry) = last.registry {
             text.gauge(
                 "agent_registry_connected",
@@ -219,6 +224,15 @@ fn of_gateways(text: &mut Text, flow: &Flow) {
     text.counters("gateway_bytes", help, each(|counter| counter.bytes));
     let drops = flow.drops.iter().map(|(reason, count)| ([("reason", *reason)], count));
     text.counters("gateway_dropped_packets", "Packets that gateways stopped, by reason.", drops);
+}
+
+fn of_words(text: &mut Text, said: Words) {
+    let Words { newer, known, older, refused, astray, said } = said;
+    let heard =
+        [("newer", newer), ("known", known), ("older", older), ("refused", refused), ("astray", astray)];
+    let help = "What other nodes said of who holds exit slots, by what became of it.";
+    text.counters("agent_words_heard", help, heard.map(|(outcome, count)| ([("outcome", outcome)], count)));
+    text.counter("agent_words_said", "What this node said to others of who holds exit slots.", said);
 }
 
 #[cfg(test)]

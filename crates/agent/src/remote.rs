@@ -29,7 +29,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sixfold_api::tls::{Identity, TlsError};
-use sixfold_core::id::NodeId;
+use sixfold_core::id::{AllocationNumber, ExitSlot, NodeId};
 use sixfold_core::model::{RegistryStatus, Snapshot, Status};
 use sixfold_core::tenure::Tenure;
 use sixfold_core::trust::{Signed, SigningKey};
@@ -258,9 +258,8 @@ impl Feed for RegistryFeed {
         Some(&self.node)
     }
 
-    fn signed(&self, tenure: &Tenure) -> Option<Signed> {
-        let (seen, signed) = self.judge.seen().tenure(tenure.key())?;
-        (seen == tenure).then(|| signed.clone())
+    fn told(&self, slot: (AllocationNumber, ExitSlot)) -> Option<&(Tenure, Signed)> {
+        self.judge.seen().tenure(slot)
     }
 
     fn believes(&self, signed: &Signed) -> Option<Tenure> {

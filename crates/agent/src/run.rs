@@ -3,7 +3,7 @@
 //! ```text
 //! signal (SIGTERM, SIGINT) ─┐
 //! feed (inotify) ───────────┤           newest snapshot: where its answer changed ─┐
-//! segment (its exit slots) ─┤           what it does for its slots: where it changed ─┤
+//! segment, other nodes ─────┤           what it does for its slots: where it changed ─┤
 //! events (netlink) ─────────┼──▶ poll ──▶ where something changed ─────────────────┼──▶ pass ──▶ status.json
 //! timer (SWEEP) ────────────┘             its slice, and what was left to do ──────┘
 //! ```
@@ -38,6 +38,7 @@ use crate::accept::Current;
 use crate::blocks::PortLog;
 use crate::events::{Events, Unheard};
 use crate::exits::Exits;
+use crate::exits::gossip::Gossip;
 use crate::exits::sight::Sight;
 use crate::feed::Feed;
 use crate::heard::Heard;
@@ -178,6 +179,13 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         self
     }
 
+    /// Has it tell other nodes who holds exit slots, and hear it from them.
+    #[must_use]
+    pub fn with_gossip(mut self, gossip: Gossip) -> Self {
+        self.exits.gossip_by(gossip);
+        self
+    }
+
     /// Tells what it counts by these, too.
     #[must_use]
     pub fn with_figures(mut self, figures: Arc<Figures>) -> Self {
@@ -250,9 +258,10 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             self.pass(Scope::Only(BTreeSet::new()));
             return;
         }
-        let exits = self.exits();
-        if let Some(status) = self.status.as_ref().filter(|status| status.exits != exits) {
-            let status = Status { exits, ..status.clone() };
+        let (exits, heard) = (self.exits(), self.exits.heard(&self.feed));
+        let differs = |status: &&Status| (&status.exits, &status.heard) != (&exits, &heard);
+        if let Some(status) = self.status.as_ref().filter(differs) {
+            let status = Status { exits, heard, ..status.clone() };
             self.publish(status, &[]);
         }
     }
@@ -261,10 +270,14 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
     fn look(&mut self, eyes: Eyes) -> bool {
         let Some(snapshot) = self.current.snapshot() else { return false };
         let (picture, kernel) = (&self.picture, &mut self.kernel);
-        self.exits.look(snapshot, &self.feed, |gateway| match eyes {
+        let news = self.exits.look(snapshot, &self.feed, |gateway| match eyes {
             Eyes::Open => Picture::standing(kernel, gateway),
             Eyes::Shut => picture.seen_standing(kernel, gateway),
-        })
+        });
+        let Some(newer) = self.exits.take_followed(&self.feed) else { return news };
+        self.current.follow(&newer);
+        self.picture.renew();
+        true
     }
 
     /// How each of its exit slots is.
@@ -320,17 +333,18 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             Err(error) => status::of_blindness(of, self.counts, &error, self.status.as_ref()),
         };
         let unknown_fields = self.current.unknown().to_vec();
-        let exits = self.exits();
+        let (exits, heard) = (self.exits(), self.exits.heard(&self.feed));
         // Connectivity goes before being able to say whose it was.
         if let Some(error) = unwritten {
             self.say(words(&error, error.hint()));
         }
-        let status = Status { unknown_fields, exits, ..status };
+        let status = Status { unknown_fields, exits, heard, ..status };
         self.publish(status, &failed);
         if let Some(status) = &self.status {
             let (sums, took) = (self.picture.sums(), began.elapsed());
             let flow = self.traffic.sums();
-            self.figures.measured(Measured { status, left, took, sums, flow });
+            let said = self.exits.said();
+            self.figures.measured(Measured { status, left, took, sums, flow, said });
         }
         self.calm_until = Instant::now() + PACE;
         (touched, held_back)
@@ -422,6 +436,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
                     }
                     // Also one that could not be kept is used.
                     self.picture.renew();
+                    self.exits.renew();
                     accepted.err().map(|error| words(&error, error.hint()))
                 }
                 Err(error) => Some(words(&error, error.hint())),

@@ -99,6 +99,7 @@ fn blank((node, revision, backend): (&NodeId, Revision, Backend), counts: Counts
         refusals: Vec::new(),
         peers: Vec::new(),
         exits: Vec::new(),
+        heard: Vec::new(),
         passes: counts.passes,
         operations: counts.operations,
     }

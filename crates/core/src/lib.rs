@@ -18,13 +18,14 @@
 //!
 //! Beside the path stands [`reach`]: who may reach whom, told from the model alone, so that packets can be checked
 //! against it; [`trial`]: the path up to the ledger, for files without a registry; [`trust`]: who signs what, and how a
-//! node makes its snapshot of that; and [`tenure`]: which node holds an exit slot, and how it passes to another. This
-//! crate knows no clock, file, socket, process or randomness, and its output has one order.
+//! node makes its snapshot of that; [`tenure`]: which node holds an exit slot, and how it passes to another; and [`gossip`]:
+//! which nodes tell each other of that. This crate knows no clock, file, socket, process or randomness, and its output has one order.
 
 pub mod addr;
 pub mod allocate;
 pub mod check;
 pub mod desire;
+pub mod gossip;
 pub mod id;
 pub mod key;
 pub mod limit;

@@ -62,6 +62,18 @@ pub const WIREGUARD_OVERHEAD_V4: u16 = 60;
 /// Smallest MTU of a node's NIC, in bytes: what is left for a tunnel over IPv6 must be no less than [`MTU_MIN`].
 pub const NIC_MTU_MIN: u16 = MTU_MIN + WIREGUARD_OVERHEAD;
 
+/// The UDP port of nodes that tell each other who holds an exit slot: past all indices, which devices ask for as ports, and past
+/// those that kernels choose from.
+pub const GOSSIP_PORT: u16 = 0xff6f;
+
+/// Bytes of what a node tells another, whatever it says: a signed tenure of the longest names is 246 bytes. So an answer is as long as what it
+/// is an answer to.
+pub const GOSSIP_BYTES: usize = 256;
+
+/// Datagrams a second that a node lets in of those who may ask it who holds a slot: four thousand nodes that ask each twenty
+/// seconds are two hundred.
+pub const GOSSIP_PER_SECOND: u32 = 400;
+
 /// Seconds between WireGuard keepalives where a NAT needs them: under the 30 s after which the strictest NATs forget UDP.
 pub const KEEPALIVE_SECS: u16 = 20;
 

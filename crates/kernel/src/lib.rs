@@ -6,13 +6,14 @@
 //!        netns (threads, names)  socket (batches, dumps)  wire, rtnl, nft (bytes)  tunnel (the embedded devices)
 //! ```
 //!
-//! Owns: reading the kernel into core's vocabulary, doing a plan's steps, and being heard on a segment ([`segment`]). Must not know of tenants, farms or why
+//! Owns: reading the kernel into core's vocabulary, doing a plan's steps, being heard on a segment ([`segment`]), and by nodes elsewhere ([`gossip`]). Must not know of tenants, farms or why
 //! something is desired, and must not start a process.
 
 pub mod cut;
 mod error;
 pub mod fake;
 mod foreign;
+pub mod gossip;
 pub mod linux;
 pub mod netns;
 pub mod nft;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use sixfold_agent::events;
+use sixfold_agent::exits::gossip::Gossip;
 use sixfold_agent::exits::sight::Sight;
 use sixfold_agent::feed::{self, Feed, FileFeed};
 use sixfold_agent::metrics::{Figures, Metrics};
@@ -231,7 +232,9 @@ fn stay<F: Feed>(agent: Agent<Linux, F>, args: &Args, stop: &Stop) -> Result<(),
     let told = events::Kernel::listen(args.node.config());
     let figures = figures(args)?;
     let interval = Duration::from_millis(args.exit_interval.into());
-    let agent = agent.with_figures(figures).with_events(told).with_sight(Sight::of_this_machine(interval));
+    let gossip = Gossip::of_this_machine(args.node.config().netns_dir);
+    let agent = agent.with_figures(figures).with_events(told).with_gossip(gossip);
+    let agent = agent.with_sight(Sight::of_this_machine(interval));
     agent.with_pulse(alive::pulse()).run(stop).map_err(agent_failed)
 }
 

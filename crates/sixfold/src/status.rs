@@ -27,7 +27,7 @@ use crate::{Done, output};
     what it sent and what it was to get beyond its bandwidth (bandwidth_sent, bandwidth_received). With --registry it is what the registry heard of each \
     node of your farm.\n\n\
     With --json: the status as the agent wrote it (node, revision, in_sync, wireguard, devices, drift, failures, refusals, \
-    registry, peers, exits, unknown_fields, foreign, passes, operations), and traffic of its gateways; with --registry farm and nodes, as `sixfold node list --json`.",
+    registry, peers, exits, heard, unknown_fields, foreign, passes, operations), and traffic of its gateways; with --registry farm and nodes, as `sixfold node list --json`.",
     after_long_help = "Exit codes:\n  \
         0  in sync; with --registry: every node is\n  \
         1  refused: what was given is wrong\n  \

@@ -17,7 +17,7 @@ struct Row {
 const GROUND: [&str; 6] = ["id", "key", "name", "limit", "mac", "shown"];
 
 /// The direction table of ARCHITECTURE.md, from the ground up.
-const ROWS: [Row; 15] = [
+const ROWS: [Row; 16] = [
     Row { module: "addr", may_use: &[] },
     Row { module: "tenure", may_use: &[] },
     Row { module: "state", may_use: &[] },
@@ -28,10 +28,14 @@ const ROWS: [Row; 15] = [
     Row { module: "allocate", may_use: &["addr", "model", "state", "place"] },
     Row { module: "zone", may_use: &["addr", "model", "state"] },
     Row { module: "mesh", may_use: &["addr", "model", "state", "place"] },
+    Row { module: "gossip", may_use: &["addr", "tenure", "model", "mesh"] },
     Row { module: "check", may_use: &["addr", "model", "state", "place", "allocate", "mesh", "zone"] },
     Row { module: "trial", may_use: &["addr", "model", "state", "place", "allocate", "check"] },
     Row { module: "reach", may_use: &["addr", "model", "state", "place", "mesh"] },
-    Row { module: "desire", may_use: &["addr", "tenure", "model", "state", "place", "mesh", "zone"] },
+    Row {
+        module: "desire",
+        may_use: &["addr", "tenure", "model", "state", "place", "mesh", "gossip", "zone"],
+    },
     Row { module: "plan", may_use: &["state"] },
 ];
 

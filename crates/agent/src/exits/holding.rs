@@ -7,6 +7,8 @@
 //! disk:     what was overheard before ──────┘     └─▶ what is said on the segment: claims, questions, replies
 //! ```
 //!
+//! The same of slots that it only leaves by, of which its peers tell it (`gossip`): where its networks leave follows what is newest.
+//!
 //! Owns: what was overheard, on disk before anything is done by it, and who said just now that it yields. Must not look at the
 //! segment or at the kernel, nor judge signatures: it is told.
 
@@ -27,15 +29,28 @@ use crate::status::words;
 
 /// The file of what was overheard.
 pub const FILE: &str = "overheard.json";
-/// Bytes of it that are read: a statement for each slot that a node may hold.
-const FILE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of it that are read: a statement for each slot of a farm, which is half a thousand.
+const FILE_BYTES_MAX: usize = 4 << 20;
+/// Before what could not be kept is to be kept again.
+const AGAIN: Duration = Duration::from_secs(1);
 /// For how long a reply counts: whoever yields says so again when it is asked again.
 const YIELDS_FOR: Duration = Duration::from_secs(1);
 /// How often a node that holds a slot says so, from when it is told on: who held it before may be stopped, and reads it before all
 /// else once it goes on. One that is about to begin, or hears another gateway answer, says it with each question.
 const CLAIM: Duration = Duration::from_secs(1);
 
-type Slot = (AllocationNumber, ExitSlot);
+/// A slot, by the number of its allocation.
+pub type Slot = (AllocationNumber, ExitSlot);
+
+/// Newer than what the registry told.
+#[derive(Debug, Clone)]
+struct Overheard {
+    word: (Tenure, Signed),
+    /// From whom.
+    by: String,
+    /// Whether it is on disk: no network leaves by what is not.
+    is_kept: bool,
+}
 
 /// Whether the node that a slot is to come from yields by this tenure. `nonce`: which question a reply is to.
 #[derive(BorshSerialize, BorshDeserialize)]
@@ -57,7 +72,11 @@ struct Claimed {
 #[derive(Debug, Default)]
 pub struct Holding {
     path: PathBuf,
-    overheard: BTreeMap<Slot, (Tenure, Signed)>,
+    overheard: BTreeMap<Slot, Overheard>,
+    /// Whether something was overheard, or kept, since that was asked last.
+    is_news: bool,
+    /// When to keep what could not be.
+    keeps_at: Option<Instant>,
     /// The last question about each slot.
     asked: BTreeMap<Slot, (u64, Tenure)>,
     /// By which tenure another node yields, and when it said so.
@@ -76,22 +95,66 @@ impl Holding {
         let kept: Vec<Signed> = lists::read(&path, FILE_BYTES_MAX, "what was overheard of exit slots")?;
         let overheard = kept.into_iter().filter_map(|signed| {
             let tenure: Tenure = decode(&signed.body).ok()?;
-            Some((tenure.key(), (tenure, signed)))
+            let by = "before the agent started".to_owned();
+            Some((tenure.key(), Overheard { word: (tenure, signed), by, is_kept: true }))
         });
-        Ok(Self { path, overheard: overheard.collect(), ..Self::default() })
+        Ok(Self { path, overheard: overheard.collect(), is_news: true, ..Self::default() })
     }
 
-    /// What is known of a slot.
+    /// What is known of a slot of this node's.
     #[must_use]
     pub fn watch(&self, view: &GatewayView) -> Watch {
+        view.tenure.as_ref().map(|told| self.watch_of(told)).unwrap_or_default()
+    }
+
+    /// What is known of a slot of which the registry told this.
+    #[must_use]
+    pub fn watch_of(&self, told: &Tenure) -> Watch {
         let mut watch = Watch::default();
-        if let Some(told) = &view.tenure {
-            watch.tell(told);
-            if let Some((overheard, _)) = self.overheard.get(&told.key()) {
-                watch.overhear(overheard);
-            }
+        watch.tell(told);
+        if let Some(overheard) = self.overheard.get(&told.key()) {
+            watch.overhear(&overheard.word.0);
         }
         watch
+    }
+
+    /// The newest that is known of a slot of which the registry told this, as it was signed.
+    #[must_use]
+    pub fn newest<'a>(&'a self, told: &'a (Tenure, Signed)) -> &'a (Tenure, Signed) {
+        self.newer(&told.0).map_or(told, |overheard| &overheard.word)
+    }
+
+    /// From whom it is what this node knows of a slot, and what; if not from the registry.
+    #[must_use]
+    pub fn heard_by(&self, told: &Tenure) -> Option<(&Tenure, &str)> {
+        self.newer(told).map(|overheard| (&overheard.word.0, overheard.by.as_str()))
+    }
+
+    /// By what networks leave, where it is newer than what the registry told.
+    pub fn followed<'a>(
+        &self,
+        told: impl Fn(Slot) -> Option<&'a (Tenure, Signed)>,
+    ) -> BTreeMap<Slot, Tenure> {
+        let kept = self.overheard.iter().filter(|(_, overheard)| overheard.is_kept);
+        let newer = kept.filter_map(|(slot, overheard)| {
+            let tenure = &overheard.word.0;
+            tenure.supersedes(&told(*slot)?.0).then(|| (*slot, tenure.clone()))
+        });
+        newer.collect()
+    }
+
+    /// Another snapshot is to be used from now on.
+    pub fn renew(&mut self) {
+        self.is_news = true;
+    }
+
+    fn newer(&self, told: &Tenure) -> Option<&Overheard> {
+        self.overheard.get(&told.key()).filter(|overheard| overheard.word.0.supersedes(told))
+    }
+
+    /// Whether something was overheard, or kept, since that was asked last.
+    pub fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.is_news)
     }
 
     /// What the node does for each slot of which the registry says who holds it.
@@ -128,13 +191,13 @@ impl Holding {
         match word.kind() {
             Kind::Claim => {
                 let signed = borsh::from_slice::<Signed>(word.bytes()).ok()?;
-                self.overhear(believes(&signed)?, signed, snapshot);
+                self.overhear_claim((believes(&signed)?, signed), snapshot, now);
                 None
             }
             Kind::Question => {
                 let Question { nonce, tenure: signed } = borsh::from_slice(word.bytes()).ok()?;
                 let tenure = believes(&signed)?;
-                self.overhear(tenure.clone(), signed, snapshot);
+                self.overhear_claim((tenure.clone(), signed), snapshot, now);
                 let mut own = snapshot.gateways.iter().map(|view| self.watch(view));
                 let yields = own.any(|watch| watch.yields(snapshot.node.id(), &tenure));
                 yields.then(|| Word::new(Kind::Reply, nonce.to_le_bytes().to_vec()).ok()).flatten()
@@ -149,23 +212,49 @@ impl Holding {
         }
     }
 
-    /// Keeps what is newer than what is known of a slot of this node's.
-    fn overhear(&mut self, tenure: Tenure, signed: Signed, snapshot: &Snapshot) {
-        let of = |view: &&GatewayView| view.tenure.as_ref().is_some_and(|told| told.key() == tenure.key());
-        let Some(view) = snapshot.gateways.iter().find(of) else { return };
-        if self.watch(view).newest().is_none_or(|newest| !tenure.supersedes(newest)) {
+    /// Of a slot of this node's alone: whoever is on the segment tells of no other.
+    fn overhear_claim(&mut self, word: (Tenure, Signed), snapshot: &Snapshot, now: Instant) {
+        let mut told = snapshot.gateways.iter().filter_map(|view| view.tenure.as_ref());
+        if let Some(told) = told.find(|told| told.key() == word.0.key()) {
+            self.overhear(word, told, "the segment", now);
+        }
+    }
+
+    /// Keeps what is newer than what is known of a slot, of which the registry told this.
+    pub fn overhear(&mut self, word: (Tenure, Signed), told: &Tenure, by: &str, now: Instant) {
+        let tenure = &word.0;
+        if self.watch_of(told).newest().is_none_or(|newest| !tenure.supersedes(newest)) {
             return;
         }
-        tracing::info!(slot = %view.key(), epoch = %tenure.epoch, holder = %tenure.holder, "overheard who holds an exit slot");
-        let mut overheard = self.overheard.clone();
-        overheard.insert(tenure.key(), (tenure, signed));
-        let all: Vec<&Signed> = overheard.values().map(|(_, signed)| signed).collect();
+        let Tenure { allocation, slot, epoch, holder, .. } = tenure;
+        tracing::info!(%allocation, %slot, %epoch, %holder, by, "overheard who holds an exit slot");
+        let by = by.to_owned();
+        self.overheard.insert(tenure.key(), Overheard { word, by, is_kept: false });
+        self.is_news = true;
+        self.keep(now);
+    }
+
+    /// Keeps on disk what is not. It can only make this node stop: that is done also where it cannot be kept; but no network
+    /// leaves by it.
+    fn keep(&mut self, now: Instant) {
+        let all: Vec<&Signed> = self.overheard.values().map(|overheard| &overheard.word.1).collect();
         let text = serde_json::to_vec(&all).expect("a list of statements has no keys");
-        // It can only make this node stop: that is done also where it cannot be kept.
         if let Err(error) = disk::replace(&self.path, &text, 0o600) {
             tracing::warn!(error = words(&error, error.hint()), "what was overheard is not kept");
+            self.keeps_at = Some(now + AGAIN);
+            return;
         }
-        self.overheard = overheard;
+        self.overheard.values_mut().for_each(|overheard| overheard.is_kept = true);
+        (self.keeps_at, self.is_news) = (None, true);
+    }
+
+    /// Keeps what could not be, if it is time; and forgets what the registry told since.
+    pub fn keep_again<'a>(&mut self, told: impl Fn(Slot) -> Option<&'a (Tenure, Signed)>, now: Instant) {
+        self.overheard
+            .retain(|slot, overheard| told(*slot).is_none_or(|(told, _)| overheard.word.0.supersedes(told)));
+        if self.keeps_at.is_some_and(|at| at <= now) {
+            self.keep(now);
+        }
     }
 
     /// What there is to say: that this node holds a slot or is about to, and to a node that the slot comes from, whether

@@ -8,6 +8,7 @@ use sixfold_core::state::Backend;
 use sixfold_kernel::tunnel::{Totals, TunnelError};
 
 use super::*;
+use crate::exits::gossip::Words;
 use crate::status::{Counts, of_waiting};
 
 fn figures(in_sync: bool) -> Arc<Figures> {
@@ -24,7 +25,14 @@ fn figures(in_sync: bool) -> Arc<Figures> {
         drops: [("spoofed", 7)].into(),
     };
     let took = Duration::from_millis(5);
-    figures.measured(Measured { status: &status, left, took, sums, flow: &flow });
+    figures.measured(Measured {
+        status: &status,
+        left,
+        took,
+        sums,
+        flow: &flow,
+        said: Words { newer: 1, known: 20, older: 3, refused: 4, astray: 5, said: 60 },
+    });
     figures.lives(Instant::now());
     figures
 }
@@ -57,6 +65,8 @@ fn every_value_has_its_help_and_names_nobody() {
         "sixfold_agent_passes_total 3",
         "sixfold_agent_pass_duration_seconds 0.005",
         "sixfold_agent_peers_silent 1",
+        "sixfold_agent_words_heard_total{outcome=\"refused\"} 4",
+        "sixfold_agent_words_said_total 60",
         "sixfold_agent_wireguard_sent_bytes_total 200",
         "sixfold_gateway_networks 2",
         "sixfold_gateway_packets_total{direction=\"out\"} 3",

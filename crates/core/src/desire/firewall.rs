@@ -3,6 +3,8 @@
 //! Connections are tracked in the resource that hosts the workload and nowhere else (for IPv4 also at the gateway, for
 //! NAT). Every chain that guards ends in an explicit drop: a chain's policy does not hold while it is replaced.
 
+mod gossip;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -12,6 +14,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{Site, pieces};
 use crate::addr::{Gateway, Resource, Workload};
+use crate::gossip::Circle;
 use crate::model::{GatewayView, Protocol as Exposed};
 use crate::name::{self, IfName, drops, rule};
 use crate::state::{
@@ -287,7 +290,7 @@ fn gateway_forward(exits: &LinkPattern, public: &LinkPattern) -> Vec<Rule> {
 
 /// The namespace `public`: WireGuard and what IP itself needs. Nothing is tracked: a flood of datagrams from forged
 /// sources finds no table to fill.
-pub(super) fn public(ports: &BTreeSet<u16>) -> Firewall {
+pub(super) fn public(ports: &BTreeSet<u16>, circle: &Circle) -> Firewall {
     let mut table = Firewall::default();
     let tunnels = set("tunnels");
     table.sets.insert(tunnels.clone(), Set { kind: SetKind::Ports });
@@ -307,10 +310,13 @@ pub(super) fn public(ports: &BTreeSet<u16>) -> Firewall {
     for (kind, why) in CONTROL_V4 {
         input.push(accept([Match::IcmpType(kind), SLOWLY], why));
     }
+    input.extend(gossip::heard(&mut table, circle));
     input.push(closed());
     chain(&mut table, "input", (HookPoint::Input, FILTER), input);
     chain(&mut table, "forward", (HookPoint::Forward, FILTER), vec![closed()]);
-    output(&mut table, vec![accept([Match::SourcePortIn(Protocol::Udp, tunnels)], "tunnels")]);
+    let mut said = vec![accept([Match::SourcePortIn(Protocol::Udp, tunnels)], "tunnels")];
+    said.extend(gossip::said(&mut table, circle));
+    output(&mut table, said);
     table
 }
 

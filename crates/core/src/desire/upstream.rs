@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use sha2::{Digest, Sha256};
 
 use super::{Node, firewall, pieces};
+use crate::gossip::Circle;
 use crate::mac::Mac;
 use crate::model::Reach;
 use crate::name;
@@ -25,7 +26,7 @@ impl Node<'_> {
             let link = name::public_link();
             let ns =
                 pieces::begin(self.state.at(Netns::Named(name::netns_public())), &self.sysctls.announced);
-            ns.firewall = Some(firewall::public(&ports));
+            ns.firewall = Some(firewall::public(&ports, &Circle::of(self.snapshot)));
             let kind = LinkKind::Macvlan { parent: node.nic() };
             pieces::link(ns, link, kind, (node.mtu(), Some(public_mac(node.id().as_str()))));
             let out = |gateway| RouteTarget::Via { gateway, link };

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::{Bandwidths, Fault, Ledger, Node, NodeDraft};
 use crate::addr::{Gateway, UPSTREAM};
 use crate::id::{AllocationNumber, ExitSlot, FarmId, NodeId};
-use crate::tenure::{Duty, Phase, Tenure};
+use crate::tenure::{Duty, Tenure};
 
 /// The router that a farm's gateways send to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,10 +159,8 @@ impl SlotDraft {
     /// until the move is done.
     #[must_use]
     pub fn holder(&self) -> Option<&NodeId> {
-        let by_tenure = self.tenure().map(|tenure| match &tenure.phase {
-            Phase::Handover { from } if self.holders.contains(from) => from,
-            Phase::Handover { .. } | Phase::Done => &tenure.holder,
-        });
+        let listed = |node: &&NodeId| self.holders.contains(*node);
+        let by_tenure = self.tenure().and_then(|tenure| tenure.ways_out().find(listed));
         by_tenure.or_else(|| self.holders.first())
     }
 }

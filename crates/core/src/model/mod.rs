@@ -37,8 +37,8 @@ pub use snapshot::{
     Snapshot, SnapshotError, SnapshotFault, SnapshotFaultKind, StandbyView, WorkloadView,
 };
 pub use status::{
-    Answering, DeviceStatus, ExitStatus, PeerPath, PeerStatus, RegistryStatus, SecondStatus, SessionStatus,
-    Status,
+    Answering, DeviceStatus, ExitStatus, HeardStatus, PeerPath, PeerStatus, RegistryStatus, SecondStatus,
+    SessionStatus, Status,
 };
 pub use traffic::{Carried, GatewayTraffic, NetworkTraffic};
 pub(crate) use world::resolve_exit;

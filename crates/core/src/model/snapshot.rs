@@ -20,7 +20,9 @@ use super::node::{Family, Node, Reach};
 use super::ports::PortBlock;
 use super::world::World;
 use crate::addr::{Allocation, PrefixIndex};
-use crate::id::{ExitSlot, FarmId, Generation, NetworkId, NodeId, Revision, WorkloadNumber};
+use crate::id::{
+    AllocationNumber, ExitSlot, FarmId, Generation, NetworkId, NodeId, Revision, WorkloadNumber,
+};
 use crate::key::PublicKey;
 use crate::name::IfName;
 use crate::tenure::{Duty, Tenure};
@@ -319,6 +321,22 @@ impl View<'_> {
         let (farm, key) = (self.world.farm(&network.exit().farm)?, network.exit().key());
         let exit = (allocation, farm.slot(key).is_some_and(Slot::ecmp));
         NetworkView::new(network, exit, resources.collect(), node)
+    }
+}
+
+impl Snapshot {
+    /// Has networks leave by whom these tenures say, which are newer than what the registry told: what is here for its slots stays the
+    /// registry's word. A node that has no exit point ready is nobody's way out.
+    pub fn follow(&mut self, newer: &BTreeMap<(AllocationNumber, ExitSlot), Tenure>) {
+        for network in &mut self.networks {
+            let Some(tenure) = newer.get(&(network.allocation.number(), network.slot)) else { continue };
+            let is_ready = |exit: &ResourceView| exit.is_on(&tenure.holder);
+            for exit in network.resources.iter_mut().filter(|one| one.seat == Seat::Exit && is_ready(one)) {
+                if let Some(node) = tenure.ways_out().find(|node| exit.is_on(node)) {
+                    *exit = exit.clone().turned_to(node);
+                }
+            }
+        }
     }
 }
 

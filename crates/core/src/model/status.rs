@@ -47,6 +47,9 @@ pub struct Status {
     /// The exit slots that it may hold, with what it sees of them on their segment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exits: Vec<ExitStatus>,
+    /// Of which exit slots it knows something newer than the registry told it: it goes by that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heard: Vec<HeardStatus>,
     /// Passes since the agent started.
     pub passes: u64,
     /// Operations done since the agent started: a second agent that finds everything in place does none.
@@ -75,6 +78,17 @@ pub struct ExitStatus {
     /// Of a slot with two next hops: how the second one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second: Option<SecondStatus>,
+}
+
+/// What a node knows of an exit slot that its registry did not tell it yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeardStatus {
+    /// The slot.
+    pub slot: SlotKey,
+    /// Who holds it, as the registry signed it.
+    pub tenure: Tenure,
+    /// From whom it came: a node that may hold the slot, another one's address, or the segment.
+    pub by: String,
 }
 
 /// The second next hop of an exit slot, as a node that may hold that sees it.

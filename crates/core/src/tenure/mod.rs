@@ -93,6 +93,15 @@ impl Tenure {
         (rank(self), &self.holder, &self.phase) > (rank(other), &other.holder, &other.phase)
     }
 
+    /// By whom networks leave: by its holder; of a move that is not done, rather by the one before, while that may hold the slot.
+    pub fn ways_out(&self) -> impl Iterator<Item = &NodeId> {
+        let before = match &self.phase {
+            Phase::Handover { from } => Some(from),
+            Phase::Done => None,
+        };
+        before.into_iter().chain([&self.holder])
+    }
+
     /// What it lets a node do.
     #[must_use]
     pub fn duty(&self, node: &NodeId) -> Duty {

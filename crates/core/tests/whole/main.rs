@@ -6,6 +6,7 @@ mod any;
 mod check;
 mod desire;
 mod farm;
+mod gossip;
 mod mesh;
 mod model;
 mod names;

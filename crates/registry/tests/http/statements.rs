@@ -56,6 +56,7 @@ pub(crate) fn status(seed: u8, in_sync: bool) -> Status {
         unknown_fields: Vec::new(),
         foreign: Vec::new(),
         exits: Vec::new(),
+        heard: Vec::new(),
         registry: None,
         refusals: Vec::new(),
         peers: Vec::new(),

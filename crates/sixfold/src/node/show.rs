@@ -2,8 +2,9 @@
 
 use serde_json::json;
 use sixfold_core::id::Label;
-use sixfold_core::model::{PeerStatus, Status};
+use sixfold_core::model::{HeardStatus, PeerStatus, Status};
 use sixfold_core::shown::plain;
+use sixfold_core::tenure::Tenure;
 use sixfold_core::trust::NodeStatement;
 
 use super::list::{NodeSeen, farm, reach};
@@ -86,6 +87,12 @@ fn silent(peer: &PeerStatus) -> String {
     )
 }
 
+/// What a node knows of an exit slot that its registry did not tell it.
+fn heard(heard: &HeardStatus) -> String {
+    let HeardStatus { slot, tenure: Tenure { holder, epoch, .. }, by } = heard;
+    format!("heard     slot {slot}: epoch {epoch}, held by {holder}; from {}\n", plain(by))
+}
+
 /// What a node's devices counted of their peers; only the node itself tells it.
 pub(crate) fn sessions(status: &Status) -> String {
     let counted = status.peers.iter().filter_map(|peer| Some((peer, peer.session.as_ref()?)));
@@ -134,6 +141,7 @@ pub(crate) fn told(status: &Status) -> String {
             text += &format!("          {}\n", plain(fault));
         }
     }
+    text.extend(status.heard.iter().map(heard));
     let peers = &status.peers;
     if !peers.is_empty() {
         let spoken = peers.iter().filter(|peer| peer.alive).count();

@@ -10,6 +10,7 @@ mod ground;
 mod json;
 mod moved;
 mod oracles;
+mod peers;
 mod readme;
 mod removal;
 mod restart;

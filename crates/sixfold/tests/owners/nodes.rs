@@ -45,6 +45,7 @@ fn say(ground: &Ground, name: &str, in_sync: bool) {
 pub(crate) fn say_of(ground: &Ground, (name, in_sync): (&str, bool), exits: Vec<ExitStatus>) {
     let status = Status {
         exits,
+        heard: Vec::new(),
         node: ground.key(Role::Node, name).parse().unwrap(),
         revision: Revision(6),
         in_sync,

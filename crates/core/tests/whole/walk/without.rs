@@ -23,8 +23,14 @@ use crate::any::any_farm;
 use crate::farm::Farm;
 
 /// Rules that no packet misses: role, chain, comment and why it stands all the same.
-const SPARE: [[&str; 4]; 7] = [
+const SPARE: [[&str; 4]; 8] = [
     ["public", "forward", "closed", "the sysctl refuses first; this holds while somebody has set it"],
+    [
+        "public",
+        "input",
+        "who may hold a slot tells who does",
+        "in a flood of others, where it is asked by others; where it is not see gossip.rs",
+    ],
     ["gateway", "input", "its router asks", "in a flood of others, of which no single packet tells"],
     ["gateway", "input", "who has no address asks", "likewise"],
     [

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use sixfold_core::id::NodeId;
+use sixfold_core::limit::GOSSIP_PORT;
 use sixfold_core::model::{Family, Node};
 use sixfold_core::name::{self, rule};
 
@@ -35,7 +37,30 @@ pub(super) fn questions(farm: &Farm, node: &Node) -> Vec<Question> {
             asked.own((address, OUTSIDE[0], Load::Tunnel(port, CLOSED_PORT)), Expected::Leaves);
         }
     }
+    gossip(&mut asked, farm, node);
     asked.questions
+}
+
+/// Who may hold a slot that can pass on is asked who does, by anybody; whoever leaves by one, by those who may hold it.
+fn gossip(asked: &mut Asked, farm: &Farm, node: &Node) {
+    let slots = farm.world.networks().values().filter_map(|network| {
+        let there = network.nodes().contains(node.id());
+        let slot = farm.world.farm(&network.exit().farm)?.slot(network.exit().key())?;
+        let holders = slot.holders();
+        (holders.len() > 1 && (there || holders.contains(node.id()))).then_some(holders)
+    });
+    let slots: Vec<&[NodeId]> = slots.collect();
+    let is_asked = slots.iter().any(|holders| holders.contains(node.id()));
+    let Some(address) = node.reachable(Family::Ipv6) else { return };
+    let (link, word) = (name::public_link(), Load::Tunnel(GOSSIP_PORT, GOSSIP_PORT));
+    let closed = || Expected::Stopped("input", rule::CLOSED);
+    asked.by(link, (OUTSIDE[0], address, word), if is_asked { Expected::Arrives } else { closed() });
+    let answer = if slots.is_empty() { Expected::Stopped("output", rule::CLOSED) } else { Expected::Leaves };
+    asked.own((address, OUTSIDE[0], Load::Tunnel(GOSSIP_PORT, CLOSED_PORT)), answer);
+    for other in slots.into_iter().flatten().filter(|other| *other != node.id()) {
+        let other = farm.world.node(other).and_then(|(_, other)| other.reachable(Family::Ipv6));
+        other.into_iter().for_each(|other| asked.by(link, (other, address, word), Expected::Arrives));
+    }
 }
 
 fn of_address(asked: &mut Asked, (address, outside): (IpAddr, IpAddr), errors: &[u8]) {
