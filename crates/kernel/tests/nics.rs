@@ -40,8 +40,8 @@ fn standing_on_two(nic: &str, gateway_nic: &str) -> NodeState {
         backend: Backend::Tunnel,
         bridge_netfilter: false,
         devices: Default::default(),
-        duties: Default::default(),
-        seconds: Default::default(),
+        roles: Default::default(),
+        calls: Default::default(),
     };
     desire(&snapshot, &own)
 }
