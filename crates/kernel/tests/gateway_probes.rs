@@ -466,8 +466,9 @@ fn of_ten_thousand_probes_those_arrive_that_should_and_no_other() {
 
 /// Rules behind which nothing else stops what they stop. Those that only say why, before the last rule would stop it, are
 /// missed in `core/tests/whole/walk`.
-const GUARDS: [(&str, &str); 9] = [
+const GUARDS: [(&str, &str); 10] = [
     ("source", rule::SPOOFED),
+    ("source", rule::OWN_SOURCE),
     ("forward", rule::BOGON_OUT),
     ("forward", rule::BOGON_OUT_V4),
     ("forward", rule::BOGON_IN),

@@ -109,7 +109,7 @@ static RESOURCE: LazyLock<Firewall> = LazyLock::new(|| {
     // Both ends of a port know each other for good. Whatever speaks from a link-local address there would only fill the
     // machine's one table of neighbours, by asking or by being answered.
     let mut source = vec![drop([from(&ports()), Match::Source(LINK_LOCAL.into())], rule::LINK_LOCAL)];
-    source.extend(sources(&Action::Drop, &Action::Count));
+    source.extend(sources());
     chain(&mut table, "source", (HookPoint::Prerouting, RAW), source);
     let mut input = vec![
         accept([input_is(name::loopback())], "itself"),
@@ -146,7 +146,7 @@ pub(super) fn exit_point(site: &Site<'_>) -> Firewall {
 static EXIT_POINT: LazyLock<Firewall> = LazyLock::new(|| {
     let mut table = Firewall::default();
     let mut source = vec![notrack([], "no state here")];
-    source.extend(sources(&Action::Drop, &Action::Count));
+    source.extend(sources());
     chain(&mut table, "source", (HookPoint::Prerouting, RAW), source);
     let mut input = vec![accept([input_is(name::loopback())], "itself")];
     input.extend(echo_from_members());
@@ -169,7 +169,7 @@ pub(super) fn gateway(
     bogons(&mut table, management);
     let (exits, public) = (begins("to-"), is(derived.public));
     let mut source = vec![notrack([Match::Family(Family::Ipv6)], "no state for IPv6 here")];
-    source.extend(sources(&drop_by(drops::SPOOFED), &drop_by(drops::ERRORS)));
+    source.extend(gateway_sources(&exits, (&public, derived.slice), view.public_v4.is_some()));
     for (family, why) in [(Family::Ipv6, rule::LAST_HOP), (Family::Ipv4, rule::LAST_HOP_V4)] {
         source.push(make([Match::LastHop(family)], drop_by(drops::ERRORS), why));
     }
@@ -392,12 +392,35 @@ fn bogons(table: &mut Firewall, management: &[IpNet]) {
 
 /// Each source is pinned to the link that leads back to it, and what has no way on is counted. What a namespace says to
 /// itself needs no rule: the kernel does not look for the way back to what comes in by the loopback.
-fn sources(spoofed: &Action, no_way: &Action) -> Vec<Rule> {
-    vec![
-        make([Match::SourceNotHere], spoofed.clone(), rule::SPOOFED),
-        make([Match::NoWay(Family::Ipv6)], no_way.clone(), rule::NO_WAY),
-        make([Match::NoWay(Family::Ipv4)], no_way.clone(), rule::NO_WAY_V4),
-    ]
+fn sources() -> Vec<Rule> {
+    let mut rules = vec![drop([Match::SourceNotHere], rule::SPOOFED)];
+    rules.extend(no_ways(&Action::Count));
+    rules
+}
+
+/// The same of a gateway, where over IPv6 it is a prefix that tells what cannot come from outside: a gateway that begins forwards
+/// what arrives from its first moment, a default route or not.
+fn gateway_sources(
+    exits: &LinkPattern,
+    (public, slice): (&LinkPattern, Ipv6Net),
+    speaks_v4: bool,
+) -> Vec<Rule> {
+    let spoofed = drop_by(drops::SPOOFED);
+    let mut rules = vec![
+        make([from(public), Match::Source(slice.into())], spoofed.clone(), rule::OWN_SOURCE),
+        make([from(exits), Match::SourceNotHere], spoofed.clone(), rule::SPOOFED),
+    ];
+    if speaks_v4 {
+        let not_here = [from(public), Match::Family(Family::Ipv4), Match::SourceNotHere];
+        rules.push(make(not_here, spoofed, rule::SPOOFED_V4));
+    }
+    rules.extend(no_ways(&drop_by(drops::ERRORS)));
+    rules
+}
+
+fn no_ways(action: &Action) -> [Rule; 2] {
+    [(Family::Ipv6, rule::NO_WAY), (Family::Ipv4, rule::NO_WAY_V4)]
+        .map(|(family, why)| make([Match::NoWay(family)], action.clone(), why))
 }
 
 fn neighbours(link: &LinkPattern) -> [Rule; 2] {

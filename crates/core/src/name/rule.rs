@@ -3,6 +3,10 @@
 
 /// The source's way back does not lead out where the packet came in.
 pub const SPOOFED: &str = "source is not from here";
+/// The same over IPv4, where a gateway has a rule for each.
+pub const SPOOFED_V4: &str = "source is not from here (IPv4)";
+/// A source of the gateway's own slot comes from outside.
+pub const OWN_SOURCE: &str = "source is from inside";
 /// A workload speaks from an address of its link alone.
 pub const LINK_LOCAL: &str = "no link-local address speaks here";
 /// Counts, and stops nothing itself: an `unreachable` route refuses the packet, of which the kernel has no counter.

@@ -1,10 +1,12 @@
 //! Packets that nobody should send: forged sources, private and management addresses, prefixes that are not granted,
 //! protocols that cannot be translated. Each must end where architecture.md says, on the first guard that it meets.
 
+use ipnet::IpNet;
 use sixfold_core::addr::{GATEWAY_LOOPBACK_V4, PrefixIndex, Resource};
 use sixfold_core::model::Seat;
 use sixfold_core::name::{NetnsName, rule};
 use sixfold_core::reach::By;
+use sixfold_core::state::{Netns, RouteTarget};
 
 use super::rules::Memory;
 use super::{End, Load, Packet, Place, Walker};
@@ -172,9 +174,11 @@ fn nobody_outside_can_claim_a_tenants_address() {
     let ground = Ground::new();
     let (_, own, own_v4) = ground.workload("acme/web", "ant");
     let (_, other, other_v4) = ground.workload("acme/web", "bee");
-    for (source, destination) in [(&other, &own), (&other_v4, &own_v4)] {
+    for (source, destination, why) in
+        [(&other, &own, rule::OWN_SOURCE), (&other_v4, &own_v4, rule::SPOOFED_V4)]
+    {
         let end = ground.send_from_outside(Packet::new(source, destination, Load::Tcp(443)));
-        assert_eq!(end, format!("ant gw-1-1 source: {}", rule::SPOOFED), "{source}");
+        assert_eq!(end, format!("ant gw-1-1 source: {why}"), "{source}");
     }
 }
 
@@ -314,4 +318,22 @@ fn what_an_exit_point_that_is_only_ready_makes_up_ends_as_what_the_one_that_serv
             assert!(lost.contains("does not take"), "{source}: {lost}");
         }
     }
+}
+
+/// A link that has just gone up: its default routes follow a moment later.
+#[test]
+fn what_arrives_before_a_gateway_has_its_default_route_is_forwarded_unless_it_is_forged() {
+    let mut ground = Ground::new();
+    let gateway = ground.walker.states.get_mut(&"ant".parse().unwrap()).unwrap();
+    let ns = gateway.namespaces.get_mut(&Netns::Named("gw-1-1".parse().unwrap())).unwrap();
+    let everything: IpNet = "::/0".parse().unwrap();
+    let before = ns.routes.len();
+    ns.routes.retain(|key, target| key.destination != everything || *target == RouteTarget::Unreachable);
+    assert_eq!(ns.routes.len(), before - 1);
+    let (place, own, _) = ground.workload("acme/web", "ant");
+    let (_, other, _) = ground.workload("acme/web", "bee");
+    let end = ground.send_from_outside(Packet::new("2001:db8:ffff::1", &own, Load::Tcp(443)));
+    assert_eq!(end, format!("arrived {} {}", place.node, place.netns));
+    let end = ground.send_from_outside(Packet::new(&other, &own, Load::Tcp(443)));
+    assert_eq!(end, format!("ant gw-1-1 source: {}", rule::OWN_SOURCE));
 }

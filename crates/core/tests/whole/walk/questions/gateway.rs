@@ -31,10 +31,13 @@ pub(super) fn questions(farm: &Farm, slot: &Slot) -> Vec<Question> {
     let nobody = Resource::derive(&allocation, ungranted(farm, slot.key().slot));
     by_itself(&mut asked, &derived);
     let forged = (nobody.local_address.into(), OUTSIDE[0], ASK);
-    asked.by(derived.public, forged, Expected::Stopped("source", rule::SPOOFED));
+    asked.by(derived.public, forged, Expected::Stopped("source", rule::OWN_SOURCE));
     asked.by(derived.public, (OUTSIDE[0], nobody.local_address.into(), ASK), Expected::Refused);
     if let Some(address) = slot.public_v4() {
         over_v4(&mut asked, &derived, address.addr().into());
+        // The gateway would answer into a network.
+        let forged = (nobody.local_address_v4.into(), address.addr().into(), ASK);
+        asked.by(derived.public, forged, Expected::Stopped("source", rule::SPOOFED_V4));
         asked.by(derived.public, (OUTSIDE_V4[0], nobody.local_address_v4.into(), ASK), Expected::Refused);
     }
     for (at, (network, has_ports)) in networks.iter().enumerate() {
@@ -93,7 +96,7 @@ fn of_network(asked: &mut Asked, gateway: &Gateway, network: &[Member<'_>], stra
     asked.by(link, (from, from, ASK), Expected::Stopped("forward", rule::HAIRPIN));
     asked.by(link, (from, OUTSIDE[0], ASK), Expected::Outside(from));
     asked.by(gateway.public, (OUTSIDE[0], from, ASK), closed(sender));
-    asked.by(gateway.public, (from, from, ASK), Expected::Stopped("source", rule::SPOOFED));
+    asked.by(gateway.public, (from, from, ASK), Expected::Stopped("source", rule::OWN_SOURCE));
     if let Some(stranger) = stranger {
         asked.by(link, (from, stranger.address(), ASK), closed(stranger));
     }
