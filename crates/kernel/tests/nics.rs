@@ -36,14 +36,7 @@ fn standing_on_two(nic: &str, gateway_nic: &str) -> NodeState {
         [("farm.toml", farm.as_str()), ("acme.toml", include_str!("../../../examples/first-farm/acme.toml"))];
     let world = parse_all(&files.map(|(name, text)| (name.to_owned(), text.to_owned()))).unwrap();
     let snapshot = Trial::new(world).unwrap().snapshot(&"ant".parse().unwrap()).unwrap();
-    let own = Own {
-        backend: Backend::Tunnel,
-        bridge_netfilter: false,
-        devices: Default::default(),
-        roles: Default::default(),
-        calls: Default::default(),
-    };
-    desire(&snapshot, &own)
+    desire(&snapshot, &Own::of(Backend::Tunnel))
 }
 
 fn nothing() -> NodeState {
