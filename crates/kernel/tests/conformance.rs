@@ -407,6 +407,33 @@ fn paths() -> Vec<Step> {
     all
 }
 
+/// Elements of links and of maps, some of them for sets of another kind.
+fn of_links() -> Vec<(&'static str, Element)> {
+    let link = "to-1000-1".parse().unwrap();
+    let limit = |per_second| Element::LinkBytes(link, ByteLimit { per_second, burst: 65_600 });
+    let ports = |first| Element::LinkPorts(link, [192, 0, 2, 1].into(), (first, 2047));
+    let own = [192, 0, 2, 1].into();
+    let stands_for = |last| Element::AddressV4(own, [10, 0, 0, last].into());
+    let leads = |port, to| Element::ForwardV4(own, Protocol::Tcp, port, ([10, 0, 0, 2].into(), to));
+    vec![
+        ("counts", Element::Link(link)),
+        ("counts", Element::LinkShare(link, 9)),
+        ("limits", Element::LinkShare(link, 9)),
+        ("limits", limit(8000)),
+        ("limits", limit(9000)),
+        ("counts", limit(8000)),
+        ("map", ports(1024)),
+        ("map", ports(1025)),
+        ("map", stands_for(2)),
+        ("addresses", stands_for(2)),
+        ("addresses", stands_for(3)),
+        ("addresses", leads(443, 8443)),
+        ("forwards", leads(443, 8443)),
+        ("forwards", leads(443, 443)),
+        ("forwards", leads(444, 443)),
+    ]
+}
+
 /// The firewall's, more than once for being what most depends on what is there.
 fn table() -> Vec<Step> {
     let mut ops = vec![Op::AddTable, Op::AddTable, Op::DelTable];
@@ -421,6 +448,8 @@ fn table() -> Vec<Step> {
         ("rates", SetKind::LinkRates { per_second: 9, burst: 5 }),
         ("limits", SetKind::LinkBytes),
         ("map", SetKind::LinkPorts),
+        ("addresses", SetKind::AddressesV4),
+        ("forwards", SetKind::ForwardsV4),
     ];
     for (name, kind) in sets {
         ops.push(Op::AddSet { name: set(name), set: Set { kind } });
@@ -437,20 +466,7 @@ fn table() -> Vec<Step> {
         ops.push(Op::AddElement(element("a_v4", found.clone())));
         ops.push(Op::DelElement(element("a_v4", found)));
     }
-    let link = "to-1000-1".parse().unwrap();
-    let limit = |per_second| Element::LinkBytes(link, ByteLimit { per_second, burst: 65_600 });
-    let ports = |first| Element::LinkPorts(link, [192, 0, 2, 1].into(), (first, 2047));
-    let of_links = [
-        ("counts", Element::Link(link)),
-        ("counts", Element::LinkShare(link, 9)),
-        ("limits", Element::LinkShare(link, 9)),
-        ("limits", limit(8000)),
-        ("limits", limit(9000)),
-        ("counts", limit(8000)),
-        ("map", ports(1024)),
-        ("map", ports(1025)),
-    ];
-    for (set, found) in of_links {
+    for (set, found) in of_links() {
         ops.push(Op::AddElement(element(set, found.clone())));
         ops.push(Op::DelElement(element(set, found)));
     }

@@ -59,7 +59,7 @@ impl fmt::Display for Step {
             Op::AddTable => write!(f, "{nft} add table inet {TABLE}"),
             Op::DelTable => write!(f, "{nft} delete table inet {TABLE}"),
             Op::AddSet { name, set } => {
-                let what = if set.kind == SetKind::LinkPorts { "map" } else { "set" };
+                let what = if is_map(set.kind) { "map" } else { "set" };
                 write!(f, "{nft} 'add {what} inet {TABLE} {name} {{ {} }}'", set_type(set.kind))
             }
             Op::DelSet { name } => write!(f, "{nft} delete set inet {TABLE} {name}"),
@@ -213,6 +213,10 @@ fn write_chain(f: &mut fmt::Formatter<'_>, nft: &str, name: &str, chain: &Chain)
     f.write_str("EOF")
 }
 
+const fn is_map(kind: SetKind) -> bool {
+    matches!(kind, SetKind::LinkPorts | SetKind::AddressesV4 | SetKind::ForwardsV4)
+}
+
 fn set_type(kind: SetKind) -> Cow<'static, str> {
     Cow::Borrowed(match kind {
         SetKind::Prefixes => "type ipv6_addr; flags interval;",
@@ -232,6 +236,8 @@ fn set_type(kind: SetKind) -> Cow<'static, str> {
         }
         SetKind::LinkBytes => return format!("type ifname; {} counter;", limit(ByteLimit::OF_SET)).into(),
         SetKind::LinkPorts => "type ifname : interval ipv4_addr . inet_service;",
+        SetKind::AddressesV4 => "type ipv4_addr : ipv4_addr;",
+        SetKind::ForwardsV4 => "type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service;",
         SetKind::Unknown => "# unknown",
     })
 }
@@ -252,6 +258,10 @@ fn element(key: &ElementKey) -> String {
         Element::LinkBytes(link, bytes) => format!("\"{link}\" {} counter", limit(*bytes)),
         Element::LinkPorts(link, address, (first, last)) => {
             format!("\"{link}\" : {address} . {first}-{last}")
+        }
+        Element::AddressV4(address, stands_for) => format!("{address} : {stands_for}"),
+        Element::ForwardV4(address, protocol, port, (to, to_port)) => {
+            format!("{address} . {protocol} . {port} : {to} . {to_port}")
         }
         Element::Unknown(bytes) => format!("# {} unknown bytes", bytes.len()),
     };
@@ -320,6 +330,7 @@ impl fmt::Display for Match {
             Self::IcmpType(kind) => write!(f, "icmp type {kind}"),
             Self::Icmpv6Type(kind) => write!(f, "icmpv6 type {kind}"),
             Self::CtState(bits) => write!(f, "ct state {}", ct_states(*bits)),
+            Self::DestinationRewritten => f.write_str("ct status dnat"),
             Self::SourceNotHere => f.write_str("fib saddr . iif oif missing"),
             Self::LeadsBack => f.write_str("fib daddr . iif oif exists"),
             Self::NoWay(Family::Ipv6) => f.write_str("meta nfproto ipv6 fib daddr type unreachable"),
@@ -364,6 +375,11 @@ impl fmt::Display for Action {
                 write!(f, "snat ip to {address}:{first}-{last} fully-random")
             }
             Self::SnatByInput(set) => write!(f, "snat ip to iifname map @{set} fully-random"),
+            Self::SnatBySource(set) => write!(f, "snat ip to ip saddr map @{set}"),
+            Self::DnatByDestination(set) => write!(f, "dnat ip to ip daddr map @{set}"),
+            Self::DnatByService(set) => {
+                write!(f, "dnat ip to ip daddr . meta l4proto . th dport map @{set}")
+            }
             Self::Unknown(bytes) => write!(f, "# {} bytes that we did not write", bytes.len()),
         }
     }

@@ -9,8 +9,8 @@ use super::{Op, Step};
 use crate::mac::Mac;
 use crate::name::IfName;
 use crate::state::{
-    Action, AddressKey, Element, ElementKey, Endpoint, Firewall, Link, LinkEnd, LinkKind, Match, Namespace,
-    Netns, NodeState, Peer, PeerKey, RouteKey, RouteTarget, Rule, Set, SetKind, SetName, fall, fall_netns,
+    AddressKey, Element, ElementKey, Endpoint, Firewall, Link, LinkEnd, LinkKind, Match, Namespace, Netns,
+    NodeState, Peer, PeerKey, RouteKey, RouteTarget, Rule, Set, SetKind, SetName, fall, fall_netns,
     lose_routes,
 };
 
@@ -355,6 +355,10 @@ fn add_element(firewall: &mut Firewall, key: &ElementKey) -> Result<(), Refusal>
             there != new && (there.contains(new) || new.contains(there))
         }
         (Element::LinkPorts(there, ..), Element::LinkPorts(link, ..)) => there == link && *one != key.element,
+        (Element::AddressV4(there, _), Element::AddressV4(new, _)) => there == new && *one != key.element,
+        (Element::ForwardV4(there, by, at, _), Element::ForwardV4(new, protocol, port, _)) => {
+            (there, by, at) == (new, protocol, port) && *one != key.element
+        }
         _ => false,
     };
     let mut there = firewall.elements.keys().filter(|there| there.set == key.set).map(|key| &key.element);
@@ -396,18 +400,16 @@ fn suits(kind: SetKind, element: &Element) -> bool {
         | (SetKind::ServicesV4, Element::ServiceV4(..))
         | (SetKind::LinkCounts | SetKind::LinkRates { .. }, Element::Link(_) | Element::OtherLinks)
         | (SetKind::LinkBytes, Element::LinkBytes(..))
-        | (SetKind::LinkPorts, Element::LinkPorts(..)) => true,
+        | (SetKind::LinkPorts, Element::LinkPorts(..))
+        | (SetKind::AddressesV4, Element::AddressV4(..))
+        | (SetKind::ForwardsV4, Element::ForwardV4(..)) => true,
         (SetKind::LinkShares { connections }, Element::LinkShare(_, own)) => connections == *own,
         _ => false,
     }
 }
 
 fn sets_of(rule: &Rule) -> impl Iterator<Item = &SetName> {
-    let map = match &rule.action {
-        Action::SnatByInput(set) | Action::DropByInput(set) | Action::DropByOutput(set) => Some(set),
-        _ => None,
-    };
-    rule.matches.iter().filter_map(set_of).chain(map)
+    rule.matches.iter().filter_map(set_of).chain(rule.action.set())
 }
 
 fn set_of(condition: &Match) -> Option<&SetName> {

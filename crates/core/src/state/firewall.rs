@@ -173,6 +173,8 @@ pub enum Match {
     Icmpv6Type(u8),
     /// `ct state`: any of the bits
     CtState(u32),
+    /// `ct status dnat`: a rule of this namespace rewrote where the connection's first packet was for
+    DestinationRewritten,
     /// `fib saddr . iif oif missing`: the way back to the source does not lead out where the packet came in
     SourceNotHere,
     /// `fib daddr . iif oif exists`: the packet would leave where it came in
@@ -232,8 +234,31 @@ pub enum Action {
     /// The same, with the address and the ports that a map of [`SetKind::LinkPorts`] has for the link by which the packet
     /// came in; a packet from another link goes on.
     SnatByInput(SetName),
+    /// Rewrites the source address to the one that a map of [`SetKind::AddressesV4`] has for it, and goes on where it has none.
+    SnatBySource(SetName),
+    /// Rewrites the destination address to the one that a map of [`SetKind::AddressesV4`] has for it, and goes on where it has none.
+    DnatByDestination(SetName),
+    /// Rewrites the destination address and port to those that a map of [`SetKind::ForwardsV4`] has for address, protocol and
+    /// port, and goes on where it has none.
+    DnatByService(SetName),
     /// What we could not have written.
     Unknown(Vec<u8>),
+}
+
+impl Action {
+    /// The set or the map that it looks into.
+    #[must_use]
+    pub const fn set(&self) -> Option<&SetName> {
+        match self {
+            Self::DropByInput(set)
+            | Self::DropByOutput(set)
+            | Self::SnatByInput(set)
+            | Self::SnatBySource(set)
+            | Self::DnatByDestination(set)
+            | Self::DnatByService(set) => Some(set),
+            _ => None,
+        }
+    }
 }
 
 /// What a set holds.
@@ -267,6 +292,10 @@ pub enum SetKind {
     LinkBytes,
     /// A map, `ifname : interval ipv4_addr . inet_service`.
     LinkPorts,
+    /// A map, `ipv4_addr : ipv4_addr`.
+    AddressesV4,
+    /// A map, `ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service`.
+    ForwardsV4,
     /// Of a shape we could not have made.
     Unknown,
 }
@@ -323,6 +352,10 @@ pub enum Element {
     LinkBytes(IfName, ByteLimit),
     /// Of [`SetKind::LinkPorts`]: a link, and the address and the first and last port that it has.
     LinkPorts(IfName, Ipv4Addr, (u16, u16)),
+    /// Of [`SetKind::AddressesV4`]: an address, and the one that it stands for.
+    AddressV4(Ipv4Addr, Ipv4Addr),
+    /// Of [`SetKind::ForwardsV4`]: a service, and the address and port that it stands for.
+    ForwardV4(Ipv4Addr, Protocol, u16, (Ipv4Addr, u16)),
     /// What we could not have put there.
     Unknown(Vec<u8>),
 }

@@ -218,6 +218,7 @@ impl Walker {
                 return stop(by);
             }
         }
+        memory.translate_source_back(at, packet);
         self.transmit(at, output, packet).unwrap_or_else(|lost| Next::End(End::Lost(lost)))
     }
 
@@ -306,7 +307,9 @@ impl Walker {
         let fits = |address: &IpAddr| address.is_ipv6() == destination.is_ipv6() && global(address);
         let on = |link: Option<IfName>| {
             let keys = ns.addresses.keys().filter(move |key| link.is_none_or(|link| key.link == link));
-            keys.map(|key| key.address.addr()).find(fits)
+            // Of several that of the shortest prefix: it is the router's subnet.
+            let fitting = keys.map(|key| key.address).filter(|net| fits(&net.addr()));
+            fitting.min_by_key(IpNet::prefix_len).map(|net| net.addr())
         };
         on(Some(output)).or_else(|| on(Some(name::loopback()))).or_else(|| on(None)).unwrap_or(
             if destination.is_ipv6() {

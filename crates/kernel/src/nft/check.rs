@@ -64,12 +64,11 @@ fn check_rule(rule: &Rule) -> Result<(), NftError> {
     if rule.matches.len() > MATCHES_MAX {
         return Err(NftError::Length { matches: rule.matches.len() });
     }
-    match &rule.action {
-        Action::Unknown(_) => return Err(NftError::Unwritable),
-        Action::SnatByInput(set) | Action::DropByInput(set) | Action::DropByOutput(set) => {
-            name_fits(&set.0, NAME_BYTES_MAX)?;
-        }
-        _ => {}
+    if matches!(rule.action, Action::Unknown(_)) {
+        return Err(NftError::Unwritable);
+    }
+    if let Some(set) = rule.action.set() {
+        name_fits(&set.0, NAME_BYTES_MAX)?;
     }
     rule.matches.iter().try_for_each(check_match)
 }

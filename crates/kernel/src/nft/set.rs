@@ -5,6 +5,8 @@
 //! Ports       53                       2 bytes, big-endian
 //! Services    2001:db8::1 . tcp . 80   16 + 4 + 4 bytes: each part padded to a register
 //! Link        to-1abc-1                16 bytes, padded with zeroes
+//! AddressesV4 192.0.2.1 : 10.0.0.2     4 bytes each
+//! ForwardsV4  192.0.2.1 . tcp . 80 : 10.0.0.2 . 80   as of services; address and port, padded
 //! LinkPorts   ... : 192.0.2.1 . 1-9    the same; first address, first port, last address, last port, each padded
 //! ```
 //!
@@ -50,7 +52,7 @@ pub(super) struct Shape {
 }
 
 /// Every kind that can be made, of those with numbers one with these.
-pub(super) const fn kinds(each: Each) -> [SetKind; 10] {
+pub(super) const fn kinds(each: Each) -> [SetKind; 12] {
     let connections = if let Each::Over(connections) = each { connections } else { 0 };
     let (per_second, burst) =
         if let Each::Rate(per_second, burst) = each { (per_second, burst) } else { (0, 0) };
@@ -65,6 +67,8 @@ pub(super) const fn kinds(each: Each) -> [SetKind; 10] {
         SetKind::LinkRates { per_second, burst },
         SetKind::LinkBytes,
         SetKind::LinkPorts,
+        SetKind::AddressesV4,
+        SetKind::ForwardsV4,
     ]
 }
 
@@ -88,6 +92,11 @@ pub(super) fn shape(kind: SetKind) -> Option<Shape> {
         }
         SetKind::LinkBytes => Shape { flags: EXPRESSIONS, each: Each::Bytes(ByteLimit::OF_SET), ..link },
         SetKind::LinkPorts => Shape { flags: MAP, data: Some((IPV4_ADDR << 6 | INET_SERVICE, 16)), ..link },
+        SetKind::AddressesV4 => Shape { flags: MAP, data: Some((IPV4_ADDR, 4)), ..plain(IPV4_ADDR, 4) },
+        SetKind::ForwardsV4 => {
+            let data = Some((IPV4_ADDR << 6 | INET_SERVICE, 8));
+            Shape { flags: MAP, data, ..plain(service(IPV4_ADDR), 12) }
+        }
         SetKind::Unknown => return None,
     })
 }
@@ -144,6 +153,14 @@ pub(super) fn keys(element: &Element) -> Vec<Key> {
             let value = [first, last].map(|port| [address.octets(), padded(*port)].concat()).concat();
             vec![Key { bytes: link_bytes(*link), value, ..Key::default() }]
         }
+        Element::AddressV4(address, stands_for) => {
+            let (bytes, value) = (address.octets().into(), stands_for.octets().into());
+            vec![Key { bytes, value, ..Key::default() }]
+        }
+        Element::ForwardV4(address, protocol, port, (to, to_port)) => {
+            let bytes = service(&address.octets(), *protocol, *port);
+            vec![Key { bytes, value: [to.octets(), padded(*to_port)].concat(), ..Key::default() }]
+        }
         // An interval that is no prefix is kept as its first and its last address.
         Element::Unknown(raw) if raw.len() == 32 || raw.len() == 8 => {
             let (first, last) = raw.split_at(raw.len() / 2);
@@ -160,6 +177,9 @@ pub(super) fn elements(kind: SetKind, keys: BTreeSet<Key>) -> Vec<Element> {
         SetKind::Prefixes | SetKind::PrefixesV4 => intervals(&keys),
         SetKind::Ports | SetKind::Services | SetKind::ServicesV4 => {
             keys.into_iter().map(|key| single(kind, key.bytes)).collect()
+        }
+        SetKind::AddressesV4 | SetKind::ForwardsV4 => {
+            keys.into_iter().map(|key| rewritten(kind, key)).collect()
         }
         SetKind::LinkCounts
         | SetKind::LinkShares { .. }
@@ -182,6 +202,19 @@ fn single(kind: SetKind, bytes: Vec<u8>) -> Element {
         _ => None,
     };
     known.unwrap_or(Element::Unknown(bytes))
+}
+
+fn rewritten(kind: SetKind, key: Key) -> Element {
+    let v4 = |bytes: &[u8]| <[u8; 4]>::try_from(bytes).ok().map(Ipv4Addr::from);
+    let known = match kind {
+        SetKind::AddressesV4 => v4(&key.bytes)
+            .zip(v4(&key.value))
+            .map(|(address, stands_for)| Element::AddressV4(address, stands_for)),
+        _ => service_of::<4>(&key.bytes)
+            .zip(port_of(&key.value))
+            .map(|((address, protocol, port), to)| Element::ForwardV4(address.into(), protocol, port, to)),
+    };
+    known.unwrap_or(Element::Unknown(key.bytes))
 }
 
 fn of_link(kind: SetKind, key: Key) -> Element {

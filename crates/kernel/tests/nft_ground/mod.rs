@@ -127,6 +127,10 @@ pub fn everything() -> Firewall {
     let ports = [("to-1000-1", (1024, 2047)), ("to-1001-1", (64_512, 65_535))];
     let ports = ports.map(|(link, ports)| Element::LinkPorts(link.parse().unwrap(), host, ports));
     fill(&mut all, "blocks", SetKind::LinkPorts, ports.into());
+    let inside = "10.0.0.2".parse().unwrap();
+    fill(&mut all, "addresses", SetKind::AddressesV4, vec![Element::AddressV4(host, inside)]);
+    let forward = Element::ForwardV4(host, Protocol::Tcp, 443, (inside, 8443));
+    fill(&mut all, "forwards", SetKind::ForwardsV4, vec![forward]);
     put(&mut all, "forward", chain(HookPoint::Forward, 0, every_match()));
     let notrack = vec![rule(vec![Match::DestinationPort(Protocol::Udp, 51820)], Action::Notrack, "no state")];
     put(&mut all, "raw", chain(HookPoint::Prerouting, -300, notrack));
@@ -136,11 +140,22 @@ pub fn everything() -> Firewall {
     let by_input = Action::SnatByInput(set("blocks"));
     let snat = vec![
         rule(vec![Match::Protocol(Protocol::Udp)], snat, "hide"),
+        rule(vec![], Action::SnatBySource(set("addresses")), "hide some behind their own addresses"),
         rule(vec![Match::Protocol(Protocol::Tcp)], by_input, "hide each link in its own ports"),
     ];
     let mut nat = chain(HookPoint::Postrouting, 100, snat);
     nat.hook.nat = true;
     put(&mut all, "source", nat);
+    let mut nat = chain(
+        HookPoint::Prerouting,
+        -100,
+        vec![
+            rule(vec![], Action::DnatByService(set("forwards")), "single ports"),
+            rule(vec![], Action::DnatByDestination(set("addresses")), "whole addresses"),
+        ],
+    );
+    nat.hook.nat = true;
+    put(&mut all, "destination", nat);
     all
 }
 
@@ -174,6 +189,7 @@ fn every_match() -> Vec<Rule> {
         Match::Icmpv6Type(135),
         Match::CtState(CT_ESTABLISHED_RELATED),
         Match::CtState(CT_INVALID),
+        Match::DestinationRewritten,
         Match::SourceNotHere,
         Match::LeadsBack,
         Match::NoWay(Family::Ipv6),

@@ -140,6 +140,8 @@ fn sets_and_elements() {
         SetKind::LinkRates { per_second: 100, burst: 50 },
         SetKind::LinkBytes,
         SetKind::LinkPorts,
+        SetKind::AddressesV4,
+        SetKind::ForwardsV4,
     ];
     let mut ops: Vec<Op> = kinds.map(|kind| Op::AddSet { name: set("it"), set: Set { kind } }).into();
     ops.extend([
@@ -159,6 +161,13 @@ fn sets_and_elements() {
             "to-1abc-1".parse().unwrap(),
             "203.0.113.5".parse().unwrap(),
             (1024, 2047),
+        )),
+        element(Element::AddressV4("203.0.113.5".parse().unwrap(), "10.26.188.2".parse().unwrap())),
+        element(Element::ForwardV4(
+            "203.0.113.5".parse().unwrap(),
+            Protocol::Tcp,
+            443,
+            ("10.26.188.2".parse().unwrap(), 8443),
         )),
         Op::DelElement(ElementKey { set: set("it"), element: Element::Port(6844) }),
         Op::DelSet { name: set("it") },
@@ -208,6 +217,7 @@ pub(super) fn every_rule() -> Vec<Rule> {
         Match::LastHop(Family::Ipv6),
         Match::LastHop(Family::Ipv4),
         Match::LeadsBack,
+        Match::DestinationRewritten,
         Match::NoWay(Family::Ipv6),
         Match::NoWay(Family::Ipv4),
     ]);
@@ -245,6 +255,9 @@ fn chains() {
         chain("output", (HookPoint::Output, 0, false), Action::Accept),
         chain("nat", (HookPoint::Postrouting, 100, true), snat),
         chain("ports", (HookPoint::Postrouting, 100, true), Action::SnatByInput(set("ports"))),
+        chain("own", (HookPoint::Postrouting, 100, true), Action::SnatBySource(set("own"))),
+        chain("arriving", (HookPoint::Prerouting, -100, true), Action::DnatByDestination(set("own"))),
+        chain("forwards", (HookPoint::Prerouting, -100, true), Action::DnatByService(set("forwards"))),
     ];
     insta::assert_snapshot!(in_one(ops));
 }

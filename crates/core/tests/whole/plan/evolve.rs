@@ -232,11 +232,38 @@ fn refused_of_tunnels_and_tables() -> Vec<Case> {
     ]
 }
 
+fn refused_of_maps() -> Vec<Case> {
+    let given_is = |element| ElementKey { set: SetName("given".into()), element };
+    let own = [203, 0, 113, 6].into();
+    let stands_for = |last| given_is(Element::AddressV4(own, [10, 0, 0, last].into()));
+    let tcp = sixfold_core::state::Protocol::Tcp;
+    let leads = |port| given_is(Element::ForwardV4(own, tcp, 443, ([10, 0, 0, 2].into(), port)));
+    vec![
+        (
+            "another address for one that stands for one",
+            vec![set("given", SetKind::AddressesV4), Op::AddElement(stands_for(2))],
+            Op::AddElement(stands_for(3)),
+            Refusal::Exists,
+        ),
+        (
+            "another service for one that stands for one",
+            vec![set("given", SetKind::ForwardsV4), Op::AddElement(leads(443))],
+            Op::AddElement(leads(80)),
+            Refusal::Exists,
+        ),
+    ]
+}
+
 #[test]
 fn the_kernel_refuses_each_thing_for_its_own_reason() {
-    let cases =
-        [refused_of_links(), refused_of_what_hangs_on_links(), refused_of_tunnels_and_tables()].concat();
-    assert_eq!(cases.len(), 29);
+    let cases = [
+        refused_of_links(),
+        refused_of_what_hangs_on_links(),
+        refused_of_tunnels_and_tables(),
+        refused_of_maps(),
+    ]
+    .concat();
+    assert_eq!(cases.len(), 31);
     for (what, before, op, expected) in cases {
         let mut state = ground();
         before.into_iter().for_each(|op| run(&mut state, "one", op).unwrap());

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use sixfold_core::plan::{Op, Plan, Stage, Step, plan};
 use sixfold_core::state::{
     Action, ByteLimit, Chain, ChainName, Element, ElementKey, Hook, HookPoint, Link, LinkKind, Match,
-    NodeState, Rule, Set, SetKind, SetName,
+    NodeState, Protocol, Rule, Set, SetKind, SetName,
 };
 
 use super::display::every_rule;
@@ -66,6 +66,8 @@ fn every_rule_that_can_be_printed_is_one_that_nft_reads() {
         ("rates", SetKind::LinkRates { per_second: 100, burst: 50 }),
         ("limits", SetKind::LinkBytes),
         ("blocks", SetKind::LinkPorts),
+        ("addresses", SetKind::AddressesV4),
+        ("forwards", SetKind::ForwardsV4),
     ];
     let at = |op| Step { stage: Stage::Firewall, netns: netns("it"), op };
     let chain = |name: &'static str, (point, priority, nat), rules: Vec<Rule>| {
@@ -88,7 +90,15 @@ fn every_rule_that_can_be_printed_is_one_that_nft_reads() {
     let blocks = SetName("blocks".into());
     let by_input = Action::SnatByInput(blocks.clone());
     steps.push(chain("nat_by_input", (HookPoint::Postrouting, 101, true), rule(by_input)));
+    let by_map = |action: fn(SetName) -> Action, map: &'static str| rule(action(SetName(map.into())));
+    let by_source = by_map(Action::SnatBySource, "addresses");
+    steps.push(chain("nat_by_source", (HookPoint::Postrouting, 102, true), by_source));
+    let by_destination = by_map(Action::DnatByDestination, "addresses");
+    steps.push(chain("nat_by_destination", (HookPoint::Prerouting, -100, true), by_destination));
+    let by_service = by_map(Action::DnatByService, "forwards");
+    steps.push(chain("nat_by_service", (HookPoint::Prerouting, -99, true), by_service));
     let link = "to-1abc-1".parse().unwrap();
+    let (own, inside) = ("203.0.113.5".parse().unwrap(), "10.26.188.2".parse().unwrap());
     let ports = Element::LinkPorts(link, "203.0.113.5".parse().unwrap(), (1024, 2047));
     for (set, element) in [
         ("counts", Element::Link(link)),
@@ -98,10 +108,12 @@ fn every_rule_that_can_be_printed_is_one_that_nft_reads() {
         ("rates", Element::OtherLinks),
         ("limits", Element::LinkBytes(link, ByteLimit { per_second: 12_500_000_000, burst: 65_600 })),
         ("blocks", ports),
+        ("addresses", Element::AddressV4(own, inside)),
+        ("forwards", Element::ForwardV4(own, Protocol::Tcp, 443, (inside, 8443))),
     ] {
         steps.push(at(Op::AddElement(ElementKey { set: SetName(set.into()), element })));
     }
-    let count = every_rule().len() + 3;
+    let count = every_rule().len() + 6;
     let listed = run(&format!("{}ip netns exec it nft list table inet sixfold\n", script(steps.into_iter())));
     assert_eq!(listed.lines().filter(|line| line.contains("comment \"")).count(), count, "{listed}");
 }

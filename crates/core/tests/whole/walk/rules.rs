@@ -23,6 +23,9 @@ pub(super) struct Links {
     pub(super) output: Option<IfName>,
 }
 
+/// An address, and a port where the load has one.
+type End = (IpAddr, Option<u16>);
+
 /// What the first packet of a connection leaves behind in the namespaces that it passes.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
@@ -45,6 +48,8 @@ struct Seen {
     clamped: bool,
     /// The address that the first packet had before its source was rewritten.
     original: Option<IpAddr>,
+    /// Where the first packet was for before that was rewritten, and where it went.
+    rewritten: Option<(End, End)>,
 }
 
 impl Memory {
@@ -67,6 +72,15 @@ impl Memory {
     pub(super) fn translate_back(&mut self, at: &Place, packet: &mut Packet) {
         let original = self.seen(at).original.filter(|_| packet.answer);
         packet.destination = original.unwrap_or(packet.destination);
+    }
+
+    /// An answer from where the first packet was led seems to come from where that was sent.
+    pub(super) fn translate_source_back(&mut self, at: &Place, packet: &mut Packet) {
+        let rewritten = self.seen(at).rewritten.filter(|(_, to)| packet.answer && packet.source == to.0);
+        if let Some(((address, port), _)) = rewritten {
+            packet.source = address;
+            packet.set_port(port);
+        }
     }
 
     /// Whether a rule of the namespace that the packet is in counted it.
@@ -106,7 +120,7 @@ pub(super) fn run(
             return Some(By::Rule { chain: name.to_string(), comment });
         }
     }
-    // Tracking follows raw, which is all that is hooked in at prerouting; what a namespace sends is tracked on output.
+    // Tracking follows raw, and translation follows that; what a namespace sends is tracked on output.
     if matches!(point, HookPoint::Prerouting | HookPoint::Output) && !packet.answer {
         let seen = memory.seen(at);
         seen.tracked = tracks && !seen.untracked;
@@ -153,6 +167,29 @@ fn dropped(
                 }
                 return None;
             }
+            Action::SnatBySource(map) => {
+                let Some((to, None)) = stands_for(ns, map, (packet.source, None)) else { continue };
+                if memory.seen(at).tracked && !packet.answer {
+                    memory.seen(at).original = Some(packet.source);
+                    packet.source = to;
+                }
+                return None;
+            }
+            Action::DnatByDestination(map) | Action::DnatByService(map) => {
+                let by_service = matches!(rule.action, Action::DnatByService(_));
+                let service = packet.ports().1.map(|port| (packet.protocol(), port)).filter(|_| by_service);
+                let found = stands_for(ns, map, (packet.destination, service)).filter(|_| !packet.answer);
+                let Some((to, to_port)) = found else { continue };
+                let seen = memory.seen(at);
+                // What is tracked at all is tracked by then.
+                if !seen.untracked {
+                    let port = to_port.and(packet.ports().1);
+                    seen.rewritten = Some(((packet.destination, port), (to, to_port)));
+                    packet.destination = to;
+                    packet.set_port(to_port);
+                }
+                return None;
+            }
             Action::Notrack => memory.seen(at).untracked = true,
             Action::ClampMss => memory.seen(at).clamped = true,
             Action::Count => memory.seen(at).counted = true,
@@ -167,6 +204,23 @@ fn dropped(
         }
     }
     None
+}
+
+/// What an address, or a service of it, is led to by a map.
+fn stands_for(
+    ns: &Namespace,
+    map: &SetName,
+    (address, service): (IpAddr, Option<(u8, u16)>),
+) -> Option<(IpAddr, Option<u16>)> {
+    let table = ns.firewall.as_ref().expect("a rule stands in a table");
+    table.elements_of(map).into_iter().find_map(|element| match element {
+        Element::AddressV4(from, to) => (address == *from).then_some(((*to).into(), None)),
+        Element::ForwardV4(from, protocol, port, (to, to_port)) => {
+            let is_it = address == *from && service == Some((protocol.number(), *port));
+            is_it.then_some(((*to).into(), Some(*to_port)))
+        }
+        _ => None,
+    })
 }
 
 fn holds_all(ns: &Namespace, rule: &Rule, packet: &Packet, (links, seen): (&Links, &Seen)) -> bool {
@@ -191,6 +245,7 @@ fn holds(ns: &Namespace, condition: &Match, packet: &Packet, (links, seen): (&Li
         Match::IcmpType(kind) => !v6 && packet.control() == Some(*kind),
         Match::Icmpv6Type(kind) => v6 && packet.control() == Some(*kind),
         Match::CtState(bits) => bits & state(packet, seen) != 0,
+        Match::DestinationRewritten => !seen.untracked && seen.rewritten.is_some(),
         Match::SourceNotHere => !leads_back(ns, packet.source, links.input),
         Match::LeadsBack => route(ns, packet.destination) == links.input.map(Route::Out),
         Match::NoWay(family) => {
@@ -204,6 +259,9 @@ fn holds(ns: &Namespace, condition: &Match, packet: &Packet, (links, seen): (&Li
         Match::SourcePortIn(protocol, set) => packet.is(*protocol) && holds_port(table, set, source_port),
         Match::ServiceIn(set, _) => table.elements_of(set).into_iter().any(|element| match element {
             Element::Service(address, protocol, port) => {
+                packet.destination == *address && packet.is(*protocol) && destination_port == Some(*port)
+            }
+            Element::ServiceV4(address, protocol, port) => {
                 packet.destination == *address && packet.is(*protocol) && destination_port == Some(*port)
             }
             _ => false,
@@ -258,6 +316,15 @@ impl Packet {
             (Load::Control(kind), _) => Some(kind),
             _ => None,
         }
+    }
+
+    /// The server's port is another from here on.
+    fn set_port(&mut self, port: Option<u16>) {
+        self.load = match (self.load, port) {
+            (Load::Tcp(_), Some(port)) => Load::Tcp(port),
+            (Load::Udp(_), Some(port)) => Load::Udp(port),
+            (load, _) => load,
+        };
     }
 
     fn is(&self, protocol: Protocol) -> bool {
@@ -343,6 +410,14 @@ pub(super) fn is_idle(ns: &Namespace, rule: &Rule) -> bool {
     let has_ports = |link: &IfName| everybody.contains(&Element::Link(*link));
     let exits = |link: &&IfName| link.as_str().starts_with("to-");
     if rule.action == Action::Refuse && ns.links.keys().filter(exits).all(has_ports) {
+        return true;
+    }
+    let is_empty = |name: &str| table.elements_of(&SetName(name.to_owned().into())).is_empty();
+    if rule.action.set().is_some_and(|set| table.elements_of(set).is_empty())
+        || rule.matches.contains(&Match::DestinationRewritten)
+            && is_empty("stands_for")
+            && is_empty("forwards")
+    {
         return true;
     }
     let ends: Vec<(bool, String)> = rule.matches.iter().filter_map(begins).collect();

@@ -2,8 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use sixfold_core::state::{Action, SetName};
+use sixfold_core::state::{Action, Family, SetName};
 
+use super::condition::{self, Side};
 use super::expr::{ACCEPT, DROP, Expr, META_IIFNAME, META_OIFNAME, REG_1, REG_2, REG_3};
 
 /// What carries an action out.
@@ -23,14 +24,31 @@ pub(super) fn exprs(action: &Action) -> Vec<Expr> {
             Expr::Immediate { dreg: REG_3, value: ports.1.to_be_bytes().to_vec() },
             Expr::SnatV4,
         ],
-        Action::SnatByInput(map) => vec![
-            Expr::Meta { key: META_IIFNAME, dreg: REG_1 },
-            Expr::MapLookup { map: map.0.clone().into_owned() },
-            Expr::SnatV4Mapped,
-        ],
+        Action::SnatByInput(map) => {
+            vec![Expr::Meta { key: META_IIFNAME, dreg: REG_1 }, map_lookup(map), Expr::SnatV4Mapped]
+        }
+        Action::SnatBySource(map) => by_address(Side::Source, map, Expr::SnatV4Address),
+        Action::DnatByDestination(map) => by_address(Side::Destination, map, Expr::DnatV4Address),
+        Action::DnatByService(map) => {
+            let mut exprs = condition::family_is(Family::Ipv4).to_vec();
+            exprs.extend(condition::service(Family::Ipv4));
+            exprs.extend([map_lookup(map), Expr::DnatV4Port]);
+            exprs
+        }
         Action::Unknown(raw) if raw.is_empty() => Vec::new(),
         Action::Unknown(raw) => vec![Expr::Other(raw.clone())],
     }
+}
+
+fn map_lookup(map: &SetName) -> Expr {
+    Expr::MapLookup { map: map.0.clone().into_owned() }
+}
+
+/// Another address for one of the packet's, of IPv4 alone.
+fn by_address(side: Side, map: &SetName, rewrite: Expr) -> Vec<Expr> {
+    let mut exprs = condition::family_is(Family::Ipv4).to_vec();
+    exprs.extend([condition::address(Family::Ipv4, side), map_lookup(map), rewrite]);
+    exprs
 }
 
 fn drop_by(link: u32, set: &SetName) -> Vec<Expr> {
@@ -64,6 +82,17 @@ pub(super) fn parse(exprs: &[Expr]) -> Option<Action> {
         }
         [Expr::Meta { key: META_IIFNAME, dreg: REG_1 }, Expr::MapLookup { map }, Expr::SnatV4Mapped] => {
             Some(Action::SnatByInput(SetName(map.clone().into())))
+        }
+        // Of an address; the caller's own expressions say whether nothing else is other.
+        [.., Expr::MapLookup { map }, rewrite] => {
+            let map = SetName(map.clone().into());
+            let action = match rewrite {
+                Expr::SnatV4Address => Action::SnatBySource(map),
+                Expr::DnatV4Address => Action::DnatByDestination(map),
+                Expr::DnatV4Port => Action::DnatByService(map),
+                _ => return None,
+            };
+            (self::exprs(&action) == exprs).then_some(action)
         }
         _ => None,
     }

@@ -16,9 +16,9 @@ use sixfold_core::state::{Family, LinkPattern, Match, Protocol, SetName};
 
 use super::super::{attr, set};
 use super::expr::{
-    Expr, FIB_ADDRESS, FIB_ANY_LINK, FIB_DESTINATION, FIB_LINK, FIB_SOURCE, FIB_TYPE, LTE, META_IIFNAME,
-    META_L4PROTO, META_NFPROTO, META_OIFNAME, NEQ, NETWORK, REG_1, REG_2, REG32_1, REG32_2, REG32_5,
-    TRANSPORT, UNICAST, UNREACHABLE,
+    CT_STATE, CT_STATUS, Expr, FIB_ADDRESS, FIB_ANY_LINK, FIB_DESTINATION, FIB_LINK, FIB_SOURCE, FIB_TYPE,
+    LTE, META_IIFNAME, META_L4PROTO, META_NFPROTO, META_OIFNAME, NEQ, NETWORK, REG_1, REG_2, REG32_1,
+    REG32_2, REG32_5, TRANSPORT, UNICAST, UNREACHABLE,
 };
 
 /// `IFNAMSIZ`: a whole name is compared with its zeroes, the beginning of one without.
@@ -29,13 +29,16 @@ const SYN_RST: u8 = 0x06;
 const SYN: u8 = 0x02;
 const TCP_FLAGS: u32 = 13;
 
+/// `IPS_DST_NAT`
+const DESTINATION_REWRITTEN: u32 = 0x20;
+
 /// Offsets of the ports in a TCP or UDP header.
 const SOURCE_PORT: u32 = 0;
 const DESTINATION_PORT: u32 = 2;
 
 /// Which address of a packet.
 #[derive(Clone, Copy, PartialEq)]
-enum Side {
+pub(super) enum Side {
     Source,
     Destination,
 }
@@ -57,8 +60,13 @@ pub(super) fn exprs(condition: &Match) -> Vec<Expr> {
         Match::Icmpv6Type(kind) => icmp(Family::Ipv6, Protocol::Icmpv6, *kind),
         // Conntrack's state is a number of the machine, and of the machine's byte order.
         Match::CtState(mask) => vec![
-            Expr::CtState,
+            Expr::Ct { key: CT_STATE },
             Expr::Bitwise { mask: mask.to_ne_bytes().into() },
+            Expr::Cmp { op: NEQ, value: vec![0; 4] },
+        ],
+        Match::DestinationRewritten => vec![
+            Expr::Ct { key: CT_STATUS },
+            Expr::Bitwise { mask: DESTINATION_REWRITTEN.to_ne_bytes().into() },
             Expr::Cmp { op: NEQ, value: vec![0; 4] },
         ],
         // The kernel sets the first byte of four; compared as one, nft shows `missing/8`.
@@ -115,7 +123,7 @@ pub(super) fn parse(found: &[Expr]) -> Option<(Match, usize)> {
 
 /// What it may be, by its shape; the caller compares every expression.
 fn guess(found: &[Expr]) -> Option<Match> {
-    use Expr::{Bitwise, Cmp, CtState, Fib, Limit, Lookup, Meta, Payload};
+    use Expr::{Bitwise, Cmp, Ct, Fib, Limit, Lookup, Meta, Payload};
     Some(match found {
         [Meta { key: META_NFPROTO, .. }, Cmp { value: family, .. }, rest @ ..] => {
             after_family(family_of(family)?, rest)?
@@ -144,7 +152,8 @@ fn guess(found: &[Expr]) -> Option<Match> {
         [Meta { key: META_OIFNAME, .. }, Lookup { set }, ..] => {
             Match::OutputLinkIn(SetName(set.clone().into()))
         }
-        [CtState, Bitwise { mask }, ..] => {
+        [Ct { key: CT_STATUS }, ..] => Match::DestinationRewritten,
+        [Ct { .. }, Bitwise { mask }, ..] => {
             Match::CtState(u32::from_ne_bytes(mask.as_slice().try_into().ok()?))
         }
         [Fib { flags: FIB_SOURCE, .. }, ..] => Match::SourceNotHere,
@@ -202,7 +211,7 @@ fn lookup(set: &SetName) -> Expr {
     Expr::Lookup { set: set.0.clone().into_owned() }
 }
 
-fn family_is(family: Family) -> [Expr; 2] {
+pub(super) fn family_is(family: Family) -> [Expr; 2] {
     let number = match family {
         Family::Ipv4 => 2,
         Family::Ipv6 => 10,
@@ -316,11 +325,15 @@ fn leading_ones(mask: &[u8]) -> u8 {
 }
 
 fn address_in(set: &SetName, family: Family, side: Side) -> Vec<Expr> {
-    let (offset, len) = field(family, side);
     let mut out = family_is(family).to_vec();
-    out.push(Expr::Payload { dreg: REG_1, base: NETWORK, offset, len });
-    out.push(lookup(set));
+    out.extend([address(family, side), lookup(set)]);
     out
+}
+
+/// One of a packet's addresses.
+pub(super) fn address(family: Family, side: Side) -> Expr {
+    let (offset, len) = field(family, side);
+    Expr::Payload { dreg: REG_1, base: NETWORK, offset, len }
 }
 
 fn icmp(family: Family, protocol: Protocol, kind: u8) -> Vec<Expr> {
@@ -348,15 +361,22 @@ fn tcp_syn() -> Vec<Expr> {
 
 /// The three parts of the key lie in consecutive 4-byte registers.
 fn service_in(set: &SetName, family: Family) -> Vec<Expr> {
+    let mut out = family_is(family).to_vec();
+    out.extend(service(family));
+    out.push(lookup(set));
+    out
+}
+
+/// What a service is looked up by.
+pub(super) fn service(family: Family) -> [Expr; 3] {
     let (offset, len) = field(family, Side::Destination);
     let (protocol, port) = match family {
         Family::Ipv6 => (REG_2, REG32_5),
         Family::Ipv4 => (REG32_1, REG32_2),
     };
-    let mut out = family_is(family).to_vec();
-    out.push(Expr::Payload { dreg: REG_1, base: NETWORK, offset, len });
-    out.push(Expr::Meta { key: META_L4PROTO, dreg: protocol });
-    out.push(Expr::Payload { dreg: port, base: TRANSPORT, offset: DESTINATION_PORT, len: 2 });
-    out.push(lookup(set));
-    out
+    [
+        Expr::Payload { dreg: REG_1, base: NETWORK, offset, len },
+        Expr::Meta { key: META_L4PROTO, dreg: protocol },
+        Expr::Payload { dreg: port, base: TRANSPORT, offset: DESTINATION_PORT, len: 2 },
+    ]
 }

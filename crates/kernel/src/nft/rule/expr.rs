@@ -22,6 +22,11 @@ const REG32_3: u32 = 11;
 /// The sixth 4-byte register.
 pub(super) const REG32_5: u32 = 13;
 
+/// `NFT_CT_STATE`
+pub(super) const CT_STATE: u32 = 0;
+/// `NFT_CT_STATUS`
+pub(super) const CT_STATUS: u32 = 2;
+
 /// `NFT_META_IIFNAME`
 pub(super) const META_IIFNAME: u32 = 6;
 /// `NFT_META_OIFNAME`
@@ -69,6 +74,14 @@ pub(in super::super) const ACCEPT: u32 = 1;
 
 /// `NF_NAT_RANGE_MAP_IPS | PROTO_SPECIFIED | PROTO_RANDOM_FULLY`. The first is implied, and dumped.
 const NAT_FLAGS: u32 = 0x13;
+/// `NF_NAT_RANGE_MAP_IPS`
+const NAT_ADDRESS: u32 = 0x1;
+/// `NF_NAT_RANGE_PROTO_SPECIFIED`
+const NAT_PORT: u32 = 0x2;
+/// `NFT_NAT_SNAT`
+const SNAT: u32 = 0;
+/// `NFT_NAT_DNAT`
+const DNAT: u32 = 1;
 /// `NFPROTO_IPV4`
 const NAT_FAMILY: u32 = 2;
 
@@ -111,7 +124,9 @@ pub(super) enum Expr {
     MapLookup {
         map: String,
     },
-    CtState,
+    Ct {
+        key: u32,
+    },
     Fib {
         result: u32,
         flags: u32,
@@ -136,6 +151,12 @@ pub(super) enum Expr {
     SnatV4,
     /// With both from the first 16-byte register: address, port, address, port, the first ones and then the last ones.
     SnatV4Mapped,
+    /// With the address in the first 4-byte register.
+    SnatV4Address,
+    /// The same of the destination.
+    DnatV4Address,
+    /// The same with the port in the second 4-byte register.
+    DnatV4Port,
     /// No route: `NFT_REJECT_ICMPX_UNREACH`, `NFT_REJECT_ICMPX_NO_ROUTE`.
     Reject,
     /// The list element as it was dumped, header and all.
@@ -160,7 +181,7 @@ impl Expr {
             Self::Payload { .. } => "payload",
             Self::Bitwise { .. } => "bitwise",
             Self::Lookup { .. } | Self::MapLookup { .. } => "lookup",
-            Self::CtState => "ct",
+            Self::Ct { .. } => "ct",
             Self::Fib { .. } => "fib",
             Self::Limit { .. } => "limit",
             Self::Counter { .. } => "counter",
@@ -169,7 +190,11 @@ impl Expr {
             Self::RouteMss => "rt",
             Self::ByteorderMss => "byteorder",
             Self::WriteMss => "exthdr",
-            Self::SnatV4 | Self::SnatV4Mapped => "nat",
+            Self::SnatV4
+            | Self::SnatV4Mapped
+            | Self::SnatV4Address
+            | Self::DnatV4Address
+            | Self::DnatV4Port => "nat",
             Self::Reject => "reject",
             Self::Other(_) => "",
         }
@@ -213,7 +238,7 @@ impl Expr {
                 put_str(out, 1, map);
                 numbers(out, &[(2, REG_1), (3, REG_1), (5, 0)]);
             }
-            Self::CtState => numbers(out, &[(1, REG_1), (2, 0)]),
+            Self::Ct { key } => numbers(out, &[(1, REG_1), (2, *key)]),
             Self::Fib { result, flags } => numbers(out, &[(1, REG_1), (2, *result), (3, *flags)]),
             Self::Limit { per_second, burst } => {
                 put_u64(out, 1, *per_second);
@@ -234,6 +259,12 @@ impl Expr {
             }
             Self::SnatV4 => snat(out, [REG_1, REG_1, REG_2, REG_3]),
             Self::SnatV4Mapped => snat(out, [REG_1, REG32_2, REG32_1, REG32_3]),
+            Self::SnatV4Address => numbers(out, &address_nat(SNAT)),
+            Self::DnatV4Address => numbers(out, &address_nat(DNAT)),
+            Self::DnatV4Port => {
+                numbers(out, &address_nat(DNAT)[..4]);
+                numbers(out, &[(5, REG32_1), (6, REG32_1), (7, NAT_ADDRESS | NAT_PORT)]);
+            }
             Self::Reject => {
                 put_u32(out, 1, REJECT_ICMPX);
                 put(out, 2, &[NO_ROUTE]);
@@ -257,9 +288,14 @@ impl Expr {
     }
 }
 
+/// One address, the same first and last.
+const fn address_nat(kind: u32) -> [(u16, u32); 5] {
+    [(1, kind), (2, NAT_FAMILY), (3, REG_1), (4, REG_1), (7, NAT_ADDRESS)]
+}
+
 /// First and last address, first and last port, by their registers.
 fn snat(out: &mut Vec<u8>, [address, last_address, port, last_port]: [u32; 4]) {
-    numbers(out, &[(1, 0), (2, NAT_FAMILY), (3, address), (4, last_address)]);
+    numbers(out, &[(1, SNAT), (2, NAT_FAMILY), (3, address), (4, last_address)]);
     numbers(out, &[(5, port), (6, last_port), (7, NAT_FLAGS)]);
 }
 
@@ -301,7 +337,7 @@ fn guess(name: &str, data: &[u8]) -> Option<Expr> {
             Some(_) => Expr::MapLookup { map: find_str(data, 1)? },
             None => Expr::Lookup { set: find_str(data, 1)? },
         },
-        "ct" => Expr::CtState,
+        "ct" => Expr::Ct { key: number(2)? },
         "fib" => Expr::Fib { result: number(2)?, flags: number(3)? },
         "limit" => Expr::Limit { per_second: find_u64(data, 1)?, burst: number(3)? },
         "counter" => Expr::Counter { bytes: find_u64(data, 1)?, packets: find_u64(data, 2)? },
@@ -313,8 +349,14 @@ fn guess(name: &str, data: &[u8]) -> Option<Expr> {
         "rt" => Expr::RouteMss,
         "byteorder" => Expr::ByteorderMss,
         "exthdr" => Expr::WriteMss,
-        "nat" if number(5) == Some(REG32_1) => Expr::SnatV4Mapped,
-        "nat" => Expr::SnatV4,
+        "nat" => match (number(1)?, number(5)) {
+            (SNAT, None) => Expr::SnatV4Address,
+            (SNAT, Some(REG32_1)) => Expr::SnatV4Mapped,
+            (SNAT, Some(_)) => Expr::SnatV4,
+            (DNAT, None) => Expr::DnatV4Address,
+            (DNAT, Some(_)) => Expr::DnatV4Port,
+            _ => return None,
+        },
         "reject" => Expr::Reject,
         _ => return None,
     })

@@ -102,6 +102,20 @@ fn links_and_their_ports_are_read_as_they_were_written() {
 }
 
 #[test]
+fn what_stands_for_another_is_read_as_it_was_written() {
+    let [one, other] = ["192.0.2.1", "10.0.0.2"].map(|address| address.parse().unwrap());
+    let addresses = vec![Element::AddressV4(one, other)];
+    assert_eq!(through_keys(SetKind::AddressesV4, &addresses), addresses);
+    let forwards = vec![Element::ForwardV4(one, Protocol::Tcp, 443, (other, 8443))];
+    assert_eq!(through_keys(SetKind::ForwardsV4, &forwards), forwards);
+    let key = keys(&forwards[0]).remove(0);
+    assert_eq!(key.value, [10, 0, 0, 2, 0x20, 0xfb, 0, 0]);
+    let nowhere = Key { value: vec![], ..key.clone() };
+    let unknown = Element::Unknown(key.bytes);
+    assert_eq!(elements(SetKind::ForwardsV4, BTreeSet::from([nowhere])), [unknown]);
+}
+
+#[test]
 fn a_link_with_another_share_than_its_set_says_is_unknown() {
     let key = keys(&Element::LinkShare("to-1abc-1".parse().unwrap(), 9)).remove(0);
     let kind = SetKind::LinkShares { connections: 9 };
