@@ -43,6 +43,7 @@ fn farm(node: &NodeId) -> FarmDraft {
         public_v4: Some(read("203.0.113.5/24")),
         default_v4: Some(read("203.0.113.1")),
         bandwidth: Bandwidths::default(),
+        pool_v4: Vec::new(),
         ecmp: false,
         tenure: None,
     };
@@ -74,6 +75,7 @@ fn network(node: &NodeId) -> Network {
             attachment: sixfold_core::model::Attachment::Namespace,
         }],
         exposures: vec![],
+        own_v4: Default::default(),
     };
     draft.try_into().expect("the network is right")
 }
@@ -92,7 +94,7 @@ fn said() -> Said {
         let report = DeviceReport::new(PublicKey::from_bytes([key.index.low(); 32]), key.index.get(), &reach);
         devices.push(DeviceStatement::new(of, 1, report).expect("the device is right"));
         let ports = (seat == Seat::Exit).then(|| read("1024-2047"));
-        leaves.push(Leaf::Grant(Granted { key, generation, network: id, seat, ports }));
+        leaves.push(Leaf::Grant(Granted { key, generation, network: id, seat, ports, own_v4: None }));
     }
     let itself = NodeDraft { id: node.clone(), reach, nic: read("eth0"), mtu: 1500 };
     Said {

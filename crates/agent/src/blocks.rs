@@ -4,6 +4,7 @@
 //! ports.log    sixfold-ports 1                                                   the first line
 //!              + 1795286772 203.0.113.7 1024-2047 2001:db8:a::/48 1000 acme/web  from then on: seconds since 1970
 //!              - 1795286801 203.0.113.7 1024-2047 2001:db8:a::/48 1000           until then
+//!              + 1795286772 203.0.113.20 all 2001:db8:a::/48 1000 acme/web       an address of its own
 //! ```
 //!
 //! Owns: that file. A line that a block begins is on the disk before the first packet can leave by it, so that no port is
@@ -28,16 +29,18 @@ pub const FILE: &str = "ports.log";
 pub const RETENTION: Duration = Duration::from_secs(180 * 86_400);
 
 const HEAD: &str = "sixfold-ports 1\n";
+/// In place of a block: all ports of the address.
+const ALL: &str = "all";
 /// Bytes of a log at most: 63 blocks of 16 slots, changed every minute for a month.
 const BYTES_MAX: usize = 512 << 20;
 
-/// A block of one address, as one exit point has it.
+/// A block of one address, or all of one, as one exit point has it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Block {
-    /// The slot's address.
+    /// The slot's address, or one that is a network's own.
     pub address: Ipv4Addr,
-    /// Ports of TCP and of UDP, and identifiers of echoes.
-    pub ports: PortBlock,
+    /// Ports of TCP and of UDP, and identifiers of echoes; none: all of them.
+    pub ports: Option<PortBlock>,
     /// The /48 of the slot.
     pub allocation: String,
     /// The exit point's prefix in it.
@@ -63,7 +66,8 @@ impl Taken {
     pub fn has(&self, address: Ipv4Addr, port: u16, at_secs: u64) -> bool {
         let Block { address: own, ports, .. } = &self.block;
         let is_then = self.from_secs <= at_secs && self.until_secs.is_none_or(|until| at_secs <= until);
-        *own == address && (ports.first()..=ports.last()).contains(&port) && is_then
+        let is_in = ports.is_none_or(|ports| (ports.first()..=ports.last()).contains(&port));
+        *own == address && is_in && is_then
     }
 }
 
@@ -103,7 +107,11 @@ fn line(line: &str) -> Option<(bool, u64, Block, Option<NetworkId>)> {
         _ => return None,
     };
     let at_secs = words.next()?.parse().ok()?;
-    let (address, ports) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let address = words.next()?.parse().ok()?;
+    let ports = match words.next()? {
+        ALL => None,
+        ports => Some(ports.parse().ok()?),
+    };
     let (allocation, index) = (words.next()?.to_owned(), words.next()?.parse().ok()?);
     let network = words.next().and_then(|word| word.parse().ok());
     Some((begins, at_secs, Block { address, ports, allocation, index }, network))
@@ -112,6 +120,7 @@ fn line(line: &str) -> Option<(bool, u64, Block, Option<NetworkId>)> {
 fn written(text: &mut String, (sign, at_secs): (char, u64), block: &Block, network: Option<&NetworkId>) {
     let Block { address, ports, allocation, index } = block;
     // Writing to a String cannot fail.
+    let ports = ports.map_or_else(|| ALL.to_owned(), |ports| ports.to_string());
     let _ = write!(text, "{sign} {at_secs} {address} {ports} {allocation} {index}");
     let _ = match network {
         Some(network) => writeln!(text, " {network}"),
@@ -185,10 +194,11 @@ fn blocks(snapshot: &Snapshot) -> BTreeMap<Block, Option<NetworkId>> {
         let ids: BTreeMap<PrefixIndex, &NetworkId> = networks
             .flat_map(|network| network.resources.iter().map(|resource| (resource.index, &network.id)))
             .collect();
-        for (index, ports) in &gateway.ports {
-            let allocation = prefix.to_string();
-            let block = Block { address: public.addr(), ports: *ports, allocation, index: *index };
-            blocks.insert(block, ids.get(index).map(|id| (*id).clone()));
+        let by_ports = gateway.ports.iter().map(|(index, ports)| (*index, public.addr(), Some(*ports)));
+        let own = gateway.own_addresses().map(|(index, own)| (index, own.address, None));
+        for (index, address, ports) in by_ports.chain(own) {
+            let block = Block { address, ports, allocation: prefix.to_string(), index };
+            blocks.insert(block, ids.get(&index).map(|id| (*id).clone()));
         }
     }
     blocks
@@ -241,10 +251,15 @@ mod tests {
         + 100 203.0.113.7 2048-3071 2001:db8:a::/48 1001 globex/lab\n\
         ? a line of a later version\n\
         - 200 203.0.113.7 1024-2047 2001:db8:a::/48 1000\n\
-        + 300 203.0.113.7 1024-2047 2001:db8:a::/48 1005 umbrella/ops\n";
+        + 300 203.0.113.7 1024-2047 2001:db8:a::/48 1005 umbrella/ops\n\
+        + 300 203.0.113.20 all 2001:db8:a::/48 1001 globex/lab\n";
 
     fn whose(text: &str, port: u16, at_secs: u64) -> Vec<String> {
-        let address = "203.0.113.7".parse().unwrap();
+        whose_of(text, ("203.0.113.7", port), at_secs)
+    }
+
+    fn whose_of(text: &str, (address, port): (&str, u16), at_secs: u64) -> Vec<String> {
+        let address = address.parse().unwrap();
         let all = parse(text);
         let found = all.iter().filter(|taken| taken.has(address, port, at_secs));
         found.map(|taken| taken.network.as_ref().unwrap().to_string()).collect()
@@ -258,6 +273,7 @@ mod tests {
         assert_eq!(whose(TEXT, 2048, 9999), ["globex/lab"]);
         assert_eq!(whose(TEXT, 2047, 99), [""; 0], "before all");
         assert_eq!(whose(TEXT, 80, 150), [""; 0], "nobody's");
+        assert_eq!(whose_of(TEXT, ("203.0.113.20", 80), 300), ["globex/lab"], "an address of its own");
     }
 
     #[test]
@@ -267,12 +283,12 @@ mod tests {
         std::fs::write(&path, format!("{TEXT}- 400 203.0.113.7 2048-30")).unwrap();
         let at = |secs| UNIX_EPOCH + Duration::from_secs(secs);
         let log = PortLog::open(dir.path(), at(500)).unwrap();
-        assert_eq!(log.open.len(), 2, "what a line began that ends nowhere is open");
+        assert_eq!(log.open.len(), 3, "what a line began that ends nowhere is open");
         let all = read(dir.path()).unwrap().unwrap();
         assert_eq!(all, parse(TEXT), "nothing but the half line went");
         PortLog::open(dir.path(), at(201 + RETENTION.as_secs())).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(text.lines().count(), 3, "{text}");
+        assert_eq!(text.lines().count(), 4, "{text}");
         assert!(!text.contains("acme/web"), "{text}");
     }
 }

@@ -3,6 +3,8 @@
 //! Owns: their shapes. What owners say travels as they signed it; the rest here is the registry's own word, for people and
 //! for finding things, and no node acts on it.
 
+use std::net::Ipv4Addr;
+
 use serde::{Deserialize, Serialize};
 use sixfold_core::addr::Allocation;
 use sixfold_core::id::{FarmId, Generation, Label, NetworkId, NodeId, Revision};
@@ -92,6 +94,10 @@ pub struct Held {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub ports: Option<PortBlock>,
+    /// Of an exit point: the public IPv4 address of its slot's pool that was granted to the network, used or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub own_v4: Option<Ipv4Addr>,
 }
 
 /// What a change of a network would come to. Nothing of it is done.

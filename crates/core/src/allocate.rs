@@ -6,9 +6,11 @@
 //! grant is one generation higher.
 //!
 //! An exit point's grant has a block of ports with it, as long as the slot has one left: found, rested and reclaimed in
-//! the same way. A network that got none gets one when it is allocated again, one generation higher.
+//! the same way. A network that got none gets one when it is allocated again, one generation higher. A network that asks for a
+//! public IPv4 address of its own gets one of its slot's pool beside its ports, in the same way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
@@ -129,6 +131,7 @@ pub fn allocate(
         change.grants.insert(place.key(index), new(seat, generation));
     }
     grant_ports(&mut change, &held, placement, (place, secret));
+    grant_own_v4(&mut change, &held, placement, (place, secret));
     let slots = held.released.iter().map(|(key, _)| Record::Slot(key.number, key.index.slot()));
     let own = [Record::Slot(place.number, place.slot), Record::Network(placement.network.clone())];
     Ok((ledger.read(slots.chain(own)), change))
@@ -143,9 +146,7 @@ fn grant_ports(
     (place, secret): (Place<'_>, &IndexSecret),
 ) {
     let new = change.grants.iter().find(|(_, grant)| grant.is_live() && grant.seat == Seat::Exit);
-    let again = held.exit_without_ports.map(|(key, grant)| {
-        (key, Grant { generation: grant.generation.next(), late: grant.late.clone(), ..grant.clone() })
-    });
+    let again = held.exit.filter(|(_, grant)| grant.ports.is_none()).map(granted_again);
     let Some((key, mut grant)) = new.map(|(key, grant)| (*key, grant.clone())).or(again) else { return };
     let before = held.resting.get(&Seat::Exit).and_then(|(_, grant)| grant.ports);
     let candidates = Candidates { network: &placement.network, seat: &Seat::Exit, slot: place.slot, secret };
@@ -156,9 +157,46 @@ fn grant_ports(
     };
     let Some(block) = before.into_iter().chain(candidates.blocks()).find(is_free) else { return };
     for (other, grant, _) in others.iter().filter(|(_, _, taken)| taken.overlaps(block)) {
-        change.grants.entry(*other).or_insert_with(|| Grant { ports: None, ..(*grant).clone() });
+        let without = || Grant { ports: None, own_v4: None, ..(*grant).clone() };
+        change.grants.entry(*other).or_insert_with(without);
     }
     grant.ports = Some(block);
+    change.grants.insert(key, grant);
+}
+
+/// The same grant, one generation higher.
+fn granted_again((key, grant): (ResourceKey, &Grant)) -> (ResourceKey, Grant) {
+    (key, Grant { generation: grant.generation.next(), ..grant.clone() })
+}
+
+/// Gives the network's exit point an address of its slot's pool, if the network asks for one and has none of these. It comes
+/// beside ports alone. Whoever had it and has rested loses it.
+fn grant_own_v4(
+    change: &mut LedgerChange,
+    held: &Held<'_>,
+    placement: &Placement,
+    (place, secret): (Place<'_>, &IndexSecret),
+) {
+    let new = change.grants.iter().find(|(_, grant)| grant.is_live() && grant.seat == Seat::Exit);
+    let found = new.map(|(key, grant)| (*key, grant.clone())).or_else(|| held.exit.map(granted_again));
+    let Some((key, mut grant)) = found.filter(|(_, grant)| grant.ports.is_some()) else { return };
+    let pool = &placement.pool_v4;
+    if grant.own_v4.is_some_and(|own| pool.contains(&own)) {
+        return;
+    }
+    let before = held.resting.get(&Seat::Exit).and_then(|(_, grant)| grant.own_v4);
+    let candidates = Candidates { network: &placement.network, seat: &Seat::Exit, slot: place.slot, secret };
+    let others: Vec<(ResourceKey, &Grant, PortBlock)> =
+        place.ledger.ports_in(place.number, place.slot).filter(|(other, ..)| *other != key).collect();
+    let has = |grant: &Grant, own: Ipv4Addr| grant.own_v4 == Some(own);
+    let is_free =
+        |own: &Ipv4Addr| !others.iter().any(|(_, grant, _)| has(grant, *own) && !grant.is_over(place.now));
+    let wanted = before.into_iter().filter(|own| pool.contains(own)).chain(candidates.of_pool(pool));
+    let Some(own) = { wanted }.find(is_free) else { return };
+    for (other, rested, _) in others.iter().filter(|(_, grant, _)| has(grant, own)) {
+        change.grants.entry(*other).or_insert_with(|| (*rested).clone()).own_v4 = None;
+    }
+    grant.own_v4 = Some(own);
     change.grants.insert(key, grant);
 }
 
@@ -203,14 +241,14 @@ struct Held<'a> {
     released: Vec<(ResourceKey, &'a Grant)>,
     /// Where there may be state of the network now.
     nodes: BTreeSet<&'a NodeId>,
-    /// Its exit point, if that has no ports.
-    exit_without_ports: Option<(ResourceKey, &'a Grant)>,
+    /// Its exit point.
+    exit: Option<(ResourceKey, &'a Grant)>,
 }
 
 impl<'a> Held<'a> {
     fn of(placement: &'a Placement, place: Place<'a>) -> Self {
         let (granted, resting, released) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
-        let mut held = Self { granted, resting, released, nodes: BTreeSet::new(), exit_without_ports: None };
+        let mut held = Self { granted, resting, released, nodes: BTreeSet::new(), exit: None };
         for (key, grant) in place.ledger.all_of(&placement.network) {
             let here = key.number == place.number && key.index.slot() == place.slot;
             if let (true, Seat::Node(node)) = (grant.is_live(), &grant.seat) {
@@ -219,8 +257,8 @@ impl<'a> Held<'a> {
             match (grant.is_live(), here) {
                 (true, true) if placement.seats.contains(&grant.seat) => {
                     held.granted.insert(&grant.seat);
-                    if grant.seat == Seat::Exit && grant.ports.is_none() {
-                        held.exit_without_ports = Some((key, grant));
+                    if grant.seat == Seat::Exit {
+                        held.exit = Some((key, grant));
                     }
                 }
                 (true, _) => held.released.push((key, grant)),
@@ -294,6 +332,12 @@ impl Candidates<'_> {
         let count = blocks.len();
         let start = usize::from(self.hash("ports")) % count;
         blocks.cycle().skip(start).take(count)
+    }
+
+    /// The addresses of a pool in the order in which the network asks for them: one by its hash, and onwards from there.
+    fn of_pool(&self, pool: &[Ipv4Addr]) -> impl Iterator<Item = Ipv4Addr> {
+        let start = usize::from(self.hash("address")).checked_rem(pool.len()).unwrap_or_default();
+        pool.iter().cycle().skip(start).take(pool.len()).copied()
     }
 
     /// `None` where the hash hits an index that is never granted (the last 256 of slot 15).

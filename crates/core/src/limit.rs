@@ -50,6 +50,12 @@ pub const WORKLOADS_PER_RESOURCE: usize = 253;
 /// Exposed ports of one network: elements of one nft set in the resources that host them.
 pub const EXPOSURES_PER_NETWORK: usize = 4096;
 
+/// Ports of its own public IPv4 address that one network forwards: whoever serves more has an address for a workload alone.
+pub const FORWARDS_PER_NETWORK: usize = 256;
+
+/// Public IPv4 addresses that one slot has for tenants: a /24's worth. At most 63 networks of a slot speak IPv4.
+pub const POOL_PER_SLOT: usize = 256;
+
 /// Smallest MTU of any link, in bytes: IPv6 forbids less (RFC 8200, 5).
 pub const MTU_MIN: u16 = 1280;
 

@@ -2,6 +2,7 @@
 //! the exit's slot, listed or not.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use crate::id::{NetworkId, NodeId};
 use crate::model::{Farm, Network, Seat, SlotKey};
@@ -17,6 +18,8 @@ pub struct Placement {
     pub exit_node: NodeId,
     /// A resource each. The exit point is one of its own, even on a node that has an ordinary one.
     pub seats: BTreeSet<Seat>,
+    /// Public IPv4 addresses of which the network asks for one: its slot's pool. None if it asks for none.
+    pub pool_v4: Vec<Ipv4Addr>,
 }
 
 /// Places a network of which `farm` is the exit's. Returns `None` if the farm has no such slot, which a valid
@@ -24,7 +27,9 @@ pub struct Placement {
 #[must_use]
 pub fn place(network: &Network, farm: &Farm) -> Option<Placement> {
     let key = network.exit().key();
-    let exit_node = farm.slot(key)?.holder().clone();
+    let slot = farm.slot(key)?;
+    let pool_v4 = if network.own_v4().is_none() { Vec::new() } else { slot.pool_v4().to_vec() };
+    let exit_node = slot.holder().clone();
     let seats = network.nodes().iter().cloned().map(Seat::Node).chain([Seat::Exit]).collect();
-    Some(Placement { network: network.id().clone(), slot: key, exit_node, seats })
+    Some(Placement { network: network.id().clone(), slot: key, exit_node, seats, pool_v4 })
 }

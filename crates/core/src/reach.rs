@@ -10,9 +10,10 @@
 //! it would make. Where something is blocked, the rule or route that stops it is named.
 
 mod network;
+mod own;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -160,6 +161,8 @@ enum Kind<'a> {
         netns: NetnsName,
         /// Whether its network was granted ports to speak IPv4 from.
         has_ports: bool,
+        /// The public IPv4 address that is its network's own, if it has one.
+        own: Option<Ipv4Addr>,
     },
     Gateway,
     Internet,
@@ -194,6 +197,8 @@ impl<'a> Reach<'a> {
         let pairs = sites.iter().flat_map(|from| sites.iter().map(move |to| (from, to)));
         let mut cells = Vec::new();
         for (from, to) in pairs.filter(|(from, to)| from.party != to.party) {
+            let every = [Traffic::Echo].iter().chain(traffic);
+            cells.extend(every.filter_map(|traffic| self.own_cell(from, to, *traffic)));
             for family in [Family::Ipv6, Family::Ipv4] {
                 for traffic in [Traffic::Echo].iter().chain(traffic) {
                     cells.extend(self.cell(from, to, family, *traffic));
@@ -267,14 +272,16 @@ impl<'a> Reach<'a> {
             self.ledger.grants_of(network.id()).find(|(_, grant)| grant.seat == seat)?;
         let has_ports = self.ledger.grants_of(network.id()).any(|(_, grant)| grant.ports.is_some());
         let allocation = self.ledger.allocation(network.exit().prefix)?;
+        let farm = self.world.farm(&network.exit().farm)?;
+        let slot = farm.slot(network.exit().key())?;
+        let own = own::address(network, slot, self.ledger.grants_of(network.id()).map(|(_, grant)| grant));
         let derived = Derived::derive(&allocation, index, workload.number);
         let netns = Resource::derive(&allocation, index).netns;
-        let farm = self.world.farm(&network.exit().farm)?;
         let gateway = Gateway::derive(&allocation, network.exit().slot).netns;
         Some(Site {
             party: Party::Workload { network: network.id().clone(), name: workload.name.clone() },
-            kind: Kind::Workload { network, workload, index, netns, has_ports },
-            border: Some(Border { farm, slot: farm.slot(network.exit().key())?, netns: gateway }),
+            kind: Kind::Workload { network, workload, index, netns, has_ports, own },
+            border: Some(Border { farm, slot, netns: gateway }),
             address: Some(derived.address.into()),
             address_v4: Some(derived.address_v4.into()),
         })
@@ -376,7 +383,7 @@ fn leaving(from: &Site<'_>, to: &Site<'_>, family: Family, traffic: Traffic) -> 
 /// What stops a packet on the receiver's side.
 fn entering(from: &Site<'_>, to: &Site<'_>, family: Family, traffic: Traffic) -> Option<Stop> {
     let (v4, border) = (family == Family::Ipv4, to.border.as_ref()?);
-    let Kind::Workload { network, workload, netns, .. } = &to.kind else {
+    let Kind::Workload { network, workload, netns, own, .. } = &to.kind else {
         return (traffic != Traffic::Echo).then(|| border.stops(by("input", rule::CLOSED)));
     };
     if v4 && matches!(from.kind, Kind::Internet) {
@@ -385,7 +392,9 @@ fn entering(from: &Site<'_>, to: &Site<'_>, family: Family, traffic: Traffic) ->
     if !from.shares_gateway_with(to) && from.address(family).is_some_and(|address| border.bars(address)) {
         return Some(border.stops(by("forward", rule::BOGON_IN)));
     }
-    let open = !v4 && exposed(network, workload, traffic);
+    // Over IPv4 what has all of its network's own address is open to whatever comes by the exit point.
+    let is_whole = own.is_some() && network.own_v4().whole.as_ref() == Some(&workload.name);
+    let open = if v4 { is_whole } else { exposed(network, workload, traffic) };
     let closed = || Stop { node: workload.node.clone(), netns: *netns, by: by("forward", rule::NOT_EXPOSED) };
     (!open).then(closed)
 }

@@ -150,6 +150,48 @@ const FARMS: &[Case] = &[
         &[("default_v4 = \"203.0.113.1\"", "default_v4 = \"203.0.113.5\"")],
     ),
     ("a slot's IPv4 that a node has", &[("203.0.113.5/24", "203.0.113.11/24")]),
+    (
+        "a pool that the slot's own address is in",
+        &[("default_v4 = \"203.0.113.1\"\n", "default_v4 = \"203.0.113.1\"\npool_v4 = [\"203.0.113.5\"]\n")],
+    ),
+    (
+        "a pool that the router is in",
+        &[("default_v4 = \"203.0.113.1\"\n", "default_v4 = \"203.0.113.1\"\npool_v4 = [\"203.0.113.1\"]\n")],
+    ),
+    (
+        "a pool that a node is in",
+        &[("default_v4 = \"203.0.113.1\"\n", "default_v4 = \"203.0.113.1\"\npool_v4 = [\"203.0.113.11\"]\n")],
+    ),
+    (
+        "an address twice in a pool",
+        &[(
+            "default_v4 = \"203.0.113.1\"\n",
+            "default_v4 = \"203.0.113.1\"\npool_v4 = [\"203.0.113.20\", \"203.0.113.20\"]\n",
+        )],
+    ),
+    (
+        "a pool of a subnet's last address",
+        &[(
+            "default_v4 = \"203.0.113.1\"\n",
+            "default_v4 = \"203.0.113.1\"\npool_v4 = [\"203.0.113.255\"]\n",
+        )],
+    ),
+    (
+        "a pool of tenants' own addresses",
+        &[("default_v4 = \"203.0.113.1\"\n", "default_v4 = \"203.0.113.1\"\npool_v4 = [\"10.1.2.3\"]\n")],
+    ),
+    (
+        "a pool of a group",
+        &[("default_v4 = \"203.0.113.1\"\n", "default_v4 = \"203.0.113.1\"\npool_v4 = [\"224.0.0.5\"]\n")],
+    ),
+    (
+        "a pool of a prefix",
+        &[(
+            "default_v4 = \"203.0.113.1\"\n",
+            "default_v4 = \"203.0.113.1\"\npool_v4 = [\"203.0.113.32/28\"]\n",
+        )],
+    ),
+    ("a pool without public IPv4", &[("[\"bee\"]", "[\"bee\"]\npool_v4 = [\"203.0.113.20\"]\n")]),
     ("public IPv4 without a length", &[("203.0.113.5/24", "203.0.113.5")]),
     ("a bandwidth in bytes", &[("[\"bee\"]", "[\"bee\"]\nbandwidth = \"100 MB/s\"")]),
     ("a bandwidth without a unit", &[("[\"bee\"]", "[\"bee\"]\nbandwidth = \"100\"")]),
@@ -262,6 +304,46 @@ const NETWORKS: &[Case] = &[
     (
         "an exposure twice",
         &[("port = 443", "port = 443\n\n[[expose]]\nworkload = \"db\"\nprotocol = \"tcp\"\nport = 443")],
+    ),
+    ("an own address for a workload that is unknown", &[("slot = 1 }\n", "slot = 1 }\nown_v4 = \"bd\"\n")]),
+    (
+        "an own address for a workload, and ports of it",
+        &[
+            ("slot = 1 }\n", "slot = 1 }\nown_v4 = \"db\"\n"),
+            (
+                "port = 443\n",
+                "port = 443\n\n[[forward]]\nworkload = \"db\"\nprotocol = \"tcp\"\nport = 443\n",
+            ),
+        ],
+    ),
+    (
+        "a forwarded port 0",
+        &[("port = 443\n", "port = 443\n\n[[forward]]\nworkload = \"db\"\nprotocol = \"tcp\"\nport = 0\n")],
+    ),
+    (
+        "a port forwarded to port 0",
+        &[(
+            "port = 443\n",
+            "port = 443\n\n[[forward]]\nworkload = \"db\"\nprotocol = \"tcp\"\nport = 443\nto = 0\n",
+        )],
+    ),
+    (
+        "a port forwarded past the last",
+        &[(
+            "port = 443\n",
+            "port = 443\n\n[[forward]]\nworkload = \"db\"\nprotocol = \"tcp\"\nport = 443\nto = 65536\n",
+        )],
+    ),
+    (
+        "a port forwarded to a workload that is unknown",
+        &[("port = 443\n", "port = 443\n\n[[forward]]\nworkload = \"bd\"\nprotocol = \"tcp\"\nport = 443\n")],
+    ),
+    (
+        "a port forwarded twice",
+        &[(
+            "port = 443\n",
+            "port = 443\n\n[[forward]]\nworkload = \"db\"\nprotocol = \"tcp\"\nport = 443\n\n[[forward]]\nworkload = \"app\"\nprotocol = \"tcp\"\nport = 443\n",
+        )],
     ),
     ("an unknown protocol", &[("\"tcp\"", "\"sctp\"")]),
     ("a tenant in capitals", &[("\"acme\"", "\"ACME\"")]),

@@ -1,6 +1,7 @@
 //! Ten thousand packets at a gateway of two tenants: addresses, protocols and ports drawn from a seed, from either tenant's
 //! link and from outside. Each that arrives somewhere had to; arithmetic on the model says which, and never asks the rules.
-//! Then each rule that guards is taken away in turn, and some packet arrives that must not. Needs root and ip.
+//! Then each rule that guards is taken away in turn, and some packet arrives that must not. Of one tenant's own public IPv4
+//! address two ports lead to workloads, of the other's all of it leads to one. Needs root and ip.
 //!
 //! ```text
 //! left eth0 ── to-A ┐
@@ -24,9 +25,9 @@ use nix::sys::socket::{
     AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrLike as _, recvfrom, sendto,
     setsockopt, socket, sockopt,
 };
-use sixfold_core::addr::{PrefixIndex, Resource};
+use sixfold_core::addr::{PrefixIndex, Resource, Workload};
 use sixfold_core::desire::{Own, desire};
-use sixfold_core::model::{GatewayView, PortBlock};
+use sixfold_core::model::{ForwardView, GatewayView, OwnView, PortBlock, Protocol as Exposed};
 use sixfold_core::name::{drops, rule};
 use sixfold_core::plan::Op;
 use sixfold_core::spec::parse_all;
@@ -54,6 +55,8 @@ const ENDS: [End; 3] = [End::Tenant(0), End::Tenant(1), End::Outside];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whose {
     Tenant(usize),
+    /// The public IPv4 address that is a tenant's own.
+    Own(usize),
     Outside,
     /// Private, or of the farm's management.
     Barred,
@@ -105,22 +108,39 @@ struct Gateway {
     /// By tenant: the link to its exit point, its resources, its ports.
     tenants: Vec<(String, Vec<Resource>, PortBlock)>,
     nobody: Resource,
+    /// By tenant.
+    own: Vec<OwnView>,
 }
 
+/// The address and port of a workload that something leads to; no port where it stays as it is.
+type Target = (Ipv4Addr, Option<u16>);
+
 impl Gateway {
+    /// Where each network has an address of its own.
     fn new() -> Self {
-        Self::with_slot("")
+        let pool = "pool_v4 = [\"203.0.113.20\", \"203.0.113.21\"]";
+        let forward = |protocol: &str, port: u16, workload: &str, to: u16| {
+            let workload = format!("workload = \"{workload}\"\nto = {to}");
+            format!("\n[[forward]]\nprotocol = \"{protocol}\"\nport = {port}\n{workload}\n")
+        };
+        let forwards = forward("tcp", 443, "front", 8443) + &forward("udp", 53, "store", 5353);
+        Self::of(pool, &forwards, "own_v4 = \"model\"\n")
     }
 
     /// Where the first slot says this, too.
     fn with_slot(more: &str) -> Self {
+        Self::of(more, "", "")
+    }
+
+    /// Where acme says more at its end, and globex before its workloads.
+    fn of(more: &str, of_acme: &str, of_globex: &str) -> Self {
         let farm = include_str!("../../../examples/first-farm/farm.toml");
+        let acme = include_str!("../../../examples/first-farm/acme.toml").to_owned() + of_acme;
+        let globex = include_str!("../../../examples/first-farm/globex.toml");
+        let globex = globex.replacen("[[workload]]", &format!("{of_globex}[[workload]]"), 1);
         let farm = farm.replacen("slot = 1\n", &format!("slot = 1\n{more}\n"), 1);
-        let files = [
-            ("farm.toml", farm.as_str()),
-            ("acme.toml", include_str!("../../../examples/first-farm/acme.toml")),
-            ("globex.toml", include_str!("../../../examples/first-farm/globex.toml")),
-        ];
+        let files =
+            [("farm.toml", farm.as_str()), ("acme.toml", acme.as_str()), ("globex.toml", globex.as_str())];
         let world = parse_all(&files.map(|(name, text)| (name.to_owned(), text.to_owned()))).unwrap();
         let snapshot = Trial::new(world).unwrap().snapshot(&"ant".parse().unwrap()).unwrap();
         let own = Own::of(Backend::Tunnel);
@@ -133,7 +153,33 @@ impl Gateway {
         });
         let taken: Vec<PrefixIndex> = view.exits.values().flatten().copied().collect();
         let free = PrefixIndex::of_slot(view.slot).find(|index| !taken.contains(index)).unwrap();
-        Self { tenants: tenants.collect(), nobody: derived(&free), table, view }
+        let own = view.exits.keys().filter_map(|exit| view.own_v4.get(exit).cloned()).collect();
+        Self { tenants: tenants.collect(), nobody: derived(&free), own, table, view }
+    }
+
+    /// The workload that has all of a tenant's own address.
+    fn whole(&self, tenant: usize) -> Option<Ipv4Addr> {
+        let at = self.own.get(tenant)?.whole.as_ref()?;
+        Some(Workload::derive(&self.view.allocation, at.index, at.number).address_v4)
+    }
+
+    /// Where a probe to a tenant's own address is led.
+    fn led(&self, tenant: usize, probe: &Probe) -> Option<Target> {
+        let protocol = match probe.load {
+            Load::Tcp => Protocol::Tcp,
+            Load::Udp => Protocol::Udp,
+            Load::Echo => return self.whole(tenant).map(|workload| (workload, None)),
+            Load::Other(_) => return None,
+        };
+        if let Some(workload) = self.whole(tenant) {
+            return Some((workload, None));
+        }
+        let named = |forward: &&ForwardView| {
+            forward.port == probe.ports.1 && (forward.protocol == Exposed::Tcp) == (protocol == Protocol::Tcp)
+        };
+        let forward = self.own[tenant].forwards.iter().find(named)?;
+        let at = Workload::derive(&self.view.allocation, forward.index, forward.number);
+        Some((at.address_v4, Some(forward.to)))
     }
 
     /// An address of somebody's.
@@ -147,7 +193,12 @@ impl Gateway {
             }
         };
         match whose {
+            Whose::Own(at) => self.own[at].address.into(),
             Whose::Tenant(at) => {
+                // Often the one that has an address to itself.
+                if let Some(whole) = self.whole(at).filter(|_| !v6 && random.below(2) == 0) {
+                    return whole.into();
+                }
                 let all = &self.tenants[at].1;
                 let at = random.below(u32::try_from(all.len()).unwrap());
                 of(&all[usize::try_from(at).unwrap()], random.byte(2, 250))
@@ -175,12 +226,22 @@ impl Gateway {
             End::Outside => Whose::Outside,
         };
         let any = |random: &mut Random| {
+            let own = (0..self.own.len()).map(Whose::Own);
             let all = [Whose::Tenant(0), Whose::Tenant(1), Whose::Outside, Whose::Barred, Whose::Nobody];
-            all[usize::from(random.byte(0, 5))]
+            let all: Vec<Whose> = all.into_iter().chain(own).collect();
+            all[usize::try_from(random.below(u32::try_from(all.len()).unwrap())).unwrap()]
         };
         // Half of them say truly who they are.
         let source = if random.below(2) == 0 { honest } else { any(random) };
         let (destination, v6) = (any(random), random.below(2) == 0);
+        let is_own = |whose| matches!(whose, Whose::Own(_));
+        let v6 = v6 && !is_own(source) && !is_own(destination);
+        // What is asked of an address of its own is often what leads somewhere.
+        let ports = match (is_own(destination), random.below(3)) {
+            (true, 0) => (random.port(), 443),
+            (true, 1) => (random.port(), 53),
+            _ => (random.port(), random.port()),
+        };
         let other = [47, 132, 50][usize::from(random.byte(0, 3))];
         let load = [Load::Tcp, Load::Udp, Load::Echo, Load::Other(other)][usize::from(random.byte(0, 4))];
         Probe {
@@ -188,14 +249,14 @@ impl Gateway {
             source: (source, self.address(random, source, v6)),
             destination: (destination, self.address(random, destination, v6)),
             load,
-            ports: (random.port(), random.port()),
+            ports,
         }
     }
 }
 
 impl Probe {
     /// Where it has to come out, if anywhere.
-    fn expected(&self) -> Option<End> {
+    fn expected(&self, gateway: &Gateway) -> Option<End> {
         let v6 = self.source.1.is_ipv6();
         match (self.from, self.source.0, self.destination.0) {
             (End::Tenant(at), Whose::Tenant(source), Whose::Tenant(to)) if at == source && v6 && to != at => {
@@ -205,6 +266,7 @@ impl Probe {
                 (v6 || !matches!(self.load, Load::Other(_))).then_some(End::Outside)
             }
             (End::Outside, Whose::Outside, Whose::Tenant(to)) if v6 => Some(End::Tenant(to)),
+            (End::Outside, Whose::Outside, Whose::Own(to)) => gateway.led(to, self).map(|_| End::Tenant(to)),
             _ => None,
         }
     }
@@ -291,22 +353,25 @@ fn checksum(bytes: &[u8]) -> u16 {
     !u16::try_from(sum).unwrap()
 }
 
-/// What came out: the probe, where, and with which source address and port (or identifier).
-type Seen = Vec<(u32, End, IpAddr, u16)>;
+/// What came out: the probe, where, and with which source address and port (or identifier), and destination.
+type Seen = Vec<Came>;
+type Came = (u32, End, (IpAddr, u16), (IpAddr, u16));
 
 /// Reads a frame that came out at one of the ends; an error that quotes a probe is none.
-fn read(frame: &[u8], macs: &[[u8; 6]; 3]) -> Option<(u32, End, IpAddr, u16)> {
+fn read(frame: &[u8], macs: &[[u8; 6]; 3]) -> Option<Came> {
     let end = ENDS[macs.iter().position(|mac| frame.get(..6) == Some(mac))?];
     let tail = frame.get(frame.len().checked_sub(8)?..)?;
     let number = tail.strip_prefix(&MARK)?.try_into().ok().map(u32::from_be_bytes)?;
-    let (source, protocol, inner): (IpAddr, u8, &[u8]) = match frame.get(12..14)? {
+    let (source, destination, protocol, inner): (IpAddr, IpAddr, u8, &[u8]) = match frame.get(12..14)? {
         [0x86, 0xdd] => {
             let source: [u8; 16] = frame.get(22..38)?.try_into().ok()?;
-            (source.into(), *frame.get(20)?, frame.get(54..)?)
+            let destination: [u8; 16] = frame.get(38..54)?.try_into().ok()?;
+            (source.into(), destination.into(), *frame.get(20)?, frame.get(54..)?)
         }
         [8, 0] => {
             let source: [u8; 4] = frame.get(26..30)?.try_into().ok()?;
-            (source.into(), *frame.get(23)?, frame.get(34..)?)
+            let destination: [u8; 4] = frame.get(30..34)?.try_into().ok()?;
+            (source.into(), destination.into(), *frame.get(23)?, frame.get(34..)?)
         }
         _ => return None,
     };
@@ -315,7 +380,8 @@ fn read(frame: &[u8], macs: &[[u8; 6]; 3]) -> Option<(u32, End, IpAddr, u16)> {
         return None;
     }
     let at = if echo { 4 } else { 0 };
-    Some((number, end, source, u16::from_be_bytes([*inner.get(at)?, *inner.get(at + 1)?])))
+    let port = |at: usize| Some(u16::from_be_bytes([*inner.get(at)?, *inner.get(at + 1)?]));
+    Some((number, end, (source, port(at)?), (destination, port(at + 2)?)))
 }
 
 /// The three namespaces, with a socket at each end.
@@ -359,6 +425,9 @@ impl Ground {
                 route(&resource.prefix.to_string(), at, near);
                 route(&resource.prefix_v4.to_string(), at, near);
             }
+        }
+        for own in &gateway.own {
+            row.ip(1, &format!("address add {}/32 dev pub-1-1", own.address));
         }
         route("::/0", 2, "pub-1-1");
         route("0.0.0.0/0", 2, "pub-1-1");
@@ -414,20 +483,35 @@ impl Ground {
 /// What came out and should not have, or elsewhere, or from another source than it may have.
 fn wrongs(gateway: &Gateway, probes: &[Probe], seen: &Seen) -> Vec<String> {
     let public = gateway.view.public_v4.unwrap().addr();
-    let is_right = |(number, end, source, port): &(u32, End, IpAddr, u16)| {
+    let is_right = |(number, end, (source, port), to): &Came| {
         let probe = &probes[usize::try_from(*number).unwrap()];
         let as_said = *source == probe.source.1;
         let from = match (probe.from, probe.source.1) {
             (End::Tenant(at), IpAddr::V4(_)) => {
                 let ports = gateway.tenants[at].2;
-                *source == public && (ports.first()..=ports.last()).contains(port)
+                let by_block = *source == public && (ports.first()..=ports.last()).contains(port);
+                let has_own = gateway.whole(at).is_some_and(|whole| probe.source.1 == whole);
+                if has_own { *source == gateway.own[at].address } else { by_block }
             }
             _ => as_said,
         };
-        probe.expected() == Some(*end) && from
+        let led = match probe.destination.0 {
+            Whose::Own(tenant) => gateway
+                .led(tenant, probe)
+                .is_some_and(|(address, port)| to.0 == address && port.is_none_or(|port| to.1 == port)),
+            _ => to.0 == probe.destination.1,
+        };
+        probe.expected(gateway) == Some(*end) && from && led
     };
     let wrong = seen.iter().filter(|one| !is_right(one));
     wrong.map(|one| format!("{one:?} of {:?}", probes[usize::try_from(one.0).unwrap()])).collect()
+}
+
+/// What should have arrived and did not.
+fn missing<'a>(gateway: &Gateway, probes: &'a [Probe], seen: &Seen) -> Vec<(u32, &'a Probe)> {
+    let arrived: BTreeSet<u32> = seen.iter().map(|(number, ..)| *number).collect();
+    let should = (0..).zip(probes).filter(|(_, probe)| probe.expected(gateway).is_some());
+    should.filter(|(number, _)| !arrived.contains(number)).collect()
 }
 
 /// The table less one rule, which must be there.
@@ -458,26 +542,111 @@ fn of_ten_thousand_probes_those_arrive_that_should_and_no_other() {
     let mut arrived: BTreeMap<u32, usize> = BTreeMap::new();
     seen.iter().for_each(|(number, ..)| *arrived.entry(*number).or_default() += 1);
     assert!(arrived.values().all(|count| *count == 1), "none twice");
-    let should = (0..).zip(&probes).filter(|(_, probe)| probe.expected().is_some());
-    let missing: Vec<_> = should.clone().filter(|(number, _)| !arrived.contains_key(number)).collect();
-    println!("{} of {PROBES} should arrive and {} do", should.count(), arrived.len());
+    let should = probes.iter().filter(|probe| probe.expected(&gateway).is_some());
+    let own = should.clone().filter(|probe| matches!(probe.destination.0, Whose::Own(_))).count();
+    println!(
+        "{} of {PROBES} should arrive, {own} by an address of its own, and {} do",
+        should.count(),
+        arrived.len()
+    );
+    assert!(own > 100, "{own}");
+    let missing = missing(&gateway, &probes, &seen);
     assert!(missing.is_empty(), "{} are missing: {:#?}", missing.len(), &missing[..missing.len().min(5)]);
 }
 
 /// Rules behind which nothing else stops what they stop. Those that only say why, before the last rule would stop it, are
 /// missed in `core/tests/whole/walk`.
-const GUARDS: [(&str, &str); 10] = [
+const GUARDS: [(&str, &str); 12] = [
     ("source", rule::SPOOFED),
     ("source", rule::OWN_SOURCE),
     ("forward", rule::BOGON_OUT),
     ("forward", rule::BOGON_OUT_V4),
     ("forward", rule::BOGON_IN),
+    ("forward", rule::BOGON_IN_V4),
     ("forward", rule::HAIRPIN),
     ("forward", rule::UNASKED_V4),
     ("nat", "tcp leaves with the slot's address, from the network's ports"),
     ("nat", "udp leaves with the slot's address, from the network's ports"),
     ("nat", "icmp leaves with the slot's address, from the network's ports"),
+    ("nat", "a workload leaves with its network's own address"),
 ];
+
+/// Rules without which nothing comes in by an address of its own that should.
+const WAYS: [(&str, &str); 5] = [
+    ("own", "a port leads to a workload's"),
+    ("own", "tcp: an address leads to a workload"),
+    ("own", "udp: an address leads to a workload"),
+    ("own", "icmp: an address leads to a workload"),
+    ("forward", "to a network's own address"),
+];
+
+#[test]
+fn without_any_one_way_a_probe_is_missing_that_should_arrive() {
+    let gateway = Gateway::new();
+    let mut ground = Ground::new(&gateway);
+    for (run, (chain, comment)) in (101..).zip(WAYS) {
+        let probes = drawn(&gateway, FEW, run);
+        bring(&mut ground.row.socket, &without(&gateway.table, chain, comment));
+        let seen = ground.send(&probes);
+        assert_eq!(wrongs(&gateway, &probes, &seen), [] as [String; 0], "without {comment:?}");
+        let missing = missing(&gateway, &probes, &seen);
+        println!("without {comment:?}: {} are missing", missing.len());
+        assert!(!missing.is_empty(), "nobody misses {comment:?}");
+    }
+    // One's address leads into the other's network.
+    let mut swapped = gateway.table.clone();
+    let whole = (0..2).find(|tenant| gateway.whole(*tenant).is_some()).unwrap();
+    let others = gateway.tenants[1 - whole].1[0].local_address_v4;
+    let elements = std::mem::take(&mut swapped.elements).into_keys().map(|mut key| {
+        if let (Element::AddressV4(_, to), "stands_for") = (&mut key.element, &*key.set.0) {
+            *to = others;
+        }
+        (key, ())
+    });
+    swapped.elements = elements.collect();
+    bring(&mut ground.row.socket, &swapped);
+    let probes = drawn(&gateway, FEW, 0);
+    let wrong = wrongs(&gateway, &probes, &ground.send(&probes));
+    println!("an address that leads to the other's: {}", wrong.len());
+    assert!(!wrong.is_empty(), "nobody misses to whom an address leads");
+}
+
+/// From outside many times more connections are opened to a tenant's own address than it may have; another then gets and opens a few.
+#[test]
+fn who_is_called_too_often_fills_its_own_share_of_connections_and_no_more() {
+    const FLOOD: u32 = 20_000;
+    const SHARE: usize = 4096;
+    let gateway = Gateway::new();
+    let mut ground = Ground::new(&gateway);
+    bring(&mut ground.row.socket, &gateway.table);
+    let whole = (0..2).find(|tenant| gateway.whole(*tenant).is_some()).unwrap();
+    let mut random = Random(SEED);
+    let mut to = |tenant: usize, (load, port): (Load, Option<u16>), count: u32| -> Vec<Probe> {
+        let one = |_| Probe {
+            from: End::Outside,
+            source: (Whose::Outside, gateway.address(&mut random, Whose::Outside, false)),
+            destination: (Whose::Own(tenant), gateway.address(&mut random, Whose::Own(tenant), false)),
+            load,
+            ports: (random.port(), port.unwrap_or_else(|| random.port())),
+        };
+        (0..count).map(one).collect()
+    };
+    let (flood, some) = (to(whole, (Load::Udp, None), FLOOD), to(1 - whole, (Load::Tcp, Some(443)), 100));
+    let seen = ground.send(&flood);
+    println!("{} of {FLOOD} came through", seen.len());
+    assert_eq!(wrongs(&gateway, &flood, &seen), [] as [String; 0]);
+    assert!((SHARE / 2..=SHARE).contains(&seen.len()), "{}", seen.len());
+    let stopped = ground.row.packets("forward", rule::SHARE_IN);
+    assert_eq!(
+        u64::from(FLOOD),
+        stopped + u64::try_from(seen.len()).unwrap(),
+        "each that is stopped is counted"
+    );
+    let outward = Probe::train(&gateway, (End::Tenant(whole), Whose::Outside, false), 1);
+    assert_eq!(ground.send(&outward).len(), 0, "both ways are one share");
+    let seen = ground.send(&some);
+    assert_eq!((wrongs(&gateway, &some, &seen), seen.len()), (Vec::new(), 100), "the other has its own");
+}
 
 #[test]
 fn without_any_one_guard_a_probe_arrives_that_must_not() {
@@ -693,7 +862,7 @@ fn a_limit_that_changes_loses_no_connection() {
     let (small, large) = (with_bandwidth("64 kbit/s"), with_bandwidth("1 Gbit/s"));
     let mut ground = Ground::new(&small);
     let probes = Probe::train(&small, (End::Tenant(small.limited()), Whose::Outside, false), 3000);
-    let port = |seen: &Seen| seen.iter().map(|(.., port)| *port).collect::<BTreeSet<u16>>();
+    let port = |seen: &Seen| seen.iter().map(|(_, _, (_, port), _)| *port).collect::<BTreeSet<u16>>();
     bring(&mut ground.row.socket, &small.table);
     let before = ground.send(&probes);
     assert!(port(&before).len() == 1 && before.len() < probes.len(), "{}", before.len());

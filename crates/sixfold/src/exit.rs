@@ -41,12 +41,12 @@ enum Verb {
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "Say which network spoke from a port of this node's public IPv4 address, and when.\n\n\
-    A gateway gives each network a block of ports of its slot's address, and writes down who has which from when until when: not \
-    connections, only blocks. So a complaint can be answered that names an address, a port and a time. ICMP echoes have an \
+    A gateway gives each network a block of ports of its slot's address, and some an address of their own, and writes down who has \
+    which from when until when: not connections, only blocks. So a complaint can be answered that names an address, a port and a time. ICMP echoes have an \
     identifier in place of a port. What ended is kept for 180 days, on the node that held the slot then; `agent --remove` \
     deletes it. IPv6 needs none of this: its addresses are the networks' own.\n\n\
     Behind a router that translates once more, the address and port are those that the router saw from this node.\n\n\
-    With --json: address, port, at_secs (since 1970), and found: a list of network, ports, allocation, slot, index, from_secs, \
+    With --json: address, port, at_secs (since 1970), and found: a list of network, ports (null: all of an address of its own), allocation, slot, index, from_secs, \
     until_secs.",
     after_long_help = "Exit codes:\n  \
         0  somebody had it\n  \
@@ -126,8 +126,10 @@ fn line(taken: &Taken) -> String {
     let network = network.as_ref().map_or_else(|| "a network without a name".to_owned(), ToString::to_string);
     let until = until_secs.map_or_else(|| "now".to_owned(), utc);
     format!(
-        "{network}  ports {} of slot {} of {}, {} until {until}\n",
-        block.ports,
+        "{network}  {} slot {} of {}, {} until {until}\n",
+        block
+            .ports
+            .map_or_else(|| "an address of its own, by".to_owned(), |ports| format!("ports {ports} of")),
         block.index.slot(),
         block.allocation,
         utc(*from_secs)

@@ -156,6 +156,10 @@ fn facts(names: &Names, farm: &FarmDraft) -> Vec<String> {
         if let (Some(public), Some(default)) = (slot.public_v4, slot.default_v4) {
             write!(fact, ", {public} via {default}").expect("a String takes all text");
         }
+        if !slot.pool_v4.is_empty() {
+            let pool: Vec<String> = slot.pool_v4.iter().map(ToString::to_string).collect();
+            fact += &format!(", {} for tenants", pool.join(", "));
+        }
         if slot.ecmp {
             fact += ", two next hops";
         }

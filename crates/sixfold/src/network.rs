@@ -9,6 +9,7 @@
 
 mod apply;
 mod change;
+mod own;
 mod reclaim;
 mod show;
 

@@ -103,9 +103,9 @@ pub struct Announced {
 impl Announced {
     /// By the gateway that holds its slot.
     #[must_use]
-    pub fn first(gateway: &Gateway, public_v4: Option<Ipv4Addr>) -> Self {
+    pub fn first(gateway: &Gateway, all_v4: impl IntoIterator<Item = Ipv4Addr>) -> Self {
         let v6 = [gateway.public_link_local.addr(), gateway.public_address.addr()].map(IpAddr::V6);
-        let v4 = public_v4.map(IpAddr::V4);
+        let v4 = all_v4.into_iter().map(IpAddr::V4);
         Self { mac: gateway.public_mac, addresses: v6.into_iter().chain(v4).collect() }
     }
 

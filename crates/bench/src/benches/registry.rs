@@ -125,6 +125,7 @@ impl Registry {
             },
             workloads: Vec::new(),
             exposures: Vec::new(),
+            own_v4: Default::default(),
         };
         let key = Some(format!("key-{name}").parse()?);
         let op = Op::PutNetwork { said: said(1), network };
@@ -172,6 +173,7 @@ fn farm(slots: usize) -> Result<FarmDraft, Failure> {
             public_v4: None,
             default_v4: None,
             bandwidth: Bandwidths::default(),
+            pool_v4: Vec::new(),
             ecmp: false,
             tenure: None,
         })

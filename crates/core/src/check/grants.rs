@@ -57,6 +57,26 @@ pub(super) fn ports(network: &Network, ledger: &Ledger) -> Vec<Violation> {
     found
 }
 
+/// No two networks of a slot have one address of its pool, a network that is resting neither; and exit points with ports alone
+/// have one.
+pub(super) fn own_v4(network: &Network, ledger: &Ledger) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for (key, grant) in ledger.grants_of(network.id()) {
+        let Some(address) = grant.own_v4 else { continue };
+        let network = network.id().clone();
+        if grant.ports.is_none() {
+            found.push(Violation::OwnAstray { network: network.clone(), key, address });
+        }
+        let mut others = ledger.ports_in(key.number, key.index.slot());
+        let twice = others.find(|(other, grant, _)| *other != key && grant.own_v4 == Some(address));
+        if let Some((_, other, _)) = twice {
+            let other = other.network.clone();
+            found.push(Violation::OwnTwice { network, key, address, other });
+        }
+    }
+    found
+}
+
 /// No live grant is anyone's who is not there.
 pub(super) fn leaked<'a>(
     world: &World,

@@ -6,6 +6,8 @@
 mod grants;
 mod paths;
 
+use std::net::Ipv4Addr;
+
 use thiserror::Error;
 
 use crate::addr::PrefixIndex;
@@ -75,6 +77,28 @@ pub enum Violation {
         network: NetworkId,
         /// The grant.
         key: ResourceKey,
+    },
+    /// Two networks would have one public IPv4 address of their own.
+    #[error("network {network} holds address {address} at {}, and network {other} does", key.index)]
+    OwnTwice {
+        /// The network.
+        network: NetworkId,
+        /// Its exit point's grant.
+        key: ResourceKey,
+        /// The address.
+        address: Ipv4Addr,
+        /// The other network.
+        other: NetworkId,
+    },
+    /// A public IPv4 address of a grant without ports.
+    #[error("network {network} holds address {address} at {}, which has no ports", key.index)]
+    OwnAstray {
+        /// The network.
+        network: NetworkId,
+        /// The grant.
+        key: ResourceKey,
+        /// The address.
+        address: Ipv4Addr,
     },
     /// A node that shares no address family with the exit's node in which one of them can be reached.
     #[error("network {network}: node {node} has no path to its exit on {exit}")]
@@ -146,6 +170,7 @@ fn of_network(network: &Network, world: &World, ledger: &Ledger) -> Vec<Violatio
     found.extend(grants::twice(network, ledger));
     found.extend(grants::missing(network, ledger));
     found.extend(grants::ports(network, ledger));
+    found.extend(grants::own_v4(network, ledger));
     found.extend(paths::cut(network, world));
     found
 }

@@ -4,6 +4,7 @@
 //! NAT). Every chain that guards ends in an explicit drop: a chain's policy does not hold while it is replaced.
 
 mod gossip;
+mod own;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -25,6 +26,7 @@ use crate::state::{
 /// Before packets are put together again (-400), which whoever is not tracked is spared: no state is kept for fragments.
 const RAW: i32 = -450;
 const FILTER: i32 = 0;
+const DESTINATION_NAT: i32 = -100;
 const SOURCE_NAT: i32 = 100;
 
 const ECHO_REQUEST: u8 = 128;
@@ -86,6 +88,7 @@ pub(super) fn resource(site: &Site<'_>) -> Firewall {
     let mut table = RESOURCE.clone();
     members(&mut table, site);
     services(&mut table, site);
+    own::reached(&mut table, site);
     let (ports, tunnel) = (ports(), is(site.derived.wireguard));
     let to_workloads = |more: Match, why| accept([from(&tunnel), to(&ports), more], why);
     let forward = vec![
@@ -97,6 +100,8 @@ pub(super) fn resource(site: &Site<'_>) -> Firewall {
         to_workloads(Match::SourceIn(set("members"), Family::Ipv6), "from the network"),
         to_workloads(Match::SourceIn(set("members_v4"), Family::Ipv4), "from the network over IPv4"),
         to_workloads(Match::ServiceIn(set("exposed"), Family::Ipv6), "exposed"),
+        to_workloads(own::forwarded(), "forwarded over IPv4"),
+        to_workloads(own::open(), "all of its own address over IPv4"),
         drop([], rule::NOT_EXPOSED),
     ];
     chain(&mut table, "forward", (HookPoint::Forward, FILTER), forward);
@@ -175,6 +180,7 @@ pub(super) fn gateway(
     }
     chain(&mut table, "source", (HookPoint::Prerouting, RAW), source);
     let mut input = vec![accept([input_is(name::loopback())], "itself")];
+    input.push(own::inside(&exits));
     input.extend(segment(&public, upstream));
     input.push(accept([Match::Icmpv6Type(ECHO_REQUEST), SLOWLY], "echo"));
     input.push(accept([Match::IcmpType(ECHO_REQUEST_V4), SLOWLY], "echo over IPv4"));
@@ -185,18 +191,31 @@ pub(super) fn gateway(
     chain(&mut table, "forward", (HookPoint::Forward, FILTER), gateway_forward(&exits, &public));
     networks(&mut table, view);
     if view.public_v4.is_some() {
-        let snat = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp].map(|protocol| Rule {
+        let by_ports = TRANSLATED.map(|protocol| Rule {
             matches: vec![to(&public), Match::Source(pieces::PRIVATE_V4.into()), Match::Protocol(protocol)],
             action: Action::SnatByInput(set("ports")),
             comment: format!("{protocol} leaves with the slot's address, from the network's ports"),
         });
-        let hook = Hook { point: HookPoint::Postrouting, priority: SOURCE_NAT, nat: true };
-        table
-            .chains
-            .insert(ChainName(Cow::Borrowed("nat")), Chain { hook, rules: snat.into_iter().collect() });
+        let source = [own::speaks(&public)].into_iter().chain(by_ports);
+        nat(&mut table, "nat", (HookPoint::Postrouting, SOURCE_NAT), source);
+        nat(&mut table, "own", (HookPoint::Prerouting, DESTINATION_NAT), own::leads(&public));
     }
     output(&mut table, Vec::new());
     table
+}
+
+/// The protocols that a gateway translates.
+const TRANSLATED: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp];
+
+fn nat(
+    table: &mut Firewall,
+    name: &'static str,
+    (point, priority): (HookPoint, i32),
+    rules: impl IntoIterator<Item = Rule>,
+) {
+    let hook = Hook { point, priority, nat: true };
+    let rules = rules.into_iter().collect();
+    table.chains.insert(ChainName(Cow::Borrowed(name)), Chain { hook, rules });
 }
 
 /// What differs from network to network at a gateway: sets and a map by the links to their exit points. So the rules are as
@@ -224,6 +243,7 @@ fn networks(table: &mut Firewall, view: &GatewayView) {
         }
     }
     bandwidths(table, view);
+    own::addresses(table, view);
     let Some(address) = view.public_v4 else { return };
     for (exit, block) in &view.ports {
         let link = Resource::derive(&view.allocation, *exit).to_exit;
@@ -284,6 +304,8 @@ fn gateway_forward(exits: &LinkPattern, public: &LinkPattern) -> Vec<Rule> {
             [from(public), Match::CtState(CT_ESTABLISHED_RELATED), Match::OutputLinkIn(set(drops::ANSWERED))],
             "answers over IPv4",
         ),
+        own::share(public),
+        own::arrives(public),
         drop([], rule::UNASKED_V4),
     ]
 }
@@ -363,12 +385,15 @@ fn services(table: &mut Firewall, site: &Site<'_>) {
     table.sets.insert(set("exposed"), Set { kind: SetKind::Services });
     for exposure in site.network.exposures.iter().filter(|exposure| exposure.index == site.derived.index) {
         let workload = Workload::derive(&site.network.allocation, exposure.index, exposure.number);
-        let protocol = match exposure.protocol {
-            Exposed::Tcp => Protocol::Tcp,
-            Exposed::Udp => Protocol::Udp,
-        };
-        let element = Element::Service(workload.address, protocol, exposure.port);
+        let element = Element::Service(workload.address, protocol(exposure.protocol), exposure.port);
         table.elements.insert(ElementKey { set: set("exposed"), element }, ());
+    }
+}
+
+const fn protocol(exposed: Exposed) -> Protocol {
+    match exposed {
+        Exposed::Tcp => Protocol::Tcp,
+        Exposed::Udp => Protocol::Udp,
     }
 }
 

@@ -41,6 +41,9 @@ impl Node<'_> {
             (view.public_v4, view.default_v4, hops.is_second_alone())
         {
             pieces::address(ns, derived.public, address);
+            for (_, own) in view.own_addresses() {
+                pieces::address(ns, derived.public, pieces::host(own.address));
+            }
             out.push((IpNet::V4(pieces::EVERYWHERE_V4), router.into()));
         }
         // The kernel draws no route over a link that is down.

@@ -109,6 +109,9 @@ pub struct SlotDraft {
     pub public_v4: Option<Ipv4Net>,
     /// The IPv4 default gateway on that subnet.
     pub default_v4: Option<Ipv4Addr>,
+    /// Public IPv4 addresses for tenants, each of which may become one network's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pool_v4: Vec<Ipv4Addr>,
     /// What its networks may send and get in a second.
     #[serde(default, skip_serializing_if = "Bandwidths::is_unlimited")]
     pub bandwidth: Bandwidths,
@@ -221,6 +224,12 @@ impl Slot {
     #[must_use]
     pub const fn public_v4(&self) -> Option<Ipv4Net> {
         self.0.public_v4
+    }
+
+    /// Public IPv4 addresses for tenants.
+    #[must_use]
+    pub fn pool_v4(&self) -> &[Ipv4Addr] {
+        &self.0.pool_v4
     }
 
     /// The IPv4 default gateway, another address in the subnet of [`Slot::public_v4`]; both or neither.

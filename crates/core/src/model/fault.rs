@@ -27,6 +27,8 @@ pub enum Item {
     Workload(usize),
     /// An exposed port of a network, by position.
     Exposure(usize),
+    /// A forwarded port of a network, by position.
+    Forward(usize),
 }
 
 /// Where in a draft something is.
@@ -129,6 +131,10 @@ pub enum Fault {
     DefaultWithoutPublic,
     #[error("default_v4 {default_v4} is not another address in {public_v4}")]
     DefaultOutside { default_v4: std::net::Ipv4Addr, public_v4: Ipv4Net },
+    #[error("pool_v4 without public_v4")]
+    PoolWithoutPublic,
+    #[error("{address} lies in 10.0.0.0/8, where tenants' workloads have theirs")]
+    PoolInside { address: std::net::Ipv4Addr },
     #[error("network {network} is declared twice")]
     DuplicateNetwork { network: NetworkId },
     #[error("network {network} has no nodes")]
@@ -161,6 +167,14 @@ pub enum Fault {
     UnknownWorkload { workload: Label, workloads: Vec<Label> },
     #[error("{protocol} port {port} of workload {workload} is exposed twice")]
     DuplicateExposure { workload: Label, protocol: Protocol, port: u16 },
+    #[error("own_v4 gives all of the address to workload {workload}, and single ports of it are forwarded")]
+    OwnTwice { workload: Label },
+    #[error("there is no workload {workload} for the network's own address to lead to")]
+    UnknownTarget { workload: Label, workloads: Vec<Label> },
+    #[error("port 0 cannot be forwarded")]
+    ForwardZero,
+    #[error("{protocol} port {port} of the network's own address is forwarded twice")]
+    DuplicateForward { protocol: Protocol, port: u16 },
 }
 
 fn list<T: ToString>(things: &[T]) -> String {
@@ -187,11 +201,18 @@ impl Fault {
                 let prefixes = slots.iter().map(|key| format!("\"{}\"", key.prefix));
                 format!("add prefix = one of {}", list(&prefixes.collect::<Vec<_>>()))
             }
-            Self::UnknownWorkload { workloads, .. } if workloads.is_empty() => "add a [[workload]]".into(),
-            Self::UnknownWorkload { workloads, .. } => format!("the workloads are {}", list(workloads)),
-            Self::DuplicateHolder { .. } | Self::DuplicateMember { .. } | Self::DuplicateExposure { .. } => {
-                "name it once".into()
+            Self::UnknownWorkload { workloads, .. } | Self::UnknownTarget { workloads, .. }
+                if workloads.is_empty() =>
+            {
+                "add a [[workload]]".into()
             }
+            Self::UnknownWorkload { workloads, .. } | Self::UnknownTarget { workloads, .. } => {
+                format!("the workloads are {}", list(workloads))
+            }
+            Self::DuplicateHolder { .. }
+            | Self::DuplicateMember { .. }
+            | Self::DuplicateExposure { .. }
+            | Self::DuplicateForward { .. } => "name it once".into(),
             other => other.fixed_hint().into(),
         }
     }
@@ -237,7 +258,12 @@ impl Fault {
             Self::WorkloadNode { .. } => "add the node to nodes, or move the workload",
             Self::DuplicateWorkload { .. } => "a workload's name is unique in its network",
             Self::DuplicateNumber { .. } => "leave number out to be given one",
-            Self::PortZero => "ports are 1 to 65535",
+            Self::PortZero | Self::ForwardZero => "ports are 1 to 65535",
+            Self::PoolWithoutPublic => "add public_v4 and default_v4: what the pool is reached by",
+            Self::PoolInside { .. } => {
+                "the pool is of addresses that the upstream router sends to the gateway"
+            }
+            Self::OwnTwice { .. } => "leave out own_v4 or every [[forward]]",
             _ => "",
         }
     }
@@ -261,6 +287,7 @@ impl Fault {
                 | Self::UnknownSlot { .. }
                 | Self::WorkloadNode { .. }
                 | Self::UnknownWorkload { .. }
+                | Self::UnknownTarget { .. }
                 | Self::NoNodes { .. }
         )
     }

@@ -4,6 +4,7 @@
 //! changed since (a slot, a network, an allocation: never one global number, or all tenants would collide).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,10 @@ pub struct Grant {
     /// index. Without them the network has IPv6 only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<PortBlock>,
+    /// Of an exit point that has ports: the public IPv4 address of its slot's pool that is its network's own. It is granted, rests
+    /// and is reclaimed with the index, whatever the network does with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_v4: Option<Ipv4Addr>,
     /// Released: rests in quarantine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released: Option<Release>,
@@ -70,7 +75,8 @@ impl Grant {
     /// The first grant of an index, or a later one.
     #[must_use]
     pub const fn new(network: NetworkId, seat: Seat, generation: Generation) -> Self {
-        Self { network, seat, generation, ports: None, released: None, late: BTreeSet::new() }
+        let late = BTreeSet::new();
+        Self { network, seat, generation, ports: None, own_v4: None, released: None, late }
     }
 
     /// The same, released: it rests until each of these nodes, and those that were late before, has reported it gone.

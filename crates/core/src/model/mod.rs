@@ -27,14 +27,15 @@ pub use farm::{Farm, FarmDraft, Provision, Slot, SlotDraft, SlotKey, SlotKeyErro
 pub use fault::{Fault, Found, Item, Place};
 pub use ledger::{Conflict, Grant, Heard, Ledger, LedgerChange, ReadSet, Record, Release, ResourceKey, Seat};
 pub use network::{
-    Attachment, ExitDraft, ExitRef, Exposure, Network, NetworkDraft, Protocol, Workload, WorkloadDraft,
+    Attachment, ExitDraft, ExitRef, Exposure, Forward, Network, NetworkDraft, OwnV4, Protocol, Workload,
+    WorkloadDraft,
 };
 pub use node::{Family, Node, NodeDraft, Reach};
 pub use ports::{PortBlock, PortBlockError, shared as shared_ports};
 pub(crate) use snapshot::document;
 pub use snapshot::{
-    DeviceReport, ExposureView, Format, FormatError, GatewayView, NetworkView, Reports, ResourceView,
-    Snapshot, SnapshotError, SnapshotFault, SnapshotFaultKind, StandbyView, WorkloadView,
+    DeviceReport, ExposureView, Format, FormatError, ForwardView, GatewayView, NetworkView, OwnView, Reports,
+    ResourceView, Snapshot, SnapshotError, SnapshotFault, SnapshotFaultKind, StandbyView, WorkloadView,
 };
 pub use status::{
     Answering, DeviceStatus, ExitStatus, HeardStatus, PeerPath, PeerStatus, RegistryStatus, SecondStatus,

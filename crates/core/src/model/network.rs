@@ -112,6 +112,40 @@ pub struct Exposure {
     pub port: u16,
 }
 
+/// A port of a network's own public IPv4 address that leads to a workload.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Forward {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The port of the address, 1 to 65535.
+    pub port: u16,
+    /// The workload.
+    pub workload: Label,
+    /// The workload's port, 1 to 65535.
+    pub to: u16,
+}
+
+/// What a network asks of a public IPv4 address of its own. Nothing: it asks for no such address.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnV4 {
+    /// All of it leads to this workload, which speaks with it, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<Label>,
+    /// Single ports of it lead to workloads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forwards: Vec<Forward>,
+}
+
+impl OwnV4 {
+    /// Whether it asks for none.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.whole.is_none() && self.forwards.is_empty()
+    }
+}
+
 /// A network with open fields, not yet checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -126,6 +160,9 @@ pub struct NetworkDraft {
     pub workloads: Vec<WorkloadDraft>,
     /// Its exposed ports.
     pub exposures: Vec<Exposure>,
+    /// What leads to it from a public IPv4 address of its own.
+    #[serde(default, skip_serializing_if = "OwnV4::is_none")]
+    pub own_v4: OwnV4,
 }
 
 /// What one tenant asked for: nodes, an exit, workloads and exposed ports.
@@ -137,6 +174,7 @@ pub struct Network {
     exit: ExitRef,
     workloads: Vec<Workload>,
     exposures: Vec<Exposure>,
+    own_v4: OwnV4,
 }
 
 impl TryFrom<NetworkDraft> for Network {
@@ -147,10 +185,10 @@ impl TryFrom<NetworkDraft> for Network {
             return Err(found.fault);
         }
         let workloads = draft.numbered();
-        let NetworkDraft { id, nodes, exit: ExitDraft { farm, prefix, slot }, exposures, .. } = draft;
+        let NetworkDraft { id, nodes, exit: ExitDraft { farm, prefix, slot }, exposures, own_v4, .. } = draft;
         let prefix = prefix.ok_or(Fault::ExitPrefix { slot })?;
         let nodes = nodes.into_iter().collect();
-        Ok(Self { id, nodes, exit: ExitRef { farm, prefix, slot }, workloads, exposures })
+        Ok(Self { id, nodes, exit: ExitRef { farm, prefix, slot }, workloads, exposures, own_v4 })
     }
 }
 
@@ -169,6 +207,7 @@ impl From<Network> for NetworkDraft {
             exit: ExitDraft { farm, prefix: Some(prefix), slot },
             workloads: network.workloads.into_iter().map(draft).collect(),
             exposures: network.exposures,
+            own_v4: network.own_v4,
         }
     }
 }
@@ -181,6 +220,8 @@ impl NetworkDraft {
         self.workloads.retain(|workload| is_kept(&workload.node));
         let left: BTreeSet<&Label> = self.workloads.iter().map(|workload| &workload.name).collect();
         self.exposures.retain(|exposure| left.contains(&exposure.workload));
+        self.own_v4.forwards.retain(|forward| left.contains(&forward.workload));
+        self.own_v4.whole = self.own_v4.whole.take().filter(|workload| left.contains(workload));
         (!self.nodes.is_empty()).then_some(self)
     }
 
@@ -246,5 +287,11 @@ impl Network {
     #[must_use]
     pub fn exposures(&self) -> &[Exposure] {
         &self.exposures
+    }
+
+    /// What leads to it from a public IPv4 address of its own.
+    #[must_use]
+    pub const fn own_v4(&self) -> &OwnV4 {
+        &self.own_v4
     }
 }

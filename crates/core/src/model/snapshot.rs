@@ -7,7 +7,7 @@ mod faults;
 mod read;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
@@ -15,13 +15,13 @@ use serde::{Deserialize, Serialize};
 use super::bandwidth::Bandwidth;
 use super::farm::{Farm, Provision, Slot, SlotDraft, SlotKey, Upstream};
 use super::ledger::{Ledger, ResourceKey, Seat};
-use super::network::{Network, Protocol};
+use super::network::{Forward, Network, Protocol};
 use super::node::{Family, Node, Reach};
 use super::ports::PortBlock;
 use super::world::World;
 use crate::addr::{Allocation, PrefixIndex};
 use crate::id::{
-    AllocationNumber, ExitSlot, FarmId, Generation, NetworkId, NodeId, Revision, WorkloadNumber,
+    AllocationNumber, ExitSlot, FarmId, Generation, Label, NetworkId, NodeId, Revision, WorkloadNumber,
 };
 use crate::key::PublicKey;
 use crate::name::IfName;
@@ -142,6 +142,9 @@ pub struct GatewayView {
     /// The ports from which networks speak IPv4, by their exit points. One without has IPv6 only.
     #[serde(default)]
     pub ports: BTreeMap<PrefixIndex, PortBlock>,
+    /// Networks' own public IPv4 addresses, by their exit points.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub own_v4: BTreeMap<PrefixIndex, OwnView>,
     /// What networks may send in a second, and as much again get, by their exit points. One without has no limit.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub bandwidth: BTreeMap<PrefixIndex, Bandwidth>,
@@ -165,6 +168,37 @@ pub struct NetworkView {
     pub workloads: Vec<WorkloadView>,
     /// Ports exposed by workloads on this node only.
     pub exposures: Vec<ExposureView>,
+    /// Its own public IPv4 address, and what that leads to on any node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_v4: Option<OwnView>,
+}
+
+/// A network's own public IPv4 address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnView {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// All of it leads to this workload, which speaks with it, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<WorkloadView>,
+    /// Single ports of it lead to workloads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forwards: Vec<ForwardView>,
+}
+
+/// A port of a network's own public IPv4 address that leads to a workload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardView {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The port of the address.
+    pub port: u16,
+    /// The resource that the workload is attached to.
+    pub index: PrefixIndex,
+    /// The workload's number.
+    pub number: WorkloadNumber,
+    /// The workload's port.
+    pub to: u16,
 }
 
 /// A resource of a network, on this node or another.
@@ -185,6 +219,9 @@ pub struct ResourceView {
     /// Of an exit point: the ports from which the network speaks IPv4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<PortBlock>,
+    /// Of an exit point: the network's own public IPv4 address, of its slot's pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_v4: Option<Ipv4Addr>,
     /// Its WireGuard device, once reported.
     pub device: Option<DeviceReport>,
     /// Of an exit point: where else it is. Its slot can pass to any of these nodes, and each has the whole of it ready.
@@ -297,6 +334,9 @@ impl View<'_> {
     /// The network as `node` sees it, if it has a resource there.
     fn network(&self, network: &Network, node: &NodeId) -> Option<NetworkView> {
         let allocation = self.ledger.allocation(network.exit().prefix)?;
+        let (farm, key) = (self.world.farm(&network.exit().farm)?, network.exit().key());
+        let slot = farm.slot(key);
+        let is_pooled = |address: &Ipv4Addr| slot.is_some_and(|slot| slot.pool_v4().contains(address));
         let resources = self
             .ledger
             .grants_of(network.id())
@@ -314,12 +354,12 @@ impl View<'_> {
                     reach,
                     mtu,
                     ports: grant.ports,
+                    own_v4: grant.own_v4.filter(is_pooled),
                     device,
                     standbys: self.world.standbys(network, &grant.seat).map(at).collect(),
                 })
             });
-        let (farm, key) = (self.world.farm(&network.exit().farm)?, network.exit().key());
-        let exit = (allocation, farm.slot(key).is_some_and(Slot::ecmp));
+        let exit = (allocation, slot.is_some_and(Slot::ecmp));
         NetworkView::new(network, exit, resources.collect(), node)
     }
 }
@@ -361,6 +401,7 @@ impl NetworkView {
             let (protocol, port) = (exposure.protocol, exposure.port);
             Some(ExposureView { index: index?, number: workload.number, protocol, port })
         });
+        let own_v4 = OwnView::new(network, &resources);
         Some(Self {
             id: network.id().clone(),
             allocation,
@@ -370,6 +411,7 @@ impl NetworkView {
                 .filter_map(|workload| Some(WorkloadView { index: index?, number: workload.number }))
                 .collect(),
             exposures: exposures.collect(),
+            own_v4,
             resources,
         })
     }
@@ -392,6 +434,29 @@ impl NetworkView {
         let there = |resource: &&ResourceView| self.allocation == allocation && resource.index.slot() == slot;
         let exit = self.exit().filter(there)?;
         Some((exit, self.resources.iter().filter(there).map(|resource| resource.index).collect()))
+    }
+}
+
+impl OwnView {
+    /// Of a network that asks for an address and was granted one: where it leads, as far as there are resources. Nothing
+    /// is left of it without ports, from which the network's other workloads speak.
+    fn new(network: &Network, resources: &[ResourceView]) -> Option<Self> {
+        let asked = network.own_v4();
+        let exit =
+            resources.iter().find(|resource| resource.seat == Seat::Exit && resource.ports.is_some())?;
+        let address = exit.own_v4.filter(|_| !asked.is_none())?;
+        let target = |name: &Label| {
+            let workload = network.workload(name)?;
+            let is_there = |resource: &&ResourceView| resource.seat == Seat::Node(workload.node.clone());
+            let index = resources.iter().find(is_there)?.index;
+            Some(WorkloadView { index, number: workload.number })
+        };
+        let forwards = asked.forwards.iter().filter_map(|forward| {
+            let Forward { protocol, port, to, .. } = *forward;
+            let WorkloadView { index, number } = target(&forward.workload)?;
+            Some(ForwardView { protocol, port, index, number, to })
+        });
+        Some(Self { address, whole: asked.whole.as_ref().and_then(target), forwards: forwards.collect() })
     }
 }
 
@@ -435,20 +500,40 @@ impl GatewayView {
         let SlotDraft { key: SlotKey { slot, .. }, public_v4, default_v4, ref tenure, .. } = *draft;
         let duty = draft.duty(node)?;
         let (mut exits, mut ports, mut bandwidth) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut own_v4 = BTreeMap::new();
         for network in networks {
             let Some((exit, indices)) = network.exit_in(allocation, slot) else { continue };
             exits.insert(exit.index, indices);
             ports.extend(exit.ports.map(|block| (exit.index, block)));
+            own_v4.extend(network.own_v4.clone().map(|own| (exit.index, own)));
             bandwidth.extend(draft.bandwidth.of(&network.id).map(|limit| (exit.index, limit)));
         }
         let (tenure, second) = (tenure.clone(), draft.second().cloned());
-        Some(Self { allocation, slot, duty, tenure, second, public_v4, default_v4, exits, ports, bandwidth })
+        Some(Self {
+            allocation,
+            slot,
+            duty,
+            tenure,
+            second,
+            public_v4,
+            default_v4,
+            exits,
+            ports,
+            own_v4,
+            bandwidth,
+        })
     }
 
     /// Which slot it is of.
     #[must_use]
     pub fn key(&self) -> SlotKey {
         SlotKey { prefix: self.allocation.whole(), slot: self.slot }
+    }
+
+    /// Networks' own public IPv4 addresses that are in use, by their exit points: they come beside the slot's own address.
+    pub fn own_addresses(&self) -> impl Iterator<Item = (PrefixIndex, &OwnView)> {
+        let all = self.own_v4.iter().filter(|_| self.public_v4.is_some());
+        all.map(|(index, own)| (*index, own))
     }
 
     /// Whether its public link is to be up.

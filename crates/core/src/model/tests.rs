@@ -31,6 +31,7 @@ fn farm() -> FarmDraft {
             public_v4: Some("203.0.113.5/24".parse().unwrap()),
             default_v4: Some("203.0.113.1".parse().unwrap()),
             bandwidth: Bandwidths::default(),
+            pool_v4: Vec::new(),
             ecmp: false,
             tenure: None,
         }],
@@ -44,6 +45,7 @@ fn network() -> NetworkDraft {
         exit: ExitDraft { farm: "alpha".parse().unwrap(), prefix: None, slot: "1".parse().unwrap() },
         workloads: vec![workload("db", None)],
         exposures: vec![Exposure { workload: "db".parse().unwrap(), protocol: Protocol::Tcp, port: 443 }],
+        own_v4: Default::default(),
     }
 }
 
@@ -289,6 +291,7 @@ fn a_network_without_a_node_is_without_what_is_on_it() {
         exit: ExitDraft { farm: "alpha".parse().unwrap(), prefix: None, slot: 1_i64.try_into().unwrap() },
         workloads: vec![workload("one", "ant"), workload("two", "bee")],
         exposures: vec![exposed("one"), exposed("two")],
+        own_v4: Default::default(),
     };
     let kept = draft.clone().kept_on(|node| node.as_str() == "ant").unwrap();
     assert_eq!(kept.nodes, ["ant".parse().unwrap()]);

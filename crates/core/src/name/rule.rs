@@ -35,6 +35,10 @@ pub const TENANTS_V4: &str = "no IPv4 between networks";
 pub const UNTRANSLATABLE: &str = "this protocol cannot be translated";
 /// IPv4 of a network that was granted no ports of its slot's address.
 pub const NO_PORTS: &str = "no ports of the slot's address are left for this network";
+/// A public IPv4 address that is some network's own, from behind the same gateway.
+pub const OWN_INSIDE: &str = "a network's own address is reached from outside alone";
+/// A connection more than a network may have at once over IPv4, of those that come in to its own address.
+pub const SHARE_IN: &str = "this network's share of IPv4 connections is in use (inward)";
 /// A connection more than a network may have at once over IPv4.
 pub const SHARE: &str = "this network's share of IPv4 connections is in use";
 /// Beyond what a network may send in a second.

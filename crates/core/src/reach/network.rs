@@ -82,11 +82,26 @@ impl Reach<'_> {
         if self.lets_all(site, &internet, family) {
             ways.push(way(end(), End::Internet, None));
         }
+        if family == Family::Ipv4 {
+            ways.extend(self.by_own_address(network, site).map(|traffic| way(End::Internet, end(), traffic)));
+        }
         let exposed = network.exposures().iter().filter(|exposure| exposure.workload == workload.name);
         let asked: BTreeSet<Traffic> = exposed.map(Traffic::from).chain([Traffic::Echo]).collect();
         let passing = asked.into_iter().filter(|traffic| self.lets(&internet, site, family, *traffic));
         ways.extend(passing.map(|traffic| way(End::Internet, end(), Some(traffic))));
         ways
+    }
+
+    /// What comes from everybody else to a workload by its network's own public IPv4 address: anything, or single ports of that.
+    fn by_own_address(&self, network: &Network, site: &Site<'_>) -> impl Iterator<Item = Option<Traffic>> {
+        let ports = network.own_v4().forwards.iter().map(|it| Traffic::of(it.protocol, it.port));
+        let asked = if network.own_v4().whole.is_some() { vec![Traffic::Echo] } else { ports.collect() };
+        let internet = Site::internet();
+        asked.into_iter().filter_map(move |traffic| {
+            let cell = self.own_cell(&internet, site, traffic)?;
+            let said = Some(traffic).filter(|traffic| *traffic != Traffic::Echo);
+            (cell.verdict == Verdict::Passes).then_some(said)
+        })
     }
 
     fn lets_all(&self, from: &Site<'_>, to: &Site<'_>, family: Family) -> bool {
@@ -106,9 +121,15 @@ impl Site<'_> {
 
 impl From<&Exposure> for Traffic {
     fn from(exposure: &Exposure) -> Self {
-        match exposure.protocol {
-            Protocol::Tcp => Self::Tcp(exposure.port),
-            Protocol::Udp => Self::Udp(exposure.port),
+        Self::of(exposure.protocol, exposure.port)
+    }
+}
+
+impl Traffic {
+    pub(super) const fn of(protocol: Protocol, port: u16) -> Self {
+        match protocol {
+            Protocol::Tcp => Self::Tcp(port),
+            Protocol::Udp => Self::Udp(port),
         }
     }
 }

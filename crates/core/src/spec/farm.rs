@@ -77,6 +77,8 @@ struct SlotFields {
     holders: Spanned<Vec<Text>>,
     public_v4: Option<Text>,
     default_v4: Option<Text>,
+    #[serde(default)]
+    pool_v4: Vec<Text>,
     bandwidth: Option<Text>,
     bandwidth_of: Option<Spanned<BTreeMap<String, Text>>>,
     #[serde(default)]
@@ -244,6 +246,7 @@ fn read_slot(
     let (public, default_v4) = (item.field("public_v4"), item.field("default_v4"));
     let public_v4 = reading.read_if(public, fields.public_v4.as_ref(), net(Wanted::AddressInSubnetV4));
     let default_v4 = reading.read_if(default_v4, fields.default_v4.as_ref(), net(Wanted::AddressV4));
+    let pool_v4 = reading.list(item, "pool_v4", &fields.pool_v4, net(Wanted::AddressV4));
     let limits = read_bandwidths(fields, item, reading);
     let slot = slot?;
     if fields.prefix.is_none() && default == DefaultPrefix::MustBeSaid {
@@ -255,6 +258,7 @@ fn read_slot(
         holders,
         public_v4,
         default_v4,
+        pool_v4,
         bandwidth: limits,
         ecmp: fields.ecmp,
         tenure: None,

@@ -10,7 +10,9 @@ use super::error;
 use super::problem::Wanted;
 use super::reading::{Lines, Reading, Text, name, net, number, small, word};
 use crate::id::{Label, NetworkId};
-use crate::model::{Attachment, ExitDraft, Exposure, Item, NetworkDraft, Protocol, WorkloadDraft};
+use crate::model::{
+    Attachment, ExitDraft, Exposure, Forward, Item, NetworkDraft, OwnV4, Protocol, WorkloadDraft,
+};
 
 /// A network file of the right shape, with where everything in it stands.
 #[derive(Debug, Clone)]
@@ -26,10 +28,13 @@ struct Fields {
     network: Text,
     nodes: Spanned<Vec<Text>>,
     exit: Spanned<ExitFields>,
+    own_v4: Option<Text>,
     #[serde(default)]
     workload: Vec<Spanned<WorkloadFields>>,
     #[serde(default)]
     expose: Vec<Spanned<ExposeFields>>,
+    #[serde(default)]
+    forward: Vec<Spanned<ForwardFields>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -55,6 +60,15 @@ struct ExposeFields {
     workload: Text,
     protocol: Text,
     port: Spanned<i64>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ForwardFields {
+    protocol: Text,
+    port: Spanned<i64>,
+    workload: Text,
+    to: Option<Spanned<i64>>,
 }
 
 /// Parses a network file: its shape only.
@@ -92,8 +106,15 @@ impl NetworkSpec {
         for exposure in &fields.expose {
             exposures.extend(read_exposure(exposure, Item::Exposure(exposures.len()), &mut reading));
         }
+        let own = reading.read_if(whole.field("own_v4"), fields.own_v4.as_ref(), name);
+        let mut forwards = Vec::new();
+        for forward in &fields.forward {
+            forwards.extend(read_forward(forward, Item::Forward(forwards.len()), &mut reading));
+        }
+        let own_v4 = OwnV4 { whole: own, forwards };
         let id = tenant.zip(network).map(|(tenant, name)| NetworkId { tenant, name });
-        let draft = id.zip(exit).map(|(id, exit)| NetworkDraft { id, nodes, exit, workloads, exposures });
+        let draft =
+            id.zip(exit).map(|(id, exit)| NetworkDraft { id, nodes, exit, workloads, exposures, own_v4 });
         (draft, reading)
     }
 }
@@ -121,6 +142,21 @@ fn read_workload(said: &Spanned<WorkloadFields>, item: Item, reading: &mut Readi
     let attachment = reading.read_if(item.field("attachment"), fields.attachment.as_ref(), known);
     let attachment = attachment.unwrap_or_default();
     Some(WorkloadDraft { name: name_?, node: node?, number, attachment })
+}
+
+/// Reads a forwarded port; there is none if anything of it cannot be read. It leads to the same port unless it says another.
+fn read_forward(said: &Spanned<ForwardFields>, item: Item, reading: &mut Reading) -> Option<Forward> {
+    reading.mark(item.field(""), said);
+    let fields = said.get_ref();
+    let known = word(&["tcp", "udp"], &[Protocol::Tcp, Protocol::Udp]);
+    let protocol = reading.read(item.field("protocol"), &fields.protocol, known);
+    let port = reading.read(item.field("port"), &fields.port, small("port", 1));
+    let workload = reading.read(item.field("workload"), &fields.workload, name);
+    let to = match &fields.to {
+        Some(to) => reading.read(item.field("to"), to, small("port", 1)),
+        None => port,
+    };
+    Some(Forward { protocol: protocol?, port: port?, workload: workload?, to: to? })
 }
 
 /// Reads an exposed port; there is none if anything of it cannot be read.

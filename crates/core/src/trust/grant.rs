@@ -3,6 +3,8 @@
 //!
 //! Owns: leaves and groups. Must not keep them.
 
+use std::net::Ipv4Addr;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +28,8 @@ pub struct Granted {
     pub seat: Seat,
     /// Of an exit point: the ports from which its network speaks IPv4.
     pub ports: Option<PortBlock>,
+    /// Of an exit point with ports: its network's own public IPv4 address.
+    pub own_v4: Option<Ipv4Addr>,
 }
 
 /// One thing that the registry says.
@@ -37,7 +41,7 @@ pub enum Leaf {
     Grant(Granted),
 }
 
-/// As it is signed. A grant with ports is another kind of leaf than one without: those that were signed before there were
+/// As it is signed. A grant with ports, or with an address beside them, is another kind of leaf than one without: those that were signed before there were
 /// ports stay what they are.
 #[derive(BorshSerialize, BorshDeserialize)]
 pub enum LeafWire {
@@ -47,6 +51,8 @@ pub enum LeafWire {
     Grant(GrantWire),
     /// An exit point's, with ports.
     Exit(GrantWire, PortBlock),
+    /// An exit point's, with ports and a public IPv4 address.
+    Own(GrantWire, PortBlock, Ipv4Addr),
 }
 
 /// A grant, but for its ports.
@@ -67,25 +73,27 @@ impl Statement for Leaf {
             Self::Number(allocation) => return LeafWire::Number(*allocation),
             Self::Grant(granted) => granted.clone(),
         };
-        let Granted { key, generation, network, seat, ports } = granted;
+        let Granted { key, generation, network, seat, ports, own_v4 } = granted;
         let grant = GrantWire { key, generation, network, seat };
-        match ports {
-            None => LeafWire::Grant(grant),
-            Some(ports) => LeafWire::Exit(grant, ports),
+        match (ports, own_v4) {
+            (None, _) => LeafWire::Grant(grant),
+            (Some(ports), None) => LeafWire::Exit(grant, ports),
+            (Some(ports), Some(own)) => LeafWire::Own(grant, ports, own),
         }
     }
 
     fn from_wire(wire: LeafWire) -> Result<Self, OpenError> {
-        let (grant, ports) = match wire {
+        let (grant, ports, own_v4) = match wire {
             LeafWire::Number(allocation) => return Ok(Self::Number(allocation)),
-            LeafWire::Grant(grant) => (grant, None),
-            LeafWire::Exit(grant, ports) => (grant, Some(ports)),
+            LeafWire::Grant(grant) => (grant, None, None),
+            LeafWire::Exit(grant, ports) => (grant, Some(ports), None),
+            LeafWire::Own(grant, ports, own) => (grant, Some(ports), Some(own)),
         };
         let GrantWire { key, generation, network, seat } = grant;
         if ports.is_some() && seat != Seat::Exit {
             return Err(OpenError::PortsAstray);
         }
-        Ok(Self::Grant(Granted { key, generation, network, seat, ports }))
+        Ok(Self::Grant(Granted { key, generation, network, seat, ports, own_v4 }))
     }
 }
 
@@ -93,8 +101,8 @@ impl Granted {
     /// What a grant in force says.
     #[must_use]
     pub fn of(key: ResourceKey, grant: &Grant) -> Self {
-        let Grant { network, seat, generation, ports, .. } = grant.clone();
-        Self { key, generation, network, seat, ports }
+        let Grant { network, seat, generation, ports, own_v4, .. } = grant.clone();
+        Self { key, generation, network, seat, ports, own_v4 }
     }
 }
 

@@ -176,3 +176,23 @@ written_as!(
         NetWire::V4(net) => IpNet::V4(net.0),
     }))
 );
+
+/// What a statement may say since the first of its kind were signed. One that says none of it ends before: what was signed
+/// stays what it is, and who does not know of it refuses the rest.
+pub(super) struct Later<T>(pub(super) Vec<T>);
+
+impl<T: BorshSerialize> BorshSerialize for Later<T> {
+    fn serialize<W: io::Write>(&self, writer: &mut W) -> io::Result<()> {
+        if self.0.is_empty() { Ok(()) } else { self.0.serialize(writer) }
+    }
+}
+
+impl<T: BorshDeserialize> BorshDeserialize for Later<T> {
+    fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
+        let mut first = [0];
+        match reader.read(&mut first)? {
+            0 => Ok(Self(Vec::new())),
+            _ => Vec::deserialize_reader(&mut io::Read::chain(&first[..], reader)).map(Self),
+        }
+    }
+}

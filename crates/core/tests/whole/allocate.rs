@@ -1,6 +1,7 @@
 //! Grants: deterministic, unique, contained, never spilling, and reclaimed by nobody but their own.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use crate::farm::{Farm, SECRET};
 use proptest::prelude::*;
@@ -21,6 +22,7 @@ fn placement(network: &str, slot: u8, nodes: usize) -> Placement {
         slot: key(slot),
         exit_node: "n0".parse().unwrap(),
         seats: seats.collect(),
+        pool_v4: Vec::new(),
     }
 }
 
@@ -194,6 +196,25 @@ fn ports_of(ledger: &Ledger, network: &str) -> Option<PortBlock> {
     live.find(|(_, grant)| grant.seat == Seat::Exit).and_then(|(_, grant)| grant.ports)
 }
 
+fn own_of(ledger: &Ledger, network: &str) -> Option<Ipv4Addr> {
+    let mut live = ledger.grants_of(&network.parse().unwrap());
+    live.find(|(_, grant)| grant.seat == Seat::Exit).and_then(|(_, grant)| grant.own_v4)
+}
+
+/// It asks for one of so many addresses.
+fn asking(placement: Placement, pool: u8) -> Placement {
+    Placement { pool_v4: (0..pool).map(|last| Ipv4Addr::new(203, 0, 113, 20 + last)).collect(), ..placement }
+}
+
+fn no_address_is_held_twice(ledger: &Ledger) {
+    let mut seen = BTreeSet::new();
+    for (key, grant) in ledger.grants() {
+        let Some(own) = grant.own_v4 else { continue };
+        assert!(seen.insert((key.number, key.index.slot(), own)), "{own} of {key:?}");
+        assert!(grant.ports.is_some(), "{own} of {key:?} comes without ports");
+    }
+}
+
 fn no_port_is_held_twice(ledger: &Ledger) {
     for allocation in ledger.allocations() {
         for slot in sixfold_core::id::ExitSlot::all() {
@@ -276,16 +297,81 @@ fn ports_rest_and_are_reclaimed_with_their_index() {
     no_port_is_held_twice(&ledger);
 }
 
+#[test]
+fn who_asks_has_an_address_of_the_pool_and_keeps_it_whatever_it_asks_for_then() {
+    let mut ledger = numbered();
+    let web = |nodes| asking(placement("acme/web", 1, nodes), 2);
+    grant(&mut ledger, &placement("acme/web", 1, 1));
+    assert_eq!(own_of(&ledger, "acme/web"), None, "nobody asked");
+    let ports = ports_of(&ledger, "acme/web");
+    grant(&mut ledger, &web(1));
+    let own = own_of(&ledger, "acme/web").unwrap();
+    let exit = |ledger: &Ledger| {
+        let mut live = ledger.grants_of(&"acme/web".parse().unwrap());
+        live.find(|(_, grant)| grant.seat == Seat::Exit).unwrap().1.clone()
+    };
+    assert_eq!(
+        (exit(&ledger).generation.0, exit(&ledger).ports),
+        (2, ports),
+        "said anew, with the same ports"
+    );
+    let before = ledger.clone();
+    grant(&mut ledger, &web(1));
+    grant(&mut ledger, &placement("acme/web", 1, 1));
+    assert_eq!(ledger, before, "it goes with the exit point");
+    // The farmer takes it out of the pool.
+    let left = Placement { pool_v4: vec![Ipv4Addr::new(203, 0, 113, 99)], ..placement("acme/web", 1, 1) };
+    grant(&mut ledger, &left);
+    assert_eq!(own_of(&ledger, "acme/web"), Some(left.pool_v4[0]));
+    assert_ne!(own, left.pool_v4[0]);
+}
+
+#[test]
+fn of_a_pool_that_is_used_up_there_is_none_until_one_has_rested() {
+    let mut ledger = numbered();
+    let of = |at: usize| asking(placement(&format!("t{at}/web"), 1, 1), 2);
+    (0..3).for_each(|at| grant(&mut ledger, &of(at)));
+    no_address_is_held_twice(&ledger);
+    let has = |ledger: &Ledger, at: usize| own_of(ledger, &format!("t{at}/web"));
+    assert!(has(&ledger, 0).is_some() && has(&ledger, 1).is_some());
+    assert_eq!(has(&ledger, 2), None, "the network goes on without it");
+    assert!(ports_of(&ledger, "t2/web").is_some());
+    let freed = has(&ledger, 0);
+    grant(&mut ledger, &Placement { seats: BTreeSet::new(), ..of(0) });
+    grant(&mut ledger, &of(2));
+    assert_eq!(has(&ledger, 2), None, "it rests");
+    grant(&mut ledger, &of(0));
+    assert_eq!(has(&ledger, 0), freed, "and is reclaimed by its own");
+    grant(&mut ledger, &Placement { seats: BTreeSet::new(), ..of(0) });
+    let later = Terms { now: Timestamp(sixfold_core::limit::QUARANTINE_SECS), ..Terms::default() };
+    let (read, change) = allocate(&ledger, &of(2), &SECRET, &later).unwrap();
+    ledger.commit(&read, change).unwrap();
+    assert_eq!(has(&ledger, 2), freed);
+    no_address_is_held_twice(&ledger);
+    let (read, change) = allocate(&ledger, &of(0), &SECRET, &later).unwrap();
+    ledger.commit(&read, change).unwrap();
+    assert_eq!(has(&ledger, 0), None, "its own is another's now");
+    no_address_is_held_twice(&ledger);
+}
+
+#[test]
+fn without_ports_there_is_no_address() {
+    let mut ledger = numbered();
+    (0..63).for_each(|at| grant(&mut ledger, &placement(&format!("t{at}/web"), 1, 1)));
+    grant(&mut ledger, &asking(placement("acme/web", 1, 1), 2));
+    assert_eq!((ports_of(&ledger, "acme/web"), own_of(&ledger, "acme/web")), (None, None));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     /// Whatever is placed and taken away in whatever order: each seat has one index in the right slot, and none is
     /// anyone else's.
     #[test]
-    fn grants_are_disjoint_and_contained(steps in prop::collection::vec((0..4_usize, 1..3_u8, 0..40_usize), 1..24)) {
+    fn grants_are_disjoint_and_contained(steps in prop::collection::vec((0..4_usize, 1..3_u8, 0..40_usize, 0..4_u8), 1..24)) {
         let mut ledger = numbered();
-        for (network, slot, nodes) in steps {
-            let wanted = placement(&format!("t{network}/web"), slot, nodes);
+        for (network, slot, nodes, pool) in steps {
+            let wanted = asking(placement(&format!("t{network}/web"), slot, nodes), pool);
             grant(&mut ledger, &wanted);
             let live: Vec<_> = ledger.grants_of(&wanted.network).collect();
             let seats: BTreeSet<_> = live.iter().map(|(_, grant)| grant.seat.clone()).collect();
@@ -293,7 +379,9 @@ proptest! {
             prop_assert_eq!(seats, wanted.seats);
             prop_assert!(live.iter().all(|(key, _)| key.index.slot() == wanted.slot.slot));
             prop_assert!(live.iter().all(|(_, grant)| grant.ports.is_some() == (grant.seat == Seat::Exit)));
+            prop_assert!(live.iter().all(|(_, grant)| grant.own_v4.is_none() || grant.seat == Seat::Exit));
             no_port_is_held_twice(&ledger);
+            no_address_is_held_twice(&ledger);
         }
     }
 }

@@ -31,6 +31,8 @@ struct NetworkSketch {
     workloads: u32,
     /// Which workload, over UDP or TCP, which port.
     exposures: Vec<(usize, bool, u16)>,
+    /// Whether it asks for an address of its own, and for what.
+    own: usize,
 }
 
 fn farm() -> impl Strategy<Value = FarmSketch> {
@@ -56,8 +58,9 @@ fn farm() -> impl Strategy<Value = FarmSketch> {
 fn network() -> impl Strategy<Value = NetworkSketch> {
     let exposures =
         prop::collection::vec((0..8_usize, any::<bool>(), prop::sample::select(vec![53, 80, 443])), 0..3);
-    (1..u16::MAX, 0..8_usize, any::<u32>(), exposures)
-        .prop_map(|(nodes, exit, workloads, exposures)| NetworkSketch { nodes, exit, workloads, exposures })
+    (1..u16::MAX, 0..8_usize, any::<u32>(), exposures, 0..4_usize).prop_map(
+        |(nodes, exit, workloads, exposures, own)| NetworkSketch { nodes, exit, workloads, exposures, own },
+    )
 }
 
 /// The files of one or two farms and one to three networks over them.
@@ -122,6 +125,12 @@ fn farm_text(at: usize, name: &str, farm: &FarmSketch) -> String {
         }
         if *public {
             writeln!(text, "public_v4 = \"{q}10{slot}/25\"\ndefault_v4 = \"{q}1\"").unwrap();
+            // On the segment, and routed.
+            match slot {
+                1 => writeln!(text, "pool_v4 = [\"{q}111\", \"{q}221\"]").unwrap(),
+                2 => writeln!(text, "pool_v4 = [\"{q}112\"]").unwrap(),
+                _ => {}
+            }
         }
     }
     // A farm with several slots has a node with a link for them alone.
@@ -143,12 +152,27 @@ fn network_text(at: usize, network: &NetworkSketch, nodes: &[String], (farm, slo
         quoted.join(", ")
     );
     let mut workloads = Vec::new();
+    let mut tables = String::new();
     for (bit, name) in &chosen {
         for k in 0..(network.workloads >> (2 * bit)) & 3 {
             workloads.push(format!("w{bit}-{k}"));
-            writeln!(text, "[[workload]]\nname = \"w{bit}-{k}\"\nnode = \"{name}\"").unwrap();
+            writeln!(tables, "[[workload]]\nname = \"w{bit}-{k}\"\nnode = \"{name}\"").unwrap();
         }
     }
+    match (network.own, &workloads[..]) {
+        (1, [.., last]) => writeln!(text, "own_v4 = \"{last}\"").unwrap(),
+        (2, [first, ..]) => {
+            writeln!(tables, "[[forward]]\nprotocol = \"tcp\"\nport = 443\nworkload = \"{first}\"").unwrap();
+        }
+        (3, [first, .., last]) => {
+            for (protocol, port, workload, to) in [("tcp", 80, first, 443), ("udp", 53, last, 5353)] {
+                let lines = format!("port = {port}\nworkload = \"{workload}\"\nto = {to}");
+                writeln!(tables, "[[forward]]\nprotocol = \"{protocol}\"\n{lines}").unwrap();
+            }
+        }
+        _ => {}
+    }
+    text.push_str(&tables);
     let mut exposures: Vec<(usize, bool, u16)> =
         network.exposures.iter().map(|(w, udp, port)| (w % workloads.len().max(1), *udp, *port)).collect();
     exposures.sort_unstable();

@@ -89,6 +89,33 @@ fn ports_that_two_networks_have_or_no_exit_point_are_found() {
 }
 
 #[test]
+fn an_address_that_two_networks_have_or_that_comes_without_ports_is_found() {
+    let own_v4 = Some("203.0.113.20".parse().unwrap());
+    let mut farm = Farm::first();
+    let globex = "globex/lab".parse().unwrap();
+    let exits = |farm: &Farm, network| {
+        let mut live = farm.ledger.grants_of(network).filter(|(_, grant)| grant.seat == Seat::Exit);
+        live.next().map(|(key, grant)| (key, grant.clone())).unwrap()
+    };
+    let (key, grant) = exits(&farm, &globex);
+    let grants = [(key, Grant { own_v4, ..grant }), {
+        let (key, grant) = of_acme(&farm, &Seat::Exit);
+        (key, Grant { own_v4, ..grant })
+    }];
+    farm.ledger
+        .write(LedgerChange { grants: grants.into(), ..LedgerChange::default() }, farm.ledger.revision());
+    let found: Vec<String> = check(&farm.world, &farm.ledger).iter().map(ToString::to_string).collect();
+    assert_eq!(found.len(), 2, "told of both: {found:?}");
+    assert!(found[0].starts_with("network acme/web holds address 203.0.113.20 at "), "{found:?}");
+    assert!(found[0].ends_with(", and network globex/lab does"), "{found:?}");
+    let found = broken(|farm| {
+        let (key, grant) = of_acme(farm, &on("cat"));
+        (key, Grant { own_v4, ..grant })
+    });
+    assert!(found[0].ends_with(", which has no ports"), "{found:?}");
+}
+
+#[test]
 fn a_node_that_shares_no_family_with_its_exit_is_cut_off() {
     let alpha = include_str!("../../../../examples/first-farm/farm.toml");
     let alpha: String = alpha

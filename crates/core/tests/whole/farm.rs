@@ -51,6 +51,23 @@ impl Farm {
         ])
     }
 
+    /// An address of its own for each network: of the one single ports, the other's all of it.
+    pub(crate) fn own_addresses() -> Self {
+        let farm = include_str!("../../../../examples/first-farm/farm.toml");
+        let farm = farm.replacen(
+            "public_v4 = \"203.0.113.5/24\"",
+            "public_v4 = \"203.0.113.5/24\"\npool_v4 = [\"203.0.113.20\", \"203.0.113.21\"]",
+            1,
+        );
+        let acme = include_str!("../../../../examples/first-farm/acme.toml");
+        let acme =
+            format!("{acme}\n[[forward]]\nworkload = \"front\"\nprotocol = \"tcp\"\nport = 80\nto = 8080\n");
+        let globex = include_str!("../../../../examples/first-farm/globex.toml");
+        let globex = globex.replacen("[[workload]]", "own_v4 = \"model\"\n[[workload]]", 1);
+        let globex = format!("{globex}\n[[workload]]\nname = \"spare\"\nnode = \"bee\"\n");
+        Self::new(&[("farm.toml", &farm), ("acme.toml", &acme), ("globex.toml", &globex)])
+    }
+
     pub(crate) fn two() -> Self {
         Self::new(&[
             ("alpha.toml", include_str!("../../../../examples/two-farms/alpha.toml")),

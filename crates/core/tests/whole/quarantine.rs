@@ -22,7 +22,13 @@ fn placement(network: &str, of: impl IntoIterator<Item = usize>) -> Placement {
         seats.insert(Seat::Exit);
     }
     let slot = SlotKey { prefix: "2001:db8:a::/48".parse().unwrap(), slot: 1_u8.try_into().unwrap() };
-    Placement { network: network.parse().unwrap(), slot, exit_node: "n0".parse().unwrap(), seats }
+    Placement {
+        network: network.parse().unwrap(),
+        slot,
+        exit_node: "n0".parse().unwrap(),
+        seats,
+        pool_v4: Vec::new(),
+    }
 }
 
 fn numbered() -> Ledger {

@@ -8,6 +8,7 @@
 //! Owns: reading these two documents. Must not grant anything, nor ask for anything itself.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv6Net;
 use serde::Deserialize;
@@ -77,6 +78,8 @@ struct PrefixShown {
     prefix: String,
     generation: Generation,
     ports: Option<PortBlock>,
+    #[serde(default)]
+    own_v4: Option<Ipv4Addr>,
 }
 
 /// What farms were shown so far: who is called what, and which allocation has which number.
@@ -125,7 +128,8 @@ impl Granted {
         let allocation = self.allocations.iter().find(|allocation| allocation.whole().contains(&prefix))?;
         let index = PrefixIndex::try_from(prefix.network().segments()[3]).ok()?;
         let key = ResourceKey { number: allocation.number(), index };
-        Some((key, Grant { ports: shown.ports, ..Grant::new(network.clone(), seat, shown.generation) }))
+        let PrefixShown { ports, own_v4, .. } = *shown;
+        Some((key, Grant { ports, own_v4, ..Grant::new(network.clone(), seat, shown.generation) }))
     }
 
     /// The id of each node, and all grants as one ledger; its revision is nobody's.

@@ -33,6 +33,8 @@ impl Drawing<'_> {
         }
         let sources = farm.slots().values().filter_map(|slot| slot.public_v4());
         destinations.extend(sources.map(|net| IpNet::from(std::net::IpAddr::V4(net.addr()))));
+        let pooled = farm.slots().values().flat_map(|slot| slot.pool_v4());
+        destinations.extend(pooled.map(|address| IpNet::from(std::net::IpAddr::V4(*address))));
         destinations.extend(farm.upstream().next_hop_v4.map(|hop| IpNet::from(std::net::IpAddr::V4(hop))));
         destinations.extend(self.private_of(farm));
         destinations.push(self.outside.machines(at).into());

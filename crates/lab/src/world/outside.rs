@@ -109,6 +109,8 @@ fn taken(world: &World) -> Vec<IpNet> {
         taken.extend(
             farm.slots().values().filter_map(|slot| slot.public_v4()).map(|net| IpNet::V4(net.trunc())),
         );
+        let pooled = farm.slots().values().flat_map(|slot| slot.pool_v4());
+        taken.extend(pooled.map(|address| IpNet::from(IpAddr::V4(*address))));
         for node in farm.nodes().values() {
             if let Reach::Public { address, address_v4 } = node.reach() {
                 taken.extend(address.map(|net| IpNet::V6(net.trunc())));

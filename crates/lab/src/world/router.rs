@@ -134,7 +134,12 @@ fn slots(namespace: &mut Namespace, farm: &Farm, segment: IfName) {
         pieces::route(namespace, key.slice(), (gateway.into(), segment));
         if let Some(public_v4) = slot.public_v4() {
             let private = Ipv4Net::new_assert(Ipv4Addr::new(10, key.slot.get() << 4, 0, 0), 12);
-            pieces::route(namespace, private, (IpAddr::V4(public_v4.addr()), segment));
+            let gateway = IpAddr::V4(public_v4.addr());
+            pieces::route(namespace, private, (gateway, segment));
+            // Of tenants' own addresses those that are not on the segment.
+            for address in slot.pool_v4().iter().filter(|address| !public_v4.contains(*address)) {
+                pieces::route(namespace, IpNet::from(IpAddr::V4(*address)), (gateway, segment));
+            }
         }
     }
 }

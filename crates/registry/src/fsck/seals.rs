@@ -63,7 +63,7 @@ fn groups(found: &Records, keys: &Keys, findings: &mut Findings) -> BTreeMap<Rev
 }
 
 /// Whether the registry signed this leaf. Of a seal that is not there it is told elsewhere.
-/// What was `released` may have lost its ports since it was signed: once it has rested, they are another's.
+/// What was `released` may have lost its ports and its address since it was signed: once it has rested, they are another's.
 fn proves(
     groups: &BTreeMap<Revision, Group>,
     proof: Option<&Proof>,
@@ -75,14 +75,15 @@ fn proves(
     let proven: Proven = read(&proof.path)?;
     match proven.open(group) {
         Err(error) => Err(format!("has no path to the seal of revision {}: {error}", proof.seal)),
-        Ok(said) if said == *leaf || released && without_ports(said.clone()) == *leaf => Ok(()),
+        Ok(said) if said == *leaf || released && lessened(said.clone()).contains(leaf) => Ok(()),
         Ok(_) => Err("is proven to be something else".to_owned()),
     }
 }
 
-fn without_ports(leaf: Leaf) -> Leaf {
-    match leaf {
-        Leaf::Grant(granted) => Leaf::Grant(Granted { ports: None, ..granted }),
-        leaf @ Leaf::Number(_) => leaf,
-    }
+/// A leaf without its address, and without its ports.
+fn lessened(leaf: Leaf) -> Vec<Leaf> {
+    let Leaf::Grant(granted) = leaf else { return Vec::new() };
+    let without_own = Granted { own_v4: None, ..granted };
+    let without_ports = Granted { ports: None, ..without_own.clone() };
+    vec![Leaf::Grant(without_own), Leaf::Grant(without_ports)]
 }

@@ -4,6 +4,7 @@
 //! passes a request on has verified its signatures and that the asker may.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use ipnet::Ipv6Net;
@@ -278,12 +279,16 @@ pub struct Held {
     /// Of an exit point: the ports from which the network speaks IPv4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<PortBlock>,
+    /// Of an exit point: the network's own public IPv4 address, as long as its slot's pool has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_v4: Option<Ipv4Addr>,
 }
 
 impl Held {
     /// What a grant in force gives.
     #[must_use]
     pub fn of(resource: ResourceKey, grant: &Grant) -> Self {
-        Self { resource, seat: grant.seat.clone(), generation: grant.generation, ports: grant.ports }
+        let Grant { seat, generation, ports, own_v4, .. } = grant.clone();
+        Self { resource, seat, generation, ports, own_v4 }
     }
 }

@@ -18,7 +18,7 @@ pub const APPLICATION_ID: i64 = 0x3666_6c64;
 pub const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 
 /// From each version to the next, beginning with nothing.
-const STEPS: [&str; 7] = [
+const STEPS: [&str; 8] = [
     TABLES,
     // The ports that an exit point is granted.
     "ALTER TABLE grants ADD COLUMN ports TEXT CHECK (ports IS NULL OR (seat = 'exit' AND ports LIKE '_%-_%'));",
@@ -31,6 +31,8 @@ const STEPS: [&str; 7] = [
     KEYS,
     TENANTS,
     TENURES,
+    // The public IPv4 address that is its network's own.
+    "ALTER TABLE grants ADD COLUMN own_v4 TEXT CHECK (own_v4 IS NULL OR ports IS NOT NULL);",
 ];
 
 /// An answer is no copy of what the ledger has; a seal goes when nothing stands on it; an owner's last confirmation is kept;

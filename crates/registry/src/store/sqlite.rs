@@ -188,13 +188,13 @@ impl Sqlite {
         for (key, (grant, path)) in group.releases_first() {
             let (number, slot) = (key.number.get(), key.index.slot().get());
             let released = grant.released.as_ref();
-            let sql = "INSERT INTO grants VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+            let sql = "INSERT INTO grants VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
                 ON CONFLICT (number, prefix) DO UPDATE SET network = excluded.network, seat = excluded.seat,
                 generation = excluded.generation, released_at = excluded.released_at,
                 released_revision = excluded.released_revision, holders = excluded.holders, late = excluded.late,
                 seal = CASE WHEN excluded.generation > generation THEN excluded.seal ELSE seal END,
                 path = CASE WHEN excluded.generation > generation THEN excluded.path ELSE path END,
-                revision = excluded.revision, ports = excluded.ports";
+                revision = excluded.revision, ports = excluded.ports, own_v4 = excluded.own_v4";
             let released_revision = released.map(|release| match release.is_unwritten() {
                 true => Ok(at),
                 false => self::number(release.revision.0),
@@ -214,6 +214,7 @@ impl Sqlite {
                 path.as_deref(),
                 at,
                 grant.ports.map(String::from),
+                grant.own_v4.map(|own| own.to_string()),
             ])?;
         }
         Ok(())

@@ -3,6 +3,7 @@
 //! Owns: how each value is spelled in the database. What is read is not believed: whatever is no record is named.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use rusqlite::Row;
@@ -108,7 +109,10 @@ pub(super) fn grant(row: &Row<'_>) -> Result<Record, StoreError> {
     let ports: Option<String> = row.get("ports")?;
     let ports =
         ports.map(|ports| ports.parse::<PortBlock>()).transpose().map_err(|error| damaged(what(), error))?;
-    let grant = Grant { ports, released, late, ..Grant::new(network, seat, Generation(generation)) };
+    let own_v4: Option<String> = row.get("own_v4")?;
+    let own_v4 =
+        own_v4.map(|own| own.parse::<Ipv4Addr>()).transpose().map_err(|error| damaged(what(), error))?;
+    let grant = Grant { ports, own_v4, released, late, ..Grant::new(network, seat, Generation(generation)) };
     Ok(Record::Grant(key, grant, proof(row)?))
 }
 

@@ -196,6 +196,7 @@ const BREAKS: [Break; 24] = [
             network: network(),
             seat: Seat::Exit,
             ports: None,
+            own_v4: None,
         });
         let (group, _) = seal(&[leaf], 1, &signing(66));
         change(db, ("seals", "body", "true ORDER BY revision DESC"), |_| to_vec(&group).unwrap());

@@ -73,6 +73,7 @@ pub(crate) fn delegation(version: u64, held: bool) -> Delegation {
         public_v4: None,
         default_v4: None,
         bandwidth: Bandwidths::default(),
+        pool_v4: Vec::new(),
         ecmp: false,
         tenure: None,
     };
@@ -115,6 +116,13 @@ pub(crate) fn live(version: u64, nodes: &[u8]) -> NetworkStatement {
         slot: 1_i64.try_into().unwrap(),
     };
     let nodes = nodes.iter().map(|seed| node(*seed)).collect();
-    let draft = NetworkDraft { id: network(), nodes, exit, workloads: Vec::new(), exposures: Vec::new() };
+    let draft = NetworkDraft {
+        id: network(),
+        nodes,
+        exit,
+        workloads: Vec::new(),
+        exposures: Vec::new(),
+        own_v4: Default::default(),
+    };
     NetworkStatement { version, subject: Subject::Live(draft.try_into().unwrap()) }
 }

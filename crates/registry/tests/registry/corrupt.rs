@@ -95,7 +95,7 @@ fn ruled(connection: &Connection) {
     all.iter().for_each(|sql| connection.execute_batch(sql).unwrap());
 }
 
-const BREAKS: [(&str, &str); 34] = [
+const BREAKS: [(&str, &str); 37] = [
     (
         "rotations that cannot be read",
         "INSERT INTO documents VALUES ('rotation', 'tenant-acme', 1, CAST('x' AS BLOB), '\"bytes\"', 3)",
@@ -106,7 +106,7 @@ const BREAKS: [(&str, &str); 34] = [
     ),
     (
         "a seat with two prefixes",
-        "DROP INDEX grants_one_in_force; INSERT INTO grants SELECT number, slot, 0x1777, network, seat, generation, released_at, released_revision, holders, late, seal, path, revision, NULL FROM grants WHERE prefix = 0x1000; UPDATE slots SET revision = 99",
+        "DROP INDEX grants_one_in_force; INSERT INTO grants SELECT number, slot, 0x1777, network, seat, generation, released_at, released_revision, holders, late, seal, path, revision, NULL, NULL FROM grants WHERE prefix = 0x1000; UPDATE slots SET revision = 99",
     ),
     ("a grant outside its exit's slot", "UPDATE grants SET prefix = 0x2777, slot = 2 WHERE prefix = 0x1001"),
     ("a grant that is in another slot than it says", "UPDATE grants SET slot = 2 WHERE prefix = 0x1001"),
@@ -116,6 +116,15 @@ const BREAKS: [(&str, &str); 34] = [
     ),
     ("ports that are none", "UPDATE grants SET ports = '0-7' WHERE prefix = 0x1000"),
     ("ports of another than an exit point", "UPDATE grants SET ports = '60000-60001' WHERE prefix = 0x1001"),
+    (
+        "an address that two networks have",
+        "UPDATE grants SET own_v4 = '203.0.113.20' WHERE prefix IN (0x1000, 0x1005)",
+    ),
+    (
+        "an address without ports",
+        "UPDATE grants SET own_v4 = '203.0.113.20', ports = NULL WHERE prefix = 0x1000",
+    ),
+    ("an address that is none", "UPDATE grants SET own_v4 = '203.0.113.256' WHERE prefix = 0x1000"),
     ("a grant of PrefixZero", "UPDATE grants SET prefix = 0x0777 WHERE prefix = 0x1001"),
     ("a grant whose network is deleted", "UPDATE documents SET model = '\"gone\"' WHERE name = 'globex/lab'"),
     ("a grant for a node that is not listed", "UPDATE grants SET seat = 'node n0' WHERE prefix = 0x1001"),

@@ -67,6 +67,7 @@ pub(crate) fn farm(slots: &[(u8, usize)]) -> FarmDraft {
         public_v4: None,
         default_v4: None,
         bandwidth: Bandwidths::default(),
+        pool_v4: Vec::new(),
         ecmp: false,
         tenure: None,
     };
@@ -89,6 +90,7 @@ pub(crate) fn network(id: &str, slot: u8, nodes: impl IntoIterator<Item = usize>
         exit: ExitDraft { farm: "alpha".parse().unwrap(), prefix: None, slot: slot.try_into().unwrap() },
         workloads: Vec::new(),
         exposures: Vec::new(),
+        own_v4: Default::default(),
     }
 }
 

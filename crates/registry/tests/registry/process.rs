@@ -147,7 +147,14 @@ impl Tenant {
                     slot: 1_u8.try_into().unwrap(),
                 };
                 let nodes = nodes.iter().map(|node| node.parse().unwrap()).collect();
-                let draft = NetworkDraft { id, nodes, exit, workloads: Vec::new(), exposures: Vec::new() };
+                let draft = NetworkDraft {
+                    id,
+                    nodes,
+                    exit,
+                    workloads: Vec::new(),
+                    exposures: Vec::new(),
+                    own_v4: Default::default(),
+                };
                 Subject::Live(draft.try_into().unwrap())
             }
         };

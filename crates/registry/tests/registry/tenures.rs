@@ -307,7 +307,8 @@ fn set_back(path: &Path) {
     let rules: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     drop(statement);
     let rules = rules.join(";\n").replace("'tenure', ", "");
-    let copied = "INSERT INTO documents SELECT * FROM kept; DROP TABLE kept; PRAGMA user_version = 6;";
+    let copied = "INSERT INTO documents SELECT * FROM kept; DROP TABLE kept; PRAGMA user_version = 6;
+        ALTER TABLE grants DROP COLUMN own_v4;";
     connection
         .execute_batch(&format!(
             "CREATE TABLE kept AS SELECT * FROM documents; DROP TABLE documents; {rules}; {copied}"

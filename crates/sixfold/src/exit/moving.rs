@@ -274,6 +274,7 @@ mod tests {
             public_v4: None,
             default_v4: None,
             bandwidth: Bandwidths::default(),
+            pool_v4: Vec::new(),
             ecmp: false,
             tenure: None,
         };

@@ -17,7 +17,8 @@ const ANY: [Role; 4] = [Role::Farmer, Role::Tenant, Role::Node, Role::Admin];
 #[command(
     long_about = "Show a farm: what its farmer says of it, and the nodes that have joined.\n\n\
     With --json: id, name, version, revision, allocations (prefix, number), upstream (next_hop, next_hop_v4), management, \
-    host_firewall, slots (slot, slice, holders (id, name), public_v4, default_v4, bandwidth, bandwidth_of, ecmp), provisions (node, gateway_nic), nodes (id, name).",
+    host_firewall, slots (slot, slice, holders (id, name), public_v4, default_v4, pool_v4, bandwidth, bandwidth_of, ecmp), \
+    provisions (node, gateway_nic), nodes (id, name).",
     after_long_help = "Examples:\n  sixfold farm show\n  sixfold farm show alpha --json | jq .nodes"
 )]
 pub(super) struct Args {
@@ -80,6 +81,7 @@ fn document(farm: &KnownFarm) -> Value {
             "holders": holders.collect::<Vec<_>>(),
             "public_v4": slot.public_v4,
             "default_v4": slot.default_v4,
+            "pool_v4": slot.pool_v4,
             "bandwidth": slot.bandwidth.each,
             "bandwidth_of": slot.bandwidth.of,
             "ecmp": slot.ecmp,
@@ -139,6 +141,10 @@ fn text(farm: &KnownFarm) -> String {
     });
     text += "\nExit slots\n";
     text += &or_none(table::render(&["slot", "slice", "holders", "public v4"], rows));
+    for slot in draft.slots.iter().filter(|slot| !slot.pool_v4.is_empty()) {
+        let pool: Vec<String> = slot.pool_v4.iter().map(ToString::to_string).collect();
+        text += &format!("  {} for tenants of slot {}\n", pool.join(", "), slot.key);
+    }
     let limits: Vec<String> = bandwidths(&draft.slots).iter().map(|line| format!("  {line}\n")).collect();
     text += &limits.concat();
     let there = draft.provisions.iter();

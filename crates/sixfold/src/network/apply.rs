@@ -10,6 +10,7 @@ use sixfold_core::spec::{Tenant, parse_network};
 use sixfold_core::trust::{Role, Subject};
 
 use super::change::{Change, Next, next};
+use super::own;
 use super::show::ports;
 use super::{Word, path, prefix};
 use crate::caller::{Caller, Known, RegistryArgs, RemovalArgs, invalid, parsed};
@@ -126,7 +127,7 @@ fn wanted(caller: &mut Caller, file: &Path) -> Result<(Known, NetworkId, Subject
 pub(super) fn plan(args: &PlanArgs) -> Result<Done, Failed> {
     let mut caller = args.registry.call(Role::Tenant)?;
     let (known, id, subject) = wanted(&mut caller, &args.file)?;
-    let next = next(&mut caller, &id, subject)?;
+    let next = next(&mut caller, (&known, &id), subject)?;
     match &next {
         Next::Nothing(version) if args.json => {
             output::print_json(&serde_json::json!({ "changes": false, "version": version }))?;
@@ -146,13 +147,13 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Done, Failed> {
 pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let mut caller = args.registry.call(Role::Tenant)?;
     let (known, id, subject) = wanted(&mut caller, &args.file)?;
-    let next = next(&mut caller, &id, subject)?;
+    let next = next(&mut caller, (&known, &id), subject)?;
     put(&mut caller, &known, (&id, next), &args.consent)
 }
 
 pub(super) fn delete(args: &DeleteArgs) -> Result<(), Failed> {
     let (mut caller, id) = args.network.call(&args.registry)?;
-    let next = next(&mut caller, &id, Subject::Deleted(id.clone()))?;
+    let next = next(&mut caller, (&Known::default(), &id), Subject::Deleted(id.clone()))?;
     let before = match &next {
         Next::Change(change) => change.before.as_ref(),
         Next::Nothing(_) => None,
@@ -181,7 +182,7 @@ fn put(
         "\nnetwork {}: now version {version}, revision {}\n{}",
         id.name,
         done.revision,
-        prefixes(known, &done.grants)
+        prefixes(known, &change.statement.subject, &done.grants)
     ))
 }
 
@@ -206,11 +207,16 @@ fn nothing(id: &NetworkId, version: u64) -> String {
     format!("network {}: nothing changes, version {version}\n", id.name)
 }
 
-fn prefixes(known: &Known, grants: &[Held]) -> String {
+fn prefixes(known: &Known, subject: &Subject, grants: &[Held]) -> String {
     let mut rows: Vec<Vec<String>> =
         grants.iter().map(|held| <[String; 2]>::from(prefix(known, held)).to_vec()).collect();
     rows.sort();
     let exits = grants.iter().filter(|held| held.seat == Seat::Exit);
     let ports = exits.map(|_| format!("ipv4: {}\n", ports(grants)));
-    table::render(&[], rows) + &ports.collect::<String>()
+    let own = match subject {
+        Subject::Live(network) => own::words(known, network, grants),
+        Subject::Deleted(_) => None,
+    };
+    let own = own.map_or_else(String::new, |own| format!("own ipv4: {own}\n"));
+    table::render(&[], rows) + &ports.collect::<String>() + &own
 }

@@ -10,8 +10,9 @@ use sixfold_core::shown::plain;
 use sixfold_core::spec::Names;
 use sixfold_core::trust::{NetworkStatement, Subject};
 
+use super::own::{Own, own};
 use super::{KnownNetwork, known, path};
-use crate::caller::Caller;
+use crate::caller::{Caller, Known};
 use crate::failed::Failed;
 
 /// A network's next statement, and what it would do.
@@ -31,22 +32,31 @@ pub(super) enum Next {
 }
 
 /// What has to be said to have a network be so. Nothing is written.
-pub(super) fn next(caller: &mut Caller, id: &NetworkId, subject: Subject) -> Result<Next, Failed> {
+pub(super) fn next(
+    caller: &mut Caller,
+    (known_of, id): (&Known, &NetworkId),
+    subject: Subject,
+) -> Result<Next, Failed> {
+    let lacks = |grants: &[Held]| lacks_ports(grants) || lacks_own(known_of, &subject, grants);
     let before: Option<KnownNetwork> = known(caller, id)?;
     let version = match &before {
         None if matches!(subject, Subject::Deleted(_)) => return Err(super::absent(id)),
         None => 0,
-        Some(before) if before.subject == subject && !lacks_ports(&before.grants) => {
+        Some(before) if before.subject == subject && !lacks(&before.grants) => {
             return Ok(Next::Nothing(before.version));
         }
         Some(before) => before.version,
     };
-    let statement = NetworkStatement { version: version + 1, subject };
+    let statement = NetworkStatement { version: version + 1, subject: subject.clone() };
     let put = Put { statement: caller.sign(&statement), confirmation: None, token: None };
     let preview: Preview = caller.send(&Method::PUT, &format!("{}?dry_run=true", path(id)), &put)?;
     // Said again in the same words only where that gives it what it could not have before.
-    let is_same = before.as_ref().is_some_and(|before| before.subject == statement.subject);
-    if is_same && lacks_ports(&preview.grants) {
+    let has =
+        |grants: &[Held]| grants.iter().find(|held| held.seat == Seat::Exit).map(|it| (it.ports, it.own_v4));
+    let is_same = before.as_ref().is_some_and(|before| {
+        before.subject == statement.subject && has(&before.grants) == has(&preview.grants)
+    });
+    if is_same {
         return Ok(Next::Nothing(version));
     }
     let before = before.and_then(|before| match before.subject {
@@ -59,6 +69,12 @@ pub(super) fn next(caller: &mut Caller, id: &NetworkId, subject: Subject) -> Res
 /// Whether it has an exit point, and that no ports to speak IPv4 from.
 fn lacks_ports(grants: &[Held]) -> bool {
     grants.iter().any(|held| held.seat == Seat::Exit && held.ports.is_none())
+}
+
+/// Whether it asks for a public IPv4 address of its own, and has none.
+fn lacks_own(known: &Known, subject: &Subject, grants: &[Held]) -> bool {
+    let Subject::Live(network) = subject else { return false };
+    own(known, network, grants).is_some_and(|own| !matches!(own, Own::Has(_)))
 }
 
 impl Change {

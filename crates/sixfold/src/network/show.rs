@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 use sixfold_api::resource::{Held, Networks};
 use sixfold_core::addr;
 use sixfold_core::id::NodeId;
-use sixfold_core::model::{Network, Seat};
+use sixfold_core::model::{Network, OwnV4, Seat};
 use sixfold_core::trust::{Role, Subject};
 
+use super::own::{self, Own, own};
 use super::{KnownNetwork, Word, absent, allocation, called, known, prefix};
 use crate::caller::{Known, RegistryArgs};
 use crate::failed::Failed;
@@ -18,9 +19,9 @@ use crate::{output, table};
     long_about = "Show a network: what its tenant says of it, its prefixes and its addresses.\n\n\
     Its tenant sees it, the farmers of its nodes, these nodes, and the registry's operator.\n\n\
     With --json: id, version, revision, deleted, and if it is not: exit (farm, name, slot), nodes (id, name), \
-    prefixes (seat, node, prefix, generation, ports), missing (nodes that their farmers took out of it), workloads (name, node, number, \
-    address, address_v4), exposures (workload, \
-    protocol, port).",
+    prefixes (seat, node, prefix, generation, ports, own_v4), missing (nodes that their farmers took out of it), workloads (name, node, number, \
+    address, address_v4), exposures (workload, protocol, port), own_v4 (null unless a public IPv4 address of its own is asked for: \
+    address, whole, forwards).",
     after_long_help = "Examples:\n  sixfold network show web\n  sixfold network show web --json | jq .workloads"
 )]
 pub(super) struct Args {
@@ -161,6 +162,7 @@ fn document(known: &Known, network: &KnownNetwork) -> Value {
             "prefix": prefix(known, held).1,
             "generation": held.generation,
             "ports": held.ports,
+            "own_v4": held.own_v4,
         })
     });
     let workloads = workloads(known, live, grants).into_iter().map(|(name, node, number, derived)| {
@@ -187,7 +189,19 @@ fn document(known: &Known, network: &KnownNetwork) -> Value {
         "missing": missing(live, grants),
         "workloads": workloads.collect::<Vec<_>>(),
         "exposures": live.exposures(),
+        "own_v4": own_v4(known, live, grants),
     })
+}
+
+/// A public IPv4 address of its own, and what leads from there, if it asks for one.
+fn own_v4(known: &Known, network: &Network, grants: &[Held]) -> Value {
+    let address = match own(known, network, grants) {
+        None => return Value::Null,
+        Some(Own::Has(address)) => Some(address),
+        Some(_) => None,
+    };
+    let OwnV4 { whole, forwards } = network.own_v4();
+    json!({ "address": address, "whole": whole, "forwards": forwards })
 }
 
 fn text(known: &Known, network: &KnownNetwork) -> String {
@@ -226,8 +240,9 @@ fn text(known: &Known, network: &KnownNetwork) -> String {
             )
         })
         .collect();
+    let own = own::words(known, live, grants).map_or_else(String::new, |own| format!("own ipv4   {own}\n"));
     format!(
-        "{head}exit       {}\nipv4       {}\nexposed    {exposed}\n{missing}{}{}",
+        "{head}exit       {}\nipv4       {}\n{own}exposed    {exposed}\n{missing}{}{}",
         exit(known, live),
         ports(grants),
         section("Prefixes", prefixes),

@@ -71,6 +71,7 @@ impl Realm<'_> {
             public_v4: None,
             default_v4: None,
             bandwidth: Bandwidths::default(),
+            pool_v4: Vec::new(),
             ecmp: false,
             tenure: None,
         };
@@ -107,6 +108,7 @@ impl Realm<'_> {
             exit,
             workloads: vec![workload],
             exposures: Vec::new(),
+            own_v4: Default::default(),
         };
         let statement = NetworkStatement { version, subject: Subject::Live(draft.try_into().unwrap()) };
         self.put(&format!("/v1/networks/{}", network()), &statement, &tenant())

@@ -10,6 +10,7 @@ mod ground;
 mod json;
 mod moved;
 mod oracles;
+mod own;
 mod peers;
 mod readme;
 mod removal;

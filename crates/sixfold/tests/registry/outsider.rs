@@ -58,6 +58,7 @@ impl Owner {
             public_v4: None,
             default_v4: None,
             bandwidth: Bandwidths::default(),
+            pool_v4: Vec::new(),
             ecmp: false,
             tenure: None,
         };
@@ -85,7 +86,14 @@ impl Owner {
         let exit = ExitDraft { farm: self.farm.clone(), prefix: None, slot: 1_i64.try_into().unwrap() };
         let exit = ExitDraft { prefix: Some("2001:db8:a::/48".parse().unwrap()), ..exit };
         let (id, nodes) = (self.network.clone(), vec![self.node.clone()]);
-        let draft = NetworkDraft { id, nodes, exit, workloads: Vec::new(), exposures: Vec::new() };
+        let draft = NetworkDraft {
+            id,
+            nodes,
+            exit,
+            workloads: Vec::new(),
+            exposures: Vec::new(),
+            own_v4: Default::default(),
+        };
         self.put(&NetworkStatement { version, subject: Subject::Live(draft.try_into().unwrap()) })
     }
 

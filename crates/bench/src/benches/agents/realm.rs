@@ -259,6 +259,7 @@ impl Realm {
                 public_v4: None,
                 default_v4: None,
                 bandwidth: Bandwidths::default(),
+                pool_v4: Vec::new(),
                 ecmp: false,
                 tenure: None,
             })
@@ -313,8 +314,14 @@ impl Realm {
         let nodes: Vec<NodeId> =
             self.members_of(network).take(members).map(|number| self.id(number)).collect();
         let exit = ExitDraft { farm: farm(), prefix: Some(PREFIX.parse()?), slot: 1_i64.try_into()? };
-        let draft =
-            NetworkDraft { id: id.clone(), nodes, exit, workloads: Vec::new(), exposures: Vec::new() };
+        let draft = NetworkDraft {
+            id: id.clone(),
+            nodes,
+            exit,
+            workloads: Vec::new(),
+            exposures: Vec::new(),
+            own_v4: Default::default(),
+        };
         let statement = NetworkStatement { version, subject: Subject::Live(draft.try_into()?) };
         Ok((format!("/v1/networks/{id}"), statement))
     }

@@ -95,10 +95,15 @@ impl FarmDraft {
             node.addresses()
                 .map(move |(field, address)| (Item::Node(at).field(field), address, holder.clone()))
         });
-        let slots = self.slots.iter().enumerate().filter_map(|(at, slot)| {
-            let holder = format!("slot {} of farm {}", slot.key.slot, self.id);
-            let address = slot.public_v4?.addr();
-            Some((Item::Slot(at).field("public_v4"), IpAddr::from(address), holder))
+        let slots = self.slots.iter().enumerate().flat_map(|(at, slot)| {
+            let holder = |what: &str| format!("{what} {} of farm {}", slot.key.slot, self.id);
+            let (item, own, pooled) = (Item::Slot(at), holder("slot"), holder("the pool of slot"));
+            let public = slot.public_v4.map(|net| (item.field("public_v4"), IpAddr::from(net.addr()), own));
+            let pool = slot.pool_v4.iter().enumerate();
+            let pool = pool.map(move |(element, address)| {
+                (item.element("pool_v4", element), IpAddr::from(*address), pooled.clone())
+            });
+            public.into_iter().chain(pool)
         });
         nodes.chain(slots)
     }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use ipnet::Ipv6Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::addresses::Addresses;
 use super::{FarmDraft, SlotDraft};
@@ -99,6 +99,7 @@ impl FarmDraft {
             }
             found.extend(holder_faults(slot, item, &reaches));
             found.extend(slot.way_out_faults(item));
+            found.extend(slot.pool_faults(item));
             let (place, own) = (item.field("bandwidth_of"), slot.bandwidth.of.len());
             found.extend(fault::too_many(
                 place,
@@ -134,6 +135,29 @@ impl SlotDraft {
                 found
             }
         }
+    }
+}
+
+impl SlotDraft {
+    /// The pool's addresses are machines', and reached by the way out.
+    fn pool_faults(&self, item: Item) -> Vec<Found> {
+        let (pool, count) = (item.field("pool_v4"), self.pool_v4.len());
+        let mut found =
+            Vec::from_iter(fault::too_many(pool, "addresses in a pool", count, limit::POOL_PER_SLOT));
+        if count > 0 && self.public_v4.is_none() {
+            found.push(pool.found(Fault::PoolWithoutPublic));
+        }
+        for (at, address) in self.pool_v4.iter().enumerate() {
+            let place = item.element("pool_v4", at);
+            found.extend(fault::unusable(place, (*address).into()));
+            if address.octets()[0] == 10 {
+                found.push(place.found(Fault::PoolInside { address: *address }));
+            }
+            let subnet = self.public_v4.filter(|net| net.contains(address));
+            let there = subnet.and_then(|net| Ipv4Net::new(*address, net.prefix_len()).ok());
+            found.extend(there.and_then(|net| fault::of_subnet(place, net)));
+        }
+        found
     }
 }
 

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::NetworkDraft;
+use crate::id::Label;
 use crate::limit;
 use crate::model::fault::{self, Fault, Found, Item};
 
@@ -16,6 +17,7 @@ impl NetworkDraft {
         found.extend(self.workload_faults());
         found.extend(self.crowded());
         found.extend(self.exposure_faults());
+        found.extend(self.own_v4_faults());
         found
     }
 
@@ -69,6 +71,37 @@ impl NetworkDraft {
                 fault::too_many(place, "workloads on one node", on_node.len(), limit)
             })
             .collect()
+    }
+
+    fn own_v4_faults(&self) -> Vec<Found> {
+        let (own, whole) = (&self.own_v4, Item::Whole.field("own_v4"));
+        let names: BTreeSet<_> = self.workloads.iter().map(|workload| &workload.name).collect();
+        let unknown = |workload: &Label| {
+            let workloads = names.iter().map(|name| (*name).clone()).collect();
+            let fault = Fault::UnknownTarget { workload: workload.clone(), workloads };
+            (!names.contains(workload)).then_some(fault)
+        };
+        let mut found = Vec::from_iter(fault::too_many(
+            Item::Whole.field(""),
+            "forwarded ports",
+            own.forwards.len(),
+            limit::FORWARDS_PER_NETWORK,
+        ));
+        found.extend(own.whole.as_ref().and_then(unknown).map(|fault| whole.found(fault)));
+        if let (Some(workload), false) = (&own.whole, own.forwards.is_empty()) {
+            found.push(whole.found(Fault::OwnTwice { workload: workload.clone() }));
+        }
+        let mut seen = BTreeSet::new();
+        for (at, forward) in own.forwards.iter().enumerate() {
+            let (item, protocol, port) = (Item::Forward(at), forward.protocol, forward.port);
+            let zero = [("port", port), ("to", forward.to)].into_iter().find(|(_, port)| *port == 0);
+            found.extend(zero.map(|(field, _)| item.field(field).found(Fault::ForwardZero)));
+            if !seen.insert((protocol, port)) {
+                found.push(item.field("port").found(Fault::DuplicateForward { protocol, port }));
+            }
+            found.extend(unknown(&forward.workload).map(|fault| item.field("workload").found(fault)));
+        }
+        found
     }
 
     fn exposure_faults(&self) -> Vec<Found> {

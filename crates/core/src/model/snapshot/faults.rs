@@ -5,7 +5,7 @@
 //! report of their devices must not be able to make a whole snapshot useless.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv6Net;
 
@@ -58,6 +58,12 @@ pub enum SnapshotFaultKind {
     PortsTwice { ports: PortBlock, index: PrefixIndex, other: PrefixIndex },
     #[error("index {index} is no exit point's, and has ports")]
     PortsAstray { index: PrefixIndex },
+    #[error("index {index} is no exit point's with ports, and has an address of its own")]
+    OwnAstray { index: PrefixIndex },
+    #[error("address {address} is that of index {index} and another's")]
+    OwnTwice { address: Ipv4Addr, index: PrefixIndex },
+    #[error("address {address} leads to index {to}, which is not of index {index}'s network")]
+    LeadsAstray { address: Ipv4Addr, index: PrefixIndex, to: PrefixIndex },
     #[error("index {index} is no exit point's, and has a bandwidth")]
     BandwidthAstray { index: PrefixIndex },
 }
@@ -167,6 +173,7 @@ impl<'a> Looked<'a> {
             (None, None) => {}
         }
         self.ports(at, gateway);
+        self.own_addresses(at, gateway);
         for index in gateway.bandwidth.keys().filter(|index| !gateway.exits.contains_key(index)) {
             self.wrong(
                 format!("{at}.bandwidth.{index}"),
@@ -196,6 +203,39 @@ impl<'a> Looked<'a> {
         let blocks = gateway.ports.iter().map(|(index, ports)| (*ports, *index));
         for [(_, other), (ports, index)] in shared_ports(blocks) {
             self.wrong(format!("{at}.ports.{index}"), SnapshotFaultKind::PortsTwice { ports, index, other });
+        }
+    }
+
+    /// No address is two networks', and each leads to its own network's workloads alone.
+    fn own_addresses(&mut self, at: &str, gateway: &GatewayView) {
+        let public = gateway.public_v4.map(|net| net.addr());
+        let mut taken: BTreeSet<Ipv4Addr> = public.into_iter().chain(gateway.default_v4).collect();
+        for (index, own) in &gateway.own_v4 {
+            let (at, index, address) = (format!("{at}.own_v4.{index}"), *index, own.address);
+            self.usable(format!("{at}.address"), address.into());
+            if !gateway.ports.contains_key(&index) {
+                self.wrong(at.clone(), SnapshotFaultKind::OwnAstray { index });
+            }
+            if !taken.insert(address) {
+                self.wrong(format!("{at}.address"), SnapshotFaultKind::OwnTwice { address, index });
+            }
+            let members = gateway.exits.get(&index);
+            let whole = own.whole.iter().map(|workload| workload.index);
+            let targets = whole.chain(own.forwards.iter().map(|forward| forward.index));
+            for to in targets.filter(|to| !members.is_some_and(|members| members.contains(to))) {
+                self.wrong(at.clone(), SnapshotFaultKind::LeadsAstray { address, index, to });
+            }
+            let mut seen = BTreeSet::new();
+            for (number, forward) in own.forwards.iter().enumerate() {
+                let (at, protocol, port) =
+                    (format!("{at}.forwards[{number}]"), forward.protocol, forward.port);
+                if port == 0 || forward.to == 0 {
+                    self.wrong(at.clone(), Fault::ForwardZero);
+                }
+                if !seen.insert((protocol, port)) {
+                    self.wrong(at, Fault::DuplicateForward { protocol, port });
+                }
+            }
         }
     }
 

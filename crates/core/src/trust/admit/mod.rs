@@ -15,6 +15,7 @@ mod refusal;
 mod verdict;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use crate::id::{FarmId, NodeId, Revision};
 use crate::model::{
@@ -99,6 +100,7 @@ impl Evidence {
         let mut networks: Vec<NetworkView> =
             self.networks().filter_map(|statement| self.view(statement, this, refusals)).collect();
         refuse_shared_ports(&mut networks, refusals);
+        refuse_shared_addresses(&mut networks, refusals);
         let gateways = delegation.slots_of(this).filter_map(|slot| {
             let allocation = self.allocation(slot.key.prefix)?;
             GatewayView::new(&self.held(slot), allocation, this, &networks)
@@ -120,10 +122,17 @@ impl Evidence {
     /// A network, of those of its resources that stand.
     fn view(&self, subject: &Subject, this: &NodeId, refusals: &mut Vec<Refusal>) -> Option<NetworkView> {
         let Subject::Live(network) = subject else { return None };
+        let exit = network.exit();
+        let slot = self.farm(&exit.farm).and_then(|farm| farm.slot(exit.key()));
         let mut resources = Vec::new();
         for verdict in self.verdicts(network.id()) {
             refusals.extend(verdict.refusals());
             let Ok(standing) = verdict.standing else { continue };
+            let asked = standing.own_v4.filter(|_| !network.own_v4().is_none());
+            let is_pooled = |own: &Ipv4Addr| slot.is_some_and(|slot| slot.pool_v4.contains(own));
+            if let Some(address) = asked.filter(|own| !is_pooled(own)) {
+                refusals.push(Refusal::OwnAstray { network: network.id().clone(), address });
+            }
             resources.push(ResourceView {
                 index: verdict.key.index,
                 generation: standing.generation,
@@ -132,12 +141,11 @@ impl Evidence {
                 reach: standing.node.reach().clone(),
                 mtu: standing.node.mtu(),
                 ports: standing.ports,
+                own_v4: standing.own_v4.filter(is_pooled),
                 device: standing.device.ok(),
                 standbys: standing.standbys.into_iter().map(Standby::into_view).collect(),
             });
         }
-        let exit = network.exit();
-        let slot = self.farm(&exit.farm).and_then(|farm| farm.slot(exit.key()));
         let ecmp = slot.is_some_and(|slot| slot.ecmp);
         NetworkView::new(network, (self.allocation(exit.prefix)?, ecmp), resources, this)
     }
@@ -162,6 +170,27 @@ fn refuse_shared_ports(networks: &mut [NetworkView], refusals: &mut Vec<Refusal>
             refusals.push(Refusal::Ports { network, ports, other });
             let exits = networks[at].resources.iter_mut().filter(|resource| resource.seat == Seat::Exit);
             exits.for_each(|exit| exit.ports = None);
+            // It comes beside ports alone.
+            networks[at].own_v4 = None;
+        }
+    }
+}
+
+/// The same of public IPv4 addresses: no pool has another's, so that two networks with one are of one slot.
+fn refuse_shared_addresses(networks: &mut [NetworkView], refusals: &mut Vec<Refusal>) {
+    let mut holders = BTreeMap::<Ipv4Addr, Vec<usize>>::new();
+    for (at, network) in networks.iter().enumerate() {
+        let own = network.exit().and_then(|exit| exit.own_v4);
+        if let Some(own) = own {
+            holders.entry(own).or_default().push(at);
+        }
+    }
+    for (address, all) in holders.into_iter().filter(|(_, all)| all.len() > 1) {
+        for (place, at) in all.iter().enumerate() {
+            let other = networks[all[usize::from(place == 0)]].id.clone();
+            refusals.push(Refusal::OwnShared { network: networks[*at].id.clone(), address, other });
+            networks[*at].own_v4 = None;
+            networks[*at].resources.iter_mut().for_each(|resource| resource.own_v4 = None);
         }
     }
 }

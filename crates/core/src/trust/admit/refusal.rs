@@ -1,5 +1,7 @@
 //! Why something that was sent is left out: values, with their words and what may help.
 
+use std::net::Ipv4Addr;
+
 use crate::id::{FarmId, NetworkId, NodeId};
 use crate::model::{PortBlock, ResourceKey, Seat, SlotKey};
 use crate::trust::key::Owner;
@@ -74,6 +76,12 @@ pub enum Refusal {
     },
     #[error("network {network} has no ports: the registry grants ports {ports} to network {other} as well")]
     Ports { network: NetworkId, ports: PortBlock, other: NetworkId },
+    #[error(
+        "network {network} has no address of its own: the registry grants {address} to network {other} as well"
+    )]
+    OwnShared { network: NetworkId, address: Ipv4Addr, other: NetworkId },
+    #[error("network {network} has no address of its own: {address} is not of the pool of its exit slot")]
+    OwnAstray { network: NetworkId, address: Ipv4Addr },
     #[error("{} of network {network} is nobody's peer", resource(seat, *key))]
     Device {
         network: NetworkId,
@@ -126,6 +134,10 @@ impl Refusal {
             Self::NotOwner { .. } => "only its owner can say so: the registry made it up, or mixed it up",
             Self::Replaced { .. } => "its owner can sign it again with the newest key",
             Self::Ports { .. } => "the registry granted one block twice: look at what runs there",
+            Self::OwnShared { .. } => "the registry granted one address twice: look at what runs there",
+            Self::OwnAstray { .. } => {
+                "the farmer took it out of pool_v4: applied again, the network gets another that is free"
+            }
             Self::Several { .. } => "its owner can sign it again with a higher version",
             Self::OtherFarm { .. } => "join that farm with a token of its farmer",
             Self::NoNode { .. } | Self::NoFarm { .. } => {

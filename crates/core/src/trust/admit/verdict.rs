@@ -3,6 +3,7 @@
 //! Tenant, farmer, registry and node must agree. What `admit` builds on and what a person is told is the same verdict.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use super::evidence::Believed;
 use super::{Evidence, Objection, Refusal};
@@ -37,6 +38,8 @@ pub struct Standing {
     pub node: Node,
     /// Of an exit point: the ports from which its network speaks IPv4.
     pub ports: Option<PortBlock>,
+    /// Of an exit point: the public IPv4 address that is its network's own, whether its slot's pool has that or not.
+    pub own_v4: Option<Ipv4Addr>,
     /// Its device, or why others have no peer for it.
     pub device: Result<DeviceReport, Objection>,
     /// Of an exit point: the other nodes that may hold its slot.
@@ -168,7 +171,7 @@ impl Evidence {
         grant: &Believed<Granted>,
         vouchers: &mut Vec<Voucher>,
     ) -> Result<Standing, Objection> {
-        let Granted { key, generation, seat, ports, .. } = &grant.statement;
+        let Granted { key, generation, seat, ports, own_v4, .. } = &grant.statement;
         let slot = ground.slot.key;
         if key.number != ground.allocation.number() || key.index.slot() != slot.slot {
             return Err(Objection::OutsideSlot { slot });
@@ -186,6 +189,7 @@ impl Evidence {
         Ok(Standing {
             generation: *generation,
             ports: *ports,
+            own_v4: *own_v4,
             node: node.statement.node.clone(),
             device: device.map(|(_, report)| report),
             standbys: self.standbys(ground, grant, node.statement.node.id()),

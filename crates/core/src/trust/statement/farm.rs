@@ -3,7 +3,6 @@
 //! The nodes that are named as holders are thereby admitted as the peers by which networks leave.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -18,7 +17,7 @@ use crate::name::IfName;
 use crate::trust::key::Owner;
 use crate::trust::seen::Object;
 use crate::trust::signed::{OpenError, Statement};
-use crate::trust::wire::Net;
+use crate::trust::wire::{Later, Net};
 
 /// A farm without its nodes: those speak for themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,35 +40,16 @@ pub struct FarmWire {
     next_hop_v4: Option<Ipv4Addr>,
     management: Vec<Net<IpNet>>,
     host_firewall: bool,
-    later: Later,
+    later: Later<LaterWire>,
 }
 
-/// What farms may say since the first were signed. A farm that says none of it ends before: what was signed stays what it is, and
-/// who does not know of it refuses the rest.
-struct Later(Vec<LaterWire>);
-
-/// One such thing, each kind once for a slot or a node, in the order of this list.
+/// One thing that farms may say since the first were signed, each kind once for a slot or a node, in the order of this list.
 #[derive(BorshSerialize, BorshDeserialize)]
 enum LaterWire {
     Bandwidth { slot: (Net<Ipv6Net>, ExitSlot), each: Option<Bandwidth>, of: BTreeMap<NetworkId, Bandwidth> },
     Ecmp { slot: (Net<Ipv6Net>, ExitSlot) },
     GatewayNic { node: NodeId, nic: IfName },
-}
-
-impl BorshSerialize for Later {
-    fn serialize<W: Write>(&self, writer: &mut W) -> io::Result<()> {
-        if self.0.is_empty() { Ok(()) } else { self.0.serialize(writer) }
-    }
-}
-
-impl BorshDeserialize for Later {
-    fn deserialize_reader<R: Read>(reader: &mut R) -> io::Result<Self> {
-        let mut first = [0];
-        match reader.read(&mut first)? {
-            0 => Ok(Self(Vec::new())),
-            _ => Vec::deserialize_reader(&mut first.chain(reader)).map(Self),
-        }
-    }
+    Pool { slot: (Net<Ipv6Net>, ExitSlot), addresses: Vec<Ipv4Addr> },
 }
 
 #[derive(BorshSerialize, BorshDeserialize)]
@@ -189,7 +169,9 @@ impl Statement for Delegation {
         let nics = provisions.iter().filter_map(|provision| {
             Some(LaterWire::GatewayNic { node: provision.node.clone(), nic: provision.gateway_nic? })
         });
-        let later = Later(limited.chain(spread).chain(nics).collect());
+        let pooled = slots.iter().filter(|slot| !slot.pool_v4.is_empty());
+        let pooled = pooled.map(|slot| LaterWire::Pool { slot: key(slot), addresses: slot.pool_v4.clone() });
+        let later = Later(limited.chain(spread).chain(nics).chain(pooled).collect());
         let slot = |slot: SlotDraft| SlotWire {
             prefix: Net(slot.key.prefix),
             slot: slot.key.slot,
@@ -217,6 +199,7 @@ impl Statement for Delegation {
             holders: wire.holders,
             public_v4: wire.public_v4.map(|net| net.0),
             default_v4: wire.default_v4,
+            pool_v4: Vec::new(),
             bandwidth: Bandwidths::default(),
             ecmp: false,
             tenure: None,
@@ -240,6 +223,7 @@ impl Statement for Delegation {
                 }
                 LaterWire::Ecmp { slot } => slot_of(slots, slot, |slot| slot.ecmp = true),
                 LaterWire::GatewayNic { node, nic } => farm.provision_of(&node).gateway_nic = Some(nic),
+                LaterWire::Pool { slot, addresses } => slot_of(slots, slot, |slot| slot.pool_v4 = addresses),
             }
         }
         Ok(Self::new(farm, wire.name, wire.version)?)

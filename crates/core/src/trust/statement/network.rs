@@ -10,11 +10,13 @@ use ipnet::Ipv6Net;
 
 use super::Owned;
 use crate::id::{ExitSlot, FarmId, Label, NetworkId, NodeId, WorkloadNumber};
-use crate::model::{Attachment, ExitDraft, Exposure, Network, NetworkDraft, Protocol, WorkloadDraft};
+use crate::model::{
+    Attachment, ExitDraft, Exposure, Forward, Network, NetworkDraft, OwnV4, Protocol, WorkloadDraft,
+};
 use crate::trust::key::Owner;
 use crate::trust::seen::Object;
 use crate::trust::signed::{OpenError, Statement};
-use crate::trust::wire::Net;
+use crate::trust::wire::{Later, Net};
 
 /// What a tenant says of a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,13 @@ pub struct NetworkWire {
     version: u64,
     /// Nothing for a network that is gone.
     live: Option<LiveWire>,
+    later: Later<LaterWire>,
+}
+
+/// One thing that networks may say since the first were signed: what leads from a public IPv4 address of their own, said once.
+#[derive(BorshSerialize, BorshDeserialize)]
+enum LaterWire {
+    Own { whole: Option<Label>, forwards: Vec<(Protocol, u16, Label, u16)> },
 }
 
 #[derive(BorshSerialize, BorshDeserialize)]
@@ -91,7 +100,22 @@ impl LiveWire {
             exit: ExitDraft { farm: self.farm, prefix: Some(self.prefix.0), slot: self.slot },
             workloads: self.workloads.into_iter().map(workload).collect(),
             exposures: self.exposures.into_iter().map(exposure).collect(),
+            own_v4: OwnV4::default(),
         }
+    }
+}
+
+impl From<&OwnV4> for LaterWire {
+    fn from(own: &OwnV4) -> Self {
+        let forwards = own.forwards.iter().map(|it| (it.protocol, it.port, it.workload.clone(), it.to));
+        Self::Own { whole: own.whole.clone(), forwards: forwards.collect() }
+    }
+}
+
+impl From<LaterWire> for OwnV4 {
+    fn from(LaterWire::Own { whole, forwards }: LaterWire) -> Self {
+        let forward = |(protocol, port, workload, to)| Forward { protocol, port, workload, to };
+        Self { whole, forwards: forwards.into_iter().map(forward).collect() }
     }
 }
 
@@ -104,12 +128,21 @@ impl Statement for NetworkStatement {
             Subject::Live(network) => Some(network.into()),
             Subject::Deleted(_) => None,
         };
-        NetworkWire { id: self.id().clone(), version: self.version, live }
+        let own = match &self.subject {
+            Subject::Live(network) => Some(network.own_v4()).filter(|own| !own.is_none()),
+            Subject::Deleted(_) => None,
+        };
+        let later = Later(own.map(LaterWire::from).into_iter().collect());
+        NetworkWire { id: self.id().clone(), version: self.version, live, later }
     }
 
-    fn from_wire(NetworkWire { id, version, live }: NetworkWire) -> Result<Self, OpenError> {
+    fn from_wire(NetworkWire { id, version, live, later }: NetworkWire) -> Result<Self, OpenError> {
         let subject = match live {
-            Some(live) => Subject::Live(live.draft(id).try_into()?),
+            Some(live) => {
+                // What is said twice, or is nothing, is not what is written again: it is refused.
+                let own_v4 = later.0.into_iter().map(OwnV4::from).next().unwrap_or_default();
+                Subject::Live(NetworkDraft { own_v4, ..live.draft(id) }.try_into()?)
+            }
             None => Subject::Deleted(id),
         };
         Ok(Self { version, subject })

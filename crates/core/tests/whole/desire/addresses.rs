@@ -209,6 +209,7 @@ fn named(farm: &Farm, node: &NodeId) -> BTreeSet<IpAddr> {
             let derived = Gateway::derive(&allocation, slot.key().slot);
             named.extend([derived.public_address.addr(), derived.public_link_local.addr()].map(IpAddr::from));
             named.extend(slot.public_v4().map(|net| IpAddr::from(net.addr())));
+            named.extend(slot.pool_v4().iter().copied().map(IpAddr::from));
         }
         if slot.draft().second() == Some(node) {
             let derived = Gateway::derive(&allocation, slot.key().slot);

@@ -196,6 +196,10 @@ fn overlap(one: &Element, other: &Element) -> bool {
         (Element::Prefix(one), Element::Prefix(other)) => {
             one.contains(&other.addr()) || other.contains(&one.addr())
         }
+        (Element::AddressV4(one, to), Element::AddressV4(other, others)) => one == other || to == others,
+        (Element::ForwardV4(one, by, port, _), Element::ForwardV4(other, protocol, ports, _)) => {
+            (one, by, port) == (other, protocol, ports)
+        }
         (Element::LinkPorts(one, _, ports), Element::LinkPorts(other, _, others)) => {
             one == other || ports.0 <= others.1 && others.0 <= ports.1
         }
@@ -262,6 +266,9 @@ proptest! {
                             (SetKind::LinkCounts | SetKind::LinkRates { .. }, Element::OtherLinks) => true,
                             (SetKind::LinkBytes, Element::LinkBytes(..)) => true,
                             (SetKind::LinkPorts, Element::LinkPorts(..)) => true,
+                            (SetKind::ServicesV4, Element::ServiceV4(..)) => true,
+                            (SetKind::AddressesV4, Element::AddressV4(..)) => true,
+                            (SetKind::ForwardsV4, Element::ForwardV4(..)) => true,
                             _ => false,
                         }, "{} {:?}", name, one);
                     }
@@ -275,6 +282,7 @@ proptest! {
                     }
                 }
                 for action in table.chains.values().flat_map(|chain| &chain.rules).map(|rule| &rule.action) {
+                    prop_assert!(action.set().is_none_or(|set| table.sets.contains_key(set)), "{:?}", action);
                     if let Action::DropByInput(set) | Action::DropByOutput(set) = action {
                         // A link in no element would pass.
                         let others = ElementKey { set: set.clone(), element: Element::OtherLinks };

@@ -62,6 +62,7 @@ fn any_farm() -> impl Strategy<Value = FarmDraft> {
             public_v4: address.map(|at| parsed(ADDRESSES_V4[at])),
             default_v4: address.map(|_| parsed("203.0.113.1")),
             bandwidth: Bandwidths::default(),
+            pool_v4: Vec::new(),
             ecmp: false,
             tenure: None,
         });

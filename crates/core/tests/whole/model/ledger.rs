@@ -96,7 +96,13 @@ fn an_allocation_keeps_the_number_it_has_when_it_is_written_again() {
 fn placement(slot: u8, nodes: u8) -> Placement {
     let seats = (1..=nodes).map(|node| Seat::Node(format!("n{node}").parse().unwrap())).chain([Seat::Exit]);
     let slot = SlotKey { prefix: "2001:db8:a::/48".parse().unwrap(), slot: slot.try_into().unwrap() };
-    Placement { network: network(1), slot, exit_node: "n1".parse().unwrap(), seats: seats.collect() }
+    Placement {
+        network: network(1),
+        slot,
+        exit_node: "n1".parse().unwrap(),
+        seats: seats.collect(),
+        pool_v4: Vec::new(),
+    }
 }
 
 fn place(ledger: &mut Ledger, placement: &Placement) {

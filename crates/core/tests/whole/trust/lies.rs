@@ -190,7 +190,8 @@ fn inserted_peer(liar: &mut Liar<'_>) {
     let index = free_index(liar, granted.key);
     let key = ResourceKey { index, ..granted.key };
     let seat = Seat::Node(stranger_node());
-    let granted = Granted { key, generation: Generation(1), network: granted.network, seat, ports: None };
+    let granted =
+        Granted { key, generation: Generation(1), network: granted.network, seat, ports: None, own_v4: None };
     let Granted { generation, network, .. } = granted.clone();
     let device = DeviceOf { node: stranger_node(), key, generation, network };
     let report = DeviceReport::new(PublicKey::from_bytes([66; 32]), 66, &elsewhere());
@@ -358,6 +359,22 @@ const LIES: &[Lie] = &[
                 liar.say(&[Leaf::Grant(Granted { ports, ..first.clone() })], &registry());
             }
         }
+    }),
+    ("two networks have the same address", To::Anybody, |liar| {
+        let exits = liar.exits();
+        let Some((_, first)) = exits.iter().find(|(_, granted)| granted.own_v4.is_some()) else { return };
+        let slot = |granted: &Granted| (granted.key.number, granted.key.index.slot());
+        let other = exits.iter().find(|(_, other)| other.key != first.key && slot(other) == slot(first));
+        let Some((at, other)) = other else { return };
+        liar.proofs.grants.remove(*at);
+        liar.say(&[Leaf::Grant(Granted { own_v4: first.own_v4, ..other.clone() })], &registry());
+    }),
+    ("an address is of no pool", To::Anybody, |liar| {
+        let exits = liar.exits();
+        let Some((at, exit)) = exits.get(liar.choose(exits.len())) else { return };
+        liar.proofs.grants.remove(*at);
+        let own_v4 = Some("192.88.99.9".parse().unwrap());
+        liar.say(&[Leaf::Grant(Granted { own_v4, ..exit.clone() })], &registry());
     }),
     ("a grant lies in another slot", To::Anybody, |liar| {
         let Some((at, granted)) = liar.grant() else { return };
@@ -587,11 +604,14 @@ proptest! {
 /// Each lie is told to the exit node of an example, and here is what it answers.
 #[test]
 fn words_about_lies() {
-    let realm = Realm::of(&Farm::two());
-    let owl = id(Role::Node, "owl").into();
+    let realms = [(Farm::two(), "owl"), (Farm::own_addresses(), "ant")];
+    let realms = realms.map(|(farm, exit)| (Realm::of(&farm), id(Role::Node, exit).into()));
     let mut told = String::new();
     for lie in LIES {
-        let said = tell(&realm, &owl, 5, lie);
+        // Some are about what only the second has.
+        let (realm, exit) =
+            &realms[usize::from(["same address", "no pool"].iter().any(|end| lie.0.ends_with(end)))];
+        let said = tell(realm, exit, 5, lie);
         // A node that was named when it was given the slot may not be any more: nothing is to be told of it.
         let is_usual = lie.0.contains("left out") || lie.0.contains("does not name");
         assert!(is_usual || !said.is_empty(), "{}: nobody noticed", lie.0);

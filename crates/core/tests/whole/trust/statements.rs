@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use sixfold_core::id::{Epoch, Generation};
 use sixfold_core::key::PublicKey;
 use sixfold_core::model::{
-    Attachment, Bandwidths, DeviceReport, ExitDraft, Exposure, FarmDraft, Fault, NetworkDraft, NodeDraft,
-    Protocol, Reach, ResourceKey, Seat, SlotDraft, SlotKey, Upstream, WorkloadDraft,
+    Attachment, Bandwidths, DeviceReport, ExitDraft, Exposure, FarmDraft, Fault, Forward, NetworkDraft,
+    NodeDraft, OwnV4, Protocol, Reach, ResourceKey, Seat, SlotDraft, SlotKey, Upstream, WorkloadDraft,
 };
 use sixfold_core::tenure::{Phase, Tenure};
 use sixfold_core::trust::{
@@ -31,6 +31,7 @@ fn farm() -> FarmDraft {
         public_v4: v4.map(|(public, _)| public.parse().unwrap()),
         default_v4: v4.map(|(_, default)| default.parse().unwrap()),
         bandwidth: Bandwidths::default(),
+        pool_v4: Vec::new(),
         ecmp: false,
         tenure: None,
     };
@@ -85,6 +86,7 @@ fn network() -> NetworkDraft {
             attachment: Attachment::Namespace,
         }],
         exposures: vec![Exposure { workload: label("db"), protocol: Protocol::Udp, port: 53 }],
+        own_v4: Default::default(),
     }
 }
 
@@ -123,7 +125,7 @@ fn device(report: DeviceReport) -> Result<DeviceStatement, Fault> {
 fn granted() -> Leaf {
     let (generation, network) = (Generation(1), label("acme/web"));
     let seat = Seat::Node(label("ant"));
-    Leaf::Grant(Granted { key: resource(), generation, network, seat, ports: None })
+    Leaf::Grant(Granted { key: resource(), generation, network, seat, ports: None, own_v4: None })
 }
 
 fn token(registry: &str) -> Token {
@@ -220,7 +222,15 @@ fn the_bytes_that_are_signed_never_change() {
     spread.slots[0].ecmp = true;
     put("farm, with two next hops", encode(&Delegation::new(spread, label("a-farm"), 7).unwrap()));
     put("farm, with provisions", encode(&provided()));
+    let mut pooled = farm();
+    pooled.slots[0].pool_v4 = vec!["203.0.113.20".parse().unwrap(), "203.0.113.21".parse().unwrap()];
+    put("farm, with a pool of addresses", encode(&Delegation::new(pooled, label("a-farm"), 7).unwrap()));
     put(NetworkStatement::KIND, encode(&live(network())));
+    let own_v4 = OwnV4 { whole: Some(label("db")), forwards: Vec::new() };
+    put("network, with an address for a workload", encode(&live(NetworkDraft { own_v4, ..network() })));
+    let forward = Forward { protocol: Protocol::Tcp, port: 443, workload: label("db"), to: 8443 };
+    let own_v4 = OwnV4 { whole: None, forwards: vec![forward] };
+    put("network, with a port forwarded", encode(&live(NetworkDraft { own_v4, ..network() })));
     let deleted = NetworkStatement { version: 4, subject: Subject::Deleted(label("acme/web")) };
     put("network, deleted", encode(&deleted));
     put(NodeStatement::KIND, encode(&node(public())));
@@ -229,10 +239,13 @@ fn the_bytes_that_are_signed_never_change() {
     put(DeviceStatement::KIND, encode(&device(report()).unwrap()));
     put(Leaf::KIND, encode(&granted()));
     let (generation, network) = (Generation(2), label("acme/web"));
-    let exit = Granted { key: resource(), generation, network, seat: Seat::Exit, ports: None };
+    let exit = Granted { key: resource(), generation, network, seat: Seat::Exit, ports: None, own_v4: None };
     put("grant, of an exit point", encode(&Leaf::Grant(exit.clone())));
     let ports = Some("1024-2047".parse().unwrap());
-    put("grant, of an exit point with ports", encode(&Leaf::Grant(Granted { ports, ..exit })));
+    put("grant, of an exit point with ports", encode(&Leaf::Grant(Granted { ports, ..exit.clone() })));
+    let own_v4 = Some("203.0.113.20".parse().unwrap());
+    let own = Granted { ports, own_v4, ..exit };
+    put("grant, of an exit point with ports and an address", encode(&Leaf::Grant(own)));
     let prefix = "2001:db8:a::/48".parse().unwrap();
     let allocation = sixfold_core::addr::Allocation::new(prefix, 258_u16.try_into().unwrap()).unwrap();
     put("grant, a number", encode(&Leaf::Number(allocation)));
@@ -269,7 +282,10 @@ fn said<T: Statement + Debug>(body: &[u8]) -> String {
 fn there_is_one_encoding_of_each_statement() {
     let body = encode(&live(network()));
     let longer = [&body[..], &[0]].concat();
-    assert_eq!(said::<NetworkStatement>(&longer), "it cannot be read: Not all bytes read");
+    assert_eq!(said::<NetworkStatement>(&longer), "it cannot be read: Unexpected length of input");
+    // What could be said behind it, said as nothing.
+    let nothing = [&body[..], &[0; 4]].concat();
+    assert_eq!(decode::<NetworkStatement>(&nothing), Err(OpenError::NotCanonical));
     for end in 0..body.len() {
         assert!(matches!(decode::<NetworkStatement>(&body[..end]), Err(OpenError::Shape { .. })), "{end}");
     }

@@ -1,5 +1,7 @@
 //! Every cell of the matrix, walked: forth, and where it passes also back.
 
+use std::net::IpAddr;
+
 use proptest::prelude::*;
 use sixfold_core::addr::{Gateway, Resource, Workload};
 use sixfold_core::model::{Family, Seat};
@@ -77,16 +79,30 @@ pub(super) fn difference(farm: &Farm, walker: &Walker, cell: &Cell, memory: &mut
     match (&cell.verdict, end) {
         (Verdict::Stopped(expected), End::Stopped(stop)) if *expected == stop => None,
         (Verdict::Passes, End::Arrived(at, seen)) if Some(&at) == to.as_ref() => {
-            let back = Packet { source: destination, destination: seen.source, answer: true, ..packet };
+            let back = Packet { source: seen.destination, destination: seen.source, answer: true, ..seen };
             came_back(walker.send(&at, back, memory), from.as_ref()).map(|why| format!("{}: {why}", told()))
         }
         (Verdict::Passes, End::Outside(seen)) if to.is_none() => {
+            if let Some(wrong) = told_source(farm, &cell.from, seen.source).filter(|own| *own != seen.source)
+            {
+                return Some(format!("{}: seen as {} and not as {wrong}", told(), seen.source));
+            }
             let back = Packet { source: destination, destination: seen.source, answer: true, ..packet };
             let end = walker.send_from_outside(back, None, memory);
             came_back(end, from.as_ref()).map(|why| format!("{}: {why}", told()))
         }
         (_, end) => Some(format!("{}\n  but {end:?}", told())),
     }
+}
+
+/// The address over IPv4 by which a workload is seen outside: its network's own, if it has all of that, or the slot's.
+fn told_source(farm: &Farm, from: &Party, seen: IpAddr) -> Option<IpAddr> {
+    let Party::Workload { network, name } = from else { return None };
+    let model = farm.world.network(network).unwrap();
+    let mut grants = farm.ledger.grants_of(network).map(|(_, grant)| grant);
+    let own = grants.find_map(|grant| grant.own_v4).filter(|_| model.own_v4().whole.as_ref() == Some(name));
+    let slot = farm.world.farm(&model.exit().farm).unwrap().slot(model.exit().key()).unwrap();
+    own.or_else(|| Some(slot.public_v4()?.addr())).map(IpAddr::V4).filter(|_| seen.is_ipv4())
 }
 
 fn came_back(end: End, from: Option<&Place>) -> Option<String> {

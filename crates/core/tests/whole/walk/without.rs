@@ -268,7 +268,7 @@ fn which(key: &RouteKey, netns: &Netns, farm: &Farm) -> String {
 #[test]
 fn every_unreachable_route_is_missed_by_a_packet() {
     let mut missed = Missed::new();
-    for farm in [Farm::first, Farm::two, broad] {
+    for farm in [Farm::first, Farm::two, broad, Farm::own_addresses] {
         let mut grounds = [Examination::of(farm()), Examination::without_tunnels(farm())];
         for (node, netns, ns) in grounds[0].namespaces() {
             let unreachable = ns.routes.iter().filter(|(_, target)| **target == RouteTarget::Unreachable);
@@ -310,7 +310,7 @@ proptest! {
 #[test]
 fn every_rule_is_missed_by_a_packet() {
     let (mut missed, mut idle) = (Missed::new(), BTreeSet::new());
-    for farm in [Farm::first(), Farm::two(), broad()] {
+    for farm in [Farm::first(), Farm::two(), broad(), Farm::own_addresses()] {
         without_each_rule(&mut Examination::of(farm), &mut missed, &mut idle);
     }
     let idle_everywhere: Vec<_> = idle.iter().filter(|key| !missed.contains_key(*key)).collect();

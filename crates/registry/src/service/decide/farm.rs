@@ -239,7 +239,8 @@ fn touched(state: &State, before: Option<&Farm>, after: &Farm) -> (BTreeSet<Netw
             continue;
         }
         nodes.extend([was, is].into_iter().flatten().flat_map(Slot::holders).cloned());
-        if was.map(Slot::holders) != is.map(Slot::holders) {
+        if was.map(Slot::holders) != is.map(Slot::holders) || was.map(Slot::pool_v4) != is.map(Slot::pool_v4)
+        {
             networks.extend(state.world.networks_by(slot.key()).map(|network| network.id().clone()));
         }
     }

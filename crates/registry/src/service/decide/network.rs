@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sixfold_core::allocate::{Terms, allocate};
 use sixfold_core::check::check_paths;
 use sixfold_core::id::{NetworkId, NodeId, Timestamp};
-use sixfold_core::model::{ExitRef, Network, NetworkDraft, Record, Seat};
+use sixfold_core::model::{ExitRef, Network, NetworkDraft, OwnV4, Record, Seat, Workload};
 use sixfold_core::place::{Placement, place};
 
 use super::device::members;
@@ -147,10 +147,20 @@ fn grant(
     Ok(())
 }
 
+/// What its gateway makes of an address of its own: where that leads depends on the workloads' numbers.
+fn own_v4(network: &Network) -> Option<(OwnV4, Vec<Workload>)> {
+    let own = network.own_v4();
+    (!own.is_none()).then(|| (own.clone(), network.workloads().to_vec()))
+}
+
 /// The nodes that see a network otherwise afterwards.
 fn affected(state: &State, before: Option<&Network>, after: Option<&Network>) -> BTreeSet<NodeId> {
     match (before, after) {
-        (Some(before), Some(after)) if before.nodes() == after.nodes() && before.exit() == after.exit() => {
+        (Some(before), Some(after))
+            if before.nodes() == after.nodes()
+                && before.exit() == after.exit()
+                && own_v4(before) == own_v4(after) =>
+        {
             // Only what is on a node itself is otherwise there: others see no workloads of it.
             let here = |network: &Network, node: &NodeId| -> (Vec<_>, Vec<_>) {
                 let on = network.workloads_on(node).cloned().collect::<Vec<_>>();

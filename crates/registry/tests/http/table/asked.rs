@@ -91,6 +91,7 @@ async fn elsewhere(running: &Running) {
         public_v4: None,
         default_v4: None,
         bandwidth: Bandwidths::default(),
+        pool_v4: Vec::new(),
         ecmp: false,
         tenure: None,
     };
@@ -113,7 +114,14 @@ async fn elsewhere(running: &Running) {
     let id = NetworkId { tenant: own, name: "web".parse().unwrap() };
     let exit = ExitDraft { farm, prefix: Some(prefix), slot: 1_i64.try_into().unwrap() };
     let nodes = vec![node(machine)];
-    let draft = NetworkDraft { id: id.clone(), nodes, exit, workloads: Vec::new(), exposures: Vec::new() };
+    let draft = NetworkDraft {
+        id: id.clone(),
+        nodes,
+        exit,
+        workloads: Vec::new(),
+        exposures: Vec::new(),
+        own_v4: Default::default(),
+    };
     let statement = NetworkStatement { version: 1, subject: Subject::Live(draft.try_into().unwrap()) };
     let path = format!("/v1/networks/{id}");
     send(&mut running.client(Some(tenant)), &path, &put(&statement, tenant)).await.unwrap();

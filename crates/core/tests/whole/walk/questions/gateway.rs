@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use sixfold_core::addr::{GATEWAY_LOOPBACK_V4, Gateway, Resource};
-use sixfold_core::model::{Network, Slot};
+use sixfold_core::model::{Forward, Network, Protocol, Slot};
 use sixfold_core::name::rule;
 
 use super::{
@@ -39,6 +39,9 @@ pub(super) fn questions(farm: &Farm, slot: &Slot) -> Vec<Question> {
         let forged = (nobody.local_address_v4.into(), address.addr().into(), ASK);
         asked.by(derived.public, forged, Expected::Stopped("source", rule::SPOOFED_V4));
         asked.by(derived.public, (OUTSIDE_V4[0], nobody.local_address_v4.into(), ASK), Expected::Refused);
+    }
+    for network in farm.world.networks_by(slot.key()) {
+        of_own_address(&mut asked, &derived, farm, network);
     }
     for (at, (network, has_ports)) in networks.iter().enumerate() {
         let other = networks.get(at + 1).or(networks.first()).filter(|_| networks.len() > 1);
@@ -129,4 +132,22 @@ fn of_network_v4(
         asked.by(gateway.public, (OUTSIDE_V4[0], from, ASK), stopped(rule::UNASKED_V4));
     }
     asked.by(link, (from, GATEWAY_LOOPBACK_V4.into(), ASK), Expected::Arrives);
+}
+
+/// A public IPv4 address that is the network's own.
+fn of_own_address(asked: &mut Asked, gateway: &Gateway, farm: &Farm, network: &Network) {
+    let own = farm.ledger.grants_of(network.id()).find_map(|(_, grant)| grant.own_v4);
+    let Some(own) = own.filter(|_| !network.own_v4().is_none()).map(IpAddr::V4) else { return };
+    let full = || Expected::StoppedInACrowd("forward", rule::SHARE_IN);
+    let load = |forward: &Forward| match forward.protocol {
+        Protocol::Tcp => Load::Tcp(forward.port),
+        Protocol::Udp => Load::Udp(forward.port),
+    };
+    let ports = network.own_v4().forwards.iter().map(load);
+    for load in network.own_v4().whole.iter().map(|_| ASK).chain(ports) {
+        asked.by(gateway.public, (OUTSIDE_V4[0], own, load), full());
+    }
+    let members = members(farm, network);
+    let (link, from) = (members[0].derived.to_exit, members[1].address_v4());
+    asked.by(link, (from, own, ASK), Expected::Stopped("input", rule::OWN_INSIDE));
 }
