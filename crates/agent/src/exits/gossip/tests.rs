@@ -5,6 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use sixfold_core::id::{AllocationNumber, Epoch, ExitSlot, NodeId};
+use sixfold_core::model::StandbyView;
 use sixfold_core::tenure::{Duty, Phase};
 use sixfold_core::trust::{SigningKey, Statement as _};
 
@@ -25,6 +26,7 @@ struct Net {
     on_way: Vec<Datagram>,
     sent: Vec<Datagram>,
     cut: bool,
+    reads: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +56,7 @@ impl Line for Socket {
 
     fn read(&mut self) -> Result<Vec<(SocketAddr, Vec<u8>)>, GossipError> {
         let mut net = self.net.borrow_mut();
+        net.reads += 1;
         let (own, others) =
             net.on_way.drain(..).partition(|datagram: &Datagram| self.at.contains(&datagram.to));
         net.on_way = others;
@@ -63,7 +66,7 @@ impl Line for Socket {
 
 /// What the registry told a node.
 #[derive(Default)]
-struct Registry(Option<(Tenure, Signed)>);
+struct Registry(BTreeMap<Slot, (Tenure, Signed)>);
 
 fn key() -> SigningKey {
     SigningKey::from_seed(&[7; 32])
@@ -75,7 +78,7 @@ impl Feed for Registry {
     }
 
     fn told(&self, slot: (AllocationNumber, ExitSlot)) -> Option<&(Tenure, Signed)> {
-        self.0.as_ref().filter(|(tenure, _)| tenure.key() == slot)
+        self.0.get(&slot)
     }
 
     fn believes(&self, signed: &Signed) -> Option<Tenure> {
@@ -109,7 +112,7 @@ impl Node {
         if let Some(view) = self.snapshot.gateways.first_mut() {
             view.tenure = Some(tenure.clone());
         }
-        self.registry = Registry(Some((tenure.clone(), Signed::new(tenure, &key()))));
+        self.registry.0.insert(tenure.key(), (tenure.clone(), Signed::new(tenure, &key())));
         self.exits.renew();
     }
 
@@ -358,6 +361,57 @@ fn as_much_is_said_however_long_nothing_changes() {
     let lengths: Vec<usize> = farm.net.borrow().sent.iter().map(|datagram| datagram.bytes.len()).collect();
     assert!(lengths.iter().all(|length| *length == GOSSIP_BYTES));
     assert_eq!(farm.at("ant").counts().refused + farm.at("ant").counts().astray, 0);
+}
+
+#[test]
+fn what_is_new_is_said_twice() {
+    let mut farm = Farm::new();
+    let new = tenure(2, "bee", None);
+    farm.at("cat").told(&new);
+    farm.passes(3 * SWITCHED);
+    let net = farm.net.borrow();
+    let said = net.sent.iter().filter(|it| it.from == addresses("cat")[0]);
+    let to_ant = said.filter(|it| it.to == addresses("ant")[1] && it.bytes == word(&new, &key()));
+    assert!(to_ant.count() >= 2, "within a second, and the next time is after twenty");
+}
+
+#[test]
+fn whatever_there_is_a_look_reads_once_and_sends_so_much() {
+    let mut farm = Farm::new();
+    let before = farm.net.borrow().reads;
+    for _ in 0..10 {
+        farm.now += LOOKS / 10;
+        let now = farm.now;
+        farm.at("ant").looks(now);
+    }
+    assert_eq!(farm.net.borrow().reads - before, 1);
+
+    // Fifteen slots, each with fifteen other nodes.
+    let cat = farm.at("cat");
+    let network = cat.snapshot.networks[0].clone();
+    for slot in 1..=15_u8 {
+        let mut network = network.clone();
+        network.slot = ExitSlot::try_from(slot).expect("a slot");
+        for exit in network.resources.iter_mut().filter(|resource| !resource.standbys.is_empty()) {
+            let standby = exit.standbys[0].clone();
+            let other = |at| StandbyView { node: id(&format!("n{slot}-{at}")), ..standby.clone() };
+            exit.standbys = (1..15).map(other).collect();
+        }
+        cat.snapshot.networks.push(network);
+        cat.told(&Tenure { slot: ExitSlot::try_from(slot).expect("a slot"), ..tenure(1, "ant", None) });
+    }
+    cat.snapshot.networks.remove(0);
+    let before = farm.net.borrow().sent.len();
+    let mut sent = Vec::new();
+    for _ in 0..8 {
+        farm.now += LOOKS;
+        let now = farm.now;
+        farm.at("cat").looks(now);
+        sent.push(farm.net.borrow().sent.len() - before);
+    }
+    let each: Vec<usize> = sent.windows(2).map(|two| two[1] - two[0]).collect();
+    assert!(sent[0] <= SENDS_PER_LOOK && each.iter().all(|sent| *sent <= SENDS_PER_LOOK), "{sent:?}");
+    assert!(sent[7] >= 14 * 15, "and all have had their turn: {sent:?}");
 }
 
 #[test]

@@ -199,3 +199,18 @@ fn a_holder_says_so_each_second_and_no_more() {
     assert_eq!((ant.says().len(), ant.says().len()), (1, 1));
     assert_eq!(Node::new("bee").told(&tenure(1, "ant", None)).says(), []);
 }
+
+#[test]
+fn what_the_registry_told_since_is_forgotten() {
+    let first = tenure(1, "ant", None);
+    let mut ant = Node::new("ant").told(&first);
+    let overheard = tenure(2, "bee", None);
+    let word = (overheard.clone(), signed(&overheard).expect("it signs"));
+    ant.holding.overhear(word.clone(), &first, "bee", ant.now);
+    assert_eq!(ant.holding.heard_by(&first), Some((&overheard, "bee")));
+    let before = (first.clone(), signed(&first).expect("it signs"));
+    ant.holding.keep_again(|_| Some(&before), ant.now);
+    assert_eq!(ant.holding.followed(|_| Some(&before)), [(first.key(), overheard.clone())].into());
+    ant.holding.keep_again(|_| Some(&word), ant.now);
+    assert!(ant.holding.overheard.is_empty());
+}
