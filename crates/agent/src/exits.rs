@@ -234,11 +234,9 @@ impl Exits {
             let (slot, serves) = (view.key(), standing.first);
             let duty = self.roles.duties.get(&slot).copied().unwrap_or(view.duty);
             let seen = self.seen.get(&slot).copied().unwrap_or_default();
-            let own = view.own_addresses().map(|(_, own)| own.address);
-            let all_v4 = view.public_v4.map(|net| net.addr()).into_iter().chain(own);
             if serves && duty == Duty::Hold {
                 let contested = seen.others == Answering::Answers;
-                serving.insert(Announced::first(&gateway, all_v4), contested);
+                serving.insert(Announced::first(&gateway, view), contested);
             }
             // Who stands in does not insist; a second does, where others may be known for it.
             if standing.second && (!serves || duty == Duty::Hold) {

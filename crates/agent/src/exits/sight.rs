@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::iter;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use sixfold_core::addr::Gateway;
@@ -103,9 +103,10 @@ pub struct Announced {
 impl Announced {
     /// By the gateway that holds its slot.
     #[must_use]
-    pub fn first(gateway: &Gateway, all_v4: impl IntoIterator<Item = Ipv4Addr>) -> Self {
+    pub fn first(gateway: &Gateway, view: &GatewayView) -> Self {
         let v6 = [gateway.public_link_local.addr(), gateway.public_address.addr()].map(IpAddr::V6);
-        let v4 = all_v4.into_iter().map(IpAddr::V4);
+        let own = view.own_addresses().map(|(_, own)| own.address);
+        let v4 = view.public_v4.map(|net| net.addr()).into_iter().chain(own).map(IpAddr::V4);
         Self { mac: gateway.public_mac, addresses: v6.into_iter().chain(v4).collect() }
     }
 

@@ -189,6 +189,31 @@ fn contradictions() -> Vec<(&'static str, Vec<u8>)> {
             "ports of two networks",
             set("/gateways/0/ports", Some("{\"10a9\": \"1024-2047\", \"1e65\": \"2047-3000\"}")),
         ),
+        ("an address of two networks", {
+            let whole = |index: &str| format!("{{\"index\": \"{index}\", \"number\": 2}}");
+            let own = |index| format!("{{\"address\": \"203.0.113.20\", \"whole\": {}}}", whole(index));
+            let both = format!("{{\"10a9\": {}, \"1e65\": {}}}", own("10a9"), own("1e65"));
+            set("/gateways/0/own_v4", Some(&both))
+        }),
+        (
+            "an address that is the slot's",
+            set("/gateways/0/own_v4", Some("{\"10a9\": {\"address\": \"203.0.113.5\"}}")),
+        ),
+        (
+            "an address of nobody",
+            set("/gateways/0/own_v4", Some("{\"1fff\": {\"address\": \"203.0.113.20\"}}")),
+        ),
+        ("an address that leads into another network", {
+            let whole = "{\"index\": \"1e65\", \"number\": 2}";
+            let own = format!("{{\"10a9\": {{\"address\": \"203.0.113.20\", \"whole\": {whole}}}}}");
+            set("/gateways/0/own_v4", Some(&own))
+        }),
+        ("a port of an address that leads twice", {
+            let forward =
+                "{\"protocol\": \"tcp\", \"port\": 80, \"index\": \"10a9\", \"number\": 2, \"to\": 80}";
+            let own = format!("{{\"address\": \"203.0.113.20\", \"forwards\": [{forward}, {forward}]}}");
+            set("/gateways/0/own_v4", Some(&format!("{{\"10a9\": {own}}}")))
+        }),
         ("a bandwidth of nobody", set("/gateways/0/bandwidth", Some("{\"1fff\": \"1 Mbit/s\"}"))),
         ("a bandwidth that is none", set("/gateways/0/bandwidth", Some("{\"10a9\": \"0 Mbit/s\"}"))),
         ("an exit point without its end at the gateway", set("/gateways/0/exits", Some("{}"))),

@@ -456,7 +456,10 @@ impl OwnView {
             let WorkloadView { index, number } = target(&forward.workload)?;
             Some(ForwardView { protocol, port, index, number, to })
         });
-        Some(Self { address, whole: asked.whole.as_ref().and_then(target), forwards: forwards.collect() })
+        let own =
+            Self { address, whole: asked.whole.as_ref().and_then(target), forwards: forwards.collect() };
+        // The node of what it led to may have left.
+        (own.whole.is_some() || !own.forwards.is_empty()).then_some(own)
     }
 }
 

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use sixfold_core::desire::{Own, OwnDevice, desire, own_resources};
 use sixfold_core::id::{NodeId, Timestamp};
-use sixfold_core::model::{Attachment, Exposure, NetworkDraft, Protocol, Reports, Snapshot, WorkloadDraft};
+use sixfold_core::model::{
+    Attachment, Exposure, Forward, NetworkDraft, OwnV4, Protocol, Reports, Snapshot, WorkloadDraft,
+};
 use sixfold_core::plan::{Plan, plan};
 use sixfold_core::state::{Backend, NodeState};
 use sixfold_core::trial::placeholders;
 use sixfold_registry::service::{Failed, Op, Preview, Refusal, State};
 use sixfold_registry::store::Memory;
 
-use crate::ground::{Hands, Registry, network, put_network, remove_network, said};
+use crate::ground::{Hands, Registry, farm, network, put_farm, put_network, remove_network, said};
 
 const NODES: usize = 7;
 
@@ -111,24 +113,71 @@ fn changes() -> Vec<(&'static str, Op)> {
     ]
 }
 
+/// Does what was previewed, and holds the one against the other.
+fn previewed(registry: &Registry, who: &str, op: Op) -> Preview {
+    let before = (held(registry, false), registry.service.read(State::revision));
+    let told = preview(registry, &op);
+    assert_eq!(registry.service.read(State::revision), before.1, "nothing was written");
+    assert_eq!((told.revision, told.unplanned), (before.1, 0));
+    assert!(told.breaker.is_none());
+    let done = registry.ask(who, "", op).unwrap();
+    assert_eq!(told.grants, done.grants);
+    let after = held(registry, true);
+    let happens = after.iter().map(|(node, after)| (node.clone(), plan(after, &before.0[node])));
+    let happens: BTreeMap<NodeId, Plan> = happens.filter(|(_, plan)| !plan.is_empty()).collect();
+    assert!(!happens.is_empty());
+    assert_eq!(told.plans.iter().cloned().collect::<BTreeMap<_, _>>(), happens);
+    report_all(registry);
+    told
+}
+
 #[test]
 fn a_preview_is_what_then_happens_on_every_node_and_writes_nothing() {
     let registry = registry();
     for (who, op) in changes() {
-        let before = (held(&registry, false), registry.service.read(State::revision));
-        let told = preview(&registry, &op);
-        assert_eq!(registry.service.read(State::revision), before.1, "nothing was written");
-        assert_eq!((told.revision, told.unplanned), (before.1, 0));
-        assert!(told.breaker.is_none());
-        let done = registry.ask(who, "", op).unwrap();
-        assert_eq!(told.grants, done.grants);
-        let after = held(&registry, true);
-        let happens = after.iter().map(|(node, after)| (node.clone(), plan(after, &before.0[node])));
-        let happens: BTreeMap<NodeId, Plan> = happens.filter(|(_, plan)| !plan.is_empty()).collect();
-        assert!(!happens.is_empty());
-        assert_eq!(told.plans.into_iter().collect::<BTreeMap<_, _>>(), happens);
-        report_all(&registry);
+        previewed(&registry, who, op);
     }
+}
+
+/// Of a pool of one address: who is asked for it, and what comes of that.
+#[test]
+fn what_an_address_of_its_own_changes_is_previewed_on_every_node() {
+    let registry = registry();
+    let mut pooled = farm(&[(1, 0), (2, 1)]);
+    pooled.slots[0].public_v4 = Some("203.0.113.5/24".parse().unwrap());
+    pooled.slots[0].default_v4 = Some("203.0.113.1".parse().unwrap());
+    pooled.slots[0].pool_v4 = vec!["203.0.113.20".parse().unwrap()];
+    registry.ask("alpha", "", put_farm(3, pooled.clone())).unwrap();
+    let own = |told: &Preview| told.grants.iter().find_map(|held| held.own_v4);
+    let web = |own_v4: OwnV4| {
+        let draft = with(network("acme/web", 1, [2, 3]), &[("a", 2, 2), ("b", 3, 2)], &[]);
+        NetworkDraft { own_v4, ..draft }
+    };
+    let whole = |name: &str| OwnV4 { whole: Some(name.parse().unwrap()), forwards: Vec::new() };
+    let forward = |to| Forward { protocol: Protocol::Tcp, port: 443, workload: "b".parse().unwrap(), to };
+    let forwards = |to| OwnV4 { whole: None, forwards: vec![forward(to)] };
+    previewed(&registry, "acme", words(web(OwnV4::default()), 1));
+    let told = previewed(&registry, "acme", words(web(whole("a")), 2));
+    assert_eq!(own(&told), Some(pooled.slots[0].pool_v4[0]));
+    for (version, own_v4) in (3..).zip([whole("b"), forwards(443), forwards(80)]) {
+        assert!(own(&previewed(&registry, "acme", words(web(own_v4), version))).is_some());
+    }
+    let lab = with(network("globex/lab", 1, [2, 4]), &[("c", 4, 2)], &[]);
+    let asks = NetworkDraft { own_v4: whole("c"), ..lab };
+    assert_eq!(own(&previewed(&registry, "globex", words(asks, 1))), None, "there is one for one");
+    // Who asks for none any more has it still, and nothing is made of it.
+    assert!(own(&previewed(&registry, "acme", words(web(OwnV4::default()), 6))).is_some());
+    registry.ask("acme", "", words(web(whole("a")), 7)).unwrap();
+    // The farmer takes it away: no node that has a part in it goes on.
+    pooled.slots[0].pool_v4 = vec!["203.0.113.21".parse().unwrap()];
+    registry.ask("alpha", "", put_farm(4, pooled)).unwrap();
+    let leads = |state: &NodeState| {
+        let tables = state.namespaces.values().filter_map(|ns| ns.firewall.as_ref());
+        tables.flat_map(|table| table.elements.keys()).any(|key| ["own_v4", "open_v4"].contains(&&*key.set.0))
+    };
+    assert!(held(&registry, true).values().all(|state| !leads(state)));
+    previewed(&registry, "acme", words(web(whole("b")), 8));
+    assert!(held(&registry, true).values().any(leads), "it has the one that there is now");
 }
 
 #[test]

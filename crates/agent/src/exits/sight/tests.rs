@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use sixfold_core::addr::UPSTREAM;
+use sixfold_core::model::OwnView;
 use sixfold_kernel::segment::Answer;
 
 use super::*;
@@ -83,7 +84,7 @@ impl Ground {
             let up = self.snapshot.gateways.iter().filter(|view| self.up.contains(&view.slot.get()));
             let first = |view: &GatewayView| {
                 let gateway = Gateway::derive(&view.allocation, view.slot);
-                Announced::first(&gateway, view.public_v4.map(|net| net.addr()))
+                Announced::first(&gateway, view)
             };
             let serving = up.map(|view| (first(view), self.contested)).collect();
             self.sight.tell(&serving, self.now);
@@ -150,12 +151,16 @@ fn whoever_was_away_claims_no_silence_until_it_has_asked_again() {
 #[test]
 fn what_serves_is_announced_when_it_begins_to_and_again() {
     let mut bee = Ground::new("bee", &[2]);
+    // A network's own address is the slot's to announce.
+    let own = OwnView { address: [203, 0, 113, 20].into(), whole: None, forwards: Vec::new() };
+    bee.snapshot.gateways[1].own_v4.insert("2abc".parse().expect("an index"), own);
     bee.rounds(1);
     let gateway = Gateway::derive(&bee.snapshot.gateways[1].allocation, bee.snapshot.gateways[1].slot);
     let addresses: Vec<IpAddr> = vec![
         gateway.public_link_local.addr().into(),
         gateway.public_address.addr().into(),
         [203, 0, 113, 6].into(),
+        [203, 0, 113, 20].into(),
     ];
     assert_eq!(bee.wire.borrow().announced, [(gateway.public_mac, addresses)], "only what serves");
     bee.rounds(340);
