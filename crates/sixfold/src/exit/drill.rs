@@ -47,7 +47,7 @@ const PAUSE: Duration = Duration::from_millis(500);
     was lost before the first move is told apart. Resources that do not answer before are not measured.\n\n\
     It is refused while no second node is ready, or nothing answers. If it ends half way it says where the slot is: `sixfold exit move` gives \
     it back.\n\n\
-    With --json: farm, slot, from, to (id, name), stays, by_kernel, public_v4, between_ms, networks (network, nodes, ports_v4, \
+    With --json: farm, slot, from, to (id, name), stays, by_kernel, public_v4, between_ms, networks (network, nodes, ports_v4, own_v4, \
     answering, loss: gap_max_ms, parts (sent, lost)), moves (to, took_ms), lost.",
     after_long_help = "Exit codes:\n  \
         0  done, and no IPv6 packet was lost since the first move began\n  \

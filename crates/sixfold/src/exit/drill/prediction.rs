@@ -144,9 +144,11 @@ impl Prediction {
             return "IPv4      none leaves by this slot: its farmer gave it no address\n".to_owned();
         };
         let with_ports = self.guests.iter().filter(|(guest, _)| ports(guest).is_some()).count();
+        let has_own = self.guests.iter().any(|(guest, _)| own_v4(guest).is_some());
+        let own = if has_own { ", and by an address of its own," } else { "" };
         let times = if self.stays { "once" } else { "twice, at each move" };
         format!(
-            "IPv4      every connection of {} to the Internet by {address} ends, {times}; new ones are made at once,\n          \
+            "IPv4      every connection of {} to the Internet by {address}{own} ends, {times}; new ones are made at once,\n          \
              in a lab {IPV4}. How many there are only {}'s kernel knows:\n          \
              ip netns exec {netns} cat /proc/sys/net/netfilter/nf_conntrack_count\n",
             super::counted(with_ports, "network"),
@@ -158,7 +160,9 @@ impl Prediction {
         let rows = self.guests.iter().map(|(guest, answering)| {
             let called = |id: &NodeId| self.names.get(id).map_or_else(|| id.to_string(), ToString::to_string);
             let all: Vec<String> = nodes(guest).map(called).collect();
-            let ports = ports(guest).unwrap_or_else(|| "-".to_owned());
+            let own = own_v4(guest).map(|own| own.to_string());
+            let speaks: Vec<String> = ports(guest).into_iter().chain(own).collect();
+            let ports = if speaks.is_empty() { "-".to_owned() } else { speaks.join(", ") };
             vec![guest.id.to_string(), format!("{answering} of {}", all.len()), ports, all.join(", ")]
         });
         table::render(&["network", "answering", "IPv4 ports", "nodes"], rows)
@@ -169,6 +173,7 @@ impl Prediction {
         let networks = self.guests.iter().enumerate().map(|(at, (guest, answering))| {
             json!({
                 "network": guest.id, "nodes": nodes(guest).collect::<Vec<_>>(), "ports_v4": ports(guest),
+                "own_v4": own_v4(guest),
                 "answering": answering, "loss": more(at),
             })
         });
@@ -184,4 +189,9 @@ impl Prediction {
 /// The ports from which a network speaks IPv4.
 fn ports(guest: &Guest) -> Option<String> {
     guest.grants.iter().find_map(|held| held.ports.map(|ports| ports.to_string()))
+}
+
+/// The public IPv4 address that was granted to a network, used or not.
+fn own_v4(guest: &Guest) -> Option<Ipv4Addr> {
+    guest.grants.iter().find_map(|held| held.own_v4)
 }
