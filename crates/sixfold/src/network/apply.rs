@@ -138,7 +138,10 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Done, Failed> {
             "version": change.statement.version,
             "preview": change.preview,
         }))?,
-        Next::Change(change) => output::print(&(change.text(&known.names, args.steps) + &warning(change)))?,
+        Next::Change(change) => {
+            let text = change.text(&known.names, args.steps) + &own_v4_next(&known, change);
+            output::print(&(text + &warning(change)))?;
+        }
     }
     let pending = args.exit_code && matches!(next, Next::Change(_));
     Ok(if pending { Done::Pending } else { Done::Yes })
@@ -173,7 +176,7 @@ fn put(
         Next::Nothing(version) => return output::print(&nothing(id, version)),
         Next::Change(change) => change,
     };
-    output::print(&change.text(&known.names, consent.steps))?;
+    output::print(&(change.text(&known.names, consent.steps) + &own_v4_next(known, &change)))?;
     confirmed(&change, &consent.removal)?;
     output::agree("do it?", consent.yes)?;
     let done = caller.put(&path(id), &change.statement, &consent.removal)?;
@@ -207,16 +210,23 @@ fn nothing(id: &NetworkId, version: u64) -> String {
     format!("network {}: nothing changes, version {version}\n", id.name)
 }
 
+/// What comes of an address of its own, if it asks for one.
+fn own_v4(known: &Known, subject: &Subject, grants: &[Held]) -> String {
+    let Subject::Live(network) = subject else { return String::new() };
+    own::words(known, network, grants).map_or_else(String::new, |own| format!("own ipv4: {own}\n"))
+}
+
+/// The same beforehand.
+fn own_v4_next(known: &Known, change: &Change) -> String {
+    let own = own_v4(known, &change.statement.subject, &change.preview.grants);
+    if own.is_empty() { own } else { format!("\n{own}") }
+}
+
 fn prefixes(known: &Known, subject: &Subject, grants: &[Held]) -> String {
     let mut rows: Vec<Vec<String>> =
         grants.iter().map(|held| <[String; 2]>::from(prefix(known, held)).to_vec()).collect();
     rows.sort();
     let exits = grants.iter().filter(|held| held.seat == Seat::Exit);
     let ports = exits.map(|_| format!("ipv4: {}\n", ports(grants)));
-    let own = match subject {
-        Subject::Live(network) => own::words(known, network, grants),
-        Subject::Deleted(_) => None,
-    };
-    let own = own.map_or_else(String::new, |own| format!("own ipv4: {own}\n"));
-    table::render(&[], rows) + &ports.collect::<String>() + &own
+    table::render(&[], rows) + &ports.collect::<String>() + &own_v4(known, subject, grants)
 }

@@ -39,7 +39,7 @@ pub(super) fn own(known: &Known, network: &Network, grants: &[Held]) -> Option<O
 
 /// The same in words.
 pub(super) fn words(known: &Known, network: &Network, grants: &[Held]) -> Option<String> {
-    let none = |why: &str| format!("none: {why}; the network goes on without it");
+    let none = |why: &str| format!("none, and the network goes on without it: {why}");
     Some(match own(known, network, grants)? {
         Own::Has(own) => format!("{own}: {}", leads(network.own_v4())),
         Own::NoPorts => {

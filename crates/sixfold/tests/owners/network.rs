@@ -63,6 +63,53 @@ fn a_network_is_planned_applied_shown_changed_and_deleted() {
 }
 
 #[test]
+fn a_network_is_told_the_address_of_its_own_or_why_it_has_none() {
+    let ground = Ground::new();
+    first_farm(&ground);
+    let read = |name: &str| {
+        std::fs::read_to_string(format!("{}/../../examples/first-farm/{name}", env!("CARGO_MANIFEST_DIR")))
+            .unwrap()
+    };
+    let farm = |pool: &str| {
+        let slot = "public_v4 = \"203.0.113.5/24\"\n";
+        let farm = read("farm.toml").replacen(slot, &format!("{slot}pool_v4 = [{pool}]\n"), 1);
+        let file = ground.file("pooled.toml", &farm);
+        ground.prints("alpha", &["farm", "apply", &file, "--yes"], 0);
+    };
+    let asks = |name: &str, workload: &str| {
+        let asks = format!("own_v4 = \"{workload}\"\n[[workload]]");
+        ground.file(name, &read(name).replacen("[[workload]]", &asks, 1))
+    };
+    let told = |who: &str, args: &[&str]| -> Vec<String> {
+        let said = ground.prints(who, args, 0);
+        let lines = said.lines().filter(|line| line.starts_with("own ipv4") || line.contains("any traffic"));
+        lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    };
+    ground.key(Role::Tenant, "acme");
+    ground.key(Role::Tenant, "globex");
+    let (acme, globex) = (asks("acme.toml", "front"), asks("globex.toml", "model"));
+    let mut all = vec![told("acme", &["network", "plan", &acme])];
+    farm("\"203.0.113.20\"");
+    all.extend([
+        told("acme", &["network", "apply", &acme, "--yes"]),
+        told("acme", &["network", "show", "web"]),
+        told("globex", &["network", "apply", &globex, "--yes"]),
+        told("globex", &["network", "show", "lab"]),
+    ]);
+    farm("\"203.0.113.21\", \"203.0.113.22\"");
+    all.extend([
+        told("acme", &["network", "show", "web"]),
+        told("acme", &["network", "apply", &acme, "--yes"]),
+        told("globex", &["network", "apply", &globex, "--yes"]),
+    ]);
+    // Which of the two it is follows from a secret of the farm's.
+    let all = format!("{all:#?}").replace("203.0.113.21", "ONE OF TWO").replace("203.0.113.22", "ONE OF TWO");
+    insta::assert_snapshot!(all);
+    let none = ground.prints("acme", &["network", "apply", &acme], 0);
+    assert!(none.contains("nothing changes"), "{none}");
+}
+
+#[test]
 fn names_that_stand_for_nothing_or_several_and_files_of_others_are_refused() {
     let ground = Ground::new();
     first_farm(&ground);
