@@ -80,12 +80,25 @@ pub struct Reports {
     heartbeat: Duration,
     under_way: BTreeMap<u64, Carried>,
     next_id: u64,
-    attempt: u32,
-    /// Before then nothing is said of devices.
+    of_devices: Turn,
+    of_status: Turn,
+}
+
+/// When something may be said again, and after how many refusals in a row.
+struct Turn {
     not_before: Instant,
-    status_attempt: u32,
-    /// Nor of the status.
-    status_not_before: Instant,
+    refusals: u32,
+}
+
+impl Turn {
+    fn new() -> Self {
+        Self { not_before: Instant::now(), refusals: 0 }
+    }
+
+    fn is_refused(&mut self, now: Instant) {
+        self.not_before = now + retry::wait(self.refusals, courier::random());
+        self.refusals = self.refusals.saturating_add(1);
+    }
 }
 
 impl Reports {
@@ -111,10 +124,8 @@ impl Reports {
             heartbeat: Duration::ZERO,
             under_way: BTreeMap::new(),
             next_id: 0,
-            attempt: 0,
-            not_before: Instant::now(),
-            status_attempt: 0,
-            status_not_before: Instant::now(),
+            of_devices: Turn::new(),
+            of_status: Turn::new(),
         })
     }
 
@@ -164,13 +175,13 @@ impl Reports {
             let body = serde_json::to_string(&*status).expect("a status's keys are all strings");
             errands.push(self.errand(Place::Status, body, Carried::Status(status)));
         }
-        if now < self.not_before {
+        if now < self.of_devices.not_before {
             return Ok(errands);
         }
         let room = ERRANDS_MAX.saturating_sub(self.under_way.len());
         let unsaid: Vec<(ResourceKey, Wanted)> = self.unsaid().take(room).collect();
         if let Err(error) = self.number(&unsaid, seen) {
-            self.not_before = now + PACE;
+            self.of_devices.not_before = now + PACE;
             if errands.is_empty() {
                 return Err(error);
             }
@@ -269,7 +280,7 @@ impl Reports {
     /// The status, if it is to be said now.
     fn status_due(&self, now: Instant) -> Option<Box<Status>> {
         let is_carried = |carried: &Carried| matches!(carried, Carried::Status(_));
-        if now < self.status_not_before {
+        if now < self.of_status.not_before {
             return None;
         }
         let status = self.status.as_ref().filter(|_| !self.under_way.values().any(is_carried))?;
@@ -288,16 +299,15 @@ impl Reports {
     pub fn answer(&mut self, answer: Answer, now: Instant) {
         let Some(carried) = self.under_way.remove(&answer.id) else { return };
         let outcome = answer.outcome;
-        let (attempt, not_before) = match &carried {
-            Carried::Device(..) => (&mut self.attempt, &mut self.not_before),
-            Carried::Status(_) => (&mut self.status_attempt, &mut self.status_not_before),
+        let turn = match &carried {
+            Carried::Device(..) => &mut self.of_devices,
+            Carried::Status(_) => &mut self.of_status,
         };
         match &outcome {
-            Ok(_) => *attempt = 0,
+            Ok(_) => turn.refusals = 0,
             Err(words) => {
                 tracing::warn!(words, "the registry does not take what this node says");
-                *not_before = now + retry::wait(*attempt, courier::random());
-                *attempt = attempt.saturating_add(1);
+                turn.is_refused(now);
             }
         }
         match (carried, outcome) {
@@ -319,7 +329,7 @@ impl Reports {
     /// Has the status said at once, as it is.
     pub fn say_again(&mut self) {
         self.heartbeat = Duration::ZERO;
-        self.status_not_before = Instant::now();
+        self.of_status.not_before = Instant::now();
     }
 
     /// Nobody will answer what is under way.

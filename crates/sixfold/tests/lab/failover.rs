@@ -276,7 +276,7 @@ fn routes(lab: &Up, node: &str) -> usize {
         .count()
 }
 
-/// The measure: a slot of four thousand resources and 65 networks, lost and moved, again and again.
+/// What is promised, measured: a slot of four thousand resources and 65 networks, lost and moved, again and again.
 #[test]
 #[ignore = "minutes, and figures that only a quiet machine gives; with --release"]
 fn a_full_slot_passes_on_and_moves() {
