@@ -14,10 +14,21 @@ const KINDS: usize = 6;
 struct FarmSketch {
     /// Kind and MTU of each node after the first, which is public in both families.
     nodes: Vec<(usize, u16)>,
-    /// For slots 1, 2, ...: whether the farmer gave it an IPv4 address.
-    slots: Vec<bool>,
+    /// Slots 1, 2, ...
+    slots: Vec<SlotSketch>,
     management: Vec<&'static str>,
     host_firewall: bool,
+}
+
+/// What a slot of a sketch is like.
+#[derive(Debug, Clone)]
+struct SlotSketch {
+    /// The farmer gave it an IPv4 address.
+    public: bool,
+    /// Whatever other nodes are public in both families may hold it too.
+    standbys: bool,
+    /// And the first of these is the second next hop.
+    ecmp: bool,
 }
 
 /// What a network of a sketch is like.
@@ -36,7 +47,10 @@ struct NetworkSketch {
 }
 
 fn farm() -> impl Strategy<Value = FarmSketch> {
-    let nodes = prop::collection::vec((0..KINDS, prop::sample::select(vec![1360, 1400, 1500, 9000])), 0..4);
+    let nodes = prop::collection::vec(
+        (prop_oneof![Just(0), 0..KINDS], prop::sample::select(vec![1360, 1400, 1500, 9000])),
+        0..4,
+    );
     // Beside private and foreign ones, a segment and a whole allocation: they bar gateways and workloads themselves.
     let prefixes = vec![
         "192.0.2.0/24",
@@ -50,7 +64,8 @@ fn farm() -> impl Strategy<Value = FarmSketch> {
         "fd00::/8",
     ];
     let management = prop::sample::subsequence(prefixes, 0..5);
-    (nodes, prop::collection::vec(any::<bool>(), 1..4), management, any::<bool>()).prop_map(
+    let slot = any::<[bool; 3]>().prop_map(|[public, standbys, ecmp]| SlotSketch { public, standbys, ecmp });
+    (nodes, prop::collection::vec(slot, 1..4), management, any::<bool>()).prop_map(
         |(nodes, slots, management, host_firewall)| FarmSketch { nodes, slots, management, host_firewall },
     )
 }
@@ -115,8 +130,14 @@ fn farm_text(at: usize, name: &str, farm: &FarmSketch) -> String {
         };
         writeln!(text, "[[node]]\nname = \"{name}{node}\"\nmtu = {mtu}\n{reach}").unwrap();
     }
-    for (slot, public) in (1..).zip(&farm.slots) {
-        writeln!(text, "[[slot]]\nslot = {slot}\nholders = [\"{name}0\"]").unwrap();
+    let public = (1..).zip(&farm.nodes).filter(|(_, (kind, _))| *kind == 0);
+    let standbys: String = public.map(|(node, _)| format!(", \"{name}{node}\"")).collect();
+    for (slot, SlotSketch { public, standbys: has_standbys, ecmp }) in (1..).zip(&farm.slots) {
+        let standbys = if *has_standbys { standbys.as_str() } else { "" };
+        writeln!(text, "[[slot]]\nslot = {slot}\nholders = [\"{name}0\"{standbys}]").unwrap();
+        if *ecmp && !standbys.is_empty() {
+            writeln!(text, "ecmp = true").unwrap();
+        }
         // Each in its own way, the third not at all.
         match slot {
             1 => writeln!(text, "bandwidth = \"100 Mbit/s\"").unwrap(),

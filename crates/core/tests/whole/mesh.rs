@@ -325,11 +325,14 @@ proptest! {
                     prop_assert!(back.is_some(), "peering is mutual");
                     let back = back.unwrap();
                     prop_assert!(peer.endpoint.is_some() || back.endpoint.is_some(), "nobody can call");
-                    let family = direct(&me.reach, &there.reach).unwrap();
+                    let standby = there.standbys.iter().find(|standby| standby.device.as_ref().map(|device| device.public_key) == Some(peer.public_key));
+                    let reach = standby.map_or(&there.reach, |standby| &standby.reach);
+                    prop_assert_eq!(peer.allowed_ips.is_empty(), standby.is_some(), "a standby carries nothing");
+                    let family = direct(&me.reach, reach).unwrap();
                     let behind_nat = me.reach.address(family).is_none();
                     prop_assert_eq!(peer.keepalive_secs, if behind_nat { 20 } else { 0 });
                     if let Some(endpoint) = peer.endpoint {
-                        prop_assert_eq!(there.reach.address(family), Some(endpoint.ip()));
+                        prop_assert_eq!(reach.address(family), Some(endpoint.ip()));
                         prop_assert!(me.reach.speaks(family), "an endpoint of a family that is not spoken here");
                     }
                 }

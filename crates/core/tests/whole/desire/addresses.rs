@@ -205,7 +205,7 @@ fn named(farm: &Farm, node: &NodeId) -> BTreeSet<IpAddr> {
     }
     for slot in farm.world.farms().values().flat_map(|farm| farm.slots().values()) {
         let Some(allocation) = farm.ledger.allocation(slot.key().prefix) else { continue };
-        if slot.holder() == node {
+        if slot.holders().contains(node) {
             let derived = Gateway::derive(&allocation, slot.key().slot);
             named.extend([derived.public_address.addr(), derived.public_link_local.addr()].map(IpAddr::from));
             named.extend(slot.public_v4().map(|net| IpAddr::from(net.addr())));
@@ -312,14 +312,14 @@ proptest! {
         }
     }
 
-    /// No two links of a namespace share a MAC or an address, no two nodes a public one.
+    /// No two links of a namespace that are up share a MAC or an address, no two nodes a public one: a standby's is down.
     #[test]
     fn addresses_on_the_segment_are_unique(farm in any_farm()) {
         let mut macs = BTreeMap::new();
         let mut wired = BTreeMap::new();
         for node in farm.nodes() {
             for (netns, ns) in &farm.desired(&node).namespaces {
-                for (name, link) in ns.links.iter().filter(|(_, link)| matches!(link.kind, LinkKind::Macvlan { .. })) {
+                for (name, link) in ns.links.iter().filter(|(_, link)| link.up && matches!(link.kind, LinkKind::Macvlan { .. })) {
                     let owner = (node.clone(), netns.clone());
                     prop_assert_eq!(macs.insert(link.mac, owner.clone()), None);
                     for key in ns.addresses.keys().filter(|key| key.link == *name) {

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use sixfold_core::addr::Workload;
+use sixfold_core::addr::{Gateway, Workload};
 use sixfold_core::desire::{Own, OwnDevice, desire};
 use sixfold_core::id::NodeId;
-use sixfold_core::model::{Family as Underlay, ResourceKey, Seat};
+use sixfold_core::model::{Family as Underlay, ResourceKey, Seat, Slot};
 use sixfold_core::state::Backend;
 use sixfold_core::state::{
     Action, Element, ElementKey, Firewall, HookPoint, LinkKind, METRIC, Match, Namespace, Netns, NodeState,
@@ -375,7 +375,12 @@ proptest! {
                     prop_assert_eq!(default(true), this.reachable(Underlay::Ipv4).is_some());
                 } else if name.starts_with("gw-") {
                     let chains = &ns.firewall.as_ref().unwrap().chains;
-                    prop_assert_eq!(default(true), chains.values().any(|chain| chain.hook.nat));
+                    let holds = |slot: &Slot| {
+                        let allocation = farm.ledger.allocation(slot.key().prefix);
+                        allocation.is_some_and(|of| *slot.holder() == node && Gateway::derive(&of, slot.key().slot).netns.as_str() == name)
+                    };
+                    let mut slots = farm.world.farms().values().flat_map(|farm| farm.slots().values());
+                    prop_assert_eq!(default(true), chains.values().any(|chain| chain.hook.nat) && slots.any(holds));
                 }
             }
         }

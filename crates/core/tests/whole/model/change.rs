@@ -44,7 +44,7 @@ proptest! {
         for (_, node) in world.nodes() {
             let walked: BTreeSet<_> = world.networks().values().filter(|network| {
                 let exit = world.farm(&network.exit().farm).unwrap().slot(network.exit().key()).unwrap();
-                network.nodes().contains(node.id()) || exit.holder() == node.id()
+                network.nodes().contains(node.id()) || exit.holders().contains(node.id())
             }).map(|network| network.id()).collect();
             prop_assert_eq!(world.networks_at(node.id()), walked);
         }

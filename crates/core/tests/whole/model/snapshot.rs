@@ -209,7 +209,7 @@ proptest! {
             let bytes = serde_json::to_vec(&snapshot).unwrap();
             prop_assert_eq!(Snapshot::read(&bytes), Ok((snapshot.clone(), Vec::new())));
             let own_farm = farm.world.node(&node).unwrap().0;
-            let held: BTreeSet<_> = own_farm.slots().values().filter(|slot| *slot.holder() == node).map(|slot| slot.key()).collect();
+            let held: BTreeSet<_> = own_farm.slots().values().filter(|slot| slot.holders().contains(&node)).map(|slot| slot.key()).collect();
             let told: BTreeSet<_> = snapshot.gateways.iter()
                 .map(|view| sixfold_core::model::SlotKey { prefix: view.allocation.whole(), slot: view.slot }).collect();
             prop_assert_eq!(&told, &held);
