@@ -19,11 +19,13 @@ pub mod standing;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::thread;
 use std::time::Instant;
 
 use sixfold_core::addr::Gateway;
 use sixfold_core::desire::Roles;
 use sixfold_core::model::{Answering, ExitStatus, GatewayView, HeardStatus, SecondStatus, SlotKey, Snapshot};
+use sixfold_core::state::NodeState;
 use sixfold_core::tenure::{self, Beside, Duty, Tenure};
 use sixfold_core::trust::Signed;
 
@@ -33,6 +35,7 @@ use self::sight::{Announced, Seen, Sight};
 use self::standing::Standing;
 use crate::disk::DiskError;
 use crate::feed::Feed;
+use crate::pass::FRESH;
 
 /// A node's exit slots.
 pub struct Exits {
@@ -123,6 +126,25 @@ impl Exits {
         stands: impl FnMut(&Gateway) -> Option<Standing>,
     ) -> bool {
         self.look_at((snapshot, feed), stands, Instant::now())
+    }
+
+    /// Looks at the segment for as long as silence takes, where what was heard before has become old; what the node is for its
+    /// slots by that, its gateways being as they were seen.
+    pub fn look_again(&mut self, snapshot: &Snapshot, feed: &impl Feed, seen: &NodeState) -> Roles {
+        tracing::info!("what was heard of other gateways is old: the segment is looked at again");
+        let began = Instant::now();
+        while self.look(snapshot, feed, |gateway| Some(Standing::of(seen, gateway))) | !self.is_sure(snapshot)
+            && began.elapsed() < FRESH
+        {
+            thread::sleep(self.sight.interval().min(FRESH / 4));
+        }
+        self.roles.clone()
+    }
+
+    /// Whether of each slot's gateway it is known if it answers on another machine.
+    fn is_sure(&self, snapshot: &Snapshot) -> bool {
+        let of = |view: &GatewayView| self.seen.get(&view.key()).map(|seen| seen.others);
+        snapshot.gateways.iter().all(|view| of(view).is_some_and(|others| others != Answering::Unknown))
     }
 
     fn look_at(

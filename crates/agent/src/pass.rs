@@ -95,7 +95,7 @@ pub struct Outcome {
     pub foreign: Vec<String>,
     /// Steps that were done.
     pub operations: u64,
-    /// A gateway did not begin to forward, since what is known of others is of before [`FRESH`].
+    /// A gateway did not begin to forward: what was heard had become old, and is other by now.
     pub held_back: bool,
     /// Namespaces that the first plan was about.
     pub touched: BTreeSet<Netns>,
@@ -137,9 +137,9 @@ impl Picture {
         self.sessions.read(kernel, &self.seen, Instant::now());
     }
 
-    /// What is desired, and what was seen last.
-    pub(crate) const fn states(&self) -> (&NodeState, &NodeState) {
-        (&self.desired, &self.seen)
+    /// What is desired, and what was seen last; none until a pass has seen all.
+    pub(crate) fn states(&self) -> Option<(&NodeState, &NodeState)> {
+        self.whole.then_some((&self.desired, &self.seen))
     }
 
     /// What all devices carried.
@@ -195,7 +195,8 @@ impl Picture {
     }
 
     /// Makes the node what its snapshot says: within the scope, where the snapshot's answer changed, and where something
-    /// was left to do. The first pass, and the one after a failure to observe, looks everywhere.
+    /// was left to do. The first pass, and the one after a failure to observe, looks everywhere. `hear`: what the node is for its
+    /// slots by what is heard now, where gateways are as given; asked before a gateway begins by what has become old.
     ///
     /// # Errors
     /// If the kernel cannot be observed; nothing more is changed then.
@@ -203,7 +204,7 @@ impl Picture {
         &mut self,
         kernel: &mut K,
         keys: &mut KeyStore,
-        asked: &Asked<'_>,
+        (asked, hear): (&Asked<'_>, &mut dyn FnMut(&NodeState) -> Roles),
     ) -> Result<Outcome, ObserveError> {
         let whole = std::mem::replace(&mut self.whole, false);
         let (devices, failed) = Devices::of(asked.snapshot, |resource| keys.provide(resource));
@@ -211,7 +212,7 @@ impl Picture {
         let mut within = if whole { self.due(&asked.scope) } else { Scope::All };
         let mut plan = self.look(kernel, Look::At(within.clone()), (&mut within, &devices, asked))?;
         outcome.touched = plan.netns().into_iter().cloned().collect();
-        let mut failures = Vec::new();
+        let (mut failures, mut known_since) = (Vec::new(), asked.known_since);
         for _ in 0..ROUNDS {
             if plan.is_empty() {
                 break;
@@ -221,10 +222,13 @@ impl Picture {
                 Scope::Only(_) => Look::After(places(&plan, self.known())),
             };
             let publics = Publics::of(asked.snapshot);
-            let old = asked.known_since.is_some_and(|since| since.elapsed() > FRESH);
-            let now = if old { publics.without_begins(&plan) } else { None };
-            outcome.held_back |= now.is_some();
-            let now = now.as_ref().unwrap_or(&plan);
+            let old = known_since.is_some_and(|since| since.elapsed() > FRESH);
+            let held_back = publics.without_begins(&plan).filter(|_| old && hear(&self.seen) != asked.roles);
+            if old {
+                known_since = Some(Instant::now());
+            }
+            outcome.held_back |= held_back.is_some();
+            let now = held_back.as_ref().unwrap_or(&plan);
             let report = apply_in_turn(kernel, now, (&publics, keys));
             outcome.operations += done(now, &report);
             failures = report.failures;

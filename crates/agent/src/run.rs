@@ -31,7 +31,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::fcntl::Flock;
 use sixfold_core::model::{ExitStatus, Status};
-use sixfold_core::state::Netns;
+use sixfold_core::state::{Netns, NodeState};
 use sixfold_kernel::{Failure, Kernel, Scope};
 
 use crate::accept::Current;
@@ -216,7 +216,8 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         self.read_traffic();
         self.look(Eyes::Open);
         let touched = self.pass(join(told.clone(), slice));
-        if let Err(error) = self.heard.keep(self.picture.states(), Instant::now()) {
+        let kept = self.picture.states().map(|states| self.heard.keep(states, Instant::now()));
+        if let Some(Err(error)) = kept {
             self.say(words(&error, error.hint()));
         }
         let untold = touched.iter().any(|netns| !told.contains(netns));
@@ -290,13 +291,11 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         })
     }
 
-    /// A pass; and another one, if a gateway was to begin by what had become old meanwhile. Gives the namespaces that were found
+    /// A pass; and another one, if the node is something else for its slots since it began. Gives the namespaces that were found
     /// otherwise than desired.
     fn pass(&mut self, scope: Scope) -> BTreeSet<Netns> {
         let (mut touched, held_back) = self.pass_once(scope);
         if held_back {
-            tracing::info!("what was heard of other gateways is old: the segment is looked at again");
-            self.look(Eyes::Open);
             touched.extend(self.pass_once(Scope::Only(BTreeSet::new())).0);
         }
         touched
@@ -319,7 +318,9 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         let asked = Asked { snapshot, ground, roles, heard, known_since, scope };
         let (mut touched, mut held_back) = (BTreeSet::new(), false);
         let (mut failed, mut left) = (Vec::new(), 0);
-        let status = match self.picture.pass(&mut self.kernel, &mut self.keys, &asked) {
+        let (exits, feed) = (&mut self.exits, &self.feed);
+        let mut hear = |seen: &NodeState| exits.look_again(snapshot, feed, seen);
+        let status = match self.picture.pass(&mut self.kernel, &mut self.keys, (&asked, &mut hear)) {
             Ok(mut outcome) => {
                 self.counts.operations += outcome.operations;
                 touched = std::mem::take(&mut outcome.touched);

@@ -268,7 +268,8 @@ impl Sight {
         self.began.get_or_insert(now);
         // Who did not listen, having been stopped, say, knows no silence: another may have begun.
         let before = self.listened.replace(now);
-        if heard.deaf || before.is_some_and(|before| now.saturating_duration_since(before) > FRESH) {
+        let patience = FRESH.max(2 * self.interval);
+        if heard.deaf || before.is_some_and(|before| now.saturating_duration_since(before) > patience) {
             self.asked.values_mut().for_each(Asked::deaf);
         }
         for answer in heard.answers {
@@ -295,6 +296,11 @@ impl Sight {
             (of(snapshot.upstream.next_hop), of(gateway.public_link_local.addr()));
         let [second, rivals] = of(gateway.second_link_local.addr());
         Seen { router, others, second, rivals }
+    }
+
+    /// Between two questions for a gateway.
+    pub(super) const fn interval(&self) -> Duration {
+        self.interval
     }
 
     /// Whether it sees and speaks again since just now.

@@ -38,7 +38,10 @@ impl Publics {
 
     /// A plan without what has a gateway begin to forward; `None` if it has nothing of that.
     pub(super) fn without_begins(&self, plan: &Plan) -> Option<Plan> {
-        let begins = |step: &&Step| matches!(step.op, Op::SetUp { up: true, .. }) && self.is_about(step);
+        // Of a second next hop that becomes the first the link is up, and gets another hardware address.
+        let begins = |step: &&Step| {
+            matches!(step.op, Op::SetUp { up: true, .. } | Op::SetMac { .. }) && self.is_about(step)
+        };
         let begins: BTreeSet<&Netns> = plan.steps.iter().filter(begins).map(|step| &step.netns).collect();
         let stays = |step: &&Step| !(self.turns(step) && begins.contains(&step.netns));
         (!begins.is_empty()).then(|| Plan { steps: plan.steps.iter().filter(stays).cloned().collect() })
@@ -128,6 +131,7 @@ mod tests {
             let at = |word: &str| first.steps.iter().position(|step| step.to_string().contains(word));
             assert!(at("address 02:6f") < at(" addr add") && at(" addr add") < at("route replace"));
             assert!(at("pub-1-1 up").is_none_or(|up| Some(up) > at(" addr add")), "{whole}");
+            assert!(publics.without_begins(&whole).expect("it begins").is_empty());
         }
     }
 

@@ -148,6 +148,19 @@ fn whoever_was_away_claims_no_silence_until_it_has_asked_again() {
     assert_eq!(bee.rounds(1)[1].2, Answering::Silent, "a long pass is no absence");
 }
 
+/// As few questions as a farmer may ask for make silence too.
+#[test]
+fn whoever_asks_seldom_knows_silence_too() {
+    let mut bee = Ground::new("bee", &[2]);
+    let there = Rc::clone(&bee.wire);
+    bee.sight = Sight::by(100 * INTERVAL, move |_| Ok(Box::new(Wire(Rc::clone(&there)))));
+    for _ in 0..5 {
+        bee.now += 99 * INTERVAL;
+        bee.rounds(1);
+    }
+    assert_eq!(bee.rounds(1)[1].2, Answering::Silent);
+}
+
 #[test]
 fn what_serves_is_announced_when_it_begins_to_and_again() {
     let mut bee = Ground::new("bee", &[2]);
