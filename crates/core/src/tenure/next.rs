@@ -25,7 +25,7 @@ pub struct Facts {
 pub enum Ask {
     /// That the slot have a holder that lives, whatever has happened.
     Settle,
-    /// A planned move, by the farmer.
+    /// A planned move, by the farmer; of one that goes on, only back to whom it is from.
     Move {
         /// Where to.
         to: NodeId,
@@ -138,7 +138,13 @@ impl World<'_> {
         if !self.order.contains(to) {
             return Err(Refused::NotListed { node: to.clone() });
         }
-        match self.record.phase {
+        match &self.record.phase {
+            // One that does not come to its end goes back: whom it is from forwards, and the other yields.
+            Phase::Handover { from } if from == to => {
+                let facts = self.ready(to).filter(|facts| facts.forwards.is_some());
+                facts.ok_or_else(|| Refused::NotReady { node: to.clone() })?;
+                Ok(self.after(to, Phase::Handover { from: holder.clone() }))
+            }
             Phase::Handover { .. } => Err(Refused::Moving { holder: holder.clone() }),
             Phase::Done if holder == to => Err(Refused::Settled { holder: holder.clone() }),
             Phase::Done => {

@@ -165,6 +165,27 @@ fn a_move_to_a_node_that_goes_away_goes_back() {
     assert_eq!(next(&moving(2, 0, 1), &order(), &known, &Ask::Settle), Ok(done(3, 2)), "both are gone");
 }
 
+/// Whom it is from forwards; that the other may not begin is no reason to be stuck.
+#[test]
+fn a_move_that_does_not_come_to_its_end_goes_back_when_asked_to() {
+    let back = Ask::Move { to: node(0) };
+    let record = moving(2, 0, 1);
+    for bee in [(1, true, None), (1, false, None)] {
+        let known = facts([(0, true, Some(2)), bee]);
+        assert_eq!(next(&record, &order(), &known, &back), Ok(moving(3, 1, 0)));
+        assert_eq!(
+            next(&record, &order(), &known, &Ask::Move { to: node(2) }),
+            Err(Refused::Moving { holder: node(1) })
+        );
+    }
+    let known = facts([(0, true, Some(3)), (1, true, None)]);
+    assert_eq!(next(&moving(3, 1, 0), &order(), &known, &Ask::Settle), Ok(done(3, 0)));
+    let refused = next(&record, &order(), &facts([(0, true, None), (1, true, None)]), &back);
+    assert_eq!(refused, Err(Refused::NotReady { node: node(0) }), "it does not forward");
+    let refused = next(&record, &order(), &facts([(1, true, None)]), &back);
+    assert_eq!(refused, Err(Refused::NotReady { node: node(0) }), "it is not there");
+}
+
 #[test]
 fn a_move_that_cannot_be_says_why() {
     let known = facts([(0, false, Some(1))]);

@@ -125,6 +125,12 @@ fn no_order_of_faults_and_moves_breaks_the_protocol() {
     walk("a fault, a move", Farm { faults: 1, moves: 1, ..Farm::default() });
 }
 
+/// There and back, also before it is done.
+#[test]
+fn no_order_of_two_moves_breaks_the_protocol() {
+    walk("two moves", Farm { moves: 2, ..Farm::default() });
+}
+
 #[test]
 fn no_order_with_machines_cut_from_the_segment_breaks_it() {
     walk("two faults, also of the segment", Farm { faults: 2, cuts: true, ..Farm::default() });

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sixfold_core::id::{Label, NodeId};
 use sixfold_core::model::{Answering, ExitStatus, FarmDraft, SlotDraft, SlotKey};
-use sixfold_core::tenure;
+use sixfold_core::tenure::{self, Phase, Tenure};
 use sixfold_core::trust::Role;
 
 use crate::caller::{Caller, KnownFarm, RegistryArgs, RemovalArgs};
@@ -59,11 +59,18 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let farm = farm::own(&mut caller)?;
     let slot = slot(&args.slot, &farm::draft(&farm))?;
     let to = farm.names().node_of(farm.id(), &args.node)?.clone();
-    let from = holder(&mut caller, &farm, &slot)?;
+    let told = told(&mut caller, &farm, &slot)?;
+    let (from, is_back) = match &told {
+        // A move that did not come to its end, and goes back.
+        Some(Tenure { holder, phase: Phase::Handover { from }, .. }) if *from == to => (holder.clone(), true),
+        _ => (held_by(&slot, told), false),
+    };
     if from == to {
         return output::print(&format!("slot {} is with {} already\n", slot.key, args.node));
     }
-    may_move(&mut caller, &farm, &slot, (&from, &to))?;
+    if !is_back {
+        may_move(&mut caller, &farm, &slot, (&from, &to))?;
+    }
     let shift = Shift { key: slot.key, from, to, order: slot.holders };
     shift.make(&mut caller, &args.removal, &mut output::print)
 }
@@ -127,13 +134,21 @@ impl Shift {
 
 /// Who holds a slot, by the newest word of the registry's that its nodes tell of; the farmer's first, if none does.
 pub(super) fn holder(caller: &mut Caller, farm: &KnownFarm, slot: &SlotDraft) -> Result<NodeId, Failed> {
+    Ok(held_by(slot, told(caller, farm, slot)?))
+}
+
+fn held_by(slot: &SlotDraft, told: Option<Tenure>) -> NodeId {
+    slot.clone().held_by(told).holder().expect("a slot has a node that may hold it").clone()
+}
+
+/// The newest word of the registry's that a slot's nodes tell of.
+fn told(caller: &mut Caller, farm: &KnownFarm, slot: &SlotDraft) -> Result<Option<Tenure>, Failed> {
     let mut told = Vec::new();
     for id in &slot.holders {
         let seen = NodeSeen::ask(caller, id.clone(), name_of(farm, id))?;
         told.extend(seen.exit(slot.key).and_then(|exit| exit.tenure.clone()));
     }
-    let held = slot.clone().held_by(tenure::newest(&told).cloned());
-    Ok(held.holder().expect("a slot has a node that may hold it").clone())
+    Ok(tenure::newest(&told).cloned())
 }
 
 /// What a node of the farm is called; its id, if it is none.

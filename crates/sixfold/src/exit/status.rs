@@ -191,8 +191,25 @@ fn amiss_of(slot: &Slot<'_>) -> Option<String> {
             };
             slot.nodes.iter().find_map(said)
         }
-        several => Some(format!("{} serve it at once", several.join(" and "))),
+        several => {
+            Some(lost_holder(slot).unwrap_or_else(|| format!("{} serve it at once", several.join(" and "))))
+        }
     }
+}
+
+/// Of several that said that they serve: that the one by the newest word of the registry's hears no other on the segment. The
+/// others' word is of before they were lost.
+fn lost_holder(slot: &Slot<'_>) -> Option<String> {
+    let serving =
+        || slot.nodes.iter().filter_map(|(node, exit)| Some((node, exit.filter(|exit| exit.serves)?)));
+    let epoch = |exit: &ExitStatus| exit.tenure.as_ref().map(|tenure| tenure.epoch);
+    let (newest, seen) = serving().max_by_key(|(_, exit)| epoch(exit))?;
+    let lost = serving().filter(|(node, _)| node.id != newest.id).map(|(node, _)| {
+        let age = node.heard.as_ref().map_or(0, |heard| heard.age_secs);
+        format!("{}, which said so {age} s ago, does not answer", node.name)
+    });
+    (seen.others == Answering::Silent)
+        .then(|| format!("{} serves it; {}", newest.name, lost.collect::<Vec<_>>().join("; ")))
 }
 
 fn cells(node: &NodeId, exit: Option<&ExitStatus>) -> Vec<String> {
@@ -231,4 +248,40 @@ fn document(slot: &Slot<'_>) -> Value {
         })
     });
     json!({ "slot": slot.key, "nodes": nodes.collect::<Vec<_>>() })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
+
+    use super::*;
+
+    /// A node that said so long ago that it serves, by that epoch, and what its segment tells of other gateways.
+    fn serves(name: &str, age_secs: u64, (epoch, others): (u64, &str)) -> NodeSeen {
+        let tenure = json!({ "allocation": 1, "slot": 1, "epoch": epoch, "holder": name, "phase": "done" });
+        let status = json!({
+            "node": name, "revision": 1, "in_sync": true, "wireguard": "kernel", "devices": [], "drift": [], "failures": [],
+            "exits": [{
+                "slot": "2001:db8:a::/48#1", "duty": "hold", "serves": true, "made": true, "router": "answers",
+                "others": others, "tenure": tenure,
+            }],
+            "passes": 1, "operations": 1,
+        });
+        let heard = json!({ "age_secs": age_secs, "silent": false, "status": status });
+        let heard = Some(serde_json::from_value(heard).unwrap());
+        NodeSeen { id: name.parse().unwrap(), name: name.parse().unwrap(), statement: None, heard }
+    }
+
+    fn amiss(nodes: [NodeSeen; 2]) -> String {
+        let key = "2001:db8:a::/48#1".parse().unwrap();
+        amiss_of(&Slot { key, nodes: nodes.iter().map(|node| (node, node.exit(key))).collect() }).unwrap()
+    }
+
+    #[test]
+    fn what_a_lost_holder_said_last_is_no_second_holder() {
+        let nodes = |others| [serves("ant", 40, (1, "silent")), serves("bee", 1, (2, others))];
+        assert_eq!(amiss(nodes("silent")), "bee serves it; ant, which said so 40 s ago, does not answer");
+        assert_eq!(amiss(nodes("answers")), "ant and bee serve it at once");
+        assert_eq!(amiss(nodes("unknown")), "ant and bee serve it at once");
+    }
 }
