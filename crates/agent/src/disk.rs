@@ -85,14 +85,18 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DiskError> {
 /// it is there.
 ///
 /// # Errors
-/// If it cannot be made or written, or is no regular file.
+/// If it cannot be made or written, or is no regular file; what was added is taken away then, so that the next addition is whole.
 pub fn append(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DiskError> {
     let mut options = OpenOptions::new();
     options.create(true).append(true).mode(mode).custom_flags(O_NOFOLLOW | O_NONBLOCK);
     let mut file = options.open(path).map_err(DiskError::of("write", path))?;
-    file.write_all(bytes).map_err(DiskError::of("write", path))?;
+    let before = file.metadata().map_err(DiskError::of("read", path))?.len();
+    let added = file.write_all(bytes).and_then(|()| file.sync_all());
     cut::after(format_args!("file {} added to", path.display()));
-    file.sync_all().map_err(DiskError::of("write", path))?;
+    if let Err(error) = added {
+        file.set_len(before).map_err(DiskError::of("write", path))?;
+        return Err(DiskError::of("write", path)(error));
+    }
     sync_parent(path)
 }
 

@@ -308,7 +308,9 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             self.tell_of_waiting();
             return (BTreeSet::new(), false);
         };
-        let unwritten = self.ports.note(snapshot, SystemTime::now()).err();
+        // Connectivity goes before being able to say whose it was; that it cannot be said is said.
+        let unwritten =
+            self.ports.note(snapshot, SystemTime::now()).err().map(|error| words(&error, error.hint()));
         let ground = (self.ground)();
         let of = (snapshot.node.id(), snapshot.revision, ground.backend);
         self.counts.passes += 1;
@@ -328,17 +330,14 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
                 failed.clone_from(&outcome.failures);
                 left = outcome.left.len();
                 let half_lost = status::half_lost(snapshot, ground.backend);
-                let complaints: Vec<String> = self.complaint.iter().cloned().chain(half_lost).collect();
+                let complaints: Vec<String> =
+                    self.complaint.iter().cloned().chain(half_lost).chain(unwritten).collect();
                 status::of_outcome(of, self.counts, &outcome, &complaints)
             }
             Err(error) => status::of_blindness(of, self.counts, &error, self.status.as_ref()),
         };
         let unknown_fields = self.current.unknown().to_vec();
         let (exits, heard) = (self.exits(), self.exits.heard(&self.feed));
-        // Connectivity goes before being able to say whose it was.
-        if let Some(error) = unwritten {
-            self.say(words(&error, error.hint()));
-        }
         let status = Status { unknown_fields, exits, heard, ..status };
         self.publish(status, &failed);
         if let Some(status) = &self.status {

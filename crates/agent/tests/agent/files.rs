@@ -3,10 +3,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use crate::support::{Farm, Registry, Shared, agent, ground, node, places};
+use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, unshare};
+use sixfold_agent::disk::append;
 use sixfold_agent::feed::{Feed as _, FeedError, FileFeed};
 use sixfold_agent::keys::{KeyStore, KeyStoreError, peek};
 use sixfold_agent::run::{Agent, RunError};
@@ -362,4 +366,32 @@ fn a_snapshot_that_cannot_be_kept_is_used_and_kept_later() {
     fs::remove_dir(&in_the_way).unwrap();
     assert!(agent.round().unwrap().failures.is_empty());
     assert_eq!(Store::open(&state).unwrap().load().received.unwrap().snapshot.revision, Revision(2));
+}
+
+/// A line that was cut short would make the next one, added when there is room again, nobody's.
+#[test]
+fn what_does_not_fit_on_the_disk_leaves_no_half_and_is_told() {
+    let whole = thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNS).expect("the test makes a mount namespace: it needs root");
+        let (none, dir) = (None::<&str>, tempfile::tempdir().unwrap());
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+        mount(Some("none"), dir.path(), Some("tmpfs"), MsFlags::empty(), Some("size=16k")).unwrap();
+        let path = dir.path().join("log");
+        append(&path, &[b'a'; 3000], 0o600).unwrap();
+        let filled = fs::write(dir.path().join("other"), [0; 16 << 10]).unwrap_err();
+        assert_eq!(filled.kind(), std::io::ErrorKind::StorageFull);
+        let refused = append(&path, &[b'b'; 3000], 0o600).unwrap_err();
+        assert_eq!(refused.hint(), Some("the disk is full"));
+        fs::read(&path).unwrap() == [b'a'; 3000]
+    });
+    assert!(whole.join().unwrap());
+
+    let dir = tempfile::tempdir().unwrap();
+    let in_the_way = places(dir.path()).state.join("ports.log");
+    let mut agent = agent(dir.path(), &Shared::new(), [snapshot(1)]);
+    fs::remove_file(&in_the_way).unwrap();
+    fs::create_dir(&in_the_way).unwrap();
+    let status = agent.round().unwrap();
+    assert!(status.in_sync, "connectivity goes first");
+    assert!(status.failures[0].contains("ports.log"), "{:?}", status.failures);
 }

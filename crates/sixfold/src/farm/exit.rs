@@ -24,7 +24,7 @@ enum Verb {
     Set(SetArgs),
 }
 
-/// Make an exit slot, or give it other holders: the first one serves, the others have everything ready. Another first one is a move at once, without the questions of `sixfold exit move`
+/// Make an exit slot, or give it other holders: the first one serves until the slot passes on, the others have everything ready. Another first one is a move at once, without the questions of `sixfold exit move`
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     sixfold farm exit set 1 ant bee --public-v4 203.0.113.5/24 --default-v4 203.0.113.1\n  \
