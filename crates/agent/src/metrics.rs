@@ -171,6 +171,9 @@ pub fn of_tunnel(totals: &Result<Totals, TunnelError>) -> String {
     text.gauge("tunnel_up", "Whether the tunnel process answers.", u8::from(totals.is_ok()));
     let Ok(totals) = totals else { return text.finish() };
     text.gauge("tunnel_devices", "Devices that it hosts.", totals.devices);
+    let help =
+        "Devices that do without an offload, or as large a buffer as is asked for: see sixfold tunnel show.";
+    text.gauges("tunnel_devices_lacking", help, "what", &totals.lacking);
     for (what, help, value) in [
         ("received_bytes", "Bytes of datagrams received.", totals.rx_bytes),
         ("received_packets", "Datagrams received.", totals.rx_packets),

@@ -1,12 +1,14 @@
 //! `sixfold tunnel`: the process that hosts userspace WireGuard devices, and a look at it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde::Serialize;
 use sixfold_tunnel::client::{self, ClientError};
+use sixfold_tunnel::device::Drops;
 use sixfold_tunnel::privilege::User;
-use sixfold_tunnel::status::DeviceStatus;
+use sixfold_tunnel::status::{Buffers, DeviceStatus, Use};
 
 use crate::Done;
 use crate::failed::Failed;
@@ -47,8 +49,14 @@ enum Command {
     /// Show the devices and peers of a running tunnel process
     #[command(
         long_about = "Show the devices and peers of a running tunnel process.\n\n\
-        With --json: a list of devices: name, public_key, listen_port, mtu, tun_lost, rx_bytes, tx_bytes, dropped, peers \
-        (public_key, endpoint, handshake_age_secs, keepalive_secs, rx_bytes, tx_bytes, dropped).",
+        Dropped are packets and datagrams, by reason; a device's are those of its peers and those of nobody. Offload says \
+        by what many packets go in one call: udp-segment to the socket, udp-gro from it, tso and uso (of TCP, of UDP) to and \
+        from the TUN. Each is on, unasked (the TUN gives no offload header) or refused by the kernel, with its reason: of \
+        udp-segment EIO, EINVAL or EMSGSIZE say that the way out cannot cut trains, or that a datagram is longer than its MTU. \
+        Buffers are what may wait at the socket.\n\n\
+        With --json: a list of devices: name, public_key, listen_port, mtu, tun_lost, offloads (name, use), buffers \
+        (receive_bytes, send_bytes, wanted_bytes), rx_bytes, tx_bytes, drops (by reason), peers (public_key, endpoint, handshake_age_secs, keepalive_secs, rx_bytes, tx_bytes, \
+        drops).",
         after_long_help = "Examples:\n  sixfold tunnel show\n  sixfold tunnel show --json"
     )]
     Show {
@@ -88,10 +96,27 @@ struct Device {
     listen_port: u16,
     mtu: u16,
     tun_lost: bool,
+    offloads: Vec<Offloaded>,
+    buffers: Waiting,
     rx_bytes: u64,
     tx_bytes: u64,
-    dropped: u64,
+    drops: Dropped,
     peers: Vec<Peer>,
+}
+
+/// By what many packets go at once, and whether it is in use.
+#[derive(Serialize)]
+struct Offloaded {
+    name: &'static str,
+    r#use: String,
+}
+
+/// What may wait at its socket.
+#[derive(Serialize)]
+struct Waiting {
+    receive_bytes: u64,
+    send_bytes: u64,
+    wanted_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -102,8 +127,11 @@ struct Peer {
     keepalive_secs: u16,
     rx_bytes: u64,
     tx_bytes: u64,
-    dropped: u64,
+    drops: Dropped,
 }
+
+/// Drops by reason, those that occurred.
+type Dropped = BTreeMap<&'static str, u64>;
 
 /// What `tunnel show` prints.
 pub(crate) fn shown(control: &std::path::Path) -> Result<String, ClientError> {
@@ -126,18 +154,33 @@ fn device(name: String, status: DeviceStatus) -> Device {
         keepalive_secs: peer.keepalive_secs,
         rx_bytes: peer.traffic.rx_bytes,
         tx_bytes: peer.traffic.tx_bytes,
-        dropped: peer.drops.iter().map(|(_, count)| count).sum(),
+        drops: dropped(&peer.drops),
     });
+    let (offloads, Buffers { receive, send }) = (status.offloads.iter(), status.buffers);
     Device {
         name,
         public_key: status.public_key.map(|key| key.to_string()),
         listen_port: status.port,
         mtu: status.mtu,
         tun_lost: status.is_tun_lost,
+        offloads: offloads.map(|(of, used)| Offloaded { name: of.name(), r#use: used_text(*used) }).collect(),
+        buffers: Waiting { receive_bytes: receive, send_bytes: send, wanted_bytes: Buffers::WANTED },
         rx_bytes: status.traffic.rx_bytes,
         tx_bytes: status.traffic.tx_bytes,
-        dropped: status.drops.iter().map(|(_, count)| count).sum(),
+        drops: dropped(&status.drops),
         peers: peers.collect(),
+    }
+}
+
+fn dropped(drops: &Drops) -> Dropped {
+    drops.iter().map(|(reason, count)| (reason.name(), count)).collect()
+}
+
+fn used_text(used: Use) -> String {
+    match used {
+        Use::On => "on".to_owned(),
+        Use::Unasked => "unasked".to_owned(),
+        Use::Refused(errno) => format!("refused ({errno:?})"),
     }
 }
 
@@ -152,12 +195,59 @@ fn device_text(device: &Device) -> String {
     let key = device.public_key.as_deref().unwrap_or("no key yet");
     let lost = if device.tun_lost { "  its TUN is gone" } else { "" };
     let head = format!("{}  {key}  port {}  mtu {}{lost}\n", device.name, device.listen_port, device.mtu);
+    let offloads = device.offloads.iter().map(|of| format!("{} {}", of.name, of.r#use));
+    let lines = [
+        ("offload", listed(offloads)),
+        ("buffers", buffers_text(&device.buffers)),
+        ("dropped", dropped_text(&device.drops)),
+    ];
     let rows = device.peers.iter().map(|peer| {
         let age = peer.handshake_age_secs.map_or("never".to_owned(), |secs| format!("{secs} s ago"));
         let endpoint = peer.endpoint.clone().unwrap_or_else(|| "-".to_owned());
         let (rx, tx) = (peer.rx_bytes.to_string(), peer.tx_bytes.to_string());
-        vec![peer.public_key.clone(), endpoint, age, rx, tx, peer.dropped.to_string()]
+        vec![peer.public_key.clone(), endpoint, age, rx, tx, dropped_text(&peer.drops)]
     });
     let names = ["peer", "endpoint", "handshake", "rx bytes", "tx bytes", "dropped"];
-    head + &table::render(&names, rows)
+    let lines = lines.map(|(what, words)| format!("  {what}: {words}\n"));
+    head + &lines.concat() + &table::render(&names, rows)
+}
+
+fn buffers_text(buffers: &Waiting) -> String {
+    let Waiting { receive_bytes, send_bytes, wanted_bytes } = *buffers;
+    let [receive, send, wanted] = [receive_bytes, send_bytes, wanted_bytes].map(|bytes| bytes >> 10);
+    let less = format!(", less than the {wanted} KiB asked for: see net.core.rmem_max and net.core.wmem_max");
+    let less = if receive_bytes.min(send_bytes) < wanted_bytes { &less } else { "" };
+    format!("receive {receive} KiB, send {send} KiB{less}")
+}
+
+fn dropped_text(drops: &Dropped) -> String {
+    listed(drops.iter().map(|(reason, count)| format!("{reason} {count}")))
+}
+
+/// One after the other; a dash for none.
+fn listed(words: impl Iterator<Item = String>) -> String {
+    Some(words.collect::<Vec<_>>().join(", "))
+        .filter(|text| !text.is_empty())
+        .unwrap_or_else(|| "-".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_are_told_by_reason_and_so_is_what_is_not_in_use() {
+        let mut status = DeviceStatus::default();
+        let [own, one, two] = [3, 1, 2].map(|byte| sixfold_tunnel::key::PublicKey::from_bytes([byte; 32]));
+        let replies = format!(
+            "device port=7 mtu=1420 key={own} tun=open offload.udp-segment=22 offload.udp-gro=on offload.tso=on \
+             offload.uso=unasked buffer.receive=4194304 buffer.send=212992 rx_bytes=300 tx_bytes=40 drop.no-peer=5 drop.replayed=2 drop.forged=1\n\
+             peer {one} endpoint=[2001:db8::1]:7 handshake_age=9 keepalive=0 rx_bytes=300 tx_bytes=40 \
+             drop.replayed=2 drop.forged=1\n\
+             peer {two} endpoint=- handshake_age=- keepalive=0 rx_bytes=0 tx_bytes=0\n"
+        );
+        assert_eq!(status.read(&replies), Ok(None));
+        let device = device("wg-1abc-1".to_owned(), status);
+        insta::assert_snapshot!(text(&[device]));
+    }
 }

@@ -1,6 +1,7 @@
 //! Unix sockets at paths, open to their owner only, and what a UDP socket handed to us must be. It serves nobody.
 
 use crate::Error;
+use crate::status::Buffers;
 use crate::sys::allow_fragments;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -13,9 +14,6 @@ use std::fs::DirBuilder;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _};
 use std::path::{Path, PathBuf};
-
-/// Wanted receive and send buffers of a UDP socket, in bytes; the system's limit may make them smaller.
-const UDP_BUFFER: usize = 4 << 20;
 
 /// A listening Unix socket that takes its file with it when dropped.
 #[derive(Debug)]
@@ -110,11 +108,20 @@ pub(crate) fn set_nonblocking(descriptor: &OwnedFd) -> Result<(), Errno> {
     fcntl(descriptor, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map(drop)
 }
 
-/// Prepares a UDP socket that was handed to us and gives its port.
+/// A UDP socket that can be used.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Adopted {
+    pub(crate) port: u16,
+    /// Whether the kernel gives several datagrams of one sender at once (from 5.0), or what it said.
+    pub(crate) gro: Result<(), Errno>,
+    pub(crate) buffers: Buffers,
+}
+
+/// Prepares a UDP socket that was handed to us.
 ///
 /// # Errors
 /// `EPROTOTYPE` if it is not a datagram socket, `EAFNOSUPPORT` if not IPv6, `EDESTADDRREQ` if not bound.
-pub(crate) fn adopt_udp(socket: &OwnedFd) -> Result<u16, Errno> {
+pub(crate) fn adopt_udp(socket: &OwnedFd) -> Result<Adopted, Errno> {
     if getsockopt(socket, sockopt::SockType)? != SockType::Datagram {
         return Err(Errno::EPROTOTYPE);
     }
@@ -125,9 +132,11 @@ pub(crate) fn adopt_udp(socket: &OwnedFd) -> Result<u16, Errno> {
     set_nonblocking(socket)?;
     setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
     allow_fragments(socket)?;
-    // Several datagrams of one sender at once, where the kernel can (5.0).
-    let _ = setsockopt(socket, sockopt::UdpGroSegment, &true);
-    setsockopt(socket, sockopt::RcvBuf, &UDP_BUFFER)?;
-    setsockopt(socket, sockopt::SndBuf, &UDP_BUFFER)?;
-    Ok(address.port())
+    let gro = setsockopt(socket, sockopt::UdpGroSegment, &true);
+    setsockopt(socket, sockopt::RcvBuf, &(Buffers::WANTED as usize))?;
+    setsockopt(socket, sockopt::SndBuf, &(Buffers::WANTED as usize))?;
+    // The kernel tells twice what one asks for: the other half is for what it keeps beside the bytes.
+    let receive = getsockopt(socket, sockopt::RcvBuf)? as u64 / 2;
+    let send = getsockopt(socket, sockopt::SndBuf)? as u64 / 2;
+    Ok(Adopted { port: address.port(), gro, buffers: Buffers { receive, send } })
 }

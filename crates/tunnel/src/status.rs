@@ -2,11 +2,17 @@
 //! each, words of the form `key=value`, and a `more` line if the rest is in a further reply; and a `totals` line of all
 //! devices. No secret is in it.
 
+mod means;
+
 use crate::device::{Drops, Reason, Traffic};
 use crate::key::PublicKey;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
+
+pub(crate) use means::lacking;
+pub use means::{Buffers, Offload, Offloads, Use};
 
 /// What a device counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,6 +25,10 @@ pub struct DeviceStatus {
     pub public_key: Option<PublicKey>,
     /// Whether the TUN still answers; one that was deleted under it does not.
     pub is_tun_lost: bool,
+    /// By what many packets go at once, and why not.
+    pub offloads: Offloads,
+    /// What may wait at the UDP socket.
+    pub buffers: Buffers,
     /// Traffic of all peers.
     pub traffic: Traffic,
     /// Drops of all peers and of what belongs to none.
@@ -49,6 +59,8 @@ pub struct PeerStatus {
 pub struct Totals {
     /// Devices that are hosted.
     pub devices: usize,
+    /// How many of them do without, by what: an offload, or as large a buffer as is asked for.
+    pub lacking: BTreeMap<&'static str, u64>,
     /// Their traffic.
     pub traffic: Traffic,
     /// Their drops.
@@ -62,6 +74,13 @@ impl Totals {
         self.drops.add(drops);
     }
 
+    /// Counts what a device does without.
+    pub(crate) fn add_lacking(&mut self, lacking: impl IntoIterator<Item = (&'static str, bool)>) {
+        lacking
+            .into_iter()
+            .for_each(|(what, lacks)| *self.lacking.entry(what).or_default() += u64::from(lacks));
+    }
+
     /// Reads a reply.
     ///
     /// # Errors
@@ -73,7 +92,10 @@ impl Totals {
             for (key, value) in pairs(line.strip_prefix("totals ")?) {
                 match key {
                     "devices" => totals.devices = value.parse().ok()?,
-                    _ => read_counter(key, value, &mut totals.traffic, &mut totals.drops)?,
+                    _ => match key.strip_prefix("lacking.") {
+                        Some(what) => totals.lacking.extend([(means::lacked(what)?, value.parse().ok()?)]),
+                        None => read_counter(key, value, &mut totals.traffic, &mut totals.drops)?,
+                    },
                 }
             }
             Some(totals)
@@ -84,7 +106,8 @@ impl Totals {
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "totals devices={}{}{}", self.devices, Shown(&self.traffic), Shown(&self.drops))
+        let (lacking, traffic, drops) = (Shown(&self.lacking), Shown(&self.traffic), Shown(&self.drops));
+        write!(f, "totals devices={}{lacking}{traffic}{drops}", self.devices)
     }
 }
 
@@ -100,11 +123,13 @@ impl DeviceStatus {
     /// The `device` line, without the peers.
     pub fn head(&self) -> String {
         format!(
-            "device port={} mtu={} key={} tun={}{}{}",
+            "device port={} mtu={} key={} tun={}{}{}{}{}",
             self.port,
             self.mtu,
             optional(self.public_key),
             if self.is_tun_lost { "lost" } else { "open" },
+            Shown(&self.offloads),
+            Shown(&self.buffers),
             Shown(&self.traffic),
             Shown(&self.drops),
         )
@@ -133,8 +158,13 @@ impl DeviceStatus {
                 "port" => self.port = value.parse().ok()?,
                 "mtu" => self.mtu = value.parse().ok()?,
                 "key" => self.public_key = read_optional(value, PublicKey::from_base64)?,
+                "buffer.receive" => self.buffers.receive = value.parse().ok()?,
+                "buffer.send" => self.buffers.send = value.parse().ok()?,
                 "tun" => self.is_tun_lost = value == "lost",
-                _ => read_counter(key, value, &mut self.traffic, &mut self.drops)?,
+                _ => match key.strip_prefix("offload.") {
+                    Some(name) => self.offloads.extend([means::read(name, value)?]),
+                    None => read_counter(key, value, &mut self.traffic, &mut self.drops)?,
+                },
             }
         }
         Some(())
@@ -179,7 +209,7 @@ impl fmt::Display for PeerStatus {
     }
 }
 
-/// Shows counters as words, each after a space.
+/// Shows counters and the like as words, each after a space.
 struct Shown<'a, T>(&'a T);
 
 impl fmt::Display for Shown<'_, Traffic> {
@@ -192,6 +222,25 @@ impl fmt::Display for Shown<'_, Traffic> {
 impl fmt::Display for Shown<'_, Drops> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|(reason, count)| write!(f, " drop.{}={count}", reason.name()))
+    }
+}
+
+impl fmt::Display for Shown<'_, Offloads> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(offload, used)| write!(f, " offload.{}={used}", offload.name()))
+    }
+}
+
+impl fmt::Display for Shown<'_, Buffers> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Buffers { receive, send } = self.0;
+        write!(f, " buffer.receive={receive} buffer.send={send}")
+    }
+}
+
+impl fmt::Display for Shown<'_, BTreeMap<&'static str, u64>> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(what, count)| write!(f, " lacking.{what}={count}"))
     }
 }
 
@@ -240,10 +289,12 @@ mod tests {
         let mut totals = Totals { devices: 2, ..Totals::default() };
         totals.add((&traffic, &one));
         totals.add((&traffic, &other));
-        let line =
-            "totals devices=2 rx_bytes=2 rx_packets=4 tx_bytes=6 tx_packets=8 drop.no-peer=5 drop.unsent=1";
+        totals.add_lacking([("tso", false), ("uso", true)]);
+        totals.add_lacking([("tso", false), ("uso", true)]);
+        let line = "totals devices=2 lacking.tso=0 lacking.uso=2 rx_bytes=2 rx_packets=4 tx_bytes=6 tx_packets=8 drop.no-peer=5 drop.unsent=1";
         assert_eq!(totals.to_string(), line);
         assert_eq!(Totals::read(line).unwrap(), totals);
+        assert!(Totals::read("totals lacking.x=1").is_err());
         assert!(Totals::read("totals devices=x").is_err() && Totals::read("device port=1").is_err());
     }
 
@@ -265,6 +316,8 @@ mod tests {
             mtu: 1420,
             public_key: Some(PublicKey::from_bytes([1; 32])),
             is_tun_lost: true,
+            offloads: [(Offload::UdpGro, Use::On), (Offload::Uso, Use::Unasked)].into(),
+            buffers: Buffers { receive: Buffers::WANTED, send: 1 },
             traffic,
             drops,
             peers: vec![peer],
@@ -280,5 +333,6 @@ mod tests {
         let error = DeviceStatus::default().read("device port=x").unwrap_err();
         assert_eq!(error.to_string(), "status line cannot be read: device port=x");
         assert!(DeviceStatus::default().read("device drop.new-reason=1").is_err());
+        assert!(DeviceStatus::default().read("device offload.uso=off").is_err());
     }
 }

@@ -54,13 +54,13 @@ pub(crate) fn check_tun(descriptor: &OwnedFd) -> Result<Front, Errno> {
 pub(crate) enum Front {
     Nothing,
     Header {
-        /// Whether UDP goes together too: from Linux 6.2.
-        with_udp: bool,
+        /// Whether UDP goes together too (from Linux 6.2), or what the kernel said.
+        with_udp: Result<(), Errno>,
     },
 }
 
 /// Asks for super-packets of TCP, and of UDP if the kernel has them; tells whether it does.
-fn offload(tun: &OwnedFd) -> Result<bool, Errno> {
+fn offload(tun: &OwnedFd) -> Result<Result<(), Errno>, Errno> {
     let tcp = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
     let udp = libc::TUN_F_USO4 | libc::TUN_F_USO6;
     // SAFETY: TUNSETOFFLOAD takes a plain number in place of a pointer, and reads and writes nothing through it.
@@ -68,8 +68,8 @@ fn offload(tun: &OwnedFd) -> Result<bool, Errno> {
         Errno::result(libc::ioctl(tun.as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(what)))
     };
     match ask(tcp | udp) {
-        Err(Errno::EINVAL) => ask(tcp).map(|_| false),
-        asked => asked.map(|_| true),
+        Err(errno @ Errno::EINVAL) => ask(tcp).map(|_| Err(errno)),
+        asked => asked.map(|_| Ok(())),
     }
 }
 

@@ -2,11 +2,15 @@
 
 mod support;
 
+use nix::errno::Errno;
+use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sixfold_tunnel::client;
+use sixfold_tunnel::status::{Offload, Use};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 use support::*;
 
@@ -163,6 +167,43 @@ fn every_byte_of_a_long_stream_arrives_in_both_directions() {
         scope.spawn(|| exchange(listener.accept().unwrap().0));
         exchange(pair.inner[0].inside(|| TcpStream::connect("[2001:db8:6::2]:7000").unwrap()));
     });
+}
+
+#[test]
+fn what_lets_many_packets_go_at_once_is_told_and_why_it_does_not() {
+    let pair = Pair::new("t");
+    pair.setconf(0, "[2001:db8::2]");
+    pair.setconf(1, "[2001:db8::1]");
+    let offloads = || client::status(&pair.tunnel.control, &device(&pair.names[0])).unwrap().offloads;
+    let fresh = offloads();
+    assert_eq!(fresh.keys().copied().collect::<Vec<_>>(), Offload::ALL);
+    for of in [Offload::UdpSegment, Offload::UdpGro, Offload::Tso] {
+        assert_eq!(fresh[&of], Use::On, "{of:?}");
+    }
+    // Of a train each datagram must fit into the MTU; one alone is cut into pieces.
+    for (end, link) in ["v1", "v2"].iter().enumerate() {
+        pair.outer[end].ip(&format!("link set {link} mtu 1280"));
+    }
+    let listener = pair.inner[1].inside(|| TcpListener::bind("[2001:db8:6::2]:7000").unwrap());
+    let mut stream = pair.inner[0].inside(|| TcpStream::connect("[2001:db8:6::2]:7000").unwrap());
+    std::thread::scope(|scope| {
+        scope.spawn(move || stream.write_all(&[7; 1 << 20]).unwrap());
+        let mut received = Vec::new();
+        listener.accept().unwrap().0.read_to_end(&mut received).unwrap();
+        assert_eq!(received.len(), 1 << 20);
+    });
+    let refused = offloads();
+    let whys = [Errno::EINVAL, Errno::EMSGSIZE].map(Use::Refused);
+    assert!(whys.contains(&refused[&Offload::UdpSegment]), "{refused:?}");
+    assert_eq!(refused[&Offload::UdpGro], Use::On);
+
+    // A TUN without the header gives and takes single packets, and is asked for nothing.
+    let tun = pair.inner[0].inside(|| open_tuntap("wg-tp", libc::IFF_TUN | libc::IFF_NO_PI));
+    let udp = pair.outer[0].inside(|| std::net::UdpSocket::bind("[::]:0").unwrap());
+    let plain = device("wg-tp");
+    client::add(&pair.tunnel.control, &plain, MTU, tun.as_fd(), udp.as_fd()).unwrap();
+    let offloads = client::status(&pair.tunnel.control, &plain).unwrap().offloads;
+    assert_eq!([Offload::Tso, Offload::Uso].map(|of| offloads[&of]), [Use::Unasked; 2]);
 }
 
 #[test]

@@ -81,10 +81,12 @@ fn every_value_has_its_help_and_names_nobody() {
 
 #[test]
 fn the_tunnels_drops_are_told_by_reason_and_its_absence_too() {
-    let totals = Totals { devices: 2, drops: [("no-peer".to_owned(), 5)].into(), ..Totals::default() };
+    let (drops, lacking) = ([("no-peer".to_owned(), 5)].into(), [("uso".to_owned(), 1)].into());
+    let totals = Totals { devices: 2, drops, lacking, ..Totals::default() };
     let text = of_tunnel(&Ok(totals));
     assert_form(&text);
     assert!(text.contains("\nsixfold_tunnel_dropped_packets_total{reason=\"no-peer\"} 5\n"), "{text}");
+    assert!(text.contains("\nsixfold_tunnel_devices_lacking{what=\"uso\"} 1\n"), "{text}");
     let text = of_tunnel(&Err(TunnelError::Malformed));
     assert_form(&text);
     assert!(text.ends_with("sixfold_tunnel_up 0\n"), "{text}");

@@ -9,14 +9,16 @@ use sixfold_core::key::PublicKey;
 
 use crate::session::{Drops, Session};
 
-/// Bytes of a drop's reason: it becomes a label, and a key in a document.
-const REASON_BYTES_MAX: usize = 32;
+/// Bytes of a drop's reason and the like: it becomes a label, and a key in a document.
+const WORD_BYTES_MAX: usize = 32;
 
 /// What all devices together counted since the tunnel process began.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Devices that it hosts.
     pub devices: u64,
+    /// How many of them do without, by what: an offload, or as large a buffer as is asked for.
+    pub lacking: BTreeMap<String, u64>,
     /// Bytes of datagrams received.
     pub rx_bytes: u64,
     /// Datagrams received.
@@ -57,7 +59,7 @@ fn session(words: &str) -> Option<Session> {
             "handshake_age" => session.handshake_age = Some(Duration::from_secs(value.parse().ok()?)),
             "rx_bytes" => session.rx_bytes = value.parse().ok()?,
             "tx_bytes" => session.tx_bytes = value.parse().ok()?,
-            _ => drop_of(key, value, &mut session.drops)?,
+            _ => counted("drop.", (key, value), &mut session.drops)?,
         }
     }
     Some(session)
@@ -73,17 +75,21 @@ pub(super) fn totals(reply: &str) -> Option<Totals> {
             "rx_packets" => totals.rx_packets = value.parse().ok()?,
             "tx_bytes" => totals.tx_bytes = value.parse().ok()?,
             "tx_packets" => totals.tx_packets = value.parse().ok()?,
-            _ => drop_of(key, value, &mut totals.drops)?,
+            _ => {
+                counted("lacking.", (key, value), &mut totals.lacking)?;
+                counted("drop.", (key, value), &mut totals.drops)?;
+            }
         }
     }
     Some(totals)
 }
 
-fn drop_of(key: &str, value: &str, drops: &mut Drops) -> Option<()> {
-    let Some(reason) = key.strip_prefix("drop.") else { return Some(()) };
-    let fits = (1..=REASON_BYTES_MAX).contains(&reason.len())
-        && reason.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
-    drops.insert(fits.then(|| reason.to_owned())?, value.parse().ok()?);
+/// Reads a count of a kind of which there are several; `None`: what is counted is no plain word, or the count no number.
+fn counted(kind: &str, (key, value): (&str, &str), counts: &mut BTreeMap<String, u64>) -> Option<()> {
+    let Some(what) = key.strip_prefix(kind) else { return Some(()) };
+    let fits = (1..=WORD_BYTES_MAX).contains(&what.len())
+        && what.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    counts.insert(fits.then(|| what.to_owned())?, value.parse().ok()?);
     Some(())
 }
 
@@ -120,9 +126,17 @@ mod tests {
 
     #[test]
     fn totals_are_read_and_a_reason_is_a_plain_word() {
-        let read = totals("totals devices=2 rx_bytes=3 tx_packets=4 drop.no-peer=5 later=6").unwrap();
+        let read =
+            totals("totals devices=2 lacking.uso=1 rx_bytes=3 tx_packets=4 drop.no-peer=5 later=6").unwrap();
         assert_eq!((read.devices, read.rx_bytes, read.tx_packets, read.drops["no-peer"]), (2, 3, 4, 5));
-        for wrong in ["", "totals devices=x", "totals devices=1 drop.=1", "totals devices=1 drop.a\"}=1"] {
+        assert_eq!(read.lacking, [("uso".to_owned(), 1)].into());
+        for wrong in [
+            "",
+            "totals lacking.U=1",
+            "totals devices=x",
+            "totals devices=1 drop.=1",
+            "totals devices=1 drop.a\"}=1",
+        ] {
             assert_eq!(totals(wrong), None, "{wrong}");
         }
     }

@@ -15,7 +15,7 @@ use crate::scenario::first_farm;
 /// shot, of which a kernel sends only so many. What an error looks like is held where it is defined.
 const BY_WHAT_WAS_MET: [(&str, &str); 4] = [
     ("session.drops", "object"),
-    ("networks[].drops", "object"),
+    ("[].drops", "object"),
     ("outside_drops", "object"),
     ("outcome.refusals", "list"),
 ];

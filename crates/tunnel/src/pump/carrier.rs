@@ -58,7 +58,7 @@ impl Carrier {
     fn send(&self, to: &mut Descriptors) -> usize {
         let (mut rest, mut unsent) = (&self.datagrams[..], 0);
         while let Some((first, endpoint)) = rest.first() {
-            let count = if to.takes_trains { train(rest) } else { 1 };
+            let count = if to.trains.is_ok() { train(rest) } else { 1 };
             let (now, later) = rest.split_at(count);
             let parts: Vec<IoSlice<'_>> = now.iter().map(|(datagram, _)| IoSlice::new(datagram)).collect();
             let each = u16::try_from(first.len()).ok().filter(|_| count > 1);
@@ -66,7 +66,7 @@ impl Carrier {
                 // Its way out cannot cut trains (no checksum offload), or each is longer than its MTU: one by one.
                 Err(errno @ (Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE)) if count > 1 => {
                     tracing::debug!(port = to.port, %errno, "no trains any more");
-                    to.takes_trains = false;
+                    to.trains = Err(errno);
                     continue;
                 }
                 Err(_) => unsent += count,
@@ -83,7 +83,7 @@ impl Carrier {
             return packets.iter().filter(|packet| put(&to.tun, &[IoSlice::new(packet)]).is_err()).count();
         };
         let mut unsent = 0;
-        let groups = self.joiner.join(packets, with_udp);
+        let groups = self.joiner.join(packets, with_udp.is_ok());
         for group in groups {
             let header = group.header.bytes();
             let mut parts = vec![IoSlice::new(&header), IoSlice::new(&packets[group.members[0]])];

@@ -80,7 +80,10 @@ impl Pump {
 
     fn totals(&self) -> Totals {
         let mut totals = Totals { devices: self.devices.len(), ..self.gone.clone() };
-        self.devices.values().for_each(|hosted| totals.add(hosted.device.counters()));
+        for hosted in self.devices.values() {
+            totals.add(hosted.device.counters());
+            totals.add_lacking(hosted.descriptors.lacking());
+        }
         totals
     }
 

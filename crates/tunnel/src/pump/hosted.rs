@@ -6,8 +6,8 @@ use crate::Error;
 use crate::control::{ControlError, DeviceName};
 use crate::device::Device;
 use crate::offload::{HEADER_LEN, Header, split};
-use crate::socket::{Listener, adopt_udp, set_nonblocking};
-use crate::status::{DeviceStatus, PeerStatus};
+use crate::socket::{Adopted, Listener, adopt_udp, set_nonblocking};
+use crate::status::{self, Buffers, DeviceStatus, Offload, Offloads, PeerStatus, Use};
 use crate::sys::{Front, check_tun, receive_datagrams};
 use crate::uapi::{SetDevice, UapiError};
 use nix::errno::Errno;
@@ -31,7 +31,10 @@ pub(super) struct Descriptors {
     /// What stands in front of each packet of the TUN.
     pub(super) front: Front,
     /// Whether the socket takes trains: not once the kernel said that its way out cannot.
-    pub(super) takes_trains: bool,
+    pub(super) trains: Result<(), Errno>,
+    /// Whether it gives trains.
+    gro: Result<(), Errno>,
+    buffers: Buffers,
 }
 
 impl Descriptors {
@@ -42,9 +45,24 @@ impl Descriptors {
         let front = check_tun(&tun)
             .and_then(|front| set_nonblocking(&tun).map(|()| front))
             .map_err(|errno| ControlError::UnusableDescriptor { role: "TUN", errno })?;
-        let port = adopt_udp(&udp)
+        let Adopted { port, gro, buffers } = adopt_udp(&udp)
             .map_err(|errno| ControlError::UnusableDescriptor { role: "UDP socket", errno })?;
-        Ok(Self { tun, udp, port, front, takes_trains: true })
+        Ok(Self { tun, udp, port, front, trains: Ok(()), gro, buffers })
+    }
+
+    /// What it may have to do without, and whether it does.
+    pub(super) fn lacking(&self) -> Vec<(&'static str, bool)> {
+        status::lacking(&self.offloads(), self.buffers)
+    }
+
+    fn offloads(&self) -> Offloads {
+        let (tso, uso) = match self.front {
+            Front::Nothing => (Use::Unasked, Use::Unasked),
+            Front::Header { with_udp } => (Use::On, with_udp.into()),
+        };
+        let (segment, gro) = (self.trains.into(), self.gro.into());
+        [(Offload::UdpSegment, segment), (Offload::UdpGro, gro), (Offload::Tso, tso), (Offload::Uso, uso)]
+            .into()
     }
 }
 
@@ -190,6 +208,8 @@ impl Hosted {
             mtu: self.mtu,
             public_key: self.device.public_key(),
             is_tun_lost: self.is_tun_lost,
+            offloads: self.descriptors.offloads(),
+            buffers: self.descriptors.buffers,
             traffic: *traffic,
             drops: *drops,
             peers: peers.collect(),
