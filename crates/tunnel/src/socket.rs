@@ -117,7 +117,8 @@ pub(crate) struct Adopted {
     pub(crate) buffers: Buffers,
 }
 
-/// Prepares a UDP socket that was handed to us.
+/// Prepares a UDP socket that was handed to us. Its buffers are left alone: whoever made it may have had the right to go
+/// beyond the system's limits, which we have not.
 ///
 /// # Errors
 /// `EPROTOTYPE` if it is not a datagram socket, `EAFNOSUPPORT` if not IPv6, `EDESTADDRREQ` if not bound.
@@ -133,8 +134,6 @@ pub(crate) fn adopt_udp(socket: &OwnedFd) -> Result<Adopted, Errno> {
     setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
     allow_fragments(socket)?;
     let gro = setsockopt(socket, sockopt::UdpGroSegment, &true);
-    setsockopt(socket, sockopt::RcvBuf, &(Buffers::WANTED as usize))?;
-    setsockopt(socket, sockopt::SndBuf, &(Buffers::WANTED as usize))?;
     // The kernel tells twice what one asks for: the other half is for what it keeps beside the bytes.
     let receive = getsockopt(socket, sockopt::RcvBuf)? as u64 / 2;
     let send = getsockopt(socket, sockopt::SndBuf)? as u64 / 2;

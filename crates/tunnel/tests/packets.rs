@@ -5,9 +5,10 @@ mod support;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use nix::unistd::Pid;
 use sixfold_tunnel::client;
-use sixfold_tunnel::status::{Offload, Use};
+use sixfold_tunnel::status::{Buffers, Offload, Use};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
@@ -204,6 +205,29 @@ fn what_lets_many_packets_go_at_once_is_told_and_why_it_does_not() {
     client::add(&pair.tunnel.control, &plain, MTU, tun.as_fd(), udp.as_fd()).unwrap();
     let offloads = client::status(&pair.tunnel.control, &plain).unwrap().offloads;
     assert_eq!([Offload::Tso, Offload::Uso].map(|of| offloads[&of]), [Use::Unasked; 2]);
+}
+
+#[test]
+fn a_sockets_buffers_stay_as_they_were_handed_over_and_are_told() {
+    let (tunnel, place) = (Tunnel::start(), Namespace::new("u"));
+    for (name, bytes) in [("wg-u1", 64 << 10), ("wg-u2", 8 << 20)] {
+        let tun = place.inside(|| open_tun(name));
+        let udp = place.inside(|| std::net::UdpSocket::bind("[::]:0").unwrap());
+        // Beyond the system's limits it takes a right that the tunnel has not.
+        if setsockopt(&udp, sockopt::RcvBufForce, &bytes).is_err() {
+            setsockopt(&udp, sockopt::RcvBuf, &bytes).unwrap();
+        }
+        setsockopt(&udp, sockopt::SndBuf, &(32 << 10)).unwrap();
+        let [receive, send] = [getsockopt(&udp, sockopt::RcvBuf), getsockopt(&udp, sockopt::SndBuf)]
+            .map(|size| size.unwrap() as u64 / 2);
+        client::add(&tunnel.control, &device(name), MTU, tun.as_fd(), udp.as_fd()).unwrap();
+        assert_eq!(
+            client::status(&tunnel.control, &device(name)).unwrap().buffers,
+            Buffers { receive, send }
+        );
+    }
+    let totals = client::totals(&tunnel.control).unwrap();
+    assert_eq!((totals.devices, totals.lacking["send-buffer"]), (2, 2));
 }
 
 #[test]

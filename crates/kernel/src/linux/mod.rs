@@ -24,7 +24,7 @@ use sixfold_core::name::IfName;
 use sixfold_core::plan::Plan;
 use sixfold_core::state::{Netns, NodeState, PeerKey, SetName};
 
-pub use self::device::probe_wireguard;
+pub use self::device::{open_udp, probe_wireguard};
 use self::handle::Handles;
 pub use self::watch::{Watch, WatchError};
 use crate::netns::{Directory, NetnsError, Worker};

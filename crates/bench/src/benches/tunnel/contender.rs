@@ -2,7 +2,7 @@
 //!
 //! Owns: how each program is started and told its peer. All are told by `wg setconf`, ours too.
 
-use std::net::{Ipv6Addr, UdpSocket};
+use std::net::Ipv6Addr;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,6 +10,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use sixfold_core::name::IfName;
+use sixfold_kernel::linux::open_udp;
 use sixfold_kernel::sys::open_tun;
 use sixfold_tunnel::client;
 
@@ -183,7 +184,7 @@ fn ours(end: &str, name: &str) -> Result<Process, Failed> {
     let link = IfName::try_from(name).map_err(|error| Failed::meaningless(name, error.to_string()))?;
     let opened = inside(end, move || {
         let tun = open_tun(&link).map_err(|errno| Failed::system("open a TUN")(errno.into()))?;
-        let udp = UdpSocket::bind(("::", port)).map_err(Failed::system("bind a tunnel's socket"))?;
+        let udp = open_udp(port).map_err(Failed::system("bind a tunnel's socket"))?;
         Ok((tun, udp))
     })?;
     let device = name.parse().map_err(|_| Failed::meaningless(name, "it names no device"))?;

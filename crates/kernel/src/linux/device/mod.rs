@@ -3,16 +3,16 @@
 mod differ;
 mod peers;
 mod sessions;
+mod udp;
 
 use std::collections::BTreeMap;
-use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd as _;
 
 use nix::errno::Errno;
 use sixfold_core::key::PublicKey;
 use sixfold_core::name::{IfName, LinkRole, NetnsRole, netns_resource, wireguard as wireguard_name};
 use sixfold_core::state::{Backend, Device, LinkKind, Netns, NodeState};
-use socket2::{Domain, Protocol, Socket as UdpSocket, Type};
+use socket2::Socket as UdpSocket;
 
 use super::apply::Run;
 use super::handle::Handles;
@@ -22,6 +22,8 @@ use crate::rtnl::link::RawLink;
 use crate::socket::{self, Socket, SocketError};
 use crate::tunnel::{Held, Listed, Tunnel};
 use crate::{ApplyError, ObserveError, Scope};
+
+pub use udp::open_udp;
 
 /// MTU that a TUN has if nothing else is said.
 const MTU: u16 = 1280;
@@ -297,11 +299,4 @@ impl Run<'_> {
         let outcomes = socket.batch(&mut requests)?;
         outcomes.into_iter().try_for_each(|outcome| outcome.map_err(Into::into))
     }
-}
-
-fn open_udp(port: u16) -> std::io::Result<UdpSocket> {
-    let socket = UdpSocket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_only_v6(false)?;
-    socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
-    Ok(socket)
 }
