@@ -231,6 +231,44 @@ fn no_more_than_the_kernel_takes_goes_into_one() {
     assert!(supers.len() == 2 && supers[0].1.len() > 60_000, "65,535 bytes at most");
 }
 
+/// A sum of zero has two spellings; what cuts writes one of them.
+#[test]
+fn what_would_be_written_otherwise_is_given_on_as_it_is() {
+    for is_v6 in [true, false] {
+        let mut wishes = stream(2, 1200);
+        wishes.iter_mut().for_each(|wish| wish.is_v6 = is_v6);
+        let mut packets = train(&wishes);
+        for packet in &mut packets {
+            // What the checksum said goes to the last word of the payload, so that the sum is zero.
+            let transport = Transport::of(packet).unwrap();
+            let (at, end) = (transport.checksum(), packet.len() - 2);
+            packet[at..at + 2].fill(0);
+            packet[end..].fill(0);
+            let length = packet.len() - transport.start;
+            let sum = transport.pseudo(packet, length).add(&packet[transport.start..]).finish();
+            packet[end..].copy_from_slice(&sum);
+            packet[at..at + 2].fill(0xff);
+        }
+        assert!(cut(&joined(&packets, true)) == packets);
+    }
+}
+
+#[test]
+fn eight_extension_headers_are_walked_past_and_no_more() {
+    let with = |count: usize| {
+        let mut packet = vec![0; 40];
+        (packet[0], packet[6]) = (0x60, 60);
+        packet.extend([60, 0, 1, 4, 0, 0, 0, 0].repeat(count));
+        let last = packet.len() - 8;
+        packet[last] = UDP;
+        packet.extend([0; 8]);
+        let said = u16::try_from(packet.len() - 40).unwrap();
+        packet[4..6].copy_from_slice(&said.to_be_bytes());
+        Transport::of(&packet).map(|transport| transport.start)
+    };
+    assert_eq!([with(1), with(8), with(9)], [Some(48), Some(104), None]);
+}
+
 #[test]
 fn flows_between_each_other_are_kept_apart() {
     let mut wishes = stream(30, 1200);

@@ -63,17 +63,20 @@ impl Transport {
         self.start + if self.protocol == TCP { TCP_CHECKSUM } else { UDP_CHECKSUM }
     }
 
-    /// Whether the packet's checksums are what they should be, and UDP's own length too; a checksum of zero (UDP over
-    /// IPv4) says nothing.
+    /// Whether the packet's checksums are what cutting writes, and UDP's own length too. A sum of zero has two spellings: in
+    /// UDP 0 says that there is no checksum (RFC 768), everywhere else it is what a sender computes.
     pub(super) fn is_sound(&self, packet: &[u8]) -> bool {
         let (at, length) = (self.checksum(), packet.len() - self.start);
         let own = u16::from_be_bytes([packet[self.start + 4], packet[self.start + 5]]);
         if self.protocol == UDP && usize::from(own) != length {
             return false;
         }
-        let is_ip_sound = self.is_v6 || Sum::default().add(&packet[..self.ip_len(packet)]).finish() == [0, 0];
+        let is_zero = |sum: Sum| sum.finish() == [0, 0];
+        let is_ip_sound = self.is_v6
+            || (packet[10..12] != [0xff; 2] && is_zero(Sum::default().add(&packet[..self.ip_len(packet)])));
+        let other = if self.protocol == UDP { [0; 2] } else { [0xff; 2] };
         let sum = self.pseudo(packet, length).add(&packet[self.start..]);
-        is_ip_sound && packet[at..at + 2] != [0, 0] && sum.finish() == [0, 0]
+        is_ip_sound && packet[at..at + 2] != other && is_zero(sum)
     }
 
     /// Sets the lengths that depend on where the packet ends, and the IPv4 header's checksum.
@@ -115,7 +118,7 @@ fn behind_v6(packet: &[u8]) -> Option<(u8, usize)> {
         return None;
     }
     let (mut next, mut at) = (header[6], IPV6_LEN);
-    for _ in 0..EXTENSIONS {
+    for _ in 0..=EXTENSIONS {
         if ![HOP_BY_HOP, ROUTING, DESTINATION].contains(&next) {
             return Some((next, at));
         }
