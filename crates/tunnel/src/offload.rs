@@ -20,4 +20,4 @@ pub use join::{Group, Joiner};
 pub use split::{Malformed, split};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

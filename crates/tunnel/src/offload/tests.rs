@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 /// A packet of one of a few flows, as its sender would make it.
 #[derive(Debug, Clone)]
-struct Wish {
+pub(crate) struct Wish {
     is_v6: bool,
     is_tcp: bool,
     flow: u8,
@@ -19,7 +19,7 @@ struct Wish {
     is_corrupt: bool,
 }
 
-fn wish() -> impl Strategy<Value = Wish> {
+pub(crate) fn wish() -> impl Strategy<Value = Wish> {
     let flags = prop_oneof![6 => Just(0x10), 2 => Just(0x18), 1 => any::<u8>()];
     let payload = prop_oneof![4 => Just(1200_usize), 1 => 0..1300_usize, 1 => Just(1)];
     let odd = prop_oneof![12 => Just(0_u8), 1 => 1..8_u8];
@@ -95,7 +95,7 @@ impl Sender {
 }
 
 /// The super-packets of a train, each with its header, as they go to a TUN.
-fn joined(packets: &[Vec<u8>], with_udp: bool) -> Vec<(Header, Vec<u8>)> {
+pub(crate) fn joined(packets: &[Vec<u8>], with_udp: bool) -> Vec<(Header, Vec<u8>)> {
     let mut packets = packets.to_vec();
     let mut joiner = Joiner::default();
     let groups = joiner.join(&mut packets, with_udp).to_vec();
@@ -107,7 +107,7 @@ fn joined(packets: &[Vec<u8>], with_udp: bool) -> Vec<(Header, Vec<u8>)> {
     groups.iter().map(whole).collect()
 }
 
-fn cut(supers: &[(Header, Vec<u8>)]) -> Vec<Vec<u8>> {
+pub(crate) fn cut(supers: &[(Header, Vec<u8>)]) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for (header, bytes) in supers {
         let (mut bytes, mut scratch) = (bytes.clone(), Vec::new());
@@ -117,7 +117,7 @@ fn cut(supers: &[(Header, Vec<u8>)]) -> Vec<Vec<u8>> {
 }
 
 /// The packets of each flow, in order.
-fn by_flow(packets: &[Vec<u8>]) -> Vec<Vec<&Vec<u8>>> {
+pub(crate) fn by_flow(packets: &[Vec<u8>]) -> Vec<Vec<&Vec<u8>>> {
     let flow = |packet: &[u8]| {
         let transport = Transport::of(packet).unwrap();
         (transport.is_v6, transport.protocol, packet[transport.start + 3])
@@ -127,7 +127,7 @@ fn by_flow(packets: &[Vec<u8>]) -> Vec<Vec<&Vec<u8>>> {
     flows.into_values().collect()
 }
 
-fn train(wishes: &[Wish]) -> Vec<Vec<u8>> {
+pub(crate) fn train(wishes: &[Wish]) -> Vec<Vec<u8>> {
     let mut senders: std::collections::BTreeMap<(bool, bool, u8), Sender> = std::collections::BTreeMap::new();
     let packet = |wish: &Wish| {
         let sender = senders.entry((wish.is_v6, wish.is_tcp, wish.flow)).or_default();

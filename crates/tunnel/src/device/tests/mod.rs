@@ -4,6 +4,7 @@ mod chaos;
 mod configure;
 mod handshake;
 mod timers;
+mod trains;
 mod world;
 
 use super::message::Kind;

@@ -5,6 +5,7 @@ use super::super::message::{Kind, kind};
 use super::super::{Action, Device, Endpoint, Reason, TICK};
 use crate::key::{PublicKey, SecretKey};
 use crate::noise::{Gotatun, Noise as _};
+use crate::offload::{Header, split};
 use crate::uapi::{SetDevice, SetPeer};
 use mock_instant::thread_local::MockClock;
 use std::collections::VecDeque;
@@ -111,8 +112,15 @@ impl World {
     }
 
     pub(super) fn send_packet(&mut self, from: usize, packet: &[u8]) {
-        let mut actions = Vec::new();
-        self.hosts[from].device.packet_from_tun(packet, self.now, &mut actions);
+        self.send_super_packet(from, Header::default(), packet);
+    }
+
+    /// Sends what a TUN gave: one packet, or many in one.
+    pub(super) fn send_super_packet(&mut self, from: usize, header: Header, packet: &[u8]) {
+        let (mut actions, device) = (Vec::new(), &mut self.hosts[from].device);
+        let (mut packet, mut scratch) = (packet.to_vec(), Vec::new());
+        let each = |packet: &[u8]| device.packet_from_tun(packet, self.now, &mut actions);
+        split(header, &mut packet, &mut scratch, each).unwrap();
         self.perform(from, actions);
         self.run();
     }
