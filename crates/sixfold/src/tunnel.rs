@@ -52,8 +52,8 @@ enum Command {
         Dropped are packets and datagrams, by reason; a device's are those of its peers and those of nobody. Offload says \
         by what many packets go in one call: udp-segment to the socket, udp-gro from it, tso and uso (of TCP, of UDP) to and \
         from the TUN. Each is on, unasked (the TUN gives no offload header) or refused by the kernel, with its reason: of \
-        udp-segment EIO, EINVAL or EMSGSIZE say that the way out cannot cut trains, or that a datagram is longer than its MTU. \
-        Buffers are what may wait at the socket.\n\n\
+        udp-segment EIO or EINVAL say that the way out cannot cut trains, on older kernels also that a datagram was longer than \
+        its MTU. Buffers are what may wait at the socket.\n\n\
         With --json: a list of devices: name, public_key, listen_port, mtu, tun_lost, offloads (name, use), buffers \
         (receive_bytes, send_bytes, wanted_bytes), rx_bytes, tx_bytes, drops (by reason), peers (public_key, endpoint, handshake_age_secs, keepalive_secs, rx_bytes, tx_bytes, \
         drops).",

@@ -56,25 +56,14 @@ impl Carrier {
     }
 
     fn send(&self, to: &mut Descriptors) -> usize {
-        let (mut rest, mut unsent) = (&self.datagrams[..], 0);
-        while let Some((first, endpoint)) = rest.first() {
-            let count = if to.trains.is_ok() { train(rest) } else { 1 };
-            let (now, later) = rest.split_at(count);
-            let parts: Vec<IoSlice<'_>> = now.iter().map(|(datagram, _)| IoSlice::new(datagram)).collect();
-            let each = u16::try_from(first.len()).ok().filter(|_| count > 1);
-            match send_datagrams(to.udp.as_fd(), &parts, each, *endpoint) {
-                // Its way out cannot cut trains (no checksum offload), or each is longer than its MTU: one by one.
-                Err(errno @ (Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE)) if count > 1 => {
-                    tracing::debug!(port = to.port, %errno, "no trains any more");
-                    to.trains = Err(errno);
-                    continue;
-                }
-                Err(_) => unsent += count,
-                Ok(()) => {}
+        let Descriptors { udp, trains, port, .. } = to;
+        send(&self.datagrams, trains, |parts, each, endpoint| {
+            let outcome = send_datagrams(udp.as_fd(), parts, each, endpoint);
+            if let (Err(errno), Some(_)) = (outcome, each) {
+                tracing::debug!(port, %errno, "a train was refused");
             }
-            rest = later;
-        }
-        unsent
+            outcome
+        })
     }
 
     fn write(&mut self, to: &Descriptors) -> usize {
@@ -96,6 +85,38 @@ impl Carrier {
     }
 }
 
+/// Sends datagrams, in trains where the socket takes them; tells how many could not be sent.
+fn send(
+    datagrams: &[(Vec<u8>, Endpoint)],
+    trains: &mut Result<(), Errno>,
+    mut put: impl FnMut(&[IoSlice<'_>], Option<u16>, Endpoint) -> Result<(), Errno>,
+) -> usize {
+    let (mut rest, mut unsent, mut alone) = (datagrams, 0, 0_usize);
+    while let Some((first, endpoint)) = rest.first() {
+        let count = if trains.is_ok() && alone == 0 { train(rest) } else { 1 };
+        let (now, later) = rest.split_at(count);
+        let parts: Vec<IoSlice<'_>> = now.iter().map(|(datagram, _)| IoSlice::new(datagram)).collect();
+        let each = u16::try_from(first.len()).ok().filter(|_| count > 1);
+        match put(&parts, each, *endpoint) {
+            // What the socket sends by cannot cut trains (no checksum offload): none any more.
+            Err(errno @ (Errno::EIO | Errno::EINVAL)) if count > 1 => {
+                *trains = Err(errno);
+                continue;
+            }
+            // Each is longer than the way to this endpoint takes, and goes in pieces: these one by one, other trains as ever.
+            Err(Errno::EMSGSIZE) if count > 1 => {
+                alone = count;
+                continue;
+            }
+            Err(_) => unsent += count,
+            Ok(()) => {}
+        }
+        alone = alone.saturating_sub(1);
+        rest = later;
+    }
+    unsent
+}
+
 /// How many datagrams from the first on go in one train: to one endpoint, all but the last of one length.
 fn train(datagrams: &[(Vec<u8>, Endpoint)]) -> usize {
     let Some((first, endpoint)) = datagrams.first() else { return 0 };
@@ -108,4 +129,39 @@ fn train(datagrams: &[(Vec<u8>, Endpoint)]) -> usize {
 
 fn put(tun: &OwnedFd, parts: &[IoSlice<'_>]) -> Result<(), Errno> {
     writev(tun, parts).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Five datagrams of one length to each of two endpoints; the first by a narrow way, of whose trains the kernel says `errno`.
+    /// Gives how many went at once, and whether the socket takes trains then.
+    fn sent(errno: Errno) -> (Vec<usize>, Result<(), Errno>) {
+        let ends = [1, 2].map(|host| Endpoint::from(std::net::SocketAddr::from(([192, 0, 2, host], 7))));
+        let datagrams: Vec<_> = ends.iter().flat_map(|end| vec![(vec![0; 1400], *end); 5]).collect();
+        let (mut sent, mut trains) = (Vec::new(), Ok(()));
+        let unsent = send(&datagrams, &mut trains, |parts, each, to| {
+            assert_eq!(each.is_some(), parts.len() > 1);
+            if parts.len() > 1 && to == ends[0] {
+                return Err(errno);
+            }
+            sent.push(parts.len());
+            Ok(())
+        });
+        assert_eq!(unsent, 0);
+        (sent, trains)
+    }
+
+    #[test]
+    fn a_narrow_way_to_one_endpoint_ends_trains_for_no_other() {
+        assert_eq!(sent(Errno::EMSGSIZE), (vec![1, 1, 1, 1, 1, 5], Ok(())));
+    }
+
+    #[test]
+    fn a_socket_that_cannot_cut_trains_is_given_none_any_more() {
+        for errno in [Errno::EIO, Errno::EINVAL] {
+            assert_eq!(sent(errno), (vec![1; 10], Err(errno)));
+        }
+    }
 }
