@@ -7,6 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use sixfold_tunnel::control::parse_command;
 use sixfold_tunnel::device::{Device, Endpoint};
 use sixfold_tunnel::inner::parse_inner;
+use sixfold_tunnel::limiter::Limiter;
 use sixfold_tunnel::status::DeviceStatus;
 use sixfold_tunnel::uapi::{Request, parse_request};
 
@@ -29,7 +30,7 @@ fuzz_target!(|data: &[u8]| {
 
 /// A device of a configuration, then packets and datagrams, each with its length before it.
 fn device(data: &[u8]) {
-    let (mut device, mut actions) = (Device::new(51820, 1420), Vec::new());
+    let (mut device, mut actions) = (Device::new(51820, 1420, Limiter::default()), Vec::new());
     let (text, mut rest) = data.split_at(data.iter().position(|byte| *byte == 0).unwrap_or(data.len()));
     let now = Duration::from_secs(1000);
     if let Ok(Request::Set(set)) = parse_request(&String::from_utf8_lossy(text))

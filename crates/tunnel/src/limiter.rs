@@ -1,15 +1,21 @@
-//! The handshake limiter of one device, over all sources together. The Noise library limits per source address
-//! only, so that a thousand spoofed sources would all pass; past this limit the device is "under load" and only
-//! an initiator that proves its address with a cookie is heard (WireGuard paper, section 5.3), and even that
-//! source only at a bounded rate. It knows nothing of packets; time is an argument.
+//! The handshake limiter, over all sources together: one for each device, and over them one for the whole process. The
+//! Noise library limits per source address only, so that a thousand spoofed sources would all pass; past either limit a
+//! device is "under load" and only an initiator that proves its address with a cookie is heard (WireGuard paper, section
+//! 5.3), and even that source only at a bounded rate. It knows nothing of packets; time is an argument.
+//!
+//! A flood at one device makes that one ask for cookies and no other: what it is sent beyond its own limit is no load of
+//! the process's. A flood over many devices makes all of them ask.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Initiations a second, over all sources, that a device answers without asking for a cookie: each costs about
 /// 0.25 ms, so this is a fortieth of one core.
 pub const INITIATIONS_PER_SECOND: u32 = 100;
+/// The same over all devices of a process: a tenth of one core. Four floods at their devices' limits fit in.
+pub const INITIATIONS_PER_SECOND_OF_ALL: u32 = 4 * INITIATIONS_PER_SECOND;
 /// Initiations a second that one source (an IPv4 address or an IPv6 /64, since whoever has one address has them all)
 /// with a valid cookie may send while the device is under load, as the kernel counts them.
 pub const INITIATIONS_PER_SOURCE: u32 = 20;
@@ -17,32 +23,54 @@ pub const INITIATIONS_PER_SOURCE: u32 = 20;
 const SOURCES: usize = 4096;
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Counts initiations in windows of one second.
+/// What the devices of one process have in common.
+#[derive(Debug, Clone, Default)]
+pub struct AllDevices(Arc<Mutex<Window>>);
+
+impl AllDevices {
+    fn window(&self) -> MutexGuard<'_, Window> {
+        // Numbers only: whoever ended while it held them left them whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts the initiations of one device.
 #[derive(Debug, Default)]
 pub struct Limiter {
-    window: Duration,
-    initiations: u32,
-    previous: u32,
+    all: AllDevices,
+    own: Window,
     sources: BTreeMap<IpAddr, u32>,
+    /// The second that they are counted in.
+    counted: Duration,
 }
 
 impl Limiter {
+    /// Makes the limiter of one more device of a process.
+    pub fn of(all: &AllDevices) -> Self {
+        Self { all: all.clone(), ..Self::default() }
+    }
+
     /// Tells whether the device is under load before the next initiation. It stays so for one more second after a
-    /// second that reached the limit, so that a flood does not get a free hundred with every new second.
+    /// second that reached a limit, so that a flood does not get a free hundred with every new second.
     pub fn is_under_load(&mut self, now: Duration) -> bool {
-        self.turn(now);
-        self.initiations >= INITIATIONS_PER_SECOND || self.previous >= INITIATIONS_PER_SECOND
+        self.own.reaches(INITIATIONS_PER_SECOND, now)
+            || self.all.window().reaches(INITIATIONS_PER_SECOND_OF_ALL, now)
     }
 
     /// Counts an initiation, whatever it is answered with.
     pub fn count(&mut self, now: Duration) {
-        self.turn(now);
-        self.initiations = self.initiations.saturating_add(1);
+        if !self.own.reaches(INITIATIONS_PER_SECOND, now) {
+            self.all.window().count(now);
+        }
+        self.own.count(now);
     }
 
     /// Counts an initiation with a valid cookie and tells whether its source may still be heard this second.
     pub fn admits(&mut self, source: IpAddr, now: Duration) -> bool {
-        self.turn(now);
+        if now.saturating_sub(self.counted) >= WINDOW {
+            self.counted = now;
+            self.sources.clear();
+        }
         let source = subscriber(source);
         if self.sources.len() >= SOURCES && !self.sources.contains_key(&source) {
             return false;
@@ -51,13 +79,33 @@ impl Limiter {
         *count += 1;
         *count <= INITIATIONS_PER_SOURCE
     }
+}
+
+/// Initiations in a window of one second.
+#[derive(Debug, Default)]
+struct Window {
+    start: Duration,
+    initiations: u32,
+    previous: u32,
+}
+
+impl Window {
+    /// Whether this second or the one before reached a limit.
+    fn reaches(&mut self, limit: u32, now: Duration) -> bool {
+        self.turn(now);
+        self.initiations >= limit || self.previous >= limit
+    }
+
+    fn count(&mut self, now: Duration) {
+        self.turn(now);
+        self.initiations = self.initiations.saturating_add(1);
+    }
 
     fn turn(&mut self, now: Duration) {
-        let elapsed = now.saturating_sub(self.window);
+        let elapsed = now.saturating_sub(self.start);
         if elapsed >= WINDOW {
             self.previous = if elapsed < WINDOW * 2 { self.initiations } else { 0 };
-            (self.window, self.initiations) = (now, 0);
-            self.sources.clear();
+            (self.start, self.initiations) = (now, 0);
         }
     }
 }
@@ -83,6 +131,34 @@ mod tests {
         assert!(limiter.is_under_load(start));
         assert!(limiter.is_under_load(start + WINDOW), "the second after is still under load");
         assert!(!limiter.is_under_load(start + WINDOW * 2));
+    }
+
+    #[test]
+    fn many_devices_below_their_own_limit_are_under_load_together() {
+        let (all, start) = (AllDevices::default(), Duration::from_secs(50));
+        let mut devices: Vec<Limiter> = (0..50).map(|_| Limiter::of(&all)).collect();
+        let mut heard = 0;
+        for _ in 0..20 {
+            for device in &mut devices {
+                heard += u32::from(!device.is_under_load(start));
+                device.count(start);
+            }
+        }
+        assert_eq!(heard, INITIATIONS_PER_SECOND_OF_ALL);
+        let mut later = Limiter::of(&all);
+        assert!(later.is_under_load(start + WINDOW), "a device that is new is too, a second longer");
+        assert!(!later.is_under_load(start + WINDOW * 2));
+    }
+
+    #[test]
+    fn a_flood_at_one_device_is_not_felt_by_another() {
+        let (all, start) = (AllDevices::default(), Duration::from_secs(50));
+        let (mut flooded, mut other) = (Limiter::of(&all), Limiter::of(&all));
+        for second in 0..5 {
+            let now = start + WINDOW * second;
+            (0..INITIATIONS_PER_SECOND_OF_ALL * 2).for_each(|_| flooded.count(now));
+            assert!(flooded.is_under_load(now) && !other.is_under_load(now));
+        }
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub struct Device {
 
 impl Device {
     /// Makes a device without key and peers, on a socket bound to `port` and a TUN of `mtu` bytes.
-    pub fn new(port: u16, mtu: u16) -> Self {
+    pub fn new(port: u16, mtu: u16, limiter: Limiter) -> Self {
         Self {
             port,
             mtu,
@@ -70,7 +70,7 @@ impl Device {
             peers: BTreeMap::new(),
             allowed: AllowedIps::default(),
             indices: BTreeMap::new(),
-            limiter: Limiter::default(),
+            limiter,
             traffic: Traffic::default(),
             drops: Drops::default(),
         }

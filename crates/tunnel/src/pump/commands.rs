@@ -4,6 +4,7 @@ use super::hosted::{Descriptors, Hosted};
 use super::{Pump, Role};
 use crate::control::{Command, ControlError, DeviceName, REPLY_LEN, parse_command};
 use crate::key::PublicKey;
+use crate::limiter::Limiter;
 use crate::status::Totals;
 use crate::sys;
 use std::fmt::Write as _;
@@ -46,7 +47,8 @@ impl Pump {
         if self.names.len() >= DEVICES {
             return Err(ControlError::TooMany { limit: DEVICES });
         }
-        let hosted = Hosted::new(name.clone(), mtu, descriptors, &self.uapi_dir)?;
+        let limiter = Limiter::of(&self.handshakes);
+        let hosted = Hosted::new(name.clone(), mtu, descriptors, &self.uapi_dir, limiter)?;
         let id = self.new_id();
         let watched = self.watch(&hosted.uapi, id, Role::UapiListener);
         self.devices.insert(id, hosted);

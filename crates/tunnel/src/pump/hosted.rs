@@ -5,6 +5,7 @@ use super::carrier::Carrier;
 use crate::Error;
 use crate::control::{ControlError, DeviceName};
 use crate::device::Device;
+use crate::limiter::Limiter;
 use crate::offload::{HEADER_LEN, Header, split};
 use crate::socket::{Adopted, Listener, adopt_udp, set_nonblocking};
 use crate::status::{self, Buffers, DeviceStatus, Offload, Offloads, PeerStatus, Use};
@@ -93,11 +94,12 @@ impl Hosted {
         mtu: u16,
         descriptors: Descriptors,
         directory: &Path,
+        limiter: Limiter,
     ) -> Result<Self, ControlError> {
         let path = directory.join(format!("{name}.sock"));
         let uapi = Listener::bind(&path, SockType::Stream)
             .map_err(|error| ControlError::NoUapi { name: name.clone(), errno: errno_of(&error) })?;
-        let device = Device::new(descriptors.port, mtu);
+        let device = Device::new(descriptors.port, mtu, limiter);
         Ok(Self { name, device, descriptors, uapi, mtu, fwmark: 0, is_tun_lost: false, changes: 0 })
     }
 

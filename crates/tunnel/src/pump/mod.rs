@@ -10,6 +10,7 @@ mod uapi;
 
 use crate::control::{DeviceName, REQUEST_LEN};
 use crate::device::TICK;
+use crate::limiter::AllDevices;
 use crate::socket::{Listener, create_directory};
 use crate::status::Totals;
 use crate::sys::{self, accept, receive_with_descriptors, send_with_descriptors};
@@ -62,6 +63,8 @@ pub(crate) struct Pump {
     control: Listener,
     uapi_dir: PathBuf,
     devices: BTreeMap<u64, Hosted>,
+    /// What limits the handshakes of all devices together.
+    handshakes: AllDevices,
     names: BTreeMap<DeviceName, u64>,
     /// What devices counted that were removed.
     gone: Totals,
@@ -92,6 +95,7 @@ impl Pump {
             control,
             uapi_dir: config.uapi_dir.clone(),
             devices: BTreeMap::new(),
+            handshakes: AllDevices::default(),
             names: BTreeMap::new(),
             gone: Totals::default(),
             control_connections: BTreeMap::new(),

@@ -4,6 +4,7 @@ use super::super::Device;
 use super::super::message::Kind;
 use super::world::{MTU, World, peer, public, secret};
 use crate::key::SecretKey;
+use crate::limiter::Limiter;
 use crate::uapi::{SetDevice, SetPeer, UapiError};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ fn keys(device: &Device) -> Vec<crate::key::PublicKey> {
 
 #[test]
 fn peers_come_and_go() {
-    let mut device = Device::new(7, MTU);
+    let mut device = Device::new(7, MTU, Limiter::default());
     set_peers(&mut device, vec![SetPeer { update_only: true, ..peer(1) }]);
     assert!(keys(&device).is_empty(), "update_only makes no peer");
     set_peers(&mut device, vec![peer(1), peer(2)]);
@@ -34,7 +35,7 @@ fn peers_come_and_go() {
 
 #[test]
 fn prefixes_are_added_taken_and_replaced() {
-    let mut device = Device::new(7, MTU);
+    let mut device = Device::new(7, MTU, Limiter::default());
     set_peers(&mut device, vec![peer(1)]);
     let change = |prefix: &str, given| SetPeer {
         allowed_ips: vec![(prefix.parse().unwrap(), given)],
@@ -52,7 +53,7 @@ fn prefixes_are_added_taken_and_replaced() {
 
 #[test]
 fn what_is_only_accepted_is_shared_and_goes_with_what_it_was_set_with() {
-    let mut device = Device::new(7, MTU);
+    let mut device = Device::new(7, MTU, Limiter::default());
     let change = |host, prefix: &str, given| SetPeer {
         accepted_ips: vec![(prefix.parse().unwrap(), given)],
         ..SetPeer::new(public(host))
@@ -74,7 +75,7 @@ fn what_is_only_accepted_is_shared_and_goes_with_what_it_was_set_with() {
 
 #[test]
 fn a_refused_port_changes_nothing() {
-    let mut device = Device::new(7, MTU);
+    let mut device = Device::new(7, MTU, Limiter::default());
     let set = SetDevice { listen_port: Some(8), peers: vec![peer(1)], ..SetDevice::default() };
     assert_eq!(device.configure(set, NOW), Err(UapiError::PortFixed { bound: 7, wanted: 8 }));
     assert!(keys(&device).is_empty());
@@ -86,7 +87,7 @@ fn a_refused_port_changes_nothing() {
 
 #[test]
 fn our_own_key_is_no_peer() {
-    let mut device = Device::new(7, MTU);
+    let mut device = Device::new(7, MTU, Limiter::default());
     set_peers(&mut device, vec![peer(1), peer(2)]);
     device.configure(SetDevice { private_key: Some(secret(1)), ..SetDevice::default() }, NOW).unwrap();
     assert_eq!(keys(&device), [public(2)]);
@@ -96,7 +97,7 @@ fn our_own_key_is_no_peer() {
 
 #[test]
 fn the_state_gives_back_what_was_set() {
-    let mut device = Device::new(7, MTU);
+    let mut device = Device::new(7, MTU, Limiter::default());
     let full = SetPeer {
         preshared_key: Some(secret(5)),
         endpoint: Some("192.0.2.9:9".parse().unwrap()),

@@ -4,6 +4,7 @@
 use super::super::message::{Kind, kind};
 use super::super::{Action, Device, Endpoint, Reason, TICK};
 use crate::key::{PublicKey, SecretKey};
+use crate::limiter::Limiter;
 use crate::noise::{Gotatun, Noise as _};
 use crate::offload::{Header, split};
 use crate::uapi::{SetDevice, SetPeer};
@@ -78,7 +79,7 @@ impl World {
         };
         for number in 0..hosts {
             let address = SocketAddr::from(([192, 0, 2, 10 + number as u8], 1000));
-            let mut device = Device::new(1000, MTU);
+            let mut device = Device::new(1000, MTU, Limiter::default());
             let set = SetDevice { private_key: Some(secret(number)), ..SetDevice::default() };
             device.configure(set, now).unwrap();
             world.hosts.push(Host { device, address, received: Vec::new() });
