@@ -44,6 +44,7 @@ fn farm(node: &NodeId) -> FarmDraft {
         default_v4: Some(read("203.0.113.1")),
         bandwidth: Bandwidths::default(),
         pool_v4: Vec::new(),
+        ports: None,
         ecmp: false,
         tenure: None,
     };

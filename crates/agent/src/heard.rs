@@ -84,7 +84,8 @@ impl Heard {
         if all != self.last {
             let list: Vec<_> = all.iter().collect();
             let text = serde_json::to_vec(&list).expect("a list of pairs has no keys");
-            disk::replace(&self.path, &text, 0o600)?;
+            // Nothing of a network stays once it is gone.
+            if list.is_empty() { disk::delete(&self.path) } else { disk::replace(&self.path, &text, 0o600) }?;
             self.last = all;
         }
         Ok(())

@@ -155,7 +155,9 @@ fn grant_ports(
     let is_free = |block: &PortBlock| {
         !others.iter().any(|(_, grant, taken)| taken.overlaps(*block) && !grant.is_over(place.now))
     };
-    let Some(block) = before.into_iter().chain(candidates.blocks()).find(is_free) else { return };
+    let Some(block) = before.into_iter().chain(candidates.blocks(placement.ports)).find(is_free) else {
+        return;
+    };
     for (other, grant, _) in others.iter().filter(|(_, _, taken)| taken.overlaps(block)) {
         let without = || Grant { ports: None, own_v4: None, ..(*grant).clone() };
         change.grants.entry(*other).or_insert_with(without);
@@ -327,8 +329,8 @@ impl Candidates<'_> {
     }
 
     /// The blocks of ports that the network asks for, in order: one by its hash, and upwards from there.
-    fn blocks(&self) -> impl Iterator<Item = PortBlock> {
-        let blocks = PortBlock::all();
+    fn blocks(&self, size: u16) -> impl Iterator<Item = PortBlock> {
+        let blocks = PortBlock::all(size);
         let count = blocks.len();
         let start = usize::from(self.hash("ports")) % count;
         blocks.cycle().skip(start).take(count)

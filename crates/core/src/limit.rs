@@ -92,8 +92,12 @@ pub const PREFIXES_PER_TENANT: usize = 4096;
 /// The first port that networks may speak IPv4 from: the ones below are those of services.
 pub const PORT_FIRST: u16 = 1024;
 
-/// Ports of a slot's IPv4 address for each of its networks: 63 networks fit beside each other.
+/// Ports of a slot's IPv4 address for each of its networks, unless its farmer says more: 63 networks fit beside each other. It is
+/// the least, since that many networks' connections are what a kernel tracks.
 pub const PORTS_PER_NETWORK: u16 = 1024;
+
+/// The most: three networks fit beside each other.
+pub const PORTS_PER_NETWORK_MAX: u16 = 16_384;
 
 /// The least bandwidth that a network is limited to, in thousand bits a second: a modem's. What says less is a mistake.
 pub const BANDWIDTH_KBITS_MIN: u64 = 64;

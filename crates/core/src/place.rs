@@ -20,6 +20,8 @@ pub struct Placement {
     pub seats: BTreeSet<Seat>,
     /// Public IPv4 addresses of which the network asks for one: its slot's pool. None if it asks for none.
     pub pool_v4: Vec<Ipv4Addr>,
+    /// How many ports of its slot's IPv4 address its exit point is granted, if it has none.
+    pub ports: u16,
 }
 
 /// Places a network of which `farm` is the exit's. Returns `None` if the farm has no such slot, which a valid
@@ -31,5 +33,12 @@ pub fn place(network: &Network, farm: &Farm) -> Option<Placement> {
     let pool_v4 = if network.own_v4().is_none() { Vec::new() } else { slot.pool_v4().to_vec() };
     let exit_node = slot.holder().clone();
     let seats = network.nodes().iter().cloned().map(Seat::Node).chain([Seat::Exit]).collect();
-    Some(Placement { network: network.id().clone(), slot: key, exit_node, seats, pool_v4 })
+    Some(Placement {
+        network: network.id().clone(),
+        slot: key,
+        exit_node,
+        seats,
+        pool_v4,
+        ports: slot.ports(),
+    })
 }

@@ -116,6 +116,9 @@ const FARMS: &[Case] = &[
     ("an unknown holder", &[("[\"bee\"]", "[\"bea\"]")]),
     ("a hidden holder", &[("[\"bee\"]", "[\"bee\", \"cat\"]")]),
     ("a holder twice", &[("[\"bee\"]", "[\"bee\", \"bee\"]")]),
+    ("fewer ports for each network than there are", &[("[\"bee\"]", "[\"bee\"]\nports = 512")]),
+    ("ports that do not lie beside each other", &[("[\"bee\"]", "[\"bee\"]\nports = 3000")]),
+    ("more ports than there are", &[("[\"bee\"]", "[\"bee\"]\nports = 65536")]),
     ("two next hops and one holder", &[("[\"bee\"]", "[\"bee\"]\necmp = true")]),
     (
         "two next hops, one of which a node has",

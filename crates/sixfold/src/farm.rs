@@ -160,6 +160,9 @@ fn facts(names: &Names, farm: &FarmDraft) -> Vec<String> {
             let pool: Vec<String> = slot.pool_v4.iter().map(ToString::to_string).collect();
             fact += &format!(", {} for tenants", pool.join(", "));
         }
+        if let Some(ports) = slot.ports {
+            fact += &format!(", {ports} ports for each network");
+        }
         if slot.ecmp {
             fact += ", two next hops";
         }

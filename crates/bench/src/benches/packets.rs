@@ -11,6 +11,7 @@ use serde_json::Value;
 use sixfold_core::addr::{Gateway, PrefixIndex};
 use sixfold_core::desire::desire;
 use sixfold_core::id::ExitSlot;
+use sixfold_core::limit;
 use sixfold_core::mac::Mac;
 use sixfold_core::model::{GatewayView, PortBlock, Snapshot};
 use sixfold_core::name::NetnsName;
@@ -225,7 +226,7 @@ fn serving(first: &GatewayView, slot: u8, networks: u16) -> GatewayView {
     };
     let exits = (0..networks).map(|number| (index(number), vec![index(number)])).collect();
     // As many as there are blocks: the others have IPv6 only.
-    let ports = (0..networks).map(index).zip(PortBlock::all()).collect();
+    let ports = (0..networks).map(index).zip(PortBlock::all(limit::PORTS_PER_NETWORK)).collect();
     let slot = ExitSlot::try_from(slot).expect("one of the sixteen");
     GatewayView { slot, exits, ports, ..first.clone() }
 }

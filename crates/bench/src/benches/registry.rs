@@ -174,6 +174,7 @@ fn farm(slots: usize) -> Result<FarmDraft, Failure> {
             default_v4: None,
             bandwidth: Bandwidths::default(),
             pool_v4: Vec::new(),
+            ports: None,
             ecmp: false,
             tenure: None,
         })

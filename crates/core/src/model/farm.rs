@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::{Bandwidths, Fault, Ledger, Node, NodeDraft};
 use crate::addr::{Gateway, UPSTREAM};
 use crate::id::{AllocationNumber, ExitSlot, FarmId, NodeId};
+use crate::limit;
 use crate::tenure::{Duty, Tenure};
 
 /// The router that a farm's gateways send to.
@@ -112,6 +113,9 @@ pub struct SlotDraft {
     /// Public IPv4 addresses for tenants, each of which may become one network's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pool_v4: Vec<Ipv4Addr>,
+    /// Ports of its IPv4 address for each network that is granted some from now on; none: [`limit::PORTS_PER_NETWORK`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<u16>,
     /// What its networks may send and get in a second.
     #[serde(default, skip_serializing_if = "Bandwidths::is_unlimited")]
     pub bandwidth: Bandwidths,
@@ -230,6 +234,12 @@ impl Slot {
     #[must_use]
     pub fn pool_v4(&self) -> &[Ipv4Addr] {
         &self.0.pool_v4
+    }
+
+    /// Ports of its IPv4 address for each network that is granted some.
+    #[must_use]
+    pub fn ports(&self) -> u16 {
+        self.0.ports.unwrap_or(limit::PORTS_PER_NETWORK)
     }
 
     /// The IPv4 default gateway, another address in the subnet of [`Slot::public_v4`]; both or neither.

@@ -32,10 +32,9 @@ impl PortBlock {
         if first < limit::PORT_FIRST || last < first { Err(PortBlockError) } else { Ok(Self { first, last }) }
     }
 
-    /// Every block that is granted, rising.
-    pub fn all() -> impl DoubleEndedIterator<Item = Self> + ExactSizeIterator + Clone {
-        let size = limit::PORTS_PER_NETWORK;
-        (limit::PORT_FIRST / size..=u16::MAX / size)
+    /// Every block of `size` ports that is granted, rising; of a power of two, so that they end with the ports.
+    pub fn all(size: u16) -> impl DoubleEndedIterator<Item = Self> + ExactSizeIterator + Clone {
+        (limit::PORT_FIRST.div_ceil(size)..=u16::MAX / size)
             .collect::<Vec<u16>>()
             .into_iter()
             .map(move |block| Self { first: block * size, last: block * size + (size - 1) })
@@ -119,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_blocks_are_all_ports_from_1024_on_and_none_twice() {
-        let blocks: Vec<PortBlock> = PortBlock::all().collect();
+        let blocks: Vec<PortBlock> = PortBlock::all(limit::PORTS_PER_NETWORK).collect();
         assert_eq!(blocks.len(), 63);
         assert_eq!((blocks[0].first(), blocks[62].last()), (1024, 65_535));
         for pair in blocks.windows(2) {
@@ -131,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_block_is_read_as_it_is_written_and_in_no_other_way() {
-        for block in PortBlock::all() {
+        for block in PortBlock::all(limit::PORTS_PER_NETWORK) {
             assert_eq!(block.to_string().parse(), Ok(block));
         }
         for text in ["", "1024", "1023-2047", "2047-1024", "01024-2047", "1024-65536", "1024-2047 "] {

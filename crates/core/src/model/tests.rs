@@ -32,6 +32,7 @@ fn farm() -> FarmDraft {
             default_v4: Some("203.0.113.1".parse().unwrap()),
             bandwidth: Bandwidths::default(),
             pool_v4: Vec::new(),
+            ports: None,
             ecmp: false,
             tenure: None,
         }],

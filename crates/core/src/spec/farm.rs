@@ -79,6 +79,7 @@ struct SlotFields {
     default_v4: Option<Text>,
     #[serde(default)]
     pool_v4: Vec<Text>,
+    ports: Option<Spanned<i64>>,
     bandwidth: Option<Text>,
     bandwidth_of: Option<Spanned<BTreeMap<String, Text>>>,
     #[serde(default)]
@@ -247,6 +248,8 @@ fn read_slot(
     let public_v4 = reading.read_if(public, fields.public_v4.as_ref(), net(Wanted::AddressInSubnetV4));
     let default_v4 = reading.read_if(default_v4, fields.default_v4.as_ref(), net(Wanted::AddressV4));
     let pool_v4 = reading.list(item, "pool_v4", &fields.pool_v4, net(Wanted::AddressV4));
+    let ports =
+        reading.read_if(item.field("ports"), fields.ports.as_ref(), small("ports", limit::PORTS_PER_NETWORK));
     let limits = read_bandwidths(fields, item, reading);
     let slot = slot?;
     if fields.prefix.is_none() && default == DefaultPrefix::MustBeSaid {
@@ -259,6 +262,7 @@ fn read_slot(
         public_v4,
         default_v4,
         pool_v4,
+        ports,
         bandwidth: limits,
         ecmp: fields.ecmp,
         tenure: None,

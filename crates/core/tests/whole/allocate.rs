@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use sixfold_core::addr::PrefixIndex;
 use sixfold_core::allocate::{AllocateError, IndexSecret, Terms, allocate, number};
 use sixfold_core::id::{Generation, NodeId, Timestamp};
+use sixfold_core::limit;
 use sixfold_core::model::{Grant, Ledger, LedgerChange, PortBlock, ReadSet, ResourceKey, Seat, SlotKey};
 use sixfold_core::place::{Placement, place};
 
@@ -23,6 +24,7 @@ fn placement(network: &str, slot: u8, nodes: usize) -> Placement {
         exit_node: "n0".parse().unwrap(),
         seats: seats.collect(),
         pool_v4: Vec::new(),
+        ports: limit::PORTS_PER_NETWORK,
     }
 }
 
@@ -244,6 +246,36 @@ fn each_exit_point_has_ports_of_its_own_until_none_are_left() {
     let before = ledger.clone();
     grant(&mut ledger, &placement("t64/web", 1, 1));
     assert_eq!(ledger, before, "nothing to give, and nothing changes");
+}
+
+/// What its farmer says holds for who comes from then on; whoever has ports keeps them.
+#[test]
+fn a_slot_may_give_each_network_more_ports_and_has_room_for_fewer() {
+    let mut ledger = numbered();
+    let of = |at: u8, ports: u16| Placement { ports, ..placement(&format!("t{at}/web"), 1, 1) };
+    let size = |ledger: &Ledger, at: u8| {
+        ports_of(ledger, &format!("t{at}/web")).map(|block| u32::from(block.last() - block.first()) + 1)
+    };
+    grant(&mut ledger, &of(0, 1024));
+    for at in 1..=4 {
+        grant(&mut ledger, &of(at, 16_384));
+        no_port_is_held_twice(&ledger);
+    }
+    let sizes: Vec<_> = (0..=4).map(|at| size(&ledger, at)).collect();
+    assert_eq!(sizes[0], Some(1024));
+    let large = sizes.iter().filter(|size| **size == Some(16_384)).count();
+    assert!(
+        (2..=3).contains(&large),
+        "three blocks, or two where the small one lies in the third: {sizes:?}"
+    );
+    grant(&mut ledger, &of(0, 16_384));
+    assert_eq!(size(&ledger, 0), Some(1024), "connections go on");
+    for (block, size) in [1024_u16, 2048, 4096, 8192, 16_384]
+        .into_iter()
+        .flat_map(|size| PortBlock::all(size).map(move |block| (block, size)))
+    {
+        assert!(block.first() >= 1024 && block.last() - block.first() == size - 1, "{block}");
+    }
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn farm_text(at: usize, name: &str, farm: &FarmSketch) -> String {
         // Each in its own way, the third not at all.
         match slot {
             1 => writeln!(text, "bandwidth = \"100 Mbit/s\"").unwrap(),
-            2 => writeln!(text, "bandwidth_of = {{ \"t0/web\" = \"64 kbit/s\" }}").unwrap(),
+            2 => writeln!(text, "ports = 2048\nbandwidth_of = {{ \"t0/web\" = \"64 kbit/s\" }}").unwrap(),
             _ => {}
         }
         if *public {

@@ -28,6 +28,7 @@ fn placement(network: &str, of: impl IntoIterator<Item = usize>) -> Placement {
         exit_node: "n0".parse().unwrap(),
         seats,
         pool_v4: Vec::new(),
+        ports: limit::PORTS_PER_NETWORK,
     }
 }
 

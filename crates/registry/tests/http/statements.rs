@@ -74,6 +74,7 @@ pub(crate) fn delegation(version: u64, held: bool) -> Delegation {
         default_v4: None,
         bandwidth: Bandwidths::default(),
         pool_v4: Vec::new(),
+        ports: None,
         ecmp: false,
         tenure: None,
     };

@@ -68,6 +68,7 @@ pub(crate) fn farm(slots: &[(u8, usize)]) -> FarmDraft {
         default_v4: None,
         bandwidth: Bandwidths::default(),
         pool_v4: Vec::new(),
+        ports: None,
         ecmp: false,
         tenure: None,
     };

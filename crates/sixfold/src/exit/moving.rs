@@ -290,6 +290,7 @@ mod tests {
             default_v4: None,
             bandwidth: Bandwidths::default(),
             pool_v4: Vec::new(),
+            ports: None,
             ecmp: false,
             tenure: None,
         };

@@ -71,7 +71,18 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let bandwidth = was.map(|slot| slot.bandwidth.clone()).unwrap_or_default();
     let ecmp = args.ecmp.unwrap_or(was.is_some_and(|slot| slot.ecmp));
     let pool_v4 = was.map(|slot| slot.pool_v4.clone()).unwrap_or_default();
-    slots.push(SlotDraft { key, holders, public_v4, default_v4, pool_v4, bandwidth, ecmp, tenure: None });
+    let ports = was.and_then(|slot| slot.ports);
+    slots.push(SlotDraft {
+        key,
+        holders,
+        public_v4,
+        default_v4,
+        pool_v4,
+        ports,
+        bandwidth,
+        ecmp,
+        tenure: None,
+    });
     slots.sort_by_key(|slot| slot.key);
     change(&mut caller, &farm, FarmDraft { slots, ..before }, &args.removal)
 }

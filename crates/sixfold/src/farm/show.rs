@@ -17,7 +17,7 @@ const ANY: [Role; 4] = [Role::Farmer, Role::Tenant, Role::Node, Role::Admin];
 #[command(
     long_about = "Show a farm: what its farmer says of it, and the nodes that have joined.\n\n\
     With --json: id, name, version, revision, allocations (prefix, number), upstream (next_hop, next_hop_v4), management, \
-    host_firewall, slots (slot, slice, holders (id, name), public_v4, default_v4, pool_v4, bandwidth, bandwidth_of, ecmp), \
+    host_firewall, slots (slot, slice, holders (id, name), public_v4, default_v4, pool_v4, ports, bandwidth, bandwidth_of, ecmp), \
     provisions (node, gateway_nic), nodes (id, name).",
     after_long_help = "Examples:\n  sixfold farm show\n  sixfold farm show alpha --json | jq .nodes"
 )]
@@ -82,6 +82,7 @@ fn document(farm: &KnownFarm) -> Value {
             "public_v4": slot.public_v4,
             "default_v4": slot.default_v4,
             "pool_v4": slot.pool_v4,
+            "ports": slot.ports,
             "bandwidth": slot.bandwidth.each,
             "bandwidth_of": slot.bandwidth.of,
             "ecmp": slot.ecmp,
@@ -144,6 +145,9 @@ fn text(farm: &KnownFarm) -> String {
     for slot in draft.slots.iter().filter(|slot| !slot.pool_v4.is_empty()) {
         let pool: Vec<String> = slot.pool_v4.iter().map(ToString::to_string).collect();
         text += &format!("  {} for tenants of slot {}\n", pool.join(", "), slot.key);
+    }
+    for (key, ports) in draft.slots.iter().filter_map(|slot| Some((slot.key, slot.ports?))) {
+        text += &format!("  {ports} ports for each network of slot {key}\n");
     }
     let limits: Vec<String> = bandwidths(&draft.slots).iter().map(|line| format!("  {line}\n")).collect();
     text += &limits.concat();

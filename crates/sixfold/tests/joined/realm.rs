@@ -72,6 +72,7 @@ impl Realm<'_> {
             default_v4: None,
             bandwidth: Bandwidths::default(),
             pool_v4: Vec::new(),
+            ports: None,
             ecmp: false,
             tenure: None,
         };

@@ -59,6 +59,7 @@ impl Owner {
             default_v4: None,
             bandwidth: Bandwidths::default(),
             pool_v4: Vec::new(),
+            ports: None,
             ecmp: false,
             tenure: None,
         };

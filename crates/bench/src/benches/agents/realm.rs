@@ -260,6 +260,7 @@ impl Realm {
                 default_v4: None,
                 bandwidth: Bandwidths::default(),
                 pool_v4: Vec::new(),
+                ports: None,
                 ecmp: false,
                 tenure: None,
             })

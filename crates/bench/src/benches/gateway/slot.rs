@@ -6,6 +6,7 @@
 
 use sixfold_core::addr::PrefixIndex;
 use sixfold_core::id::{ExitSlot, Label, NetworkId, Revision};
+use sixfold_core::limit;
 use sixfold_core::model::{GatewayView, NetworkView, PortBlock, ResourceView, Seat, Snapshot, StandbyView};
 use sixfold_core::tenure::Duty;
 
@@ -82,7 +83,7 @@ impl Slot {
 
 /// As many as there are, and none for the others: these have IPv6 only.
 fn ports() -> impl Iterator<Item = Option<PortBlock>> {
-    PortBlock::all().map(Some).chain(std::iter::repeat(None))
+    PortBlock::all(limit::PORTS_PER_NETWORK).map(Some).chain(std::iter::repeat(None))
 }
 
 fn index(slot: ExitSlot, number: u16) -> PrefixIndex {

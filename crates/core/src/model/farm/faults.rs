@@ -100,6 +100,7 @@ impl FarmDraft {
             found.extend(holder_faults(slot, item, &reaches));
             found.extend(slot.way_out_faults(item));
             found.extend(slot.pool_faults(item));
+            found.extend(slot.ports_fault(item));
             let (place, own) = (item.field("bandwidth_of"), slot.bandwidth.of.len());
             found.extend(fault::too_many(
                 place,
@@ -139,6 +140,14 @@ impl SlotDraft {
 }
 
 impl SlotDraft {
+    /// Blocks of ports lie beside each other, and a kernel tracks all networks' connections.
+    fn ports_fault(&self, item: Item) -> Option<Found> {
+        let ports = self.ports?;
+        let fits = (limit::PORTS_PER_NETWORK..=limit::PORTS_PER_NETWORK_MAX).contains(&ports);
+        let fault = Fault::Ports { ports };
+        (!fits || !ports.is_power_of_two()).then(|| item.field("ports").found(fault))
+    }
+
     /// The pool's addresses are machines', and reached by the way out.
     fn pool_faults(&self, item: Item) -> Vec<Found> {
         let (pool, count) = (item.field("pool_v4"), self.pool_v4.len());

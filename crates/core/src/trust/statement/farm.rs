@@ -50,6 +50,7 @@ enum LaterWire {
     Ecmp { slot: (Net<Ipv6Net>, ExitSlot) },
     GatewayNic { node: NodeId, nic: IfName },
     Pool { slot: (Net<Ipv6Net>, ExitSlot), addresses: Vec<Ipv4Addr> },
+    Ports { slot: (Net<Ipv6Net>, ExitSlot), ports: u16 },
 }
 
 #[derive(BorshSerialize, BorshDeserialize)]
@@ -171,7 +172,9 @@ impl Statement for Delegation {
         });
         let pooled = slots.iter().filter(|slot| !slot.pool_v4.is_empty());
         let pooled = pooled.map(|slot| LaterWire::Pool { slot: key(slot), addresses: slot.pool_v4.clone() });
-        let later = Later(limited.chain(spread).chain(nics).chain(pooled).collect());
+        let ports = slots.iter().filter_map(|slot| Some((key(slot), slot.ports?)));
+        let ports = ports.map(|(slot, ports)| LaterWire::Ports { slot, ports });
+        let later = Later(limited.chain(spread).chain(nics).chain(pooled).chain(ports).collect());
         let slot = |slot: SlotDraft| SlotWire {
             prefix: Net(slot.key.prefix),
             slot: slot.key.slot,
@@ -200,6 +203,7 @@ impl Statement for Delegation {
             public_v4: wire.public_v4.map(|net| net.0),
             default_v4: wire.default_v4,
             pool_v4: Vec::new(),
+            ports: None,
             bandwidth: Bandwidths::default(),
             ecmp: false,
             tenure: None,
@@ -224,6 +228,7 @@ impl Statement for Delegation {
                 LaterWire::Ecmp { slot } => slot_of(slots, slot, |slot| slot.ecmp = true),
                 LaterWire::GatewayNic { node, nic } => farm.provision_of(&node).gateway_nic = Some(nic),
                 LaterWire::Pool { slot, addresses } => slot_of(slots, slot, |slot| slot.pool_v4 = addresses),
+                LaterWire::Ports { slot, ports } => slot_of(slots, slot, |slot| slot.ports = Some(ports)),
             }
         }
         Ok(Self::new(farm, wire.name, wire.version)?)

@@ -63,6 +63,7 @@ fn any_farm() -> impl Strategy<Value = FarmDraft> {
             default_v4: address.map(|_| parsed("203.0.113.1")),
             bandwidth: Bandwidths::default(),
             pool_v4: Vec::new(),
+            ports: None,
             ecmp: false,
             tenure: None,
         });

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use sixfold_core::allocate::{Terms, allocate};
 use sixfold_core::id::{AllocationNumber, ExitSlot, Generation, NetworkId, Revision, Timestamp};
+use sixfold_core::limit;
 use sixfold_core::model::{
     Conflict, Grant, Ledger, LedgerChange, ReadSet, Record, ResourceKey, Seat, SlotKey,
 };
@@ -102,6 +103,7 @@ fn placement(slot: u8, nodes: u8) -> Placement {
         exit_node: "n1".parse().unwrap(),
         seats: seats.collect(),
         pool_v4: Vec::new(),
+        ports: limit::PORTS_PER_NETWORK,
     }
 }
 

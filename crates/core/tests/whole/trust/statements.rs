@@ -32,6 +32,7 @@ fn farm() -> FarmDraft {
         default_v4: v4.map(|(_, default)| default.parse().unwrap()),
         bandwidth: Bandwidths::default(),
         pool_v4: Vec::new(),
+        ports: None,
         ecmp: false,
         tenure: None,
     };

@@ -92,6 +92,7 @@ async fn elsewhere(running: &Running) {
         default_v4: None,
         bandwidth: Bandwidths::default(),
         pool_v4: Vec::new(),
+        ports: None,
         ecmp: false,
         tenure: None,
     };
