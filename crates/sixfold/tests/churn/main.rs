@@ -166,14 +166,14 @@ fn judge(held: &[Held]) {
     for one in held {
         assert_eq!(one.descriptors, first.descriptors, "descriptors after {} cycles", one.cycle);
     }
-    let of: [(&str, fn(&Held) -> u64, u64); 3] = [
-        ("agent", |held| held.agent, PROCESS_KB_PER_CYCLE),
-        ("tunnel", |held| held.tunnel, PROCESS_KB_PER_CYCLE),
-        ("kernel's slab", |held| held.slab, SLAB_KB_PER_CYCLE),
-    ];
-    for (name, of, per_cycle) in of {
+    let series = |of: fn(&Held) -> u64| held.iter().map(of).collect::<Vec<_>>();
+    for (name, held_kb, per_cycle) in [
+        ("agent", series(|held| held.agent), PROCESS_KB_PER_CYCLE),
+        ("tunnel", series(|held| held.tunnel), PROCESS_KB_PER_CYCLE),
+        ("kernel's slab", series(|held| held.slab), SLAB_KB_PER_CYCLE),
+    ] {
         // What leaks does so in each part; an allocator takes a step now and then, of any size.
-        let grew = held.windows(2).map(|pair| of(&pair[1]).saturating_sub(of(&pair[0]))).min().unwrap();
+        let grew = held_kb.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).min().unwrap();
         let may = u64::from(PART) * per_cycle;
         assert!(grew < may, "the {name} grew by {grew} kB or more in each {PART} cycles");
     }
