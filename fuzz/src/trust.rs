@@ -4,8 +4,8 @@ use sixfold_core::addr::Allocation;
 use sixfold_core::id::{Generation, Label, NodeId};
 use sixfold_core::key::PublicKey;
 use sixfold_core::model::{
-    Bandwidths, DeviceReport, ExitDraft, FarmDraft, Network, NetworkDraft, Node, NodeDraft, Reach,
-    ResourceKey, Seat, SlotDraft, SlotKey, Upstream, WorkloadDraft,
+    DeviceReport, ExitDraft, FarmDraft, Network, NetworkDraft, Node, NodeDraft, Reach, ResourceKey, Seat,
+    SlotDraft, SlotKey, Upstream, WorkloadDraft,
 };
 use sixfold_core::trust::{
     Confirm, Delegation, DeviceOf, DeviceStatement, Digest, Dissolution, Granted, Invitation, Leaf, Leaving,
@@ -38,15 +38,9 @@ fn read<T: std::str::FromStr>(text: &str) -> T {
 
 fn farm(node: &NodeId) -> FarmDraft {
     let slot = SlotDraft {
-        key: slot(),
-        holders: vec![node.clone()],
         public_v4: Some(read("203.0.113.5/24")),
         default_v4: Some(read("203.0.113.1")),
-        bandwidth: Bandwidths::default(),
-        pool_v4: Vec::new(),
-        ports: None,
-        ecmp: false,
-        tenure: None,
+        ..SlotDraft::new(slot(), vec![node.clone()])
     };
     FarmDraft {
         id: id(Role::Farmer).into(),

@@ -31,11 +31,10 @@ use sixfold_core::trust::Signed;
 
 use self::gossip::{Gossip, Words};
 use self::holding::{Holding, Slot};
-use self::sight::{Announced, Seen, Sight};
+use self::sight::{Announced, FRESH, Seen, Sight};
 use self::standing::Standing;
 use crate::disk::DiskError;
 use crate::feed::Feed;
-use crate::pass::FRESH;
 
 /// A node's exit slots.
 pub struct Exits {

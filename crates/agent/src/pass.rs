@@ -24,7 +24,7 @@ mod turn;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sixfold_core::addr::Gateway;
 use sixfold_core::desire::{self, Own, Roles};
@@ -41,6 +41,7 @@ pub(crate) use self::sweep::Sweep;
 pub use self::sweep::{PEERS_SECS, PERIOD_SECS, SLICE};
 use self::turn::Publics;
 use crate::devices::Devices;
+use crate::exits::sight::FRESH;
 use crate::exits::standing::Standing;
 use crate::keys::{KeyStore, KeyStoreError};
 use crate::status;
@@ -73,10 +74,6 @@ pub struct Asked<'a> {
     /// Where to look at least.
     pub scope: Scope,
 }
-
-/// For so long what was heard of others lets a gateway begin to forward: less than another one takes to be given the slot, because
-/// this one is silent.
-pub(crate) const FRESH: Duration = Duration::from_millis(500);
 
 /// What became of a pass.
 #[derive(Debug, Default)]
@@ -213,6 +210,7 @@ impl Picture {
         let mut plan = self.look(kernel, Look::At(within.clone()), (&mut within, &devices, asked))?;
         outcome.touched = plan.netns().into_iter().cloned().collect();
         let (mut failures, mut known_since) = (Vec::new(), asked.known_since);
+        let publics = Publics::of(asked.snapshot);
         for _ in 0..ROUNDS {
             if plan.is_empty() {
                 break;
@@ -221,10 +219,9 @@ impl Picture {
                 Scope::All => Look::At(Scope::All),
                 Scope::Only(_) => Look::After(places(&plan, self.known())),
             };
-            let publics = Publics::of(asked.snapshot);
-            let old = known_since.is_some_and(|since| since.elapsed() > FRESH);
-            let held_back = publics.without_begins(&plan).filter(|_| old && hear(&self.seen) != asked.roles);
-            if old {
+            let mut held_back = None;
+            if known_since.is_some_and(|since| since.elapsed() > FRESH) {
+                held_back = publics.without_begins(&plan).filter(|_| hear(&self.seen) != asked.roles);
                 known_since = Some(Instant::now());
             }
             outcome.held_back |= held_back.is_some();

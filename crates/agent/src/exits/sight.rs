@@ -17,7 +17,6 @@ use sixfold_core::model::{Answering, GatewayView, Snapshot};
 use sixfold_core::name::IfName;
 use sixfold_kernel::segment::{Ask, Heard, Hearing, Patience, Repeats, Segment, SegmentError, Verdict, Word};
 
-use crate::pass::FRESH;
 use crate::status::words;
 
 /// Questions for a gateway that make silence.
@@ -28,6 +27,9 @@ const ROUTER_INTERVAL: Duration = Duration::from_secs(1);
 const LASTS: Duration = Duration::from_secs(5);
 /// What an agent that starts knows is of yesterday: so long it listens before it takes silence for granted.
 const LISTENS_FIRST: Duration = Duration::from_secs(2);
+/// For so long what was heard of others lets a gateway begin to forward: less than another one takes to be given the slot, because
+/// this one is silent.
+pub(crate) const FRESH: Duration = Duration::from_millis(500);
 /// Before a segment that could not be listened to is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// For how long a node has just come back to its segment: others may be known there for what it announced before.

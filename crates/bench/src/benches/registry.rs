@@ -12,7 +12,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use sixfold_core::limit::PREFIXES_PER_TENANT;
 use sixfold_core::model::{
-    Bandwidths, ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, SlotDraft, SlotKey, Upstream,
+    ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, SlotDraft, SlotKey, Upstream,
 };
 use sixfold_core::trust::SigningKey;
 use sixfold_registry::seal::Signing;
@@ -167,17 +167,7 @@ fn farm(slots: usize) -> Result<FarmDraft, Failure> {
     let slot = |at: usize| -> Result<SlotDraft, Failure> {
         let key =
             SlotKey { prefix: PREFIXES[at / 15].parse()?, slot: u8::try_from(at % 15 + 1)?.try_into()? };
-        Ok(SlotDraft {
-            key,
-            holders: vec![format!("n{at}").parse()?],
-            public_v4: None,
-            default_v4: None,
-            bandwidth: Bandwidths::default(),
-            pool_v4: Vec::new(),
-            ports: None,
-            ecmp: false,
-            tenure: None,
-        })
+        Ok(SlotDraft::new(key, vec![format!("n{at}").parse()?]))
     };
     Ok(FarmDraft {
         id: "farm".parse()?,

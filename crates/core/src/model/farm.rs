@@ -128,6 +128,22 @@ pub struct SlotDraft {
 }
 
 impl SlotDraft {
+    /// A slot of which nothing else is said.
+    #[must_use]
+    pub const fn new(key: SlotKey, holders: Vec<NodeId>) -> Self {
+        Self {
+            key,
+            holders,
+            public_v4: None,
+            default_v4: None,
+            pool_v4: Vec::new(),
+            ports: None,
+            bandwidth: Bandwidths { each: None, of: BTreeMap::new() },
+            ecmp: false,
+            tenure: None,
+        }
+    }
+
     /// With the registry's word of who holds it.
     #[must_use]
     pub fn held_by(self, tenure: Option<Tenure>) -> Self {

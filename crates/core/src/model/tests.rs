@@ -26,15 +26,9 @@ fn farm() -> FarmDraft {
         provisions: Vec::new(),
         nodes: vec![node("ant", "a1"), node("bee", "a2")],
         slots: vec![SlotDraft {
-            key: "2001:db8:a::/48#1".parse().unwrap(),
-            holders: vec!["ant".parse().unwrap()],
             public_v4: Some("203.0.113.5/24".parse().unwrap()),
             default_v4: Some("203.0.113.1".parse().unwrap()),
-            bandwidth: Bandwidths::default(),
-            pool_v4: Vec::new(),
-            ports: None,
-            ecmp: false,
-            tenure: None,
+            ..SlotDraft::new("2001:db8:a::/48#1".parse().unwrap(), vec!["ant".parse().unwrap()])
         }],
     }
 }

@@ -2,7 +2,7 @@
 
 use sixfold_core::id::{FarmId, Label, NetworkId, NodeId, Revision, TenantId};
 use sixfold_core::model::{
-    Bandwidths, ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, SlotDraft, Status, Upstream,
+    ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, SlotDraft, Status, Upstream,
 };
 use sixfold_core::trust::{
     Delegation, NetworkStatement, NodeStatement, Role, Signed, SigningKey, Subject, Token,
@@ -67,17 +67,7 @@ pub(crate) fn status(seed: u8, in_sync: bool) -> Status {
 
 /// The farm, with its slot once there is somebody to hold it.
 pub(crate) fn delegation(version: u64, held: bool) -> Delegation {
-    let slot = SlotDraft {
-        key: "2001:db8:a::/48#1".parse().unwrap(),
-        holders: vec![node(NODES[0])],
-        public_v4: None,
-        default_v4: None,
-        bandwidth: Bandwidths::default(),
-        pool_v4: Vec::new(),
-        ports: None,
-        ecmp: false,
-        tenure: None,
-    };
+    let slot = SlotDraft::new("2001:db8:a::/48#1".parse().unwrap(), vec![node(NODES[0])]);
     let draft = FarmDraft {
         id: farm(),
         allocations: vec!["2001:db8:a::/48".parse().unwrap()],

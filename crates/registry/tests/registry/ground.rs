@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sixfold_core::id::{Label, Timestamp};
 use sixfold_core::limit::PREFIXES_PER_TENANT;
 use sixfold_core::model::{
-    Bandwidths, DeviceReport, ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, SlotDraft, SlotKey,
-    Upstream,
+    DeviceReport, ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, SlotDraft, SlotKey, Upstream,
 };
 use sixfold_registry::service::{Done, Failed, Op, Request, Said, Sealer, Service};
 use sixfold_registry::store::{Sqlite, Store};
@@ -61,16 +60,8 @@ pub(crate) fn node(at: usize) -> NodeDraft {
 
 /// Farm alpha with these slots, each by its number and its holder.
 pub(crate) fn farm(slots: &[(u8, usize)]) -> FarmDraft {
-    let slot = |(number, holder): &(u8, usize)| SlotDraft {
-        key: slot(*number),
-        holders: vec![format!("n{holder}").parse().unwrap()],
-        public_v4: None,
-        default_v4: None,
-        bandwidth: Bandwidths::default(),
-        pool_v4: Vec::new(),
-        ports: None,
-        ecmp: false,
-        tenure: None,
+    let slot = |(number, holder): &(u8, usize)| {
+        SlotDraft::new(slot(*number), vec![format!("n{holder}").parse().unwrap()])
     };
     FarmDraft {
         id: "alpha".parse().unwrap(),

@@ -262,7 +262,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
 
     use serde_json::json;
-    use sixfold_core::model::Bandwidths;
 
     use super::*;
 
@@ -283,17 +282,7 @@ mod tests {
     fn taken(from: NodeSeen, to: NodeSeen) -> Result<(), String> {
         let holders = ["ant", "bee"].map(|holder| holder.parse().unwrap()).to_vec();
         let key = "2001:db8:a::/48#1".parse().unwrap();
-        let slot = SlotDraft {
-            key,
-            holders,
-            public_v4: None,
-            default_v4: None,
-            bandwidth: Bandwidths::default(),
-            pool_v4: Vec::new(),
-            ports: None,
-            ecmp: false,
-            tenure: None,
-        };
+        let slot = SlotDraft::new(key, holders);
         let word = to.name.clone();
         may_take(&Both { from, to }, &slot, &word).map_err(|failed| failed.text())
     }

@@ -64,24 +64,16 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let before = draft(&farm);
     let key = slot_key(&args.slot, &before)?;
     let holders = holders(&farm, &args.nodes)?;
-    let was = before.slots.iter().find(|slot| slot.key == key);
-    let public_v4 = args.public_v4.or(was.and_then(|slot| slot.public_v4));
-    let default_v4 = args.default_v4.or(was.and_then(|slot| slot.default_v4));
+    let was = before.slots.iter().find(|slot| slot.key == key).cloned();
+    let was = was.unwrap_or_else(|| SlotDraft::new(key, Vec::new()));
     let mut slots: Vec<SlotDraft> = before.slots.iter().filter(|slot| slot.key != key).cloned().collect();
-    let bandwidth = was.map(|slot| slot.bandwidth.clone()).unwrap_or_default();
-    let ecmp = args.ecmp.unwrap_or(was.is_some_and(|slot| slot.ecmp));
-    let pool_v4 = was.map(|slot| slot.pool_v4.clone()).unwrap_or_default();
-    let ports = was.and_then(|slot| slot.ports);
     slots.push(SlotDraft {
-        key,
         holders,
-        public_v4,
-        default_v4,
-        pool_v4,
-        ports,
-        bandwidth,
-        ecmp,
+        public_v4: args.public_v4.or(was.public_v4),
+        default_v4: args.default_v4.or(was.default_v4),
+        ecmp: args.ecmp.unwrap_or(was.ecmp),
         tenure: None,
+        ..was
     });
     slots.sort_by_key(|slot| slot.key);
     change(&mut caller, &farm, FarmDraft { slots, ..before }, &args.removal)

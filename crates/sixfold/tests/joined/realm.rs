@@ -4,9 +4,7 @@ use sixfold_api::client::{Client, Method};
 use sixfold_api::resource::{Done, Put};
 use sixfold_api::tls::Identity;
 use sixfold_core::id::{FarmId, NetworkId, NodeId, TenantId};
-use sixfold_core::model::{
-    Bandwidths, ExitDraft, FarmDraft, NetworkDraft, SlotDraft, Upstream, WorkloadDraft,
-};
+use sixfold_core::model::{ExitDraft, FarmDraft, NetworkDraft, SlotDraft, Upstream, WorkloadDraft};
 use sixfold_core::trust::{
     Delegation, NetworkStatement, Role, Signed, SigningKey, Statement, Subject, Token, VerifyingKey,
 };
@@ -65,17 +63,8 @@ impl Realm<'_> {
 
     /// The farm, with its slot once there is somebody to hold it.
     pub(crate) fn put_farm(&self, version: u64, holder: Option<&NodeId>) {
-        let slot = |holder: &NodeId| SlotDraft {
-            key: format!("{PREFIX}#1").parse().unwrap(),
-            holders: vec![holder.clone()],
-            public_v4: None,
-            default_v4: None,
-            bandwidth: Bandwidths::default(),
-            pool_v4: Vec::new(),
-            ports: None,
-            ecmp: false,
-            tenure: None,
-        };
+        let slot =
+            |holder: &NodeId| SlotDraft::new(format!("{PREFIX}#1").parse().unwrap(), vec![holder.clone()]);
         let draft = FarmDraft {
             id: farm(),
             allocations: vec![PREFIX.parse().unwrap()],

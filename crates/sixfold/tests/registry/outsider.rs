@@ -13,7 +13,7 @@ use sixfold_api::tls::Identity;
 use sixfold_api::url::RegistryUrl;
 use sixfold_core::id::{FarmId, NetworkId, NodeId, TenantId};
 use sixfold_core::model::{
-    Bandwidths, DeviceReport, ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, Seat, SlotDraft, Upstream,
+    DeviceReport, ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, Seat, SlotDraft, Upstream,
 };
 use sixfold_core::trust::{
     Delegation, DeviceOf, DeviceStatement, Dissolution, Leaving, NetworkStatement, NodeStatement, Reclaim,
@@ -52,17 +52,7 @@ impl Owner {
     }
 
     fn farm(&self, version: u64) -> Put {
-        let slot = SlotDraft {
-            key: "2001:db8:a::/48#1".parse().unwrap(),
-            holders: vec![self.node.clone()],
-            public_v4: None,
-            default_v4: None,
-            bandwidth: Bandwidths::default(),
-            pool_v4: Vec::new(),
-            ports: None,
-            ecmp: false,
-            tenure: None,
-        };
+        let slot = SlotDraft::new("2001:db8:a::/48#1".parse().unwrap(), vec![self.node.clone()]);
         let draft = FarmDraft {
             id: self.farm.clone(),
             allocations: vec!["2001:db8:a::/48".parse().unwrap()],

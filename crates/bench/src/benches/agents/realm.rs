@@ -18,9 +18,7 @@ use sixfold_api::resource::{Done, Farms, Put};
 use sixfold_api::tls::Identity;
 use sixfold_api::url::RegistryUrl;
 use sixfold_core::id::{FarmId, NetworkId, NodeId, TenantId};
-use sixfold_core::model::{
-    Bandwidths, ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, SlotDraft, Upstream,
-};
+use sixfold_core::model::{ExitDraft, FarmDraft, NetworkDraft, NodeDraft, Reach, SlotDraft, Upstream};
 use sixfold_core::trust::{
     Delegation, NetworkStatement, NodeStatement, Role, Signed, SigningKey, Statement, Subject, Token,
 };
@@ -253,17 +251,7 @@ impl Realm {
     fn put_farm(&self, version: u64) -> Result<(), Failure> {
         let slot = |holder: NodeId| -> Result<SlotDraft, Failure> {
             let key = format!("{PREFIX}#1").parse()?;
-            Ok(SlotDraft {
-                key,
-                holders: vec![holder],
-                public_v4: None,
-                default_v4: None,
-                bandwidth: Bandwidths::default(),
-                pool_v4: Vec::new(),
-                ports: None,
-                ecmp: false,
-                tenure: None,
-            })
+            Ok(SlotDraft::new(key, vec![holder]))
         };
         let holder = (version > 1).then(|| slot(self.id(0))).transpose()?;
         let draft = FarmDraft {

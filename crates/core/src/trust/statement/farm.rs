@@ -198,15 +198,9 @@ impl Statement for Delegation {
 
     fn from_wire(wire: FarmWire) -> Result<Self, OpenError> {
         let slot = |wire: SlotWire| SlotDraft {
-            key: SlotKey { prefix: wire.prefix.0, slot: wire.slot },
-            holders: wire.holders,
             public_v4: wire.public_v4.map(|net| net.0),
             default_v4: wire.default_v4,
-            pool_v4: Vec::new(),
-            ports: None,
-            bandwidth: Bandwidths::default(),
-            ecmp: false,
-            tenure: None,
+            ..SlotDraft::new(SlotKey { prefix: wire.prefix.0, slot: wire.slot }, wire.holders)
         };
         let mut farm = FarmDraft {
             id: wire.id,

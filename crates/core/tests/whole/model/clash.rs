@@ -5,7 +5,7 @@ use std::cell::Cell;
 use ipnet::Ipv6Net;
 use proptest::prelude::*;
 use sixfold_core::model::{
-    Bandwidths, Family, FarmDraft, Found, NodeDraft, Reach, SlotDraft, SlotKey, Upstream, World, WorldDraft,
+    Family, FarmDraft, Found, NodeDraft, Reach, SlotDraft, SlotKey, Upstream, World, WorldDraft,
 };
 
 /// Few of each, so that they clash: two /48s, a /47 with one of them, what derives from them, and others.
@@ -54,18 +54,15 @@ fn any_farm() -> impl Strategy<Value = FarmDraft> {
         let allocations: Vec<Ipv6Net> = allocations.into_iter().map(parsed).collect();
         let public = nodes.iter().filter(|node| matches!(node.reach, Reach::Public { .. }));
         let slots = slots.into_iter().zip(public).map(|((slot, address), node)| SlotDraft {
-            key: SlotKey {
-                prefix: Ipv6Net::new(allocations[0].addr(), 48).unwrap(),
-                slot: slot.try_into().unwrap(),
-            },
-            holders: vec![node.id.clone()],
             public_v4: address.map(|at| parsed(ADDRESSES_V4[at])),
             default_v4: address.map(|_| parsed("203.0.113.1")),
-            bandwidth: Bandwidths::default(),
-            pool_v4: Vec::new(),
-            ports: None,
-            ecmp: false,
-            tenure: None,
+            ..SlotDraft::new(
+                SlotKey {
+                    prefix: Ipv6Net::new(allocations[0].addr(), 48).unwrap(),
+                    slot: slot.try_into().unwrap(),
+                },
+                vec![node.id.clone()],
+            )
         });
         FarmDraft {
             id: parsed(&format!("f{name}")),

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use sixfold_core::id::{Epoch, Generation};
 use sixfold_core::key::PublicKey;
 use sixfold_core::model::{
-    Attachment, Bandwidths, DeviceReport, ExitDraft, Exposure, FarmDraft, Fault, Forward, NetworkDraft,
-    NodeDraft, OwnV4, Protocol, Reach, ResourceKey, Seat, SlotDraft, SlotKey, Upstream, WorkloadDraft,
+    Attachment, DeviceReport, ExitDraft, Exposure, FarmDraft, Fault, Forward, NetworkDraft, NodeDraft, OwnV4,
+    Protocol, Reach, ResourceKey, Seat, SlotDraft, SlotKey, Upstream, WorkloadDraft,
 };
 use sixfold_core::tenure::{Phase, Tenure};
 use sixfold_core::trust::{
@@ -26,15 +26,12 @@ fn label<T: std::str::FromStr<Err: Debug>>(text: &str) -> T {
 
 fn farm() -> FarmDraft {
     let slot = |slot: u8, holders: &[&str], v4: Option<(&str, &str)>| SlotDraft {
-        key: SlotKey { prefix: "2001:db8:a::/48".parse().unwrap(), slot: slot.try_into().unwrap() },
-        holders: holders.iter().map(|name| label(name)).collect(),
         public_v4: v4.map(|(public, _)| public.parse().unwrap()),
         default_v4: v4.map(|(_, default)| default.parse().unwrap()),
-        bandwidth: Bandwidths::default(),
-        pool_v4: Vec::new(),
-        ports: None,
-        ecmp: false,
-        tenure: None,
+        ..SlotDraft::new(
+            SlotKey { prefix: "2001:db8:a::/48".parse().unwrap(), slot: slot.try_into().unwrap() },
+            holders.iter().map(|name| label(name)).collect(),
+        )
     };
     FarmDraft {
         id: label("alpha"),

@@ -12,7 +12,7 @@ use sixfold_api::event::Events;
 use sixfold_api::problem::Kind;
 use sixfold_api::resource::Put;
 use sixfold_core::id::{FarmId, NetworkId, TenantId};
-use sixfold_core::model::{Bandwidths, ExitDraft, FarmDraft, NetworkDraft, SlotDraft};
+use sixfold_core::model::{ExitDraft, FarmDraft, NetworkDraft, SlotDraft};
 use sixfold_core::trust::{Delegation, NetworkStatement, NodeStatement, Role, Signed, Subject, Token};
 use sixfold_registry::http::{Route, table};
 
@@ -85,17 +85,7 @@ async fn elsewhere(running: &Running) {
     let [farmer, machine, tenant] = OTHERS;
     let farm: FarmId = signing(farmer).verifying().id(Role::Farmer).into();
     let prefix = "2001:db8:b::/48".parse().unwrap();
-    let slot = SlotDraft {
-        key: "2001:db8:b::/48#1".parse().unwrap(),
-        holders: vec![node(machine)],
-        public_v4: None,
-        default_v4: None,
-        bandwidth: Bandwidths::default(),
-        pool_v4: Vec::new(),
-        ports: None,
-        ecmp: false,
-        tenure: None,
-    };
+    let slot = SlotDraft::new("2001:db8:b::/48#1".parse().unwrap(), vec![node(machine)]);
     let said = |version, slots| {
         let alpha = crate::flow::delegation(version, false).with_nodes(Vec::new());
         let draft = FarmDraft { id: farm.clone(), allocations: vec![prefix], slots, ..alpha };
