@@ -41,10 +41,10 @@ fn device(data: &[u8]) {
     while let [way, length, tail @ ..] = rest {
         let (packet, after) = tail.split_at(usize::from(*length).min(tail.len()));
         if way % 2 == 0 {
-            device.packet_from_tun(packet, now, &mut actions);
+            device.packet_from_tun(packet.into(), now, &mut actions);
         } else {
             let from: std::net::SocketAddr = ([192, 0, 2, 1], 7).into();
-            device.datagram_from_udp(packet, Endpoint::from(from), now, &mut actions);
+            device.datagram_from_udp(packet.into(), Endpoint::from(from), now, &mut actions);
         }
         device.tick(now, &mut actions);
         rest = after;

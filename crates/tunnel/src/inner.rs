@@ -3,6 +3,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// WireGuard pads inner packets to a multiple of this many bytes.
+pub const PADDING: usize = 16;
+
 const HEADER_LEN: usize = 40;
 const HEADER_LEN_V4: usize = 20;
 

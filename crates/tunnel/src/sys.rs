@@ -15,6 +15,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+mod inbox;
+
+pub(crate) use inbox::{Inbox, MESSAGES};
+
 /// Descriptors taken with one message; a sender that puts in more loses those.
 const DESCRIPTORS: usize = 4;
 
@@ -150,42 +154,6 @@ pub(crate) fn send_with_descriptors(
     sendmsg::<()>(socket.as_raw_fd(), &slices, control, MsgFlags::MSG_NOSIGNAL, None).map(drop)
 }
 
-/// What was received at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Received {
-    pub(crate) length: usize,
-    /// Length of each datagram but the last; never zero.
-    pub(crate) each: usize,
-    /// Where it came from, and at which of our addresses it arrived.
-    pub(crate) from: Endpoint,
-}
-
-/// Receives one datagram, or several of one sender that the kernel put together.
-///
-/// # Errors
-/// What `recvmsg` says; `EMSGSIZE` if it is longer than `buffer`.
-pub(crate) fn receive_datagrams(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Received, Errno> {
-    let mut space = nix::cmsg_space!(libc::in6_pktinfo, libc::c_int);
-    let mut slices = [IoSliceMut::new(buffer)];
-    let flags = MsgFlags::MSG_DONTWAIT;
-    let received = recvmsg::<SockaddrIn6>(socket.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
-    if received.flags.contains(MsgFlags::MSG_TRUNC) {
-        return Err(Errno::EMSGSIZE);
-    }
-    let remote = canonical(SocketAddrV6::from(received.address.ok_or(Errno::EDESTADDRREQ)?));
-    let (mut local, mut each) = (None, received.bytes);
-    for message in received.cmsgs()? {
-        match message {
-            ControlMessageOwned::Ipv6PacketInfo(arrival) => {
-                local = Some(IpAddr::V6(Ipv6Addr::from(arrival.ipi6_addr.s6_addr)).to_canonical());
-            }
-            ControlMessageOwned::UdpGroSegments(size) => each = usize::try_from(size).unwrap_or(each),
-            _ => {}
-        }
-    }
-    Ok(Received { length: received.bytes, each: each.max(1), from: Endpoint { remote, local } })
-}
-
 /// Sends one datagram, or, where the length of each but the last is given, several of them. If our address of the
 /// endpoint is gone, the kernel chooses another.
 ///
@@ -220,6 +188,11 @@ pub(crate) fn now() -> Duration {
 /// Time since the Unix epoch.
 pub(crate) fn wall_now() -> Duration {
     clock_gettime(ClockId::CLOCK_REALTIME).expect("every system has this clock").into()
+}
+
+/// At which of our addresses something arrived.
+fn local_address(arrival: &libc::in6_pktinfo) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::from(arrival.ipi6_addr.s6_addr)).to_canonical()
 }
 
 fn canonical(address: SocketAddrV6) -> SocketAddr {

@@ -20,10 +20,11 @@ pub use counters::{Drops, Reason, Traffic};
 pub use peer::{Endpoint, QUEUE_PACKETS};
 
 use crate::allowed::AllowedIps;
-use crate::inner::parse_inner;
+use crate::inner::{PADDING, parse_inner};
 use crate::key::{PublicKey, SecretKey};
 use crate::limiter::Limiter;
 use crate::noise::{Noise, Tick};
+use bytes::BytesMut;
 use message::sender_index;
 use peer::Peer;
 use std::collections::BTreeMap;
@@ -31,16 +32,14 @@ use std::time::Duration;
 
 /// How often [`Device::tick`] wants to be called.
 pub const TICK: Duration = Duration::from_millis(250);
-/// WireGuard pads inner packets to a multiple of this many bytes.
-const PADDING: usize = 16;
 
 /// What the owner of a device is to do with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Write this IP packet to the TUN.
-    ToTun(Vec<u8>),
+    ToTun(BytesMut),
     /// Send this datagram.
-    ToUdp(Vec<u8>, Endpoint),
+    ToUdp(BytesMut, Endpoint),
 }
 
 /// One device: its key, its peers, the table of who owns which prefix.
@@ -76,9 +75,9 @@ impl Device {
         }
     }
 
-    /// Takes an IP packet that the TUN sent.
-    pub fn packet_from_tun(&mut self, packet: &[u8], now: Duration, actions: &mut Vec<Action>) {
-        let Some(header) = parse_inner(packet) else { return self.drops.count(Reason::Malformed) };
+    /// Takes an IP packet that the TUN sent. It is sealed without being moved if there is room behind it for the padding.
+    pub fn packet_from_tun(&mut self, mut packet: BytesMut, now: Duration, actions: &mut Vec<Action>) {
+        let Some(header) = parse_inner(&packet) else { return self.drops.count(Reason::Malformed) };
         let owner = self.allowed.find(header.destination);
         let Some((key, peer)) = owner.and_then(|(key, _)| Some((key, self.peers.get_mut(&key)?))) else {
             return self.drops.count(Reason::NoPeer);
@@ -88,7 +87,8 @@ impl Device {
         let refusal = if peer.endpoint.is_none() {
             Some(Reason::NoEndpoint)
         } else {
-            out.transmit(peer, &packet[..header.length], now)
+            packet.truncate(header.length);
+            out.transmit(peer, packet, now)
         };
         if let Some(reason) = refusal {
             peer.drops.count(reason);
@@ -147,10 +147,7 @@ struct Outbox<'a> {
 
 impl Outbox<'_> {
     /// Sends `message`; to a peer without endpoint nothing can be sent.
-    fn send(&mut self, peer: &mut Peer, message: Vec<u8>) {
-        if let Some(index) = sender_index(&message) {
-            self.indices.insert(index, self.key);
-        }
+    fn send(&mut self, peer: &mut Peer, message: BytesMut) {
         if let Some(endpoint) = peer.endpoint {
             peer.traffic.count_tx(message.len());
             self.traffic.count_tx(message.len());
@@ -158,18 +155,32 @@ impl Outbox<'_> {
         }
     }
 
-    /// Seals and sends a packet, or lets it wait and begins a handshake; tells why something was dropped.
-    fn transmit(&mut self, peer: &mut Peer, packet: &[u8], now: Duration) -> Option<Reason> {
-        let Some(session) = &mut peer.session else { return Some(Reason::NoSession) };
-        if let Some(message) = session.seal(packet, padded(packet.len(), self.mtu), now) {
-            self.send(peer, message);
-            return None;
+    /// Sends a message of a handshake, whose answer is to be known as the peer's.
+    fn shake(&mut self, peer: &mut Peer, message: BytesMut) {
+        if let Some(index) = sender_index(&message) {
+            self.indices.insert(index, self.key);
         }
-        let mut message = Vec::new();
+        self.send(peer, message);
+    }
+
+    /// Seals and sends a packet, or lets it wait and begins a handshake; tells why something was dropped.
+    fn transmit(&mut self, peer: &mut Peer, mut packet: BytesMut, now: Duration) -> Option<Reason> {
+        let Some(session) = &mut peer.session else { return Some(Reason::NoSession) };
+        let length = packet.len();
+        packet.resize(padded(length, self.mtu), 0);
+        let packet = match session.seal(packet, now) {
+            Ok(message) => {
+                self.send(peer, message);
+                return None;
+            }
+            Err(packet) => packet,
+        };
+        let mut message = BytesMut::new();
         let begun = session.initiate(now, &mut message);
-        let overflowed = peer.wait(packet.to_vec());
+        // A copy: what waits does not hold on to the memory of all that came with it.
+        let overflowed = peer.wait(BytesMut::from(&packet[..length]));
         if begun {
-            self.send(peer, message);
+            self.shake(peer, message);
         }
         overflowed.then_some(Reason::QueueFull)
     }
@@ -177,20 +188,20 @@ impl Outbox<'_> {
     /// Sends what waited for a handshake.
     fn flush(&mut self, peer: &mut Peer, now: Duration) {
         for packet in std::mem::take(&mut peer.queue) {
-            self.transmit(peer, &packet, now);
+            self.transmit(peer, packet, now);
         }
     }
 
     fn tick(&mut self, peer: &mut Peer, now: Duration) -> Tick {
         let Some(session) = &mut peer.session else { return Tick::Idle };
-        let mut message = Vec::new();
+        let mut message = BytesMut::new();
         let tick = session.tick(now, &mut message);
         // The library gives up after 90 s for good; a peer with persistent keepalive is tried again for ever.
         if tick == Tick::Expired && peer.keepalive_secs > 0 && peer.endpoint.is_some() {
             session.initiate(now, &mut message);
         }
         if !message.is_empty() {
-            self.send(peer, message);
+            self.shake(peer, message);
         }
         tick
     }

@@ -3,6 +3,7 @@
 use super::counters::{Drops, Reason, Traffic};
 use crate::key::{PublicKey, SecretKey};
 use crate::noise::{Noise, Session};
+use bytes::BytesMut;
 use ipnet::IpNet;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +13,7 @@ use std::time::Duration;
 pub const QUEUE_PACKETS: usize = 32;
 
 /// The way to a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Endpoint {
     /// Where the peer is.
     pub remote: SocketAddr,
@@ -36,7 +37,7 @@ pub(super) struct Peer {
     pub(super) accepted_ips: BTreeSet<IpNet>,
     /// `None` while the device has no private key.
     pub(super) session: Option<Box<dyn Session>>,
-    pub(super) queue: VecDeque<Vec<u8>>,
+    pub(super) queue: VecDeque<BytesMut>,
     pub(super) traffic: Traffic,
     pub(super) drops: Drops,
     pub(super) last_handshake: Option<Duration>,
@@ -57,7 +58,7 @@ impl Peer {
     }
 
     /// Lets a packet wait; tells whether another had to go for it.
-    pub(super) fn wait(&mut self, plain: Vec<u8>) -> bool {
+    pub(super) fn wait(&mut self, plain: BytesMut) -> bool {
         self.queue.push_back(plain);
         self.queue.len() > QUEUE_PACKETS && self.queue.pop_front().is_some()
     }

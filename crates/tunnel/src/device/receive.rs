@@ -5,6 +5,7 @@ use super::{Action, Device, Endpoint, Outbox, Reason};
 use crate::inner::parse_inner;
 use crate::key::PublicKey;
 use crate::noise::{Admission, Arrival, Demand, Progress, Refused};
+use bytes::BytesMut;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,7 +20,7 @@ impl From<Refused> for Reason {
     }
 }
 
-/// A datagram with what is known of it before it is opened.
+/// A message of a handshake with what is known of it before it is opened.
 #[derive(Clone, Copy)]
 struct Datagram<'a> {
     bytes: &'a [u8],
@@ -34,19 +35,19 @@ impl Device {
     /// Takes a datagram that the socket received.
     pub fn datagram_from_udp(
         &mut self,
-        datagram: &[u8],
+        bytes: BytesMut,
         from: Endpoint,
         now: Duration,
         actions: &mut Vec<Action>,
     ) {
-        let datagram = Datagram { bytes: datagram, from, now };
+        let datagram = Datagram { bytes: &bytes, from, now };
         let outcome = match kind(datagram.bytes) {
             Some(Kind::Initiation) => self.take_initiation(datagram, actions),
             Some(Kind::Response) => self.take_response(datagram, actions),
             Some(Kind::Cookie) => {
-                self.receiver(datagram).and_then(|key| self.take_handshake(key, datagram, actions))
+                self.receiver(datagram.bytes).and_then(|key| self.take_handshake(key, datagram, actions))
             }
-            Some(Kind::Data) => self.take_data(datagram, actions),
+            Some(Kind::Data) => self.take_data(bytes, (from, now), actions),
             None => Err(Refusal(Reason::Malformed, None)),
         };
         if let Err(Refusal(reason, key)) = outcome {
@@ -78,7 +79,7 @@ impl Device {
 
     /// A response is looked up before it is checked: without a handshake of ours under way it costs nothing.
     fn take_response(&mut self, datagram: Datagram<'_>, actions: &mut Vec<Action>) -> Result<(), Refusal> {
-        let key = self.receiver(datagram)?;
+        let key = self.receiver(datagram.bytes)?;
         self.admit(datagram, Demand::Authentic, actions)?;
         self.take_handshake(key, datagram, actions)
     }
@@ -91,7 +92,7 @@ impl Device {
     ) -> Result<(), Refusal> {
         let Some(noise) = &self.noise else { return Err(Refusal(Reason::NoPeer, None)) };
         let arrival = Arrival { message: datagram.bytes, source: datagram.from.remote, now: datagram.now };
-        let mut reply = Vec::new();
+        let mut reply = BytesMut::new();
         match noise.admit(arrival, demand, &mut reply) {
             Admission::Accept => Ok(()),
             Admission::Forged => Err(Refusal(Reason::Forged, None)),
@@ -102,8 +103,8 @@ impl Device {
         }
     }
 
-    fn receiver(&self, datagram: Datagram<'_>) -> Result<PublicKey, Refusal> {
-        let index = receiver_index(datagram.bytes);
+    fn receiver(&self, message: &[u8]) -> Result<PublicKey, Refusal> {
+        let index = receiver_index(message);
         index.and_then(|index| self.indices.get(&index)).copied().ok_or(Refusal(Reason::NoSession, None))
     }
 
@@ -115,7 +116,7 @@ impl Device {
     ) -> Result<(), Refusal> {
         let Some(peer) = self.peers.get_mut(&key) else { return Err(Refusal(Reason::NoPeer, None)) };
         let Some(session) = &mut peer.session else { return Err(Refusal(Reason::NoSession, Some(key))) };
-        let mut reply = Vec::new();
+        let mut reply = BytesMut::new();
         let progress = session
             .handshake_in(datagram.bytes, datagram.now, &mut reply)
             .map_err(|refused| Refusal(refused.into(), Some(key)))?;
@@ -129,16 +130,21 @@ impl Device {
             Progress::Completed => peer.last_handshake = Some(datagram.now),
         }
         peer.endpoint = Some(datagram.from);
-        out.send(peer, reply);
+        out.shake(peer, reply);
         if progress == Progress::Completed {
             out.flush(peer, datagram.now);
         }
         Ok(())
     }
 
-    fn take_data(&mut self, datagram: Datagram<'_>, actions: &mut Vec<Action>) -> Result<(), Refusal> {
-        let key = self.receiver(datagram)?;
-        let plain = self.open(key, datagram, actions)?;
+    fn take_data(
+        &mut self,
+        message: BytesMut,
+        (from, now): (Endpoint, Duration),
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Refusal> {
+        let key = self.receiver(&message)?;
+        let plain = self.open(key, message, (from, now), actions)?;
         if plain.is_empty() {
             return Ok(()); // a keepalive
         }
@@ -149,27 +155,29 @@ impl Device {
     fn open(
         &mut self,
         key: PublicKey,
-        datagram: Datagram<'_>,
+        message: BytesMut,
+        (from, now): (Endpoint, Duration),
         actions: &mut Vec<Action>,
-    ) -> Result<Vec<u8>, Refusal> {
+    ) -> Result<BytesMut, Refusal> {
         let Some(peer) = self.peers.get_mut(&key) else { return Err(Refusal(Reason::NoPeer, None)) };
         let Some(session) = &mut peer.session else { return Err(Refusal(Reason::NoSession, Some(key))) };
-        let opened = session.open(datagram.bytes, datagram.now);
+        let (length, index) = (message.len(), receiver_index(&message));
+        let opened = session.open(message, now);
         let plain = opened.map_err(|refused| Refusal(refused.into(), Some(key)))?;
-        peer.endpoint = Some(datagram.from);
-        peer.traffic.count_rx(datagram.bytes.len());
-        self.traffic.count_rx(datagram.bytes.len());
-        if let Some(index) = receiver_index(datagram.bytes) {
+        peer.endpoint = Some(from);
+        peer.traffic.count_rx(length);
+        self.traffic.count_rx(length);
+        if let Some(index) = index {
             peer.confirm(index);
         }
         let mut out =
             Outbox { key, mtu: self.mtu, indices: &mut self.indices, traffic: &mut self.traffic, actions };
-        out.flush(peer, datagram.now);
+        out.flush(peer, now);
         Ok(plain)
     }
 
     /// Checks that the packet may come from this peer, and cuts the padding.
-    fn route(&self, key: PublicKey, mut plain: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+    fn route(&self, key: PublicKey, mut plain: BytesMut) -> Result<BytesMut, Refusal> {
         let header = parse_inner(&plain).ok_or(Refusal(Reason::Malformed, Some(key)))?;
         if !self.takes(key, header.source) {
             return Err(Refusal(Reason::SourceNotAllowed, Some(key)));

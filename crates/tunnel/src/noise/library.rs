@@ -73,7 +73,7 @@ impl Noise for Gotatun {
         ))
     }
 
-    fn admit(&self, arrival: Arrival<'_>, demand: Demand, reply: &mut Vec<u8>) -> Admission {
+    fn admit(&self, arrival: Arrival<'_>, demand: Demand, reply: &mut BytesMut) -> Admission {
         set_clock(arrival.now);
         let limiter = match demand {
             Demand::Authentic => &*self.authentic,
@@ -111,18 +111,17 @@ impl Noise for Gotatun {
 }
 
 impl Session for Tunn {
-    fn seal(&mut self, packet: &[u8], padded: usize, now: Duration) -> Option<Vec<u8>> {
+    fn seal(&mut self, padded: BytesMut, now: Duration) -> Result<BytesMut, BytesMut> {
         set_clock(now);
-        let mut plain = BytesMut::with_capacity(padded);
-        plain.extend_from_slice(packet);
-        plain.resize(padded, 0);
-        let sealed = self.encapsulate_with_session(Packet::from_bytes(plain)).ok()?;
-        Some(taken(sealed.into_bytes()))
+        match self.encapsulate_with_session(Packet::from_bytes(padded)) {
+            Ok(sealed) => Ok(taken(sealed.into_bytes())),
+            Err(padded) => Err(taken(padded)),
+        }
     }
 
-    fn open(&mut self, message: &[u8], now: Duration) -> Result<Vec<u8>, Refused> {
+    fn open(&mut self, message: BytesMut, now: Duration) -> Result<BytesMut, Refused> {
         set_clock(now);
-        let data = Packet::copy_from(message).try_into_wg().map_err(|_| Refused::Forged)?;
+        let data = Packet::from_bytes(message).try_into_wg().map_err(|_| Refused::Forged)?;
         match self.handle_incoming_packet(data) {
             TunnResult::WriteToTunnel(plain) => Ok(taken(plain)),
             TunnResult::Err(error) => Err(refused(&error)),
@@ -130,7 +129,7 @@ impl Session for Tunn {
         }
     }
 
-    fn initiate(&mut self, now: Duration, out: &mut Vec<u8>) -> bool {
+    fn initiate(&mut self, now: Duration, out: &mut BytesMut) -> bool {
         set_clock(now);
         let Some(initiation) = self.format_handshake_initiation(false) else { return false };
         append(out, initiation.into());
@@ -141,7 +140,7 @@ impl Session for Tunn {
         &mut self,
         message: &[u8],
         now: Duration,
-        out: &mut Vec<u8>,
+        out: &mut BytesMut,
     ) -> Result<Progress, Refused> {
         set_clock(now);
         let message = Packet::copy_from(message).try_into_wg().map_err(|_| Refused::Forged)?;
@@ -160,7 +159,7 @@ impl Session for Tunn {
         }
     }
 
-    fn tick(&mut self, now: Duration, out: &mut Vec<u8>) -> Tick {
+    fn tick(&mut self, now: Duration, out: &mut BytesMut) -> Tick {
         set_clock(now);
         match self.update_timers() {
             Ok(None) => Tick::Idle,
@@ -186,12 +185,12 @@ impl Session for Tunn {
     }
 }
 
-/// What the library made, without another allocation.
-fn taken(mut packet: Packet) -> Vec<u8> {
-    std::mem::take(packet.buf_mut()).into()
+/// The bytes of a packet of the library's, as they are.
+fn taken(mut packet: Packet) -> BytesMut {
+    std::mem::take(packet.buf_mut())
 }
 
-fn append(out: &mut Vec<u8>, message: WgKind) {
+fn append(out: &mut BytesMut, message: WgKind) {
     out.extend_from_slice(&Packet::from(message));
 }
 

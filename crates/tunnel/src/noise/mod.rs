@@ -7,6 +7,7 @@ mod library;
 pub use library::Gotatun;
 
 use crate::key::{PublicKey, SecretKey};
+use bytes::BytesMut;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -87,7 +88,7 @@ pub trait Noise: Send {
     fn session(&self, peer: &PublicKey, preshared: Option<&SecretKey>, now: Duration) -> Box<dyn Session>;
 
     /// Checks a handshake message before anything expensive is done with it.
-    fn admit(&self, arrival: Arrival<'_>, demand: Demand, reply: &mut Vec<u8>) -> Admission;
+    fn admit(&self, arrival: Arrival<'_>, demand: Demand, reply: &mut BytesMut) -> Admission;
 
     /// Decrypts who sent an admitted initiation.
     fn initiator(&self, message: &[u8]) -> Option<PublicKey>;
@@ -101,27 +102,34 @@ pub trait Noise: Send {
 
 /// The Noise state of one peer: its handshakes, its sessions and its timers.
 pub trait Session: Send {
-    /// Seals an inner packet, padded with zeroes to so many bytes: the datagram. `None` if there is no session to seal it with.
-    fn seal(&mut self, packet: &[u8], padded: usize, now: Duration) -> Option<Vec<u8>>;
+    /// Seals an inner packet that is padded already: the datagram.
+    ///
+    /// # Errors
+    /// Gives the packet back if there is no session to seal it with.
+    fn seal(&mut self, padded: BytesMut, now: Duration) -> Result<BytesMut, BytesMut>;
 
-    /// Opens a data message: the padded inner packet (nothing for a keepalive).
+    /// Opens a data message where it is: the padded inner packet (nothing for a keepalive).
     ///
     /// # Errors
     /// Says why the message is refused.
-    fn open(&mut self, message: &[u8], now: Duration) -> Result<Vec<u8>, Refused>;
+    fn open(&mut self, message: BytesMut, now: Duration) -> Result<BytesMut, Refused>;
 
     /// Appends an initiation unless a handshake is already under way; tells whether it did.
-    fn initiate(&mut self, now: Duration, out: &mut Vec<u8>) -> bool;
+    fn initiate(&mut self, now: Duration, out: &mut BytesMut) -> bool;
 
     /// Takes an admitted handshake message and appends what is to be sent back.
     ///
     /// # Errors
     /// Says why the message is refused.
-    fn handshake_in(&mut self, message: &[u8], now: Duration, out: &mut Vec<u8>)
-    -> Result<Progress, Refused>;
+    fn handshake_in(
+        &mut self,
+        message: &[u8],
+        now: Duration,
+        out: &mut BytesMut,
+    ) -> Result<Progress, Refused>;
 
     /// Runs the timers (rekey, retry, keepalive, expiry); to be called about four times a second.
-    fn tick(&mut self, now: Duration, out: &mut Vec<u8>) -> Tick;
+    fn tick(&mut self, now: Duration, out: &mut BytesMut) -> Tick;
 
     /// Sets the interval of persistent keepalives; zero switches them off.
     fn set_keepalive_secs(&mut self, keepalive_secs: u16, now: Duration);

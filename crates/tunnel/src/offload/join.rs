@@ -2,6 +2,7 @@
 
 use super::header::Header;
 use super::transport::{TCP, Transport};
+use std::ops::DerefMut;
 
 const ACK: u8 = 0x10;
 const PSH: u8 = 0x08;
@@ -45,7 +46,7 @@ pub struct Joiner {
 impl Joiner {
     /// Groups the packets of a train and makes the first of each group the head of its super-packet. Packets of one flow
     /// stay in order; UDP is put together only where the TUN can cut it again.
-    pub fn join(&mut self, packets: &mut [Vec<u8>], with_udp: bool) -> &[Group] {
+    pub fn join(&mut self, packets: &mut [impl DerefMut<Target = [u8]>], with_udp: bool) -> &[Group] {
         self.used = 0;
         for at in 0..packets.len() {
             self.add(packets, at, with_udp);
@@ -56,7 +57,7 @@ impl Joiner {
         &self.groups[..self.used]
     }
 
-    fn add(&mut self, packets: &[Vec<u8>], at: usize, with_udp: bool) {
+    fn add(&mut self, packets: &[impl DerefMut<Target = [u8]>], at: usize, with_udp: bool) {
         let packet = &packets[at];
         let Some(transport) = Transport::of(packet) else {
             // Of whatever flow it is, nothing after it goes before it.
@@ -102,7 +103,7 @@ impl Group {
     }
 
     /// Takes the next packet of its flow, if cutting would give it back as it is.
-    fn take(&mut self, packets: &[Vec<u8>], at: usize, transport: Transport) -> bool {
+    fn take(&mut self, packets: &[impl DerefMut<Target = [u8]>], at: usize, transport: Transport) -> bool {
         let Some(mut open) = self.open.filter(|_| self.flow == Some(transport)) else { return false };
         let (first, packet) = (&packets[self.members[0]], &packets[at]);
         let size = packet.len() - transport.payload;
@@ -171,7 +172,7 @@ fn sequence(transport: &Transport, packet: &[u8]) -> u32 {
 
 /// Makes the first packet the head of all: what stands in front, lengths, the last one's PSH, and the checksum left to
 /// whoever cuts.
-fn head(group: &mut Group, packets: &mut [Vec<u8>]) {
+fn head(group: &mut Group, packets: &mut [impl DerefMut<Target = [u8]>]) {
     let (Some(transport), [first, .., last]) = (group.flow, &group.members[..]) else { return };
     let (first, last) = (*first, *last);
     group.header = Header::of(&transport, packets[first].len() - transport.payload);

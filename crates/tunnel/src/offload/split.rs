@@ -3,6 +3,8 @@
 use super::checksum::Sum;
 use super::header::Header;
 use super::transport::{TCP, Transport, UDP, UDP_CHECKSUM};
+use crate::inner::PADDING;
+use bytes::BytesMut;
 
 const FIN: u8 = 0x01;
 const PSH: u8 = 0x08;
@@ -13,21 +15,24 @@ const CWR: u8 = 0x80;
 #[error("not what its offload header says")]
 pub struct Malformed;
 
-/// Gives each packet of a super-packet, in order, its checksums whole. `scratch` is where they are made.
+/// Gives each packet of a super-packet, in order, its checksums whole. They are made in `arena` and own their part of it, with
+/// room behind each for WireGuard's padding.
 ///
 /// # Errors
 /// [`Malformed`], and then none was given.
 pub fn split(
     header: Header,
     packet: &mut [u8],
-    scratch: &mut Vec<u8>,
-    mut each: impl FnMut(&[u8]),
+    arena: &mut BytesMut,
+    mut each: impl FnMut(BytesMut),
 ) -> Result<(), Malformed> {
     let Some(protocol) = header.protocol()? else {
         if header.needs_checksum() {
             complete(header, packet)?;
         }
-        each(packet);
+        arena.clear();
+        arena.extend_from_slice(packet);
+        each(taken(arena));
         return Ok(());
     };
     let all = lengthened(packet, header, protocol).ok_or(Malformed)?;
@@ -35,20 +40,29 @@ pub fn split(
     let payload = &packet[all.payload..];
     let count = payload.len().div_ceil(size);
     for (number, part) in payload.chunks(size).enumerate() {
-        scratch.clear();
-        scratch.extend_from_slice(&packet[..all.payload]);
-        scratch.extend_from_slice(part);
-        number_segment(&all, scratch, (number, number + 1 == count), size);
-        let length = scratch.len();
-        all.set_lengths(scratch, length);
+        arena.clear();
+        arena.extend_from_slice(&packet[..all.payload]);
+        arena.extend_from_slice(part);
+        number_segment(&all, arena, (number, number + 1 == count), size);
+        let length = arena.len();
+        all.set_lengths(arena, length);
         let at = all.checksum();
-        scratch[at..at + 2].fill(0);
-        let sum = all.pseudo(scratch, length - all.start).add(&scratch[all.start..]);
+        arena[at..at + 2].fill(0);
+        let sum = all.pseudo(arena, length - all.start).add(&arena[all.start..]);
         let sum = if all.protocol == UDP { sum.finish_udp() } else { sum.finish() };
-        scratch[at..at + 2].copy_from_slice(&sum);
-        each(scratch);
+        arena[at..at + 2].copy_from_slice(&sum);
+        each(taken(arena));
     }
     Ok(())
+}
+
+/// Takes the packet that was made in the arena.
+fn taken(arena: &mut BytesMut) -> BytesMut {
+    let length = arena.len();
+    arena.resize(length.next_multiple_of(PADDING), 0);
+    let mut packet = arena.split();
+    packet.truncate(length);
+    packet
 }
 
 /// The headers of a super-packet. Its own lengths are not believed: the kernel leaves some of them to whoever cuts.

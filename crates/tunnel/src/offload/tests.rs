@@ -3,6 +3,7 @@
 use super::checksum::Sum;
 use super::transport::{TCP, Transport, UDP};
 use super::{Header, Joiner, Malformed, split};
+use bytes::BytesMut;
 use proptest::prelude::*;
 
 /// A packet of one of a few flows, as its sender would make it.
@@ -110,7 +111,7 @@ pub(crate) fn joined(packets: &[Vec<u8>], with_udp: bool) -> Vec<(Header, Vec<u8
 pub(crate) fn cut(supers: &[(Header, Vec<u8>)]) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for (header, bytes) in supers {
-        let (mut bytes, mut scratch) = (bytes.clone(), Vec::new());
+        let (mut bytes, mut scratch) = (bytes.clone(), BytesMut::new());
         split(*header, &mut bytes, &mut scratch, |packet| all.push(packet.to_vec())).unwrap();
     }
     all
@@ -162,7 +163,7 @@ proptest! {
         }
         let given = packet.len();
         let (mut count, mut bytes) = (0, 0);
-        let outcome = split(Header::read(&header), &mut packet, &mut Vec::new(), |one| {
+        let outcome = split(Header::read(&header), &mut packet, &mut BytesMut::new(), |one| {
             count += 1;
             bytes += one.len();
         });
@@ -283,7 +284,7 @@ fn what_cannot_be_is_refused() {
     let with = |change: &dyn Fn(&mut Header)| {
         let mut header = header;
         change(&mut header);
-        split(header, &mut bytes.clone(), &mut Vec::new(), |_| ())
+        split(header, &mut bytes.clone(), &mut BytesMut::new(), |_| ())
     };
     assert_eq!(with(&|_| ()), Ok(()));
     assert_eq!(with(&|header| header.gso_size = 0), Err(Malformed), "nothing in each");
@@ -291,5 +292,5 @@ fn what_cannot_be_is_refused() {
     assert_eq!(with(&|header| header.gso_type = 5), Err(Malformed), "it is no UDP");
     assert_eq!(with(&|header| header.checksum_start = 41), Err(Malformed), "another place than the header's");
     let checksum = Header { gso_type: 0, checksum_start: 9999, ..header };
-    assert_eq!(split(checksum, &mut bytes.clone(), &mut Vec::new(), |_| ()), Err(Malformed));
+    assert_eq!(split(checksum, &mut bytes.clone(), &mut BytesMut::new(), |_| ()), Err(Malformed));
 }

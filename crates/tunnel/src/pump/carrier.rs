@@ -1,17 +1,25 @@
-//! What carries packets away: to the socket in trains, to the TUN in super-packets. One for all devices, so that its memory
-//! is used again.
+//! What gathers packets and carries them away: from and to the socket in trains, from and to the TUN in super-packets. One
+//! for all devices, so that its memory is used again. Each packet is made once, in the arena or where it was received, and
+//! handed on from there.
 
 use super::hosted::Descriptors;
 use crate::device::{Action, Endpoint};
-use crate::offload::Joiner;
-use crate::sys::{Front, send_datagrams};
+use crate::offload::{HEADER_LEN, Header, Joiner, split};
+use crate::sys::{Front, Inbox, MESSAGES, send_datagrams};
+use bytes::BytesMut;
 use nix::errno::Errno;
 use nix::sys::uio::writev;
+use nix::unistd::read;
 use std::io::IoSlice;
 use std::os::fd::{AsFd as _, OwnedFd};
 
-/// Longest packet or datagram there is, with what stands in front of it.
+/// Longest packet that a TUN gives, with what stands in front of it.
 const BUFFER: usize = 65_536 + 16;
+/// Packets of a TUN that wait to be sealed and carried away before reading goes on: more makes longer trains, and lets the
+/// first wait.
+const PACKETS: usize = 128;
+/// Room for them, with the last read's and each one's padding.
+const ARENA: usize = 512 << 10;
 /// Datagrams of a train, and its bytes: limits of the kernel.
 const TRAIN: usize = 64;
 const TRAIN_BYTES: usize = 65_000;
@@ -20,25 +28,102 @@ const TRAIN_BYTES: usize = 65_000;
 pub(super) struct Carrier {
     /// What is read.
     pub(super) buffer: Vec<u8>,
-    /// Where packets are made.
-    pub(super) scratch: Vec<u8>,
+    /// Where packets are made of it.
+    arena: BytesMut,
+    inbox: Inbox,
+    /// What a TUN gave.
+    pub(super) inner: Vec<BytesMut>,
+    /// What a socket gave.
+    pub(super) outer: Vec<(BytesMut, Endpoint)>,
     /// What devices ask for.
     pub(super) actions: Vec<Action>,
-    packets: Vec<Vec<u8>>,
-    datagrams: Vec<(Vec<u8>, Endpoint)>,
+    packets: Vec<BytesMut>,
+    datagrams: Vec<(BytesMut, Endpoint)>,
     joiner: Joiner,
+}
+
+/// What gathering came to.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gathered {
+    pub(super) bytes: usize,
+    /// What the TUN gave and is no packet.
+    pub(super) malformed: usize,
+    pub(super) then: Then,
+}
+
+/// What can be had of a descriptor after what was gathered.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Perhaps more.
+    #[default]
+    More,
+    /// Nothing now.
+    Nothing,
+    /// Nothing ever again.
+    Lost(Errno),
 }
 
 impl Carrier {
     pub(super) fn new() -> Self {
         Self {
             buffer: vec![0; BUFFER],
-            scratch: Vec::new(),
+            arena: BytesMut::new(),
+            inbox: Inbox::new(),
+            inner: Vec::new(),
+            outer: Vec::new(),
             actions: Vec::new(),
             packets: Vec::new(),
             datagrams: Vec::new(),
             joiner: Joiner::default(),
         }
+    }
+
+    /// Reads the packets of a TUN, as many as go at a time.
+    pub(super) fn gather_inner(&mut self, from: &Descriptors) -> Gathered {
+        self.arena.reserve(ARENA);
+        let mut gathered = Gathered::default();
+        while self.inner.len() < PACKETS {
+            match read(&from.tun, &mut self.buffer) {
+                Ok(0) => return Gathered { then: Then::Lost(Errno::EBADFD), ..gathered },
+                Ok(length) => {
+                    gathered.bytes += length;
+                    gathered.malformed += usize::from(self.take(length, from.front).is_none());
+                }
+                Err(Errno::EAGAIN | Errno::EINTR) => return Gathered { then: Then::Nothing, ..gathered },
+                Err(errno) => return Gathered { then: Then::Lost(errno), ..gathered },
+            }
+        }
+        gathered
+    }
+
+    /// Takes what the TUN gave: one packet, or many in one.
+    fn take(&mut self, length: usize, front: Front) -> Option<()> {
+        let Self { buffer, arena, inner, .. } = self;
+        let mut given = &mut buffer[..length];
+        let mut header = Header::default();
+        if front != Front::Nothing {
+            let (first, packet) = given.split_first_chunk_mut::<HEADER_LEN>()?;
+            (header, given) = (Header::read(first), packet);
+        }
+        split(header, given, arena, |packet| inner.push(packet)).ok()
+    }
+
+    /// Receives the datagrams of a socket, as many as go at a time.
+    pub(super) fn gather_outer(&mut self, from: &Descriptors) -> Gathered {
+        let Self { inbox, outer, .. } = self;
+        let mut bytes = 0;
+        let received = inbox.receive(from.udp.as_fd(), |datagram, endpoint| {
+            bytes += datagram.len();
+            outer.push((datagram, endpoint));
+        });
+        if let Err(errno) = received.as_ref().map_err(|errno| *errno)
+            && !matches!(errno, Errno::EAGAIN | Errno::EINTR)
+        {
+            // The error of an earlier datagram (an ICMP message, a device that went down): read away by this call.
+            tracing::debug!(port = from.port, %errno, "socket reports an error");
+        }
+        let then = if received == Ok(MESSAGES) { Then::More } else { Then::Nothing };
+        Gathered { bytes, malformed: 0, then }
     }
 
     /// Carries away all that was asked for; tells how many packets and datagrams could not be.
@@ -48,6 +133,10 @@ impl Carrier {
                 Action::ToTun(packet) => self.packets.push(packet),
                 Action::ToUdp(datagram, endpoint) => self.datagrams.push((datagram, endpoint)),
             }
+        }
+        if !self.datagrams.is_sorted_by_key(|(_, endpoint)| *endpoint) {
+            // What goes to one endpoint stays in order, and goes in one train however it came.
+            self.datagrams.sort_by_key(|(_, endpoint)| *endpoint);
         }
         let unsent = self.send(to) + self.write(to);
         self.packets.clear();
@@ -87,7 +176,7 @@ impl Carrier {
 
 /// Sends datagrams, in trains where the socket takes them; tells how many could not be sent.
 fn send(
-    datagrams: &[(Vec<u8>, Endpoint)],
+    datagrams: &[(BytesMut, Endpoint)],
     trains: &mut Result<(), Errno>,
     mut put: impl FnMut(&[IoSlice<'_>], Option<u16>, Endpoint) -> Result<(), Errno>,
 ) -> usize {
@@ -118,12 +207,12 @@ fn send(
 }
 
 /// How many datagrams from the first on go in one train: to one endpoint, all but the last of one length.
-fn train(datagrams: &[(Vec<u8>, Endpoint)]) -> usize {
+fn train(datagrams: &[(BytesMut, Endpoint)]) -> usize {
     let Some((first, endpoint)) = datagrams.first() else { return 0 };
     let most = TRAIN.min(TRAIN_BYTES / first.len().max(1)).max(1);
-    let alike = |(datagram, to): &&(Vec<u8>, Endpoint)| datagram.len() == first.len() && to == endpoint;
+    let alike = |(datagram, to): &&(BytesMut, Endpoint)| datagram.len() == first.len() && to == endpoint;
     let count = datagrams.iter().take(most).take_while(alike).count();
-    let has_shorter = |(datagram, to): &(Vec<u8>, Endpoint)| datagram.len() < first.len() && to == endpoint;
+    let has_shorter = |(datagram, to): &(BytesMut, Endpoint)| datagram.len() < first.len() && to == endpoint;
     count + usize::from(count < most && datagrams.get(count).is_some_and(has_shorter))
 }
 
@@ -139,7 +228,7 @@ mod tests {
     /// Gives how many went at once, and whether the socket takes trains then.
     fn sent(errno: Errno) -> (Vec<usize>, Result<(), Errno>) {
         let ends = [1, 2].map(|host| Endpoint::from(std::net::SocketAddr::from(([192, 0, 2, host], 7))));
-        let datagrams: Vec<_> = ends.iter().flat_map(|end| vec![(vec![0; 1400], *end); 5]).collect();
+        let datagrams: Vec<_> = ends.iter().flat_map(|end| vec![(BytesMut::zeroed(1400), *end); 5]).collect();
         let (mut sent, mut trains) = (Vec::new(), Ok(()));
         let unsent = send(&datagrams, &mut trains, |parts, each, to| {
             assert_eq!(each.is_some(), parts.len() > 1);

@@ -1,27 +1,23 @@
 //! A device with its descriptors: carries packets between them and the state machine. Both descriptors are closed
 //! with it, so that it never keeps a namespace alive.
 
-use super::carrier::Carrier;
+use super::carrier::{Carrier, Gathered, Then};
 use crate::Error;
 use crate::control::{ControlError, DeviceName};
 use crate::device::Device;
 use crate::limiter::Limiter;
-use crate::offload::{HEADER_LEN, Header, split};
 use crate::socket::{Adopted, Listener, adopt_udp, set_nonblocking};
 use crate::status::{self, Buffers, DeviceStatus, Offload, Offloads, PeerStatus, Use};
-use crate::sys::{Front, check_tun, receive_datagrams};
+use crate::sys::{self, Front, check_tun};
 use crate::uapi::{SetDevice, UapiError};
 use nix::errno::Errno;
 use nix::sys::socket::{SockType, setsockopt, sockopt};
-use nix::unistd::read;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
-/// Reads from a descriptor before the next one has its turn.
-const TURN: usize = 64;
-/// What waits to be carried away before reading goes on: more makes longer trains, and lets the first wait.
-const TRAIN: usize = 128;
+/// Bytes from a descriptor before the next one has its turn: what is fair between tenants is measured in bytes.
+const TURN: usize = 256 << 10;
 
 /// The two descriptors of a device.
 pub(super) struct Descriptors {
@@ -113,55 +109,48 @@ impl Hosted {
         }
     }
 
-    pub(super) fn read_tun(&mut self, carrier: &mut Carrier, now: Duration) -> Turn {
-        for _ in 0..TURN {
-            match read(&self.descriptors.tun, &mut carrier.buffer) {
-                Ok(0) => return self.lose_tun(carrier, Errno::EBADFD),
-                Ok(length) => self.take(carrier, length, now),
-                Err(Errno::EAGAIN | Errno::EINTR) => break,
-                Err(errno) => return self.lose_tun(carrier, errno),
-            }
-            if carrier.actions.len() >= TRAIN {
-                self.perform(carrier);
-            }
-        }
-        self.perform(carrier);
-        Turn::Over
+    /// Carries what the TUN gives, one turn long.
+    pub(super) fn read_tun(&mut self, carrier: &mut Carrier) -> Turn {
+        self.turn(carrier, |hosted, carrier| {
+            let gathered = carrier.gather_inner(&hosted.descriptors);
+            let Carrier { inner, actions, .. } = carrier;
+            let now = sys::now();
+            inner.drain(..).for_each(|packet| hosted.device.packet_from_tun(packet, now, actions));
+            gathered
+        })
     }
 
-    /// Takes what the TUN gave: one packet, or many in one.
-    fn take(&mut self, carrier: &mut Carrier, length: usize, now: Duration) {
-        let Carrier { buffer, scratch, actions, .. } = carrier;
-        let given = &mut buffer[..length];
-        if self.descriptors.front == Front::Nothing {
-            return self.device.packet_from_tun(given, now, actions);
-        }
-        let outcome = given.split_first_chunk_mut::<HEADER_LEN>().map(|(header, packet)| {
-            let device = &mut self.device;
-            split(Header::read(header), packet, scratch, |one| device.packet_from_tun(one, now, actions))
-        });
-        if !matches!(outcome, Some(Ok(()))) {
-            self.device.count_malformed();
-        }
+    /// Carries what the socket gives, one turn long.
+    pub(super) fn read_udp(&mut self, carrier: &mut Carrier) -> Turn {
+        self.turn(carrier, |hosted, carrier| {
+            let gathered = carrier.gather_outer(&hosted.descriptors);
+            let Carrier { outer, actions, .. } = carrier;
+            let now = sys::now();
+            outer.drain(..).for_each(|(datagram, from)| {
+                hosted.device.datagram_from_udp(datagram, from, now, actions);
+            });
+            gathered
+        })
     }
 
-    pub(super) fn read_udp(&mut self, carrier: &mut Carrier, now: Duration) -> Turn {
-        for _ in 0..TURN {
-            let Carrier { buffer, actions, .. } = carrier;
-            match receive_datagrams(self.descriptors.udp.as_fd(), buffer) {
-                Ok(received) => {
-                    let datagrams = buffer[..received.length].chunks(received.each);
-                    datagrams.for_each(|one| self.device.datagram_from_udp(one, received.from, now, actions));
-                }
-                Err(Errno::EAGAIN | Errno::EINTR) => break,
-                // The error of an earlier datagram (an ICMP message, a device that went down): read away by this call.
-                Err(errno) => tracing::debug!(device = %self.name, %errno, "socket reports an error"),
-            }
-            if carrier.actions.len() >= TRAIN {
-                self.perform(carrier);
+    /// Gathers and carries until nothing is left or the turn is over.
+    fn turn(
+        &mut self,
+        carrier: &mut Carrier,
+        mut gather: impl FnMut(&mut Self, &mut Carrier) -> Gathered,
+    ) -> Turn {
+        let mut carried = 0;
+        while carried < TURN {
+            let Gathered { bytes, malformed, then } = gather(self, carrier);
+            (0..malformed).for_each(|_| self.device.count_malformed());
+            self.perform(carrier);
+            carried += bytes;
+            match then {
+                Then::More => {}
+                Then::Nothing => break,
+                Then::Lost(errno) => return self.lose_tun(errno),
             }
         }
-        self.perform(carrier);
         Turn::Over
     }
 
@@ -172,8 +161,7 @@ impl Hosted {
         }
     }
 
-    fn lose_tun(&mut self, carrier: &mut Carrier, errno: Errno) -> Turn {
-        self.perform(carrier);
+    fn lose_tun(&mut self, errno: Errno) -> Turn {
         tracing::warn!(device = %self.name, %errno, "the TUN is gone");
         self.is_tun_lost = true;
         Turn::Lost

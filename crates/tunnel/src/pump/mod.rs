@@ -149,8 +149,8 @@ impl Pump {
     fn carry(&mut self, role: Role, id: u64) {
         let Some(hosted) = self.devices.get_mut(&id) else { return };
         let turn = match role {
-            Role::Tun => hosted.read_tun(&mut self.carrier, sys::now()),
-            _ => hosted.read_udp(&mut self.carrier, sys::now()),
+            Role::Tun => hosted.read_tun(&mut self.carrier),
+            _ => hosted.read_udp(&mut self.carrier),
         };
         if turn == Turn::Lost {
             // Left in epoll, a TUN that is gone would wake us for ever.

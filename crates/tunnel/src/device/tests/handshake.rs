@@ -17,9 +17,9 @@ fn strangers(world: &World, to: usize, count: u32) -> Vec<(Vec<u8>, SocketAddr)>
     let make = |number: u32| {
         let key = SecretKey::from_bytes(std::array::from_fn(|at| (number >> (at % 4 * 8)) as u8 ^ 0x77));
         let mut session = Gotatun::new(&key, world.now).session(&public(to), None, world.now);
-        let mut initiation = Vec::new();
+        let mut initiation = bytes::BytesMut::new();
         assert!(session.initiate(world.now, &mut initiation));
-        (initiation, SocketAddr::from(([203, 0, 113, number as u8], 1 + number as u16)))
+        (initiation.into(), SocketAddr::from(([203, 0, 113, number as u8], 1 + number as u16)))
     };
     (0..count).map(make).collect()
 }
@@ -184,7 +184,7 @@ fn an_answered_handshake_counts_once_it_is_confirmed() {
     let initiation = world.last(0, Kind::Initiation);
     let mut actions = Vec::new();
     let from = Endpoint::from(world.hosts[0].address);
-    world.hosts[1].device.datagram_from_udp(&initiation.bytes, from, world.now, &mut actions);
+    world.hosts[1].device.datagram_from_udp(initiation.bytes[..].into(), from, world.now, &mut actions);
     assert_eq!(actions.len(), 1);
     assert_eq!(world.handshake_age(1), None);
 

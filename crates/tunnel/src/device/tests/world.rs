@@ -8,6 +8,7 @@ use crate::limiter::Limiter;
 use crate::noise::{Gotatun, Noise as _};
 use crate::offload::{Header, split};
 use crate::uapi::{SetDevice, SetPeer};
+use bytes::BytesMut;
 use mock_instant::thread_local::MockClock;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -119,8 +120,8 @@ impl World {
     /// Sends what a TUN gave: one packet, or many in one.
     pub(super) fn send_super_packet(&mut self, from: usize, header: Header, packet: &[u8]) {
         let (mut actions, device) = (Vec::new(), &mut self.hosts[from].device);
-        let (mut packet, mut scratch) = (packet.to_vec(), Vec::new());
-        let each = |packet: &[u8]| device.packet_from_tun(packet, self.now, &mut actions);
+        let (mut packet, mut scratch) = (packet.to_vec(), BytesMut::new());
+        let each = |packet| device.packet_from_tun(packet, self.now, &mut actions);
         split(header, &mut packet, &mut scratch, each).unwrap();
         self.perform(from, actions);
         self.run();
@@ -130,7 +131,7 @@ impl World {
     pub(super) fn inject(&mut self, to: usize, bytes: &[u8], source: SocketAddr) {
         let mut actions = Vec::new();
         let endpoint = Endpoint::from(source);
-        self.hosts[to].device.datagram_from_udp(bytes, endpoint, self.now, &mut actions);
+        self.hosts[to].device.datagram_from_udp(bytes.into(), endpoint, self.now, &mut actions);
         self.perform(to, actions);
         self.run();
     }
@@ -155,9 +156,9 @@ impl World {
     fn perform(&mut self, from: usize, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::ToTun(packet) => self.hosts[from].received.push(packet),
+                Action::ToTun(packet) => self.hosts[from].received.push(packet.into()),
                 Action::ToUdp(bytes, to) => {
-                    let sent = Sent { at: self.now, from, to: to.remote, bytes };
+                    let sent = Sent { at: self.now, from, to: to.remote, bytes: bytes.into() };
                     self.log.push(sent.clone());
                     self.wire.push_back(sent);
                 }
@@ -186,7 +187,7 @@ impl World {
         };
         let mut actions = Vec::new();
         let source = Endpoint::from(self.hosts[sent.from].address);
-        self.hosts[to].device.datagram_from_udp(&sent.bytes, source, self.now, &mut actions);
+        self.hosts[to].device.datagram_from_udp(sent.bytes[..].into(), source, self.now, &mut actions);
         self.perform(to, actions);
     }
 
