@@ -71,6 +71,7 @@ fn network(node: &NodeId) -> Network {
         }],
         exposures: vec![],
         own_v4: Default::default(),
+        local_v4: false,
     };
     draft.try_into().expect("the network is right")
 }

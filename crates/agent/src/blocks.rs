@@ -1,10 +1,11 @@
-//! Who spoke IPv4 from which ports of a gateway, and when: what a farmer is asked by whoever complains of an address.
+//! Who spoke IPv4 from which ports of a gateway or of the node itself, and when: what a farmer is asked by whoever complains of an address.
 //!
 //! ```text
 //! ports.log    sixfold-ports 1                                                   the first line
 //!              + 1795286772 203.0.113.7 1024-2047 2001:db8:a::/48 1000 acme/web  from then on: seconds since 1970
 //!              - 1795286801 203.0.113.7 1024-2047 2001:db8:a::/48 1000           until then
 //!              + 1795286772 203.0.113.20 all 2001:db8:a::/48 1000 acme/web       an address of its own
+//!              + 1795286772 203.0.113.22 1024-65535 2001:db8:a::/48 1002 acme/web   the node's, which others may have too
 //! ```
 //!
 //! Owns: that file. A line that a block begins is on the disk before the first packet can leave by it, so that no port is
@@ -19,7 +20,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sixfold_core::addr::PrefixIndex;
 use sixfold_core::id::{NetworkId, Revision};
-use sixfold_core::model::{PortBlock, Snapshot};
+use sixfold_core::limit;
+use sixfold_core::model::{PortBlock, Seat, Snapshot};
 
 use crate::disk::{self, DiskError};
 
@@ -34,16 +36,16 @@ const ALL: &str = "all";
 /// Bytes of a log at most: 63 blocks of 16 slots, changed every minute for a month.
 const BYTES_MAX: usize = 512 << 20;
 
-/// A block of one address, or all of one, as one exit point has it.
+/// A block of one address, or all of one, as one exit point has it; or one resource, whose IPv4 leaves at its node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Block {
-    /// The slot's address, or one that is a network's own.
+    /// The slot's address, one that is a network's own, or the node's.
     pub address: Ipv4Addr,
     /// Ports of TCP and of UDP, and identifiers of echoes; none: all of them.
     pub ports: Option<PortBlock>,
     /// The /48 of the slot.
     pub allocation: String,
-    /// The exit point's prefix in it.
+    /// The exit point's prefix in it, or the resource's.
     pub index: PrefixIndex,
 }
 
@@ -185,7 +187,8 @@ impl PortLog {
     }
 }
 
-/// The blocks of the gateways in a snapshot that serve and have an address, with their networks.
+/// The blocks of the gateways in a snapshot that serve and have an address, and what all have whose IPv4 leaves at the node itself,
+/// with their networks.
 fn blocks(snapshot: &Snapshot) -> BTreeMap<Block, Option<NetworkId>> {
     let mut blocks = BTreeMap::new();
     for gateway in snapshot.gateways.iter().filter(|gateway| gateway.serves()) {
@@ -201,7 +204,21 @@ fn blocks(snapshot: &Snapshot) -> BTreeMap<Block, Option<NetworkId>> {
             blocks.insert(block, ids.get(&index).map(|id| (*id).clone()));
         }
     }
+    blocks.extend(leaving(snapshot).map(|(block, network)| (block, Some(network))));
     blocks
+}
+
+/// Who leaves by the node's own address: each from all of the ports there are.
+fn leaving(snapshot: &Snapshot) -> impl Iterator<Item = (Block, NetworkId)> {
+    let here = Seat::Node(snapshot.node.id().clone());
+    let all =
+        snapshot.networks.iter().flat_map(|network| network.resources.iter().map(move |it| (network, it)));
+    all.filter(move |(_, resource)| resource.seat == here).filter_map(|(network, resource)| {
+        let (index, allocation) = (resource.index, network.allocation.whole().to_string());
+        let address = snapshot.leaves_here(network, index)?.address.addr();
+        let ports = PortBlock::new(limit::PORT_FIRST, u16::MAX).ok();
+        Some((Block { address, ports, allocation, index }, network.id.clone()))
+    })
 }
 
 fn secs(time: SystemTime) -> u64 {
@@ -211,6 +228,8 @@ fn secs(time: SystemTime) -> u64 {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
+
+    use sixfold_core::model::{LocalV4, Provision};
 
     use super::*;
     use crate::ground;
@@ -244,6 +263,32 @@ mod tests {
         assert!(all.iter().all(|taken| taken.network.is_some()), "{all:?}");
         let others = all.iter().filter(|taken| taken.until_secs.is_none());
         assert_eq!(others.count(), snapshot.gateways[0].ports.len(), "the others go on");
+    }
+
+    #[test]
+    fn who_leaves_at_the_node_itself_is_written_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut snapshot = ground::snapshot(&["farm.toml", "acme.toml", "globex.toml"], "cat");
+        let mut log = PortLog::open(dir.path(), UNIX_EPOCH).unwrap();
+        let way =
+            LocalV4 { address: "192.168.7.50/24".parse().unwrap(), router: "192.168.7.1".parse().unwrap() };
+        let node = snapshot.node.id().clone();
+        snapshot.provision = Some(Provision { local_v4: Some(way), ..Provision::none(node) });
+        let wanting = snapshot.networks[0].id.clone();
+        snapshot.networks[0].local_v4 = true;
+        log.note(&snapshot, UNIX_EPOCH).unwrap();
+        let all = read(dir.path()).unwrap().unwrap();
+        let whose = |port| -> Vec<_> {
+            let found = all.iter().filter(|taken| taken.has(way.address.addr(), port, 5));
+            found.map(|taken| taken.network.clone().unwrap()).collect()
+        };
+        assert_eq!(whose(40_123), std::slice::from_ref(&wanting), "and not who does not want it");
+        assert_eq!(whose(1023), []);
+        // They speak from the same ports: each is told.
+        snapshot.networks[1].local_v4 = true;
+        snapshot.revision.0 += 1;
+        log.note(&snapshot, UNIX_EPOCH).unwrap();
+        assert_eq!(read(dir.path()).unwrap().unwrap().len(), 2);
     }
 
     const TEXT: &str = "sixfold-ports 1\n\

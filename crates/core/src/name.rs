@@ -233,6 +233,12 @@ pub fn netns_public() -> NetnsName {
     NetnsName::ours(&[Text("public")])
 }
 
+/// `sixfold-egress`: where a node lets networks out over IPv4 itself.
+#[must_use]
+pub fn netns_egress() -> NetnsName {
+    NetnsName::ours(&[Text("sixfold-egress")])
+}
+
 /// `wg-NIB-n` (WGName): the WireGuard device of a resource.
 #[must_use]
 pub fn wireguard(index: u16, n: AllocationNumber) -> IfName {
@@ -250,6 +256,12 @@ pub fn exit_public(index: u16, n: AllocationNumber) -> IfName {
 #[must_use]
 pub fn gateway_public(slot: ExitSlot, n: AllocationNumber) -> IfName {
     IfName::ours(&[Text("pub-"), Number(slot.get().into()), Text("-"), Number(n.get())])
+}
+
+/// `out-NIB-n`: a resource's link to where its node lets its IPv4 out.
+#[must_use]
+pub fn local_out(index: u16, n: AllocationNumber) -> IfName {
+    IfName::ours(&[Text("out-"), Hex(index), Text("-"), Number(n.get())])
 }
 
 /// `to-NIB-n` (GWtoEPName): a gateway's link to an exit point.
@@ -286,6 +298,12 @@ pub fn workload_link() -> IfName {
 #[must_use]
 pub fn loopback() -> IfName {
     IfName::ours(&[Text("lo")])
+}
+
+/// `egress`: the link of `sixfold-egress` to the world.
+#[must_use]
+pub fn egress_link() -> IfName {
+    IfName::ours(&[Text("egress")])
 }
 
 /// `public`: the link of the namespace `public` to the segment.

@@ -18,9 +18,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::addr::{Gateway, PrefixIndex, Resource, Workload as Derived};
-use crate::id::{Label, NetworkId, NodeId};
-use crate::model::{Family, Farm, Grant, Ledger, Network, ResourceKey, Seat, Slot, SlotKey, Workload, World};
-use crate::name::{NetnsName, rule};
+use crate::id::{AllocationNumber, Label, NetworkId, NodeId};
+use crate::model::{
+    Family, Farm, Grant, Ledger, LocalV4, Network, ResourceKey, Seat, Slot, SlotKey, Workload, World,
+};
+use crate::name::{self, NetnsName, rule};
 
 pub use network::{End, Way};
 
@@ -163,9 +165,18 @@ enum Kind<'a> {
         has_ports: bool,
         /// The public IPv4 address that is its network's own, if it has one.
         own: Option<Ipv4Addr>,
+        /// Where its IPv4 leaves at its own node, if it does.
+        local: Option<Local<'a>>,
     },
     Gateway,
     Internet,
+}
+
+/// Where a node lets networks' IPv4 out itself.
+struct Local<'a> {
+    farm: &'a Farm,
+    node: &'a NodeId,
+    way: LocalV4,
 }
 
 /// The gateway of an exit slot.
@@ -280,11 +291,38 @@ impl<'a> Reach<'a> {
         let gateway = Gateway::derive(&allocation, network.exit().slot).netns;
         Some(Site {
             party: Party::Workload { network: network.id().clone(), name: workload.name.clone() },
-            kind: Kind::Workload { network, workload, index, netns, has_ports, own },
+            kind: Kind::Workload {
+                network,
+                workload,
+                index,
+                netns,
+                has_ports,
+                own,
+                local: self.local(network, &workload.node, (index, allocation.number())),
+            },
             border: Some(Border { farm, slot, netns: gateway }),
             address: Some(derived.address.into()),
             address_v4: Some(derived.address_v4.into()),
         })
+    }
+
+    /// Where a network's IPv4 leaves at a node, if its farmer and its tenant both say so; of two that have the same there, the one
+    /// of the allocation with the lower number.
+    fn local(
+        &self,
+        network: &Network,
+        node: &'a NodeId,
+        (index, number): (PrefixIndex, AllocationNumber),
+    ) -> Option<Local<'a>> {
+        let (farm, _) = self.world.node(node)?;
+        let way = farm.provisions().get(node)?.local_v4?;
+        let seat = Seat::Node(node.clone());
+        let is_before = |(key, grant): (&ResourceKey, &Grant)| {
+            let other = self.world.network(&grant.network).is_some_and(Network::local_v4);
+            key.index == index && key.number < number && grant.seat == seat && grant.is_live() && other
+        };
+        let takes = network.local_v4() && !self.ledger.grants().iter().any(is_before);
+        takes.then_some(Local { farm, node, way })
     }
 
     /// A slot's gateway, if a network leaves by it: an unused one answers to nobody's expectation.
@@ -327,6 +365,25 @@ impl Site<'_> {
     }
 }
 
+impl Local<'_> {
+    /// What stops a packet on its way out, if anything does.
+    fn stop(&self, address: Option<IpAddr>) -> Option<Stop> {
+        let own = |address: IpAddr| match address {
+            IpAddr::V4(address) => self.way.address.contains(&address),
+            IpAddr::V6(_) => false,
+        };
+        let barred = |address: &IpAddr| own(*address) || bars(self.farm, *address);
+        address.filter(barred)?;
+        let by = by("forward", rule::BOGON_OUT_V4);
+        Some(Stop { node: self.node.clone(), netns: name::netns_egress(), by })
+    }
+}
+
+/// Whether an address never crosses a farm's border.
+fn bars(farm: &Farm, address: IpAddr) -> bool {
+    farm.management().iter().any(|prefix| prefix.contains(&address)) || is_private(address)
+}
+
 impl Border<'_> {
     fn stops(&self, by: By) -> Stop {
         Stop { node: self.slot.holder().clone(), netns: self.netns, by }
@@ -334,7 +391,7 @@ impl Border<'_> {
 
     /// Whether an address never crosses this gateway's link to the segment.
     fn bars(&self, address: IpAddr) -> bool {
-        self.farm.management().iter().any(|prefix| prefix.contains(&address)) || is_private(address)
+        bars(self.farm, address)
     }
 }
 
@@ -362,6 +419,7 @@ fn leaving(from: &Site<'_>, to: &Site<'_>, family: Family, traffic: Traffic) -> 
             return Some(border.stops(By::Unreachable));
         }
         (_, Kind::Workload { .. }) => {}
+        (Kind::Workload { local: Some(local), .. }, _) if v4 => return local.stop(to.address(family)),
         // IPv4 leaves with the slot's address, where the farmer gave it one.
         _ if v4 && border.slot.public_v4().is_none() => return Some(border.stops(By::Unreachable)),
         _ => {}
@@ -383,7 +441,7 @@ fn leaving(from: &Site<'_>, to: &Site<'_>, family: Family, traffic: Traffic) -> 
 /// What stops a packet on the receiver's side.
 fn entering(from: &Site<'_>, to: &Site<'_>, family: Family, traffic: Traffic) -> Option<Stop> {
     let (v4, border) = (family == Family::Ipv4, to.border.as_ref()?);
-    let Kind::Workload { network, workload, netns, own, .. } = &to.kind else {
+    let Kind::Workload { network, workload, netns, own, local, .. } = &to.kind else {
         return (traffic != Traffic::Echo).then(|| border.stops(by("input", rule::CLOSED)));
     };
     if v4 && matches!(from.kind, Kind::Internet) {
@@ -395,7 +453,10 @@ fn entering(from: &Site<'_>, to: &Site<'_>, family: Family, traffic: Traffic) ->
     // Over IPv4 what has all of its network's own address is open to whatever comes by the exit point.
     let is_whole = own.is_some() && network.own_v4().whole.as_ref() == Some(&workload.name);
     let open = if v4 { is_whole } else { exposed(network, workload, traffic) };
-    let closed = || Stop { node: workload.node.clone(), netns: *netns, by: by("forward", rule::NOT_EXPOSED) };
+    // Where IPv4 leaves at the node, none but its network's own is from its tunnel.
+    let (chain, comment) =
+        if v4 && local.is_some() { ("source", rule::SPOOFED) } else { ("forward", rule::NOT_EXPOSED) };
+    let closed = || Stop { node: workload.node.clone(), netns: *netns, by: by(chain, comment) };
     (!open).then(closed)
 }
 

@@ -145,6 +145,27 @@ const FARMS: &[Case] = &[
             "[[provision]]\nnode = \"ant\"\ngateway_nic = \"no link\"\n[[slot]]\nslot = 1",
         )],
     ),
+    (
+        "a way out at a node whose router is elsewhere",
+        &[(
+            "[[slot]]\nslot = 1",
+            "[[provision]]\nnode = \"ant\"\nlocal_v4 = { address = \"203.0.113.21/24\", router = \"192.0.2.1\" }\n[[slot]]\nslot = 1",
+        )],
+    ),
+    (
+        "a way out at a node by an address that a node has",
+        &[(
+            "[[slot]]\nslot = 1",
+            "[[provision]]\nnode = \"cat\"\nlocal_v4 = { address = \"203.0.113.11/24\", router = \"203.0.113.1\" }\n[[slot]]\nslot = 1",
+        )],
+    ),
+    (
+        "a way out at a node without its router",
+        &[(
+            "[[slot]]\nslot = 1",
+            "[[provision]]\nnode = \"ant\"\nlocal_v4 = { address = \"203.0.113.21/24\" }\n[[slot]]\nslot = 1",
+        )],
+    ),
     ("public IPv4 without default", &[("default_v4 = \"203.0.113.1\"\n", "")]),
     ("default without public IPv4", &[("public_v4 = \"203.0.113.5/24\"\n", "")]),
     ("a default on another subnet", &[("default_v4 = \"203.0.113.1\"", "default_v4 = \"198.51.100.1\"")]),

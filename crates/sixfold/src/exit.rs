@@ -45,6 +45,7 @@ enum Verb {
     which from when until when: not connections, only blocks. So a complaint can be answered that names an address, a port and a time. ICMP echoes have an \
     identifier in place of a port. What ended is kept for 180 days, on the node that held the slot then; `agent --remove` \
     deletes it. IPv6 needs none of this: its addresses are the networks' own.\n\n\
+    Networks whose IPv4 leaves at a node itself (`local_v4`) speak there from the same ports: each that could is told, by that node.\n\n\
     Behind a router that translates once more, the address and port are those that the router saw from this node.\n\n\
     With --json: address, port, at_secs (since 1970), and found: a list of network, ports (null: all of an address of its own), allocation, slot, index, from_secs, \
     until_secs.",

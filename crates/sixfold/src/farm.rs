@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 
 use clap::Subcommand;
 use sixfold_core::id::{Label, NodeId};
-use sixfold_core::model::{FarmDraft, Fault, Provision, SlotDraft, SlotKey};
+use sixfold_core::model::{FarmDraft, Fault, LocalV4, Provision, SlotDraft, SlotKey};
 use sixfold_core::spec::Names;
 use sixfold_core::trust::{Delegation, Invitation};
 
@@ -176,7 +176,10 @@ fn facts(names: &Names, farm: &FarmDraft) -> Vec<String> {
 /// What there is at a node that is called so, a line each.
 fn provided(node: &str, provision: &Provision) -> Vec<String> {
     let nic = provision.gateway_nic.map(|nic| format!("gateways of node {node} by link {nic}"));
-    Vec::from_iter(nic)
+    let way = provision.local_v4.map(|LocalV4 { address, router }| {
+        format!("IPv4 of networks that want it out at node {node}, {address} via {router}")
+    });
+    nic.into_iter().chain(way).collect()
 }
 
 /// What networks may send and get, a line for each that differs.

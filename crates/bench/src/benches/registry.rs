@@ -126,6 +126,7 @@ impl Registry {
             workloads: Vec::new(),
             exposures: Vec::new(),
             own_v4: Default::default(),
+            local_v4: false,
         };
         let key = Some(format!("key-{name}").parse()?);
         let op = Op::PutNetwork { said: said(1), network };

@@ -3,8 +3,11 @@
 //! Connections are tracked in the resource that hosts the workload and nowhere else (for IPv4 also at the gateway, for
 //! NAT). Every chain that guards ends in an explicit drop: a chain's policy does not hold while it is replaced.
 
+mod egress;
 mod gossip;
 mod own;
+
+pub(super) use egress::{egress, lets_out};
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -84,14 +87,14 @@ const PRIVATE_V4: [Ipv4Net; 5] = [
 ];
 
 /// A resource that hosts workloads.
-pub(super) fn resource(site: &Site<'_>) -> Firewall {
+pub(super) fn resource(site: &Site<'_>, leaves_here: bool) -> Firewall {
     let mut table = RESOURCE.clone();
     members(&mut table, site);
     services(&mut table, site);
     own::reached(&mut table, site);
     let (ports, tunnel) = (ports(), is(site.derived.wireguard));
     let to_workloads = |more: Match, why| accept([from(&tunnel), to(&ports), more], why);
-    let forward = vec![
+    let mut forward = vec![
         drop([Match::CtState(CT_INVALID)], rule::UNCONNECTED),
         clamp(),
         accept([Match::CtState(CT_ESTABLISHED_RELATED)], "answers"),
@@ -102,8 +105,12 @@ pub(super) fn resource(site: &Site<'_>) -> Firewall {
         to_workloads(Match::ServiceIn(set("exposed"), Family::Ipv6), "exposed"),
         to_workloads(own::forwarded(), "forwarded over IPv4"),
         to_workloads(own::open(), "all of its own address over IPv4"),
-        drop([], rule::NOT_EXPOSED),
     ];
+    if leaves_here {
+        let out = [from(&ports), to(&is(site.out())), Match::Family(Family::Ipv4)];
+        forward.push(accept(out, "workloads speak IPv4 at this node"));
+    }
+    forward.push(drop([], rule::NOT_EXPOSED));
     chain(&mut table, "forward", (HookPoint::Forward, FILTER), forward);
     table
 }

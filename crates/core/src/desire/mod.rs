@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Snapshot ─┬─ upstream   the namespace `public`, by which tunnels and gateways reach the world
+//!           ├─ egress     where the farmer provides it: IPv4 of networks, out at the node itself
 //!           ├─ gateway    one namespace for each slot that it may hold
 //!           ├─ exit_point a resource of each network whose exit slot it may hold
 //!           ├─ resource   one for each network that the tenant placed here, and its workloads
@@ -11,6 +12,7 @@
 //! Knows nothing of what exists: never imports `plan`. An operator that rebuilds a gateway elsewhere calls this same
 //! function for another node.
 
+mod egress;
 mod exit_point;
 mod firewall;
 mod gateway;
@@ -27,7 +29,7 @@ use crate::key::PublicKey;
 use crate::limit;
 use crate::mesh;
 use crate::model::{GatewayView, NetworkView, ResourceKey, Seat, SlotKey, Snapshot};
-use crate::name;
+use crate::name::{self, IfName};
 use crate::state::{Backend, Device, Endpoint, LinkKind, Namespace, Netns, NodeState, Peer, PeerKey};
 use crate::tenure::Duty;
 
@@ -82,6 +84,7 @@ pub fn desire(snapshot: &Snapshot, own: &Own) -> NodeState {
     let sysctls = pieces::Sysctls::new(own.bridge_netfilter);
     let mut node = Node { snapshot, own, sysctls: &sysctls, state: &mut state };
     node.upstream();
+    node.egress();
     for gateway in &snapshot.gateways {
         node.gateway(gateway);
     }
@@ -136,6 +139,11 @@ impl<'a> Site<'a> {
 
     fn netns(&self) -> Netns {
         Netns::Named(self.derived.netns)
+    }
+
+    /// The link by which its IPv4 leaves where its node lets it out.
+    fn out(&self) -> IfName {
+        name::local_out(self.derived.index.get(), self.network.allocation.number())
     }
 
     /// The other resources of the network, derived.

@@ -16,12 +16,20 @@ impl Node<'_> {
         let ns = self.state.at(site.netns());
         if ns.links.contains_key(&tunnel) {
             pieces::route_by_link(ns, pieces::EVERYWHERE, tunnel);
-            pieces::route_by_link(ns, pieces::EVERYWHERE_V4, tunnel);
-            // As at the exit point: the gateway's ICMP errors come from there.
-            let gateway_v4 = pieces::host(GATEWAY_LOOPBACK_V4);
-            pieces::route_by_link(ns, gateway_v4, tunnel);
         }
-        ns.firewall = Some(firewall::resource(site));
+        let local = self.snapshot.leaves_here(site.network, site.derived.index);
+        let ns = self.state.at(site.netns());
+        ns.firewall = Some(firewall::resource(site, local.is_some()));
+        match local {
+            Some(local) => self.leaves_here(site, local),
+            None if ns.links.contains_key(&tunnel) => {
+                pieces::route_by_link(ns, pieces::EVERYWHERE_V4, tunnel);
+                // As at the exit point: the gateway's ICMP errors come from there.
+                let gateway_v4 = pieces::host(GATEWAY_LOOPBACK_V4);
+                pieces::route_by_link(ns, gateway_v4, tunnel);
+            }
+            None => {}
+        }
         for workload in &workloads {
             self.port(site, workload);
             self.workload(site, workload);

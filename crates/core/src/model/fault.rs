@@ -123,6 +123,10 @@ pub enum Fault {
     UnknownProvided { node: NodeId },
     #[error("what is provided at node {node} is said twice")]
     DuplicateProvision { node: NodeId },
+    #[error("an address of the network's own, and IPv4 that leaves at its nodes")]
+    LocalAndOwn,
+    #[error("router {router} is not another address in {address}")]
+    RouterOutside { router: std::net::Ipv4Addr, address: Ipv4Net },
     #[error("slot prefix {prefix} is no /48 of this farm's allocations")]
     SlotPrefix { prefix: Ipv6Net },
     #[error("public_v4 without default_v4")]
@@ -250,6 +254,8 @@ impl Fault {
             Self::SlotPrefix { .. } => "name one /48 out of allocations",
             Self::PublicWithoutDefault => "add default_v4, the upstream router's address",
             Self::DefaultWithoutPublic => "add public_v4, the address that tenants' IPv4 leaves from",
+            Self::LocalAndOwn => "leave out local_v4: what answers from the address leaves by the exit",
+            Self::RouterOutside { .. } => "name the router on the address's own subnet",
             Self::DefaultOutside { .. } => "the default gateway is the router on that subnet",
             Self::NoNodes { .. } => "name at least one node",
             Self::SlotInUse { .. } => "keep the slot until no network names it; its holder may change",

@@ -163,6 +163,9 @@ pub struct NetworkDraft {
     /// What leads to it from a public IPv4 address of its own.
     #[serde(default, skip_serializing_if = "OwnV4::is_none")]
     pub own_v4: OwnV4,
+    /// Whether its IPv4 is to leave at the nodes themselves, where these provide it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub local_v4: bool,
 }
 
 /// What one tenant asked for: nodes, an exit, workloads and exposed ports.
@@ -175,6 +178,7 @@ pub struct Network {
     workloads: Vec<Workload>,
     exposures: Vec<Exposure>,
     own_v4: OwnV4,
+    local_v4: bool,
 }
 
 impl TryFrom<NetworkDraft> for Network {
@@ -185,10 +189,11 @@ impl TryFrom<NetworkDraft> for Network {
             return Err(found.fault);
         }
         let workloads = draft.numbered();
-        let NetworkDraft { id, nodes, exit: ExitDraft { farm, prefix, slot }, exposures, own_v4, .. } = draft;
+        let NetworkDraft { id, nodes, exit, exposures, own_v4, local_v4, .. } = draft;
+        let ExitDraft { farm, prefix, slot } = exit;
         let prefix = prefix.ok_or(Fault::ExitPrefix { slot })?;
-        let nodes = nodes.into_iter().collect();
-        Ok(Self { id, nodes, exit: ExitRef { farm, prefix, slot }, workloads, exposures, own_v4 })
+        let (nodes, exit) = (nodes.into_iter().collect(), ExitRef { farm, prefix, slot });
+        Ok(Self { id, nodes, exit, workloads, exposures, own_v4, local_v4 })
     }
 }
 
@@ -208,6 +213,7 @@ impl From<Network> for NetworkDraft {
             workloads: network.workloads.into_iter().map(draft).collect(),
             exposures: network.exposures,
             own_v4: network.own_v4,
+            local_v4: network.local_v4,
         }
     }
 }
@@ -264,6 +270,12 @@ impl Network {
     #[must_use]
     pub const fn exit(&self) -> &ExitRef {
         &self.exit
+    }
+
+    /// Whether its IPv4 is to leave at the nodes themselves, where these provide it.
+    #[must_use]
+    pub const fn local_v4(&self) -> bool {
+        self.local_v4
     }
 
     /// Its workloads, in the order they were given.

@@ -4,6 +4,7 @@
 //! a newer registry may speak to an older node. A change that an older node must not pass over is another [`Format`].
 
 mod faults;
+mod local;
 mod read;
 
 use std::collections::BTreeMap;
@@ -162,6 +163,9 @@ pub struct NetworkView {
     /// Whether that has two next hops, so that what comes in comes by either of two exit points.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ecmp: bool,
+    /// Whether its IPv4 is to leave at the nodes themselves, where these provide it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub local_v4: bool,
     /// All of its resources, the exit point among them.
     pub resources: Vec<ResourceView>,
     /// Workloads on this node only.
@@ -407,6 +411,7 @@ impl NetworkView {
             allocation,
             slot: network.exit().slot,
             ecmp,
+            local_v4: network.local_v4(),
             workloads: workloads
                 .filter_map(|workload| Some(WorkloadView { index: index?, number: workload.number }))
                 .collect(),

@@ -41,6 +41,7 @@ fn network() -> NetworkDraft {
         workloads: vec![workload("db", None)],
         exposures: vec![Exposure { workload: "db".parse().unwrap(), protocol: Protocol::Tcp, port: 443 }],
         own_v4: Default::default(),
+        local_v4: false,
     }
 }
 
@@ -287,6 +288,7 @@ fn a_network_without_a_node_is_without_what_is_on_it() {
         workloads: vec![workload("one", "ant"), workload("two", "bee")],
         exposures: vec![exposed("one"), exposed("two")],
         own_v4: Default::default(),
+        local_v4: false,
     };
     let kept = draft.clone().kept_on(|node| node.as_str() == "ant").unwrap();
     assert_eq!(kept.nodes, ["ant".parse().unwrap()]);

@@ -37,6 +37,8 @@ pub enum NetnsRole {
     },
     /// The namespace `public`, if our table is in it.
     Public,
+    /// Where a node lets networks out over IPv4 itself.
+    Egress,
 }
 
 /// What a link of ours that may be found in the host's namespace is for.
@@ -64,6 +66,9 @@ impl NetnsName {
     pub fn role(&self) -> Option<NetnsRole> {
         if *self == super::netns_public() {
             return Some(NetnsRole::Public);
+        }
+        if *self == super::netns_egress() {
+            return Some(NetnsRole::Egress);
         }
         let (kind, rest) = self.as_str().split_once('-')?;
         match kind {

@@ -45,6 +45,8 @@ pub const SHARE: &str = "this network's share of IPv4 connections is in use";
 pub const BANDWIDTH_SENT: &str = "more than this network may send";
 /// Beyond what a network may get in a second.
 pub const BANDWIDTH_RECEIVED: &str = "more than this network may get";
+/// IPv6 where a node lets out IPv4 alone.
+pub const V4_ALONE: &str = "IPv4 alone leaves here";
 /// A packet that would leave where it came in.
 pub const HAIRPIN: &str = "no way back out where it came in";
 /// IPv4 from outside that answers nothing.

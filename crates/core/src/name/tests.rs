@@ -164,6 +164,7 @@ proptest! {
             NetnsRole::Resource { index, n } => netns_resource(index, n),
             NetnsRole::Gateway { slot, n } => netns_gateway(slot, n),
             NetnsRole::Workload { index, n, k } => netns_workload(index, n, k),
+            NetnsRole::Egress => netns_egress(),
             NetnsRole::Public => netns_public(),
         });
         prop_assert!(again.is_none_or(|made| made == name));

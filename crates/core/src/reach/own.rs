@@ -65,7 +65,12 @@ impl Reach<'_> {
 
 /// What stops it on the sender's side.
 fn leaving(from: &Site<'_>, to: &Site<'_>, own: Ipv4Addr) -> Option<Stop> {
-    let (Some(border), Kind::Workload { has_ports, .. }) = (&from.border, &from.kind) else { return None };
+    let (Some(border), Kind::Workload { has_ports, local, .. }) = (&from.border, &from.kind) else {
+        return None;
+    };
+    if let Some(local) = local {
+        return local.stop(Some(own.into()));
+    }
     let rule = |chain, comment| Some(border.stops(by(chain, comment)));
     match () {
         () if from.shares_gateway_with(to) => rule("input", rule::OWN_INSIDE),
@@ -78,7 +83,10 @@ fn leaving(from: &Site<'_>, to: &Site<'_>, own: Ipv4Addr) -> Option<Stop> {
 
 /// The address by which a sender is seen outside.
 fn seen(from: &Site<'_>) -> Option<Ipv4Addr> {
-    let Kind::Workload { network, workload, own, .. } = &from.kind else { return None };
+    let Kind::Workload { network, workload, own, local, .. } = &from.kind else { return None };
+    if let Some(local) = local {
+        return Some(local.way.address.addr());
+    }
     let is_whole = network.own_v4().whole.as_ref() == Some(&workload.name);
     own.filter(|_| is_whole).or_else(|| Some(from.border.as_ref()?.slot.public_v4()?.addr()))
 }

@@ -16,7 +16,7 @@ use crate::addr::carve;
 use crate::id::ExitSlot;
 use crate::limit;
 use crate::model::{
-    Bandwidths, Family, FarmDraft, Item, NodeDraft, Provision, Reach, SlotDraft, SlotKey, Upstream,
+    Bandwidths, Family, FarmDraft, Item, LocalV4, NodeDraft, Provision, Reach, SlotDraft, SlotKey, Upstream,
 };
 use crate::name::IfName;
 
@@ -91,6 +91,14 @@ struct SlotFields {
 struct ProvisionFields {
     node: Text,
     gateway_nic: Option<Text>,
+    local_v4: Option<Spanned<LocalV4Fields>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LocalV4Fields {
+    address: Text,
+    router: Text,
 }
 
 /// Parses a farm file: its shape only.
@@ -228,7 +236,14 @@ fn read_provision(said: &Spanned<ProvisionFields>, item: Item, reading: &mut Rea
     let fields = said.get_ref();
     let node = reading.read(item.field("node"), &fields.node, name);
     let gateway_nic = reading.read_if(item.field("gateway_nic"), fields.gateway_nic.as_ref(), link);
-    Some(Provision { node: node?, gateway_nic })
+    let local_v4 = fields.local_v4.as_ref().and_then(|said| {
+        let LocalV4Fields { address, router } = said.get_ref();
+        let place = item.field("local_v4");
+        let address = reading.read(place, address, net(Wanted::AddressInSubnetV4));
+        let router = reading.read(place, router, net(Wanted::AddressV4));
+        Some(LocalV4 { address: address?, router: router? })
+    });
+    Some(Provision { node: node?, gateway_nic, local_v4 })
 }
 
 /// Reads a slot; there is none if it has no number or /48 that can be read.

@@ -30,6 +30,8 @@ struct Fields {
     exit: Spanned<ExitFields>,
     own_v4: Option<Text>,
     #[serde(default)]
+    local_v4: bool,
+    #[serde(default)]
     workload: Vec<Spanned<WorkloadFields>>,
     #[serde(default)]
     expose: Vec<Spanned<ExposeFields>>,
@@ -113,8 +115,10 @@ impl NetworkSpec {
         }
         let own_v4 = OwnV4 { whole: own, forwards };
         let id = tenant.zip(network).map(|(tenant, name)| NetworkId { tenant, name });
+        let local_v4 = fields.local_v4;
+        let draft = id.zip(exit);
         let draft =
-            id.zip(exit).map(|(id, exit)| NetworkDraft { id, nodes, exit, workloads, exposures, own_v4 });
+            draft.map(|(id, exit)| NetworkDraft { id, nodes, exit, workloads, exposures, own_v4, local_v4 });
         (draft, reading)
     }
 }

@@ -131,8 +131,8 @@ fn draft_of(
     let workloads = workloads.collect();
     let exit = exit_of(&draft.exit, names, reading)?;
     let id = NetworkId { tenant: tenant.id.clone(), name: draft.id.name.clone() };
-    let (exposures, own_v4) = (draft.exposures.clone(), draft.own_v4.clone());
-    Some(NetworkDraft { id, nodes, exit, workloads, exposures, own_v4 })
+    let NetworkDraft { exposures, own_v4, local_v4, .. } = draft.clone();
+    Some(NetworkDraft { id, nodes, exit, workloads, exposures, own_v4, local_v4 })
 }
 
 /// Whether a word has the form of an owner's id.

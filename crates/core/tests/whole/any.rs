@@ -156,7 +156,12 @@ fn farm_text(at: usize, name: &str, farm: &FarmSketch) -> String {
     }
     // A farm with several slots has a node with a link for them alone.
     if farm.slots.len() > 1 {
-        writeln!(text, "[[provision]]\nnode = \"{name}0\"\ngateway_nic = \"bond0.20\"").unwrap();
+        writeln!(text, "[[provision]]\nnode = \"{name}0\"\ngateway_nic = \"bond0.20\"\nlocal_v4 = {{ address = \"{q}20/25\", router = \"{q}1\" }}").unwrap();
+        // Another is at a home.
+        if !farm.nodes.is_empty() {
+            let (last, home) = (farm.nodes.len(), 9 + at);
+            writeln!(text, "[[provision]]\nnode = \"{name}{last}\"\nlocal_v4 = {{ address = \"192.168.{home}.50/24\", router = \"192.168.{home}.1\" }}").unwrap();
+        }
     }
     text
 }
@@ -169,8 +174,9 @@ fn network_text(at: usize, network: &NetworkSketch, nodes: &[String], (farm, slo
     }
     let quoted: Vec<String> = chosen.iter().map(|(_, name)| format!("\"{name}\"")).collect();
     let mut text = format!(
-        "tenant = \"t{at}\"\nnetwork = \"web\"\nnodes = [{}]\nexit = {{ farm = \"{farm}\", slot = {slot} }}\n",
-        quoted.join(", ")
+        "tenant = \"t{at}\"\nnetwork = \"web\"\nnodes = [{}]\nexit = {{ farm = \"{farm}\", slot = {slot} }}\nlocal_v4 = {}\n",
+        quoted.join(", "),
+        network.own == 0 && network.workloads.is_multiple_of(2)
     );
     let mut workloads = Vec::new();
     let mut tables = String::new();

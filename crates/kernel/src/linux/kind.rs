@@ -101,8 +101,9 @@ fn likely(netns: &Netns, link: &IfName) -> Option<Netns> {
     let Netns::Named(name) = netns else { return None };
     let (kind, rest) = link.as_str().split_once('-').unwrap_or((link.as_str(), ""));
     let guess = match (name.role()?, kind) {
-        (NetnsRole::Gateway { .. }, "to") => format!("net-{rest}"),
+        (NetnsRole::Gateway { .. } | NetnsRole::Egress, "to") => format!("net-{rest}"),
         (NetnsRole::Resource { index, n }, "pub") => format!("gw-{}-{n}", index >> 12),
+        (NetnsRole::Resource { .. }, "out") => "sixfold-egress".to_owned(),
         (NetnsRole::Resource { .. }, "port") => {
             format!("load-{}-{rest}", name.as_str().strip_prefix("net-")?)
         }

@@ -21,6 +21,7 @@ pub(super) fn by_id(
     for farm in &mut draft.farms {
         farm.nodes.iter_mut().for_each(|node| rename(&mut node.id));
         farm.slots.iter_mut().flat_map(|slot| &mut slot.holders).for_each(rename);
+        farm.provisions.iter_mut().map(|provision| &mut provision.node).for_each(rename);
     }
     for network in &mut draft.networks {
         network.nodes.iter_mut().for_each(rename);

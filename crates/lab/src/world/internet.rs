@@ -35,6 +35,11 @@ impl Drawing<'_> {
         destinations.extend(sources.map(|net| IpNet::from(std::net::IpAddr::V4(net.addr()))));
         let pooled = farm.slots().values().flat_map(|slot| slot.pool_v4());
         destinations.extend(pooled.map(|address| IpNet::from(std::net::IpAddr::V4(*address))));
+        // What is of a home is not announced.
+        let ways =
+            farm.provisions().values().filter_map(|provision| Some(provision.local_v4?.address.addr()));
+        let ways = ways.filter(|address| !address.is_private());
+        destinations.extend(ways.map(|address| IpNet::from(std::net::IpAddr::V4(address))));
         destinations.extend(farm.upstream().next_hop_v4.map(|hop| IpNet::from(std::net::IpAddr::V4(hop))));
         destinations.extend(self.private_of(farm));
         destinations.push(self.outside.machines(at).into());

@@ -114,6 +114,7 @@ pub(crate) fn live(version: u64, nodes: &[u8]) -> NetworkStatement {
         workloads: Vec::new(),
         exposures: Vec::new(),
         own_v4: Default::default(),
+        local_v4: false,
     };
     NetworkStatement { version, subject: Subject::Live(draft.try_into().unwrap()) }
 }

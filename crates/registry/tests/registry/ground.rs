@@ -83,6 +83,7 @@ pub(crate) fn network(id: &str, slot: u8, nodes: impl IntoIterator<Item = usize>
         workloads: Vec::new(),
         exposures: Vec::new(),
         own_v4: Default::default(),
+        local_v4: false,
     }
 }
 

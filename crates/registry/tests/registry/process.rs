@@ -154,6 +154,7 @@ impl Tenant {
                     workloads: Vec::new(),
                     exposures: Vec::new(),
                     own_v4: Default::default(),
+                    local_v4: false,
                 };
                 Subject::Live(draft.try_into().unwrap())
             }

@@ -20,7 +20,8 @@ use crate::{output, table};
     Its tenant sees it, the farmers of its nodes, these nodes, and the registry's operator.\n\n\
     With --json: id, version, revision, deleted, and if it is not: exit (farm, name, slot), nodes (id, name), \
     prefixes (seat, node, prefix, generation, ports, own_v4), missing (nodes that their farmers took out of it), workloads (name, node, number, \
-    address, address_v4), exposures (workload, protocol, port), own_v4 (null unless a public IPv4 address of its own is asked for: \
+    address, address_v4), local_v4 (whether IPv4 is to leave at the nodes), local_v4_nodes (at which it does), \
+    exposures (workload, protocol, port), own_v4 (null unless a public IPv4 address of its own is asked for: \
     address, whole, forwards).",
     after_long_help = "Examples:\n  sixfold network show web\n  sixfold network show web --json | jq .workloads"
 )]
@@ -122,6 +123,35 @@ pub(super) fn ports(grants: &[Held]) -> String {
     }
 }
 
+/// The nodes at which the network's IPv4 leaves: those whose farmers provide it, if its tenant wants that.
+fn leaves_at<'a>(known: &Known, network: &'a Network) -> Vec<&'a NodeId> {
+    let provides = |node: &NodeId| {
+        let mut said = known.farms.iter().filter_map(|farm| farm.delegation.provision(node));
+        said.any(|provision| provision.local_v4.is_some())
+    };
+    network.nodes().iter().filter(|node| network.local_v4() && provides(node)).collect()
+}
+
+/// Where the network's IPv4 leaves, in words.
+fn ipv4(known: &Known, network: &Network, grants: &[Held]) -> String {
+    let by_exit = ports(grants);
+    let mut there: Vec<String> =
+        leaves_at(known, network).into_iter().map(|node| called(known, node)).collect();
+    there.sort();
+    match (network.local_v4(), there.is_empty()) {
+        (false, _) => by_exit,
+        (true, true) => {
+            format!("{by_exit}; it would leave at its nodes, and none of their farmers provides that")
+        }
+        (true, false) => {
+            let there = there.join(", ");
+            format!(
+                "at {there} from the node's own address, whatever becomes of the exit; elsewhere {by_exit}"
+            )
+        }
+    }
+}
+
 /// The addresses of each workload, as far as its node's prefix is granted.
 fn workloads(
     known: &Known,
@@ -188,6 +218,8 @@ fn document(known: &Known, network: &KnownNetwork) -> Value {
         "prefixes": prefixes.collect::<Vec<_>>(),
         "missing": missing(live, grants),
         "workloads": workloads.collect::<Vec<_>>(),
+        "local_v4": live.local_v4(),
+        "local_v4_nodes": leaves_at(known, live),
         "exposures": live.exposures(),
         "own_v4": own_v4(known, live, grants),
     })
@@ -244,7 +276,7 @@ fn text(known: &Known, network: &KnownNetwork) -> String {
     format!(
         "{head}exit       {}\nipv4       {}\n{own}exposed    {exposed}\n{missing}{}{}",
         exit(known, live),
-        ports(grants),
+        ipv4(known, live, grants),
         section("Prefixes", prefixes),
         section("Workloads", workloads)
     )

@@ -99,6 +99,7 @@ impl Realm<'_> {
             workloads: vec![workload],
             exposures: Vec::new(),
             own_v4: Default::default(),
+            local_v4: false,
         };
         let statement = NetworkStatement { version, subject: Subject::Live(draft.try_into().unwrap()) };
         self.put(&format!("/v1/networks/{}", network()), &statement, &tenant())

@@ -8,6 +8,7 @@ mod ecmp;
 mod failover;
 mod ground;
 mod json;
+mod local;
 mod moved;
 mod oracles;
 mod own;

@@ -84,6 +84,7 @@ impl Owner {
             workloads: Vec::new(),
             exposures: Vec::new(),
             own_v4: Default::default(),
+            local_v4: false,
         };
         self.put(&NetworkStatement { version, subject: Subject::Live(draft.try_into().unwrap()) })
     }

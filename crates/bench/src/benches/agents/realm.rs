@@ -310,6 +310,7 @@ impl Realm {
             workloads: Vec::new(),
             exposures: Vec::new(),
             own_v4: Default::default(),
+            local_v4: false,
         };
         let statement = NetworkStatement { version, subject: Subject::Live(draft.try_into()?) };
         Ok((format!("/v1/networks/{id}"), statement))

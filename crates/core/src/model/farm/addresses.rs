@@ -105,6 +105,10 @@ impl FarmDraft {
             });
             public.into_iter().chain(pool)
         });
-        nodes.chain(slots)
+        let local = self.provisions.iter().enumerate().filter_map(|(at, provision)| {
+            let holder = format!("the way out of node {} of farm {}", provision.node, self.id);
+            Some((Item::Provision(at).field("local_v4"), provision.address()?, holder))
+        });
+        nodes.chain(slots).chain(local)
     }
 }

@@ -3,7 +3,9 @@
 //! Owns: the type, and what it must be beside the farm's nodes. Must not know how a node makes use of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::FarmDraft;
@@ -21,19 +23,58 @@ pub struct Provision {
     /// The link by which its gateways reach the segment: the node's own traffic has the other one, its `nic`, for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway_nic: Option<IfName>,
+    /// How IPv4 of networks whose tenants want that leaves there, and not by their exits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_v4: Option<LocalV4>,
+}
+
+/// A node's own way out for the IPv4 of networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalV4 {
+    /// The address that it leaves from, with the length of its subnet: nobody else's there.
+    pub address: Ipv4Net,
+    /// The router on that subnet.
+    pub router: Ipv4Addr,
+}
+
+impl LocalV4 {
+    /// The subnet that the address is in.
+    #[must_use]
+    pub fn subnet(self) -> Ipv4Net {
+        self.address.trunc()
+    }
 }
 
 impl Provision {
     /// Nothing, at a node.
     #[must_use]
     pub const fn none(node: NodeId) -> Self {
-        Self { node, gateway_nic: None }
+        Self { node, gateway_nic: None, local_v4: None }
     }
 
     /// Whether it says anything.
     #[must_use]
     pub fn is_none(&self) -> bool {
         *self == Self::none(self.node.clone())
+    }
+
+    /// What is wrong with it by itself.
+    pub(in crate::model) fn faults(&self, item: Item) -> Vec<Found> {
+        let (place, Some(LocalV4 { address, router })) = (item.field("local_v4"), self.local_v4) else {
+            return Vec::new();
+        };
+        let mut found = Vec::from_iter(fault::unusable(place, address.addr().into()));
+        found.extend(fault::of_subnet(place, address));
+        if !address.contains(&router) || address.addr() == router {
+            found.push(place.found(Fault::RouterOutside { router, address }));
+        }
+        found
+    }
+
+    /// The address that it has on the Internet: one of a home is of that home alone.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        let address = self.local_v4?.address.addr();
+        (!address.is_private()).then_some(address.into())
     }
 }
 
@@ -62,6 +103,7 @@ impl FarmDraft {
             } else if !nodes.contains_key(&provision.node) {
                 found.push(place.found(Fault::UnknownProvided { node }));
             }
+            found.extend(provision.faults(Item::Provision(at)));
         }
         found
     }

@@ -18,6 +18,9 @@ impl NetworkDraft {
         found.extend(self.crowded());
         found.extend(self.exposure_faults());
         found.extend(self.own_v4_faults());
+        if self.local_v4 && !self.own_v4.is_none() {
+            found.push(Item::Whole.field("local_v4").found(Fault::LocalAndOwn));
+        }
         found
     }
 

@@ -135,6 +135,15 @@ impl<'a> Looked<'a> {
         if let Some(hop) = snapshot.upstream.next_hop_v4 {
             self.usable("upstream.next_hop_v4", hop.into());
         }
+        if let Some(provision) = &snapshot.provision {
+            if provision.node != *snapshot.node.id() {
+                let node = provision.node.clone();
+                self.wrong("provision.node", Fault::UnknownProvided { node });
+            }
+            for found in provision.faults(Item::Whole) {
+                self.wrong(format!("provision.{}", found.place.field), found.fault);
+            }
+        }
         for (at, prefix) in snapshot.management.iter().enumerate().filter(|(_, p)| **p != p.trunc()) {
             self.wrong(format!("management[{at}]"), Fault::HostBits { prefix: *prefix });
         }

@@ -11,7 +11,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::Owned;
 use crate::id::{ExitSlot, FarmId, Label, NetworkId, NodeId};
 use crate::model::{
-    Bandwidth, Bandwidths, FarmDraft, Fault, NodeDraft, Provision, SlotDraft, SlotKey, Upstream,
+    Bandwidth, Bandwidths, FarmDraft, Fault, LocalV4, NodeDraft, Provision, SlotDraft, SlotKey, Upstream,
 };
 use crate::name::IfName;
 use crate::trust::key::Owner;
@@ -51,6 +51,7 @@ enum LaterWire {
     GatewayNic { node: NodeId, nic: IfName },
     Pool { slot: (Net<Ipv6Net>, ExitSlot), addresses: Vec<Ipv4Addr> },
     Ports { slot: (Net<Ipv6Net>, ExitSlot), ports: u16 },
+    LocalV4 { node: NodeId, address: Net<Ipv4Net>, router: Ipv4Addr },
 }
 
 #[derive(BorshSerialize, BorshDeserialize)]
@@ -174,7 +175,12 @@ impl Statement for Delegation {
         let pooled = pooled.map(|slot| LaterWire::Pool { slot: key(slot), addresses: slot.pool_v4.clone() });
         let ports = slots.iter().filter_map(|slot| Some((key(slot), slot.ports?)));
         let ports = ports.map(|(slot, ports)| LaterWire::Ports { slot, ports });
-        let later = Later(limited.chain(spread).chain(nics).chain(pooled).chain(ports).collect());
+        let local = provisions.iter().filter_map(|provision| {
+            let LocalV4 { address, router } = provision.local_v4?;
+            Some(LaterWire::LocalV4 { node: provision.node.clone(), address: Net(address), router })
+        });
+        let later =
+            Later(limited.chain(spread).chain(nics).chain(pooled).chain(ports).chain(local).collect());
         let slot = |slot: SlotDraft| SlotWire {
             prefix: Net(slot.key.prefix),
             slot: slot.key.slot,
@@ -223,6 +229,9 @@ impl Statement for Delegation {
                 LaterWire::GatewayNic { node, nic } => farm.provision_of(&node).gateway_nic = Some(nic),
                 LaterWire::Pool { slot, addresses } => slot_of(slots, slot, |slot| slot.pool_v4 = addresses),
                 LaterWire::Ports { slot, ports } => slot_of(slots, slot, |slot| slot.ports = Some(ports)),
+                LaterWire::LocalV4 { node, address, router } => {
+                    farm.provision_of(&node).local_v4 = Some(LocalV4 { address: address.0, router });
+                }
             }
         }
         Ok(Self::new(farm, wire.name, wire.version)?)

@@ -46,10 +46,13 @@ pub struct NetworkWire {
     later: Later<LaterWire>,
 }
 
-/// One thing that networks may say since the first were signed: what leads from a public IPv4 address of their own, said once.
+/// One thing that networks may say since the first were signed: each kind once, in the order of this list.
 #[derive(BorshSerialize, BorshDeserialize)]
 enum LaterWire {
+    /// What leads from a public IPv4 address of their own.
     Own { whole: Option<Label>, forwards: Vec<(Protocol, u16, Label, u16)> },
+    /// True; what says otherwise is not what is written again.
+    LocalV4(bool),
 }
 
 #[derive(BorshSerialize, BorshDeserialize)]
@@ -101,6 +104,7 @@ impl LiveWire {
             workloads: self.workloads.into_iter().map(workload).collect(),
             exposures: self.exposures.into_iter().map(exposure).collect(),
             own_v4: OwnV4::default(),
+            local_v4: false,
         }
     }
 }
@@ -109,13 +113,6 @@ impl From<&OwnV4> for LaterWire {
     fn from(own: &OwnV4) -> Self {
         let forwards = own.forwards.iter().map(|it| (it.protocol, it.port, it.workload.clone(), it.to));
         Self::Own { whole: own.whole.clone(), forwards: forwards.collect() }
-    }
-}
-
-impl From<LaterWire> for OwnV4 {
-    fn from(LaterWire::Own { whole, forwards }: LaterWire) -> Self {
-        let forward = |(protocol, port, workload, to)| Forward { protocol, port, workload, to };
-        Self { whole, forwards: forwards.into_iter().map(forward).collect() }
     }
 }
 
@@ -128,11 +125,12 @@ impl Statement for NetworkStatement {
             Subject::Live(network) => Some(network.into()),
             Subject::Deleted(_) => None,
         };
-        let own = match &self.subject {
-            Subject::Live(network) => Some(network.own_v4()).filter(|own| !own.is_none()),
-            Subject::Deleted(_) => None,
-        };
-        let later = Later(own.map(LaterWire::from).into_iter().collect());
+        let mut later = Vec::new();
+        if let Subject::Live(network) = &self.subject {
+            later.extend(Some(network.own_v4()).filter(|own| !own.is_none()).map(LaterWire::from));
+            later.extend(network.local_v4().then_some(LaterWire::LocalV4(true)));
+        }
+        let later = Later(later);
         NetworkWire { id: self.id().clone(), version: self.version, live, later }
     }
 
@@ -140,8 +138,19 @@ impl Statement for NetworkStatement {
         let subject = match live {
             Some(live) => {
                 // What is said twice, or is nothing, is not what is written again: it is refused.
-                let own_v4 = later.0.into_iter().map(OwnV4::from).next().unwrap_or_default();
-                Subject::Live(NetworkDraft { own_v4, ..live.draft(id) }.try_into()?)
+                let mut draft = live.draft(id);
+                for later in later.0 {
+                    match later {
+                        LaterWire::Own { whole, forwards } => {
+                            let forward =
+                                |(protocol, port, workload, to)| Forward { protocol, port, workload, to };
+                            let forwards = forwards.into_iter().map(forward).collect();
+                            draft.own_v4 = OwnV4 { whole, forwards };
+                        }
+                        LaterWire::LocalV4(local) => draft.local_v4 = local,
+                    }
+                }
+                Subject::Live(draft.try_into()?)
             }
             None => Subject::Deleted(id),
         };

@@ -8,7 +8,9 @@ use sixfold_core::addr::{Gateway, PrefixIndex, Resource, Workload};
 use sixfold_core::id::NodeId;
 use sixfold_core::model::{Reach, Seat};
 use sixfold_core::name::{IfName, NetnsName, NetnsRole};
-use sixfold_core::state::{LinkKind, METRIC, METRIC_UNDERNEATH, Namespace, Netns, NodeState, RouteTarget};
+use sixfold_core::state::{
+    AddressKey, LinkKind, METRIC, METRIC_UNDERNEATH, Namespace, Netns, NodeState, RouteTarget,
+};
 
 use crate::any::any_farm;
 use crate::farm::Farm;
@@ -203,6 +205,9 @@ fn named(farm: &Farm, node: &NodeId) -> BTreeSet<IpAddr> {
         named.extend(address.map(|net| IpAddr::from(net.addr())));
         named.extend(address_v4.map(|net| IpAddr::from(net.addr())));
     }
+    let (of, _) = farm.world.node(node).unwrap();
+    let local = of.provisions().get(node).and_then(|provision| provision.local_v4);
+    named.extend(local.map(|local| IpAddr::from(local.address.addr())));
     for slot in farm.world.farms().values().flat_map(|farm| farm.slots().values()) {
         let Some(allocation) = farm.ledger.allocation(slot.key().prefix) else { continue };
         if slot.holders().contains(node) {
@@ -232,6 +237,7 @@ fn named(farm: &Farm, node: &NodeId) -> BTreeSet<IpAddr> {
                 }
                 Seat::Node(on) if on == node => {
                     named.extend(wireguard.into_iter().chain(local));
+                    named.insert(derived.exit_public_address.addr().into());
                     for workload in network.workloads_on(node) {
                         let derived = Workload::derive(&allocation, key.index, workload.number);
                         named.extend([IpAddr::from(derived.address), derived.address_v4.into()]);
@@ -251,12 +257,14 @@ fn belongs(netns: &NetnsName, link: &str) -> bool {
     let role = netns.role().expect("every namespace bears a name of ours");
     let own = match role {
         NetnsRole::Public => link == "public",
+        NetnsRole::Egress => link == "egress" || index_of(link, "to-").is_some(),
         NetnsRole::Workload { .. } => link == "eth0",
         NetnsRole::Resource { index, n } => {
             let numbered = format!("{index:04x}-{n}");
             let port = link.strip_prefix("port-").and_then(|k| k.parse::<u8>().ok());
             link == format!("wg-{numbered}")
                 || link == format!("pub-{numbered}")
+                || link == format!("out-{numbered}")
                 || port.is_some_and(|k| (2..=254).contains(&k))
         }
         NetnsRole::Gateway { slot, n } => {
@@ -322,7 +330,9 @@ proptest! {
                 for (name, link) in ns.links.iter().filter(|(_, link)| link.up && matches!(link.kind, LinkKind::Macvlan { .. })) {
                     let owner = (node.clone(), netns.clone());
                     prop_assert_eq!(macs.insert(link.mac, owner.clone()), None);
-                    for key in ns.addresses.keys().filter(|key| key.link == *name) {
+                    // What is of a home is of that home alone.
+                    let of_home = |key: &&AddressKey| matches!(key.address.addr(), IpAddr::V4(v4) if v4.is_private());
+                    for key in ns.addresses.keys().filter(|key| key.link == *name && !of_home(key)) {
                         prop_assert_eq!(wired.insert(key.address.addr(), owner.clone()), None, "{}", key.address);
                     }
                 }

@@ -1,10 +1,13 @@
 //! What a farmer provides at a node: the links that its namespaces stand on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use sixfold_core::addr::Allocation;
 use sixfold_core::desire::desire;
-use sixfold_core::name::IfName;
-use sixfold_core::state::LinkKind;
+use sixfold_core::model::Snapshot;
+use sixfold_core::name::{self, IfName};
+use sixfold_core::plan::plan;
+use sixfold_core::state::{LinkKind, Netns, NodeState};
 
 use crate::farm::{Farm, own};
 
@@ -40,4 +43,87 @@ fn gateways_stand_on_the_link_that_is_there_for_them_and_public_on_the_nodes_own
     };
     assert_eq!(below(&farm, "ant"), by([("gw-1-1", "bond0.20"), ("gw-2-1", "bond0.20"), ("public", "eth0")]));
     assert_eq!(below(&farm, "bee"), by([("gw-1-1", "eth0"), ("gw-2-1", "eth0"), ("public", "eth0")]));
+}
+
+const LOCAL: &str =
+    "[[provision]]\nnode = \"bee\"\nlocal_v4 = { address = \"203.0.113.22/24\", router = \"203.0.113.1\" }
+[[provision]]\nnode = \"cat\"\nlocal_v4 = { address = \"192.168.7.50/24\", router = \"192.168.7.1\" }";
+
+/// Who of a node's resources leaves there, by the links of where they do.
+fn let_out(farm: &Farm, node: &str) -> Option<BTreeSet<String>> {
+    let state = farm.desired(&node.parse().unwrap());
+    let egress = state.namespaces.get(&Netns::Named(name::netns_egress()))?;
+    let cables = egress.links.keys().map(ToString::to_string).filter(|link| link.starts_with("to-"));
+    Some(cables.collect())
+}
+
+#[test]
+fn ipv4_leaves_at_a_node_where_both_its_farmer_and_the_networks_tenant_say_so() {
+    let wants = include_str!("../../../../../examples/first-farm/acme.toml").replacen(
+        "exit",
+        "local_v4 = true\nexit",
+        1,
+    );
+    let globex = include_str!("../../../../../examples/first-farm/globex.toml");
+    let farm_text = include_str!("../../../../../examples/first-farm/farm.toml");
+    let with = |farm: &str, acme: &str| {
+        Farm::new(&[("farm.toml", farm), ("acme.toml", acme), ("globex.toml", globex)])
+    };
+    let provides = format!("{farm_text}\n{LOCAL}");
+    let (neither, tenant) = (Farm::first(), with(farm_text, &wants));
+    let (farmer, both) = (first_with(LOCAL), with(&provides, &wants));
+    assert_eq!(let_out(&neither, "bee"), None);
+    assert_eq!(let_out(&tenant, "bee"), None);
+    assert_eq!(let_out(&farmer, "bee"), Some(BTreeSet::new()), "ready, and nobody is in it");
+    assert_eq!(let_out(&both, "ant"), None, "its farmer provides it elsewhere");
+    assert_eq!(let_out(&both, "bee").map(|cables| cables.len()), Some(1), "acme's and not globex's");
+    assert_eq!(let_out(&both, "cat").map(|cables| cables.len()), Some(1), "of a hidden node too");
+    // Nothing else of the node is other than without.
+    for node in ["ant", "bee", "cat"] {
+        let ids = farmer.desired(&node.parse().unwrap()).namespaces;
+        let others = both.desired(&node.parse().unwrap()).namespaces;
+        let differ =
+            ids.iter().filter(|(netns, ns)| others[*netns] != **ns).map(|(netns, _)| netns.to_string());
+        let differ: Vec<String> = differ.filter(|netns| netns != "sixfold-egress").collect();
+        assert_eq!(differ.len(), usize::from(node != "ant"), "acme's resource alone: {differ:?}");
+    }
+}
+
+/// What a resource of the first farm is told to do with IPv4, and where its node lets it out.
+#[test]
+fn the_way_out_at_a_node() {
+    let wants = include_str!("../../../../../examples/first-farm/acme.toml").replacen(
+        "exit",
+        "local_v4 = true\nexit",
+        1,
+    );
+    let farm = format!("{}\n{LOCAL}", include_str!("../../../../../examples/first-farm/farm.toml"));
+    let farm = Farm::new(&[("farm.toml", &farm), ("acme.toml", &wants)]);
+    let state = farm.desired(&"bee".parse().unwrap());
+    let todo = plan(&state, &NodeState::default()).to_string();
+    let of_it = todo.lines().filter(|line| line.contains("egress") || line.contains("out-"));
+    insta::assert_snapshot!(of_it.collect::<Vec<_>>().join("\n"));
+}
+
+/// Two allocations may give one index to two networks, and with it the same IPv4: answers would go to one of them.
+#[test]
+fn of_two_networks_with_one_ipv4_at_a_node_one_leaves_there() {
+    let mut snapshot = first_with(LOCAL).snapshot(&"bee".parse().unwrap());
+    let mut other = snapshot.networks[0].clone();
+    other.allocation =
+        Allocation::new("2001:db8:b::/48".parse().unwrap(), 2_u16.try_into().unwrap()).unwrap();
+    snapshot.networks.push(other);
+    snapshot.networks.iter_mut().for_each(|network| network.local_v4 = true);
+    snapshot.networks.reverse();
+    let own = own(&snapshot);
+    let cables = |snapshot: &Snapshot| {
+        let state = desire(snapshot, &own);
+        let egress = &state.namespaces[&Netns::Named(name::netns_egress())];
+        let cables = egress.links.keys().map(ToString::to_string).filter(|link| link.starts_with("to-"));
+        cables.collect::<Vec<_>>()
+    };
+    let all = cables(&snapshot);
+    assert!(all.len() == 2 && all.iter().all(|link| link.ends_with("-1")), "{all:?}");
+    snapshot.networks.retain(|network| network.allocation.number().get() == 2);
+    assert!(cables(&snapshot)[0].ends_with("-2"), "alone it leaves here");
 }

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use sixfold_core::id::{Epoch, Generation};
 use sixfold_core::key::PublicKey;
 use sixfold_core::model::{
-    Attachment, DeviceReport, ExitDraft, Exposure, FarmDraft, Fault, Forward, NetworkDraft, NodeDraft, OwnV4,
-    Protocol, Reach, ResourceKey, Seat, SlotDraft, SlotKey, Upstream, WorkloadDraft,
+    Attachment, DeviceReport, ExitDraft, Exposure, FarmDraft, Fault, Forward, LocalV4, NetworkDraft,
+    NodeDraft, OwnV4, Protocol, Reach, ResourceKey, Seat, SlotDraft, SlotKey, Upstream, WorkloadDraft,
 };
 use sixfold_core::tenure::{Phase, Tenure};
 use sixfold_core::trust::{
@@ -65,6 +65,8 @@ fn provided() -> Delegation {
     // What says nothing is not written.
     farm.provision_of(&label("cat"));
     farm.provision_of(&label("ant")).gateway_nic = Some(label("eth1"));
+    let way = LocalV4 { address: "203.0.113.21/24".parse().unwrap(), router: "203.0.113.1".parse().unwrap() };
+    farm.provision_of(&label("ant")).local_v4 = Some(way);
     Delegation::new(farm, label("a-farm"), 7).unwrap()
 }
 
@@ -85,6 +87,7 @@ fn network() -> NetworkDraft {
         }],
         exposures: vec![Exposure { workload: label("db"), protocol: Protocol::Udp, port: 53 }],
         own_v4: Default::default(),
+        local_v4: false,
     }
 }
 
@@ -229,6 +232,8 @@ fn the_bytes_that_are_signed_never_change() {
     let forward = Forward { protocol: Protocol::Tcp, port: 443, workload: label("db"), to: 8443 };
     let own_v4 = OwnV4 { whole: None, forwards: vec![forward] };
     put("network, with a port forwarded", encode(&live(NetworkDraft { own_v4, ..network() })));
+    let local_v4 = true;
+    put("network, with IPv4 at its nodes", encode(&live(NetworkDraft { local_v4, ..network() })));
     let deleted = NetworkStatement { version: 4, subject: Subject::Deleted(label("acme/web")) };
     put("network, deleted", encode(&deleted));
     put(NodeStatement::KIND, encode(&node(public())));
@@ -284,6 +289,10 @@ fn there_is_one_encoding_of_each_statement() {
     // What could be said behind it, said as nothing.
     let nothing = [&body[..], &[0; 4]].concat();
     assert_eq!(decode::<NetworkStatement>(&nothing), Err(OpenError::NotCanonical));
+    for (what, more) in [("no", &[1, 0, 0, 0, 1, 0][..]), ("twice", &[2, 0, 0, 0, 1, 1, 1, 1])] {
+        let said = decode::<NetworkStatement>(&[&body[..], more].concat());
+        assert_eq!(said, Err(OpenError::NotCanonical), "{what}");
+    }
     for end in 0..body.len() {
         assert!(matches!(decode::<NetworkStatement>(&body[..end]), Err(OpenError::Shape { .. })), "{end}");
     }

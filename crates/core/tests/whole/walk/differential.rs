@@ -95,14 +95,20 @@ pub(super) fn difference(farm: &Farm, walker: &Walker, cell: &Cell, memory: &mut
     }
 }
 
-/// The address over IPv4 by which a workload is seen outside: its network's own, if it has all of that, or the slot's.
+/// The address over IPv4 by which a workload is seen outside: its node's, where it leaves there, or its network's own, if it has all
+/// of that, or the slot's.
 fn told_source(farm: &Farm, from: &Party, seen: IpAddr) -> Option<IpAddr> {
     let Party::Workload { network, name } = from else { return None };
     let model = farm.world.network(network).unwrap();
     let mut grants = farm.ledger.grants_of(network).map(|(_, grant)| grant);
     let own = grants.find_map(|grant| grant.own_v4).filter(|_| model.own_v4().whole.as_ref() == Some(name));
     let slot = farm.world.farm(&model.exit().farm).unwrap().slot(model.exit().key()).unwrap();
-    own.or_else(|| Some(slot.public_v4()?.addr())).map(IpAddr::V4).filter(|_| seen.is_ipv4())
+    let on = &model.workload(name)?.node;
+    let (of, _) = farm.world.node(on)?;
+    let local =
+        of.provisions().get(on).and_then(|provision| provision.local_v4).map(|way| way.address.addr());
+    let local = local.filter(|_| model.local_v4());
+    local.or(own).or_else(|| Some(slot.public_v4()?.addr())).map(IpAddr::V4).filter(|_| seen.is_ipv4())
 }
 
 fn came_back(end: End, from: Option<&Place>) -> Option<String> {

@@ -2,6 +2,7 @@
 //! model demands. Most come in by a link as if the guard before it were gone: each guard must hold alone. Never asks the
 //! states what is in them.
 
+mod egress;
 mod gateway;
 mod public;
 mod router;
@@ -9,7 +10,8 @@ mod router;
 use std::net::{IpAddr, Ipv6Addr};
 
 use sixfold_core::addr::{PrefixIndex, Resource};
-use sixfold_core::model::{Network, Seat};
+use sixfold_core::id::NodeId;
+use sixfold_core::model::{Grant, Network, ResourceKey, Seat};
 use sixfold_core::name::{IfName, rule};
 use sixfold_core::reach::{By, Stop};
 
@@ -177,6 +179,8 @@ struct Member<'a> {
     place: Place,
     seat: &'a Seat,
     derived: Resource,
+    /// Whether its IPv4 leaves at its own node.
+    leaves_here: bool,
 }
 
 impl Member<'_> {
@@ -189,6 +193,21 @@ impl Member<'_> {
     }
 }
 
+/// Whether a node lets a grant's IPv4 out, and nobody else's is the same there.
+fn leaves_here(farm: &Farm, (key, grant): (&ResourceKey, &Grant), node: &NodeId) -> bool {
+    let (of, _) = farm.world.node(node).unwrap();
+    let provided = of.provisions().get(node).is_some_and(|provision| provision.local_v4.is_some());
+    let mut before = farm.ledger.grants().iter().filter(|(other, there)| {
+        let local = farm.world.network(&there.network).is_some_and(Network::local_v4);
+        other.index == key.index
+            && other.number < key.number
+            && there.seat == grant.seat
+            && there.is_live()
+            && local
+    });
+    provided && grant.seat != Seat::Exit && before.next().is_none()
+}
+
 /// The exit point first.
 fn members<'a>(farm: &'a Farm, network: &Network) -> Vec<Member<'a>> {
     let allocation = farm.ledger.allocation(network.exit().prefix).unwrap();
@@ -196,7 +215,9 @@ fn members<'a>(farm: &'a Farm, network: &Network) -> Vec<Member<'a>> {
     let member = grants.map(|(key, grant)| {
         let derived = Resource::derive(&allocation, key.index);
         let node = farm.world.seated(farm.world.network(&grant.network).unwrap(), &grant.seat).unwrap();
-        Member { place: Place { node: node.id().clone(), netns: derived.netns }, seat: &grant.seat, derived }
+        let place = Place { node: node.id().clone(), netns: derived.netns };
+        let leaves_here = network.local_v4() && leaves_here(farm, (&key, grant), node.id());
+        Member { place, seat: &grant.seat, derived, leaves_here }
     });
     let mut members: Vec<Member<'_>> = member.collect();
     members.sort_by_key(|member| *member.seat != Seat::Exit);
@@ -219,6 +240,7 @@ pub(super) fn questions(farm: &Farm) -> Vec<Question> {
         all.extend(gateway::questions(farm, slot));
     }
     all.extend(farm.world.nodes().flat_map(|(_, node)| public::questions(farm, node)));
+    all.extend(farm.world.nodes().flat_map(|(_, node)| egress::questions(farm, node)));
     all
 }
 

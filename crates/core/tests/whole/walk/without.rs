@@ -23,7 +23,7 @@ use crate::any::any_farm;
 use crate::farm::Farm;
 
 /// Rules that no packet misses: role, chain, comment and why it stands all the same.
-const SPARE: [[&str; 4]; 8] = [
+const SPARE: [[&str; 4]; 9] = [
     ["public", "forward", "closed", "the sysctl refuses first; this holds while somebody has set it"],
     [
         "public",
@@ -40,6 +40,7 @@ const SPARE: [[&str; 4]; 8] = [
         "of a flood, which no single packet is; this and more in kernel/tests/gateway_limits.rs",
     ],
     ["gateway", "source", rule::LAST_HOP_V4, "likewise"],
+    ["egress", "source", rule::LAST_HOP_V4, "likewise"],
     [
         "gateway",
         "forward",
@@ -59,6 +60,11 @@ const SPARE_ROUTES: [[&str; 3]; 2] = [
     ["gateway", "0.0.0.0/0", "without a default nothing leads there either; it says so in the plan"],
 ];
 
+/// IPv4 leaves at a public node, with two networks on it, and at a hidden one.
+const LOCAL: &str =
+    "[[provision]]\nnode = \"bee\"\nlocal_v4 = { address = \"203.0.113.22/24\", router = \"203.0.113.1\" }
+[[provision]]\nnode = \"cat\"\nlocal_v4 = { address = \"192.168.7.50/24\", router = \"192.168.7.1\" }";
+
 /// Two workloads on one resource, ports over both protocols, a network without ports for IPv4, a bandwidth, and hosts that are
 /// guarded.
 fn broad() -> Farm {
@@ -69,11 +75,13 @@ fn broad() -> Farm {
     );
     let farm = farm.replacen("[[slot]]\n", "[[slot]]\nbandwidth = \"1 Gbit/s\"\n", 1);
     let acme = include_str!("../../../../../examples/first-farm/acme.toml");
+    let globex = include_str!("../../../../../examples/first-farm/globex.toml");
+    let farm = farm.replacen("[[slot]]\n", &format!("{LOCAL}\n[[slot]]\n"), 1);
+    let [acme, globex] = [acme, globex].map(|text| text.replacen("exit = {", "local_v4 = true\nexit = {", 1));
     let acme = format!(
         "{acme}\n[[workload]]\nname = \"spare\"\nnode = \"ant\"\n[[expose]]\nworkload = \"spare\"\nprotocol = \"udp\"\nport = 53\n"
     );
-    let globex = include_str!("../../../../../examples/first-farm/globex.toml");
-    let mut farm = Farm::new(&[("farm.toml", &farm), ("acme.toml", &acme), ("globex.toml", globex)]);
+    let mut farm = Farm::new(&[("farm.toml", &farm), ("acme.toml", &acme), ("globex.toml", &globex)]);
     farm.take_ports("globex/lab");
     farm
 }
@@ -90,6 +98,7 @@ fn role(netns: &Netns, ns: &Namespace) -> &'static str {
             NetnsRole::Gateway { .. } => "gateway",
             NetnsRole::Workload { .. } => "workload",
             NetnsRole::Public => "public",
+            NetnsRole::Egress => "egress",
         },
     }
 }

@@ -112,6 +112,7 @@ async fn elsewhere(running: &Running) {
         workloads: Vec::new(),
         exposures: Vec::new(),
         own_v4: Default::default(),
+        local_v4: false,
     };
     let statement = NetworkStatement { version: 1, subject: Subject::Live(draft.try_into().unwrap()) };
     let path = format!("/v1/networks/{id}");

@@ -49,7 +49,8 @@ fn of_resource(me: &Member<'_>, other: &Member<'_>) -> Vec<Question> {
     asked.by(tunnel, (nobody, me.address(), ASK), spoofed());
     asked.by(tunnel, (nobody_v4, me.address_v4(), ASK), spoofed());
     asked.by(tunnel, (OUTSIDE[0], nobody, ASK), Expected::Refused);
-    asked.by(tunnel, (OUTSIDE_V4[0], nobody_v4, ASK), Expected::Refused);
+    let by_exit = if me.leaves_here { spoofed() } else { Expected::Refused };
+    asked.by(tunnel, (OUTSIDE_V4[0], nobody_v4, ASK), by_exit);
     asked.by(tunnel, (other.address_v4(), me.address_v4(), ASK), Expected::Arrives);
     asked.voice(me.address_v4());
     let there =
