@@ -56,6 +56,11 @@ impl Device {
         self.mtu = mtu;
     }
 
+    /// The firewall mark it was told; zero is none.
+    pub const fn fwmark(&self) -> u32 {
+        self.fwmark
+    }
+
     /// Our public key, if a private key is set.
     pub fn public_key(&self) -> Option<PublicKey> {
         self.noise.as_ref().map(|noise| noise.public_key())

@@ -1,8 +1,8 @@
-//! What gathers packets and carries them away: from and to the socket in trains, from and to the TUN in super-packets. One
-//! for all devices, so that its memory is used again. Each packet is made once, in the arena or where it was received, and
+//! What gathers packets and carries them away: from and to the socket in trains, from and to the TUN in super-packets. Each
+//! worker has one, for all devices, so that its memory is used again. Each packet is made once, in the arena or where it was received, and
 //! handed on from there.
 
-use super::hosted::Descriptors;
+use super::carried::Descriptors;
 use crate::device::{Action, Endpoint};
 use crate::offload::{HEADER_LEN, Header, Joiner, split};
 use crate::sys::{Front, Inbox, MESSAGES, send_datagrams};
@@ -43,19 +43,16 @@ pub(super) struct Carrier {
 }
 
 /// What gathering came to.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gathered {
     pub(super) bytes: usize,
-    /// What the TUN gave and is no packet.
-    pub(super) malformed: usize,
     pub(super) then: Then,
 }
 
 /// What can be had of a descriptor after what was gathered.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Then {
     /// Perhaps more.
-    #[default]
     More,
     /// Nothing now.
     Nothing,
@@ -78,22 +75,22 @@ impl Carrier {
         }
     }
 
-    /// Reads the packets of a TUN, as many as go at a time.
-    pub(super) fn gather_inner(&mut self, from: &Descriptors) -> Gathered {
+    /// Reads the packets of a TUN, as many as go at a time; tells beside how much of what it gave is no packet.
+    pub(super) fn gather_inner(&mut self, from: &Descriptors) -> (Gathered, usize) {
         self.arena.reserve(ARENA);
-        let mut gathered = Gathered::default();
-        while self.inner.len() < PACKETS {
+        let (mut bytes, mut malformed, mut then) = (0, 0, Then::More);
+        while then == Then::More && self.inner.len() < PACKETS {
             match read(&from.tun, &mut self.buffer) {
-                Ok(0) => return Gathered { then: Then::Lost(Errno::EBADFD), ..gathered },
+                Ok(0) => then = Then::Lost(Errno::EBADFD),
                 Ok(length) => {
-                    gathered.bytes += length;
-                    gathered.malformed += usize::from(self.take(length, from.front).is_none());
+                    bytes += length;
+                    malformed += usize::from(self.take(length, from.front).is_none());
                 }
-                Err(Errno::EAGAIN | Errno::EINTR) => return Gathered { then: Then::Nothing, ..gathered },
-                Err(errno) => return Gathered { then: Then::Lost(errno), ..gathered },
+                Err(Errno::EAGAIN | Errno::EINTR) => then = Then::Nothing,
+                Err(errno) => then = Then::Lost(errno),
             }
         }
-        gathered
+        (Gathered { bytes, then }, malformed)
     }
 
     /// Takes what the TUN gave: one packet, or many in one.
@@ -123,11 +120,11 @@ impl Carrier {
             tracing::debug!(port = from.port, %errno, "socket reports an error");
         }
         let then = if received == Ok(MESSAGES) { Then::More } else { Then::Nothing };
-        Gathered { bytes, malformed: 0, then }
+        Gathered { bytes, then }
     }
 
     /// Carries away all that was asked for; tells how many packets and datagrams could not be.
-    pub(super) fn carry(&mut self, to: &mut Descriptors) -> usize {
+    pub(super) fn carry(&mut self, to: &Descriptors) -> usize {
         for action in self.actions.drain(..) {
             match action {
                 Action::ToTun(packet) => self.packets.push(packet),
@@ -144,15 +141,20 @@ impl Carrier {
         unsent
     }
 
-    fn send(&self, to: &mut Descriptors) -> usize {
-        let Descriptors { udp, trains, port, .. } = to;
-        send(&self.datagrams, trains, |parts, each, endpoint| {
+    fn send(&self, to: &Descriptors) -> usize {
+        let Descriptors { udp, port, .. } = to;
+        let mut trains = to.trains();
+        let unsent = send(&self.datagrams, &mut trains, |parts, each, endpoint| {
             let outcome = send_datagrams(udp.as_fd(), parts, each, endpoint);
             if let (Err(errno), Some(_)) = (outcome, each) {
                 tracing::debug!(port, %errno, "a train was refused");
             }
             outcome
-        })
+        });
+        if let Err(errno) = trains {
+            to.end_trains(errno);
+        }
+        unsent
     }
 
     fn write(&mut self, to: &Descriptors) -> usize {

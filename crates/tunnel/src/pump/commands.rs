@@ -1,14 +1,15 @@
 //! What the pump does for each request of the control protocol.
 
-use super::hosted::{Descriptors, Hosted};
+use super::carried::Descriptors;
+use super::hosted::Hosted;
 use super::{Pump, Role};
 use crate::control::{Command, ControlError, DeviceName, REPLY_LEN, parse_command};
 use crate::key::PublicKey;
 use crate::limiter::Limiter;
 use crate::status::Totals;
-use crate::sys;
 use std::fmt::Write as _;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 /// Devices in one process; the list of all still fits into one reply.
 const DEVICES: usize = 4096;
@@ -37,23 +38,23 @@ impl Pump {
     }
 
     fn add(&mut self, name: DeviceName, mtu: u16, descriptors: Vec<OwnedFd>) -> Result<(), ControlError> {
-        let descriptors = Descriptors::adopt(descriptors)?;
+        let descriptors = Descriptors::adopt(descriptors, mtu)?;
         let unusable = |errno| ControlError::UnusableDescriptor { role: "source of events", errno };
         if let Some(id) = self.names.get(&name).copied() {
-            self.unwatch_descriptors(id);
-            self.device(id).rebase(mtu, descriptors);
-            return self.watch_descriptors(id).map_err(unusable);
+            let hosted = self.devices.get_mut(&id).expect("names and devices are changed together");
+            hosted.rebase(&descriptors);
+            return self.workers.exchange(id, &hosted.carried, descriptors).map_err(unusable);
         }
         if self.names.len() >= DEVICES {
             return Err(ControlError::TooMany { limit: DEVICES });
         }
         let limiter = Limiter::of(&self.handshakes);
-        let hosted = Hosted::new(name.clone(), mtu, descriptors, &self.uapi_dir, limiter)?;
-        let id = self.new_id();
+        let hosted = Hosted::new(name.clone(), descriptors, &self.uapi_dir, limiter)?;
+        let (id, carried) = (self.new_id(), Arc::clone(&hosted.carried));
         let watched = self.watch(&hosted.uapi, id, Role::UapiListener);
         self.devices.insert(id, hosted);
         self.names.insert(name.clone(), id);
-        watched.and_then(|()| self.watch_descriptors(id)).map_err(|errno| {
+        watched.and_then(|()| self.workers.take(id, carried)).map_err(|errno| {
             self.remove(&name);
             unusable(errno)
         })?;
@@ -63,10 +64,11 @@ impl Pump {
 
     fn remove(&mut self, name: &DeviceName) {
         let Some(id) = self.names.remove(name) else { return };
-        self.unwatch_descriptors(id);
+        self.workers.leave(id);
         if let Some(hosted) = self.devices.remove(&id) {
-            self.gone.add(hosted.device.counters());
-            self.unwatch(hosted.uapi.as_fd());
+            self.gone.add(hosted.carried.device().counters());
+            // Closed with it; that it is watched no more before is no error.
+            let _ = self.epoll.delete(&hosted.uapi);
         }
         self.uapi_connections.retain(|_, connection| connection.device != id);
         tracing::info!(device = %name, "device removed");
@@ -75,7 +77,8 @@ impl Pump {
     fn list(&self) -> String {
         let lines = self.names.iter().map(|(name, id)| {
             let hosted = &self.devices[id];
-            format!("{name} {} {:x}\n", hosted.descriptors.port, hosted.changes)
+            let port = hosted.carried.descriptors().as_ref().map_or(0, |descriptors| descriptors.port);
+            format!("{name} {port} {:x}\n", hosted.changes)
         });
         Some(lines.collect::<String>()).filter(|text| !text.is_empty()).unwrap_or_else(|| "\n".to_owned())
     }
@@ -83,15 +86,18 @@ impl Pump {
     fn totals(&self) -> Totals {
         let mut totals = Totals { devices: self.devices.len(), ..self.gone.clone() };
         for hosted in self.devices.values() {
-            totals.add(hosted.device.counters());
-            totals.add_lacking(hosted.descriptors.lacking());
+            totals.add(hosted.carried.device().counters());
+            if let Some(descriptors) = &*hosted.carried.descriptors() {
+                totals.add_lacking(descriptors.lacking());
+            }
         }
         totals
     }
 
     fn status(&self, name: &DeviceName, after: Option<PublicKey>) -> Result<String, ControlError> {
         let hosted = self.names.get(name).and_then(|id| self.devices.get(id));
-        let status = hosted.ok_or_else(|| ControlError::NoDevice { name: name.clone() })?.status(sys::now());
+        let status = hosted.and_then(Hosted::status);
+        let status = status.ok_or_else(|| ControlError::NoDevice { name: name.clone() })?;
         let mut reply = format!("{}\n", status.head());
         let mut last = after;
         for peer in status.peers.iter().filter(|peer| Some(peer.public_key) > after) {

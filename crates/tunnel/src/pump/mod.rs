@@ -1,12 +1,15 @@
-//! The packet pump: one thread and one epoll that own every device, the control socket and the configuration
-//! sockets. Packets go in trains: many in one read, many in one write. No lock, no buffer per device.
+//! The packet pump. Workers carry: packets go in trains, many in one read, many in one write, with one lock for each
+//! train and no buffer per device (docs/adr/0050). One more thread, the desk, owns what is asked of it: the control socket, the
+//! configuration sockets, and the clock by which timers run.
 //!
 //! Nothing outside this folder knows how packets reach a device, so a faster pump replaces this one alone.
 
+mod carried;
 mod carrier;
 mod commands;
 mod hosted;
 mod uapi;
+mod workers;
 
 use crate::control::{DeviceName, REQUEST_LEN};
 use crate::device::TICK;
@@ -16,17 +19,18 @@ use crate::status::Totals;
 use crate::sys::{self, accept, receive_with_descriptors, send_with_descriptors};
 use crate::{Config, Error, PULSE};
 use carrier::Carrier;
-use hosted::{Hosted, Turn};
+use hosted::Hosted;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::SockType;
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use uapi::{UapiConnection, Wish};
+use workers::Workers;
 
 /// Connections to control and configuration sockets at a time; further ones are closed at once.
 const CONNECTIONS: usize = 256;
@@ -39,21 +43,12 @@ enum Role {
     Signals,
     ControlListener,
     Control,
-    Tun,
-    Udp,
     UapiListener,
     Uapi,
 }
 
-const ROLES: [Role; 7] = [
-    Role::Signals,
-    Role::ControlListener,
-    Role::Control,
-    Role::Tun,
-    Role::Udp,
-    Role::UapiListener,
-    Role::Uapi,
-];
+const ROLES: [Role; 5] =
+    [Role::Signals, Role::ControlListener, Role::Control, Role::UapiListener, Role::Uapi];
 
 /// Everything the process owns. Numbers of devices and connections are never used again, so that an event that
 /// was under way when its descriptor closed finds nobody.
@@ -73,6 +68,7 @@ pub(crate) struct Pump {
     last_id: u64,
     next_tick: Duration,
     carrier: Carrier,
+    workers: Workers,
 }
 
 impl Pump {
@@ -103,6 +99,7 @@ impl Pump {
             last_id: 0,
             next_tick: Duration::ZERO,
             carrier: Carrier::new(),
+            workers: Workers::new()?,
         };
         pump.watch(&pump.signals, 0, Role::Signals).map_err(failed("epoll_ctl"))?;
         pump.watch(&pump.control, 0, Role::ControlListener).map_err(failed("epoll_ctl"))?;
@@ -111,13 +108,16 @@ impl Pump {
 
     /// Serves until a signal ends it, and calls `pulse` each [`PULSE`].
     pub(crate) fn serve(&mut self, mut pulse: impl FnMut()) -> Result<(), Error> {
+        self.workers.start()?;
         let mut events = [EpollEvent::empty(); EVENTS];
         let mut next_pulse = Duration::ZERO;
         loop {
             let now = sys::now();
             if now >= next_pulse {
                 next_pulse = now + PULSE;
-                pulse();
+                if self.workers.are_going(now) {
+                    pulse();
+                }
             }
             let count = match self.epoll.wait(&mut events, self.timeout(now, next_pulse)) {
                 Ok(count) => count,
@@ -140,28 +140,15 @@ impl Pump {
             Role::Signals => {}
             Role::ControlListener => self.accept_control(),
             Role::Control => self.read_control(id),
-            Role::Tun | Role::Udp => self.carry(role, id),
             Role::UapiListener => self.accept_uapi(id),
             Role::Uapi => self.advance_uapi(id),
-        }
-    }
-
-    fn carry(&mut self, role: Role, id: u64) {
-        let Some(hosted) = self.devices.get_mut(&id) else { return };
-        let turn = match role {
-            Role::Tun => hosted.read_tun(&mut self.carrier),
-            _ => hosted.read_udp(&mut self.carrier),
-        };
-        if turn == Turn::Lost {
-            // Left in epoll, a TUN that is gone would wake us for ever.
-            let _ = self.epoll.delete(&hosted.descriptors.tun);
         }
     }
 
     /// Until the next pulse, or the next tick if any device needs one.
     fn timeout(&self, now: Duration, next_pulse: Duration) -> EpollTimeout {
         let mut wait = next_pulse.saturating_sub(now);
-        if self.devices.values().any(|hosted| hosted.device.is_ticking()) {
+        if self.devices.values().any(|hosted| hosted.carried.device().is_ticking()) {
             wait = wait.min(self.next_tick.saturating_sub(now).min(TICK));
         }
         EpollTimeout::try_from(wait.as_millis() + 1).unwrap_or(EpollTimeout::ZERO)
@@ -173,9 +160,8 @@ impl Pump {
             return;
         }
         self.next_tick = now + TICK;
-        for hosted in self.devices.values_mut() {
-            hosted.device.tick(now, &mut self.carrier.actions);
-            hosted.perform(&mut self.carrier);
+        for hosted in self.devices.values() {
+            hosted.carried.tick(&mut self.carrier);
         }
     }
 
@@ -222,7 +208,7 @@ impl Pump {
     fn advance_uapi(&mut self, id: u64) {
         let Some(connection) = self.uapi_connections.get_mut(&id) else { return };
         let wish = match self.devices.get_mut(&connection.device) {
-            Some(hosted) => connection.advance(hosted, &mut self.carrier.buffer, sys::now()),
+            Some(hosted) => connection.advance(hosted, &mut self.carrier.buffer),
             None => Wish::Close,
         };
         let flags = match wish {
@@ -239,10 +225,6 @@ impl Pump {
         }
     }
 
-    fn device(&mut self, id: u64) -> &mut Hosted {
-        self.devices.get_mut(&id).expect("names and devices are changed together")
-    }
-
     const fn new_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
@@ -250,25 +232,6 @@ impl Pump {
 
     fn watch(&self, descriptor: impl AsFd, id: u64, role: Role) -> Result<(), Errno> {
         self.epoll.add(descriptor, EpollEvent::new(EpollFlags::EPOLLIN, word(id, role)))
-    }
-
-    fn watch_descriptors(&self, id: u64) -> Result<(), Errno> {
-        let Some(hosted) = self.devices.get(&id) else { return Ok(()) };
-        self.watch(&hosted.descriptors.tun, id, Role::Tun)?;
-        self.watch(&hosted.descriptors.udp, id, Role::Udp)
-    }
-
-    /// Closing is not enough: epoll holds on to a description that the sender still has open.
-    fn unwatch_descriptors(&self, id: u64) {
-        if let Some(hosted) = self.devices.get(&id) {
-            self.unwatch(hosted.descriptors.tun.as_fd());
-            self.unwatch(hosted.descriptors.udp.as_fd());
-        }
-    }
-
-    /// A TUN that was lost is no longer watched; that is no error.
-    fn unwatch(&self, descriptor: BorrowedFd<'_>) {
-        let _ = self.epoll.delete(descriptor);
     }
 }
 

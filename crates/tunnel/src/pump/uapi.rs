@@ -2,12 +2,10 @@
 //! may carry any number of requests. What it holds may be a key: its buffers are wiped.
 
 use super::hosted::Hosted;
-use crate::sys;
 use crate::uapi::{Request, format_errno, format_state, parse_request};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::time::Duration;
 use zeroize::{Zeroize as _, Zeroizing};
 
 /// Longest request, in bytes: 5,000 peers with a dozen prefixes each.
@@ -44,13 +42,13 @@ impl UapiConnection {
     }
 
     /// Goes on as far as it can without waiting.
-    pub(super) fn advance(&mut self, hosted: &mut Hosted, buffer: &mut [u8], now: Duration) -> Wish {
+    pub(super) fn advance(&mut self, hosted: &mut Hosted, buffer: &mut [u8]) -> Wish {
         loop {
             match self.write_answer() {
                 Wish::Read => {}
                 wish => return wish,
             }
-            if self.answer_request(hosted, now) {
+            if self.answer_request(hosted) {
                 continue;
             }
             match recv(self.socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
@@ -82,7 +80,7 @@ impl UapiConnection {
     }
 
     /// Answers the first whole request, if there is one.
-    fn answer_request(&mut self, hosted: &mut Hosted, now: Duration) -> bool {
+    fn answer_request(&mut self, hosted: &mut Hosted) -> bool {
         let Some(end) = self.request[self.scanned..].windows(END.len()).position(|bytes| bytes == END) else {
             self.scanned = self.request.len().saturating_sub(END.len() - 1);
             return false;
@@ -90,7 +88,7 @@ impl UapiConnection {
         let end = std::mem::take(&mut self.scanned) + end;
         let rest = Zeroizing::new(self.request[end + END.len()..].to_vec());
         let request = std::mem::replace(&mut self.request, rest);
-        self.answer = answer(&request[..end], hosted, now);
+        self.answer = answer(&request[..end], hosted);
         true
     }
 }
@@ -101,11 +99,11 @@ impl AsFd for UapiConnection {
     }
 }
 
-fn answer(request: &[u8], hosted: &mut Hosted, now: Duration) -> Zeroizing<String> {
+fn answer(request: &[u8], hosted: &mut Hosted) -> Zeroizing<String> {
     let text = std::str::from_utf8(request).unwrap_or_default(); // empty is refused as no operation
     let outcome = parse_request(text).and_then(|request| match request {
-        Request::Get => Ok(format_state(&hosted.device.state(now, sys::wall_now()))),
-        Request::Set(set) => hosted.configure(set, now).map(|()| format_errno(None)),
+        Request::Get => Ok(format_state(&hosted.state())),
+        Request::Set(set) => hosted.configure(set).map(|()| format_errno(None)),
     });
     outcome.unwrap_or_else(|error| {
         tracing::info!(device = %hosted.name, %error, "configuration refused");
