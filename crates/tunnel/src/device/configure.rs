@@ -1,7 +1,7 @@
 //! Configuration of a device and the picture it gives of itself, by the values of the UAPI and of status.
 
 use super::peer::Peer;
-use super::{Device, Drops, Traffic};
+use super::{Device, Drops, Traffic, rouse};
 use crate::key::{PublicKey, SecretKey};
 use crate::noise::{Gotatun, Noise};
 use crate::uapi::{DeviceState, PeerState, SetDevice, SetPeer, UapiError};
@@ -20,6 +20,7 @@ impl Device {
         }
         if set.replace_peers {
             self.peers.clear();
+            self.active.clear();
             self.allowed = Default::default();
             self.indices.clear();
         }
@@ -112,11 +113,13 @@ impl Device {
         }
         for (key, peer) in &mut self.peers {
             peer.renew(key, self.noise.as_deref(), now);
+            rouse(peer, *key, &mut self.active, now);
         }
     }
 
     fn remove_peer(&mut self, key: &PublicKey) {
         if self.peers.remove(key).is_some() {
+            self.active.remove(key);
             self.allowed.remove_peer(*key);
             self.indices.retain(|_, owner| owner != key);
         }
@@ -135,6 +138,7 @@ impl Device {
             peer.renew(&key, self.noise.as_deref(), now);
             peer
         });
+        rouse(peer, key, &mut self.active, now);
         peer.configure(&set, now);
         if set.replace_allowed_ips {
             self.allowed.remove_peer(key);

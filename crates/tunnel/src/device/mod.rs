@@ -27,7 +27,7 @@ use crate::noise::{Noise, Tick};
 use bytes::BytesMut;
 use message::sender_index;
 use peer::Peer;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How often [`Device::tick`] wants to be called.
@@ -50,6 +50,8 @@ pub struct Device {
     private: Option<SecretKey>,
     noise: Option<Box<dyn Noise>>,
     peers: BTreeMap<PublicKey, Peer>,
+    /// Whose timers run: not those of a peer that was given up, until there is something to send or to hear.
+    active: BTreeSet<PublicKey>,
     allowed: AllowedIps<PublicKey>,
     indices: BTreeMap<u32, PublicKey>,
     limiter: Limiter,
@@ -67,6 +69,7 @@ impl Device {
             private: None,
             noise: None,
             peers: BTreeMap::new(),
+            active: BTreeSet::new(),
             allowed: AllowedIps::default(),
             indices: BTreeMap::new(),
             limiter,
@@ -82,6 +85,7 @@ impl Device {
         let Some((key, peer)) = owner.and_then(|(key, _)| Some((key, self.peers.get_mut(&key)?))) else {
             return self.drops.count(Reason::NoPeer);
         };
+        rouse(peer, key, &mut self.active, now);
         let mut out =
             Outbox { key, mtu: self.mtu, indices: &mut self.indices, traffic: &mut self.traffic, actions };
         let refusal = if peer.endpoint.is_none() {
@@ -96,28 +100,26 @@ impl Device {
         }
     }
 
-    /// Runs the timers of every peer; to be called every [`TICK`].
+    /// Runs the timers of every active peer; to be called every [`TICK`].
     pub fn tick(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let Some(noise) = &self.noise else { return };
         noise.tick(now);
-        for (key, peer) in &mut self.peers {
-            let mut out = Outbox {
-                key: *key,
-                mtu: self.mtu,
-                indices: &mut self.indices,
-                traffic: &mut self.traffic,
-                actions,
-            };
+        self.active.retain(|key| {
+            let Some(peer) = self.peers.get_mut(key) else { return false };
+            let (mtu, indices, traffic) = (self.mtu, &mut self.indices, &mut self.traffic);
+            let mut out = Outbox { key: *key, mtu, indices, traffic, actions };
             if out.tick(peer, now) == Tick::Expired {
                 peer.abandon_queue(&mut self.drops);
+                peer.is_active = peer.keepalive_secs > 0;
             }
-        }
+            peer.is_active
+        });
         self.indices.retain(|index, _| noise.is_index_live(*index));
     }
 
     /// Whether there is anything a tick could do.
     pub fn is_ticking(&self) -> bool {
-        self.noise.is_some() && !self.peers.is_empty()
+        self.noise.is_some() && !self.active.is_empty()
     }
 
     /// Counts something the owner got from the TUN that is no packet.
@@ -134,6 +136,14 @@ impl Device {
 /// To how many bytes the paper's section 5.4.6 asks a packet to be padded, never beyond the MTU.
 fn padded(length: usize, mtu: u16) -> usize {
     length.next_multiple_of(PADDING).min(mtu.into()).max(length)
+}
+
+/// Makes a peer active before something is sent to it or heard of it.
+fn rouse(peer: &mut Peer, key: PublicKey, active: &mut BTreeSet<PublicKey>, now: Duration) {
+    if !peer.is_active {
+        peer.wake(now);
+        active.insert(key);
+    }
 }
 
 /// Where messages to one peer go, and what sending one leaves behind.

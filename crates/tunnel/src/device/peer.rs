@@ -35,6 +35,8 @@ pub(super) struct Peer {
     pub(super) keepalive_secs: u16,
     /// Accepted from it beside what it owns; others may have the same.
     pub(super) accepted_ips: BTreeSet<IpNet>,
+    /// Whether its timers run.
+    pub(super) is_active: bool,
     /// `None` while the device has no private key.
     pub(super) session: Option<Box<dyn Session>>,
     pub(super) queue: VecDeque<BytesMut>,
@@ -55,6 +57,14 @@ impl Peer {
             session.set_keepalive_secs(self.keepalive_secs, now);
             session
         });
+    }
+
+    /// Lets the session know how late it is after its timers have stood still. They had nothing left to do.
+    pub(super) fn wake(&mut self, now: Duration) {
+        self.is_active = true;
+        if let Some(session) = &mut self.session {
+            session.tick(now, &mut BytesMut::new());
+        }
     }
 
     /// Lets a packet wait; tells whether another had to go for it.

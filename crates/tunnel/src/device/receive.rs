@@ -1,7 +1,7 @@
 //! What a device does with a datagram: cheap checks first, endpoints learned only from what authenticates.
 
 use super::message::{Kind, kind, receiver_index, sender_index};
-use super::{Action, Device, Endpoint, Outbox, Reason};
+use super::{Action, Device, Endpoint, Outbox, Reason, rouse};
 use crate::inner::parse_inner;
 use crate::key::PublicKey;
 use crate::noise::{Admission, Arrival, Demand, Progress, Refused};
@@ -115,6 +115,7 @@ impl Device {
         actions: &mut Vec<Action>,
     ) -> Result<(), Refusal> {
         let Some(peer) = self.peers.get_mut(&key) else { return Err(Refusal(Reason::NoPeer, None)) };
+        rouse(peer, key, &mut self.active, datagram.now);
         let Some(session) = &mut peer.session else { return Err(Refusal(Reason::NoSession, Some(key))) };
         let mut reply = BytesMut::new();
         let progress = session

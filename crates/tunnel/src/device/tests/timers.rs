@@ -167,3 +167,35 @@ fn indices_of_dead_handshakes_are_forgotten() {
         assert!(host.device.indices.len() <= 4, "{}", host.device.indices.len());
     }
 }
+
+#[test]
+fn the_timers_of_peers_that_were_given_up_stand_still() {
+    let mut world = World::star(3);
+    world.send(0, 1);
+    world.wait(600 * SECOND);
+    assert!((0..3).all(|host| !world.hosts[host].device.is_ticking()), "nothing was sent for nine minutes");
+
+    world.cut = vec![1];
+    world.log.clear();
+    world.send(0, 1);
+    world.wait(60 * SECOND);
+    assert!(
+        world.count(0, Kind::Initiation) > 9,
+        "tried again every five seconds, as if no time had gone by before"
+    );
+    world.wait(60 * SECOND);
+    assert!(!world.hosts[0].device.is_ticking(), "and given up after ninety");
+
+    world.cut.clear();
+    world.send(1, 0);
+    assert_eq!(world.hosts[0].received.len(), 1, "who begins is heard");
+    world.wait(20 * SECOND);
+    world.send(0, 1);
+    assert!(world.hosts[0].device.is_ticking());
+    assert_eq!(world.hosts[1].received.len(), 2, "and the session lasts");
+
+    world.wait(600 * SECOND);
+    set_keepalive(&mut world, 0, 1, 25);
+    world.wait(30 * SECOND);
+    assert!(world.handshake_age(0).unwrap() < 30 * SECOND, "persistent keepalive wakes a peer");
+}
