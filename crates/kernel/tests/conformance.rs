@@ -102,7 +102,7 @@ fn key(destination: &str, metric: u32) -> RouteKey {
 }
 
 fn address(on: &str, address: &str) -> AddressKey {
-    AddressKey { link: link(on), address: address.parse().unwrap() }
+    AddressKey::new(link(on), address.parse().unwrap())
 }
 
 fn nexthop(on: &str) -> Nexthop {
@@ -342,6 +342,7 @@ fn on_a_macvlan() -> Vec<Step> {
     let (id, route) = (NexthopId(9), key("::/0", METRIC));
     let neighbour = NeighbourKey { link: name, address: "fe80::2".parse().unwrap() };
     let mac = |text: &str| text.parse().unwrap();
+    let bound = |text: &str| AddressKey::bound(name, text.parse().unwrap());
     let ops = vec![
         (Stage::Link, Op::AddLink { name, link: macvlan(), peer: None }),
         (Stage::Link, Op::AddLink { name, link: macvlan(), peer: None }),
@@ -353,6 +354,12 @@ fn on_a_macvlan() -> Vec<Step> {
         (Stage::Link, Op::SetMac { name, mac: mac("02:00:00:00:00:06") }),
         (Stage::Address, Op::AddAddress(address("pub-1-1", "192.0.2.7/24"))),
         (Stage::Dismantle, Op::DelAddress(address("pub-1-1", "192.0.2.7/24"))),
+        (Stage::Address, Op::AddAddress(bound("2001:db8::50/128"))),
+        (Stage::Address, Op::AddAddress(address("pub-1-1", "2001:db8::50/128"))),
+        (Stage::Dismantle, Op::DelAddress(bound("2001:db8::50/128"))),
+        (Stage::Address, Op::AddAddress(bound("192.0.2.50/32"))),
+        (Stage::Address, Op::AddAddress(address("pub-1-1", "192.0.2.50/32"))),
+        (Stage::Dismantle, Op::DelAddress(address("pub-1-1", "192.0.2.50/32"))),
         (Stage::Neighbour, Op::SetNeighbour { key: neighbour, mac: mac("02:00:00:00:00:77") }),
         (Stage::Nexthop, Op::SetNexthop { id, nexthop: nexthop("pub-1-1") }),
         (Stage::Nexthop, Op::SetNexthop { id, nexthop: nexthop("to-1234-1") }),

@@ -54,10 +54,7 @@ fn farm(resources: u16) -> NodeState {
             Link { kind: tun, up: true, mtu: Some(1340), mac: None },
         );
         for n in 1..8 {
-            at.addresses.insert(
-                AddressKey { link: link(&name), address: format!("fe80::{n}/64").parse().unwrap() },
-                (),
-            );
+            at.addresses.insert(AddressKey::new(link(&name), format!("fe80::{n}/64").parse().unwrap()), ());
         }
         for n in 0..16 {
             let key = |text: String, metric| RouteKey { destination: text.parse().unwrap(), metric };

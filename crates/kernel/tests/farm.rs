@@ -31,7 +31,7 @@ fn key(destination: &str, metric: u32) -> RouteKey {
 }
 
 fn address(on: &str, address: &str) -> (AddressKey, ()) {
-    (AddressKey { link: link(on), address: address.parse().unwrap() }, ())
+    (AddressKey::new(link(on), address.parse().unwrap()), ())
 }
 
 fn via(gateway: &str, on: &str) -> RouteTarget {

@@ -64,10 +64,7 @@ fn gateway() -> NodeState {
         cable(&mut state, [(GATEWAY, &to, mac(1)), (EXITS, &there, mac(2))]);
         let at = state.at(netns(GATEWAY));
         let hop = format!("fe80::{index:x}:1").parse().unwrap();
-        at.addresses.insert(
-            AddressKey { link: link(&to), address: format!("fe80::1:{index:x}/64").parse().unwrap() },
-            (),
-        );
+        at.addresses.insert(AddressKey::new(link(&to), format!("fe80::1:{index:x}/64").parse().unwrap()), ());
         at.neighbours.insert(NeighbourKey { link: link(&to), address: hop }, mac(2));
         let id = NexthopId(u32::from(index));
         let std::net::IpAddr::V6(gateway) = hop else { unreachable!() };
@@ -87,10 +84,7 @@ fn gateway() -> NodeState {
     for (at, name, address) in
         [(GATEWAY, "pub-1-1", "2001:db8:5::1/64"), (UPSTREAM, "segment", "2001:db8:5::2/64")]
     {
-        state
-            .at(netns(at))
-            .addresses
-            .insert(AddressKey { link: link(name), address: address.parse().unwrap() }, ());
+        state.at(netns(at)).addresses.insert(AddressKey::new(link(name), address.parse().unwrap()), ());
     }
     state
 }

@@ -34,8 +34,12 @@ fn route_key(destination: &str) -> RouteKey {
     RouteKey { destination: destination.parse().unwrap(), metric: METRIC }
 }
 
+fn bound(text: &str) -> AddressKey {
+    AddressKey::bound(link("pub-1234-1"), text.parse().unwrap())
+}
+
 fn address(text: &str) -> AddressKey {
-    AddressKey { link: link("pub-1234-1"), address: text.parse().unwrap() }
+    AddressKey::new(link("pub-1234-1"), text.parse().unwrap())
 }
 
 fn neighbour(text: &str) -> NeighbourKey {
@@ -68,6 +72,8 @@ fn building() -> Vec<(Stage, &'static str, Op)> {
         (Stage::Link, B, Op::SetMac { name: link("to-1234-1"), mac: "02:00:00:00:00:0a".parse().unwrap() }),
         (Stage::Address, A, Op::AddAddress(address("fe80::1/64"))),
         (Stage::Address, A, Op::AddAddress(address("192.0.2.1/24"))),
+        (Stage::Address, A, Op::AddAddress(bound("2001:db8::50/128"))),
+        (Stage::Address, A, Op::AddAddress(bound("192.0.2.50/32"))),
         (Stage::Up, A, up("pub-1234-1")),
         (Stage::Up, B, up("to-1234-1")),
         (Stage::Up, A, up("wg-1234-1")),
@@ -97,6 +103,7 @@ fn removing() -> Vec<(Stage, &'static str, Op)> {
         (Stage::Withdraw, A, Op::DelNexthop { id: NexthopId(7) }),
         (Stage::Dismantle, A, Op::DelNeighbour(neighbour("fe80::2"))),
         (Stage::Dismantle, A, Op::DelNeighbour(neighbour("192.0.2.2"))),
+        (Stage::Dismantle, A, Op::DelAddress(bound("2001:db8::50/128"))),
         (Stage::Dismantle, A, Op::DelAddress(address("192.0.2.1/24"))),
         (Stage::Dismantle, A, Op::SetUp { name: link("pub-1234-1"), up: false }),
         (Stage::Dismantle, A, Op::DelLink { name: link("pub-1234-1") }),
@@ -157,7 +164,7 @@ fn a_refusal_names_the_step_the_reason_and_spares_the_others() {
     alone(|| {
         let mut node = Node::new();
         let step = |stage, op| Step { stage, netns: netns(A), op };
-        let lo = |text: &str| AddressKey { link: link("lo"), address: text.parse().unwrap() };
+        let lo = |text: &str| AddressKey::new(link("lo"), text.parse().unwrap());
         let steps = vec![
             step(Stage::AddNetns, Op::AddNetns),
             step(Stage::Address, Op::AddAddress(lo("2001:db8::1/128"))),

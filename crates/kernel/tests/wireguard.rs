@@ -47,7 +47,7 @@ fn add_resource(state: &mut NodeState, index: &str, (key, port): (u8, u16)) {
     let kind = LinkKind::Wireguard { socket: Some(netns("public")) };
     at.links.insert(name, Link { kind, up: true, mtu: Some(1420), mac: None });
     let address = format!("2001:db8:{index}::1/128").parse().unwrap();
-    at.addresses.insert(AddressKey { link: name, address }, ());
+    at.addresses.insert(AddressKey::new(name, address), ());
     let key_ = RouteKey { destination: "2001:db8::/32".parse().unwrap(), metric: METRIC };
     at.routes.insert(key_, RouteTarget::Link(name));
     at.devices.insert(name, Device { public_key: TestKeys::public(key), listen_port: port, fwmark: 0 });

@@ -22,7 +22,7 @@ impl Standing {
         let Some(link) = there.links.get(&gateway.public).filter(|link| link.up) else {
             return Self::default();
         };
-        let second = AddressKey { link: gateway.public, address: gateway.second_address.into() };
+        let second = AddressKey::new(gateway.public, gateway.second_address.into());
         Self { first: link.mac != Some(gateway.second_mac), second: there.addresses.contains_key(&second) }
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn link(ns: &mut Namespace, name: IfName, kind: LinkKind, (mtu, mac):
 
 /// An address on a link.
 pub(super) fn address(ns: &mut Namespace, link: IfName, address: impl Into<IpNet>) {
-    ns.addresses.insert(AddressKey { link, address: address.into() }, ());
+    ns.addresses.insert(AddressKey::new(link, address.into()), ());
 }
 
 /// An `unreachable` route underneath whatever else leads there.

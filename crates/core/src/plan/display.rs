@@ -74,7 +74,8 @@ impl fmt::Display for Step {
             Op::SetMac { name, mac } => write!(f, "{ip} link set {name} address {mac}"),
             Op::AddAddress(key) => {
                 let nodad = if key.address.addr().is_ipv6() { " nodad" } else { "" };
-                write!(f, "{ip} addr add {} dev {}{nodad}", key.address, key.link)
+                let bound = if key.is_source { "" } else { " preferred_lft 0" };
+                write!(f, "{ip} addr add {} dev {}{nodad}{bound}", key.address, key.link)
             }
             Op::DelAddress(key) => write!(f, "{ip} addr del {} dev {}", key.address, key.link),
             Op::SetDevice { link, device } => write!(

@@ -84,6 +84,7 @@ fn in_namespace(ns: &mut Namespace, op: &Op, nexthop_carrier: bool) -> Result<()
         Op::SetMac { name, mac } => set_mac(ns, name, *mac)?,
         Op::AddAddress(key) => {
             link_mut(ns, &key.link)?;
+            ns.addresses.retain(|there, ()| !there.is_same(key));
             ns.addresses.insert(key.clone(), ());
         }
         Op::DelAddress(key) => del_address(ns, key),
@@ -120,7 +121,9 @@ fn link_mut<'a>(ns: &'a mut Namespace, name: &IfName) -> Result<&'a mut Link, Re
 /// The last IPv4 address of a link takes IPv4 away from the link: neighbours, and routes but those over nexthop objects.
 fn del_address(ns: &mut Namespace, gone: &AddressKey) {
     let is_v4_on_link = |key: &AddressKey| key.link == gone.link && key.address.addr().is_ipv4();
-    let was_there = ns.addresses.remove(gone).is_some();
+    let before = ns.addresses.len();
+    ns.addresses.retain(|there, ()| !there.is_same(gone));
+    let was_there = ns.addresses.len() < before;
     if was_there && is_v4_on_link(gone) && !ns.addresses.keys().any(is_v4_on_link) {
         ns.neighbours.retain(|key, _| key.link != gone.link || key.address.is_ipv6());
         ns.routes.retain(|key, target| target.link() != Some(&gone.link) || key.destination.addr().is_ipv6());

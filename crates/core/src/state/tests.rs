@@ -30,7 +30,7 @@ fn three() -> NodeState {
     ] {
         let ns = state.at(netns(at));
         ns.links.insert(name(link), veth(to, other));
-        ns.addresses.insert(AddressKey { link: name(link), address: "fe80::1/64".parse().unwrap() }, ());
+        ns.addresses.insert(AddressKey::new(name(link), "fe80::1/64".parse().unwrap()), ());
         let key = NeighbourKey { link: name(link), address: "fe80::2".parse().unwrap() };
         ns.neighbours.insert(key, Mac([2; 6]));
         let key = RouteKey { destination: format!("2001:db8:{link}::/48").parse().unwrap(), metric: METRIC };

@@ -1,16 +1,19 @@
-//! Addresses: permanent, without duplicate address detection.
+//! Addresses: permanent, without duplicate address detection, preferred or deprecated as long.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{
-    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope, CacheInfo,
 };
 use sixfold_core::state::AddressKey;
 
 use super::{CHANGE, DUMP, Links, SET, family};
 use crate::wire;
+
+/// Seconds of a lifetime without end (RFC 4861, 4.6.2).
+const FOR_EVER: u32 = u32::MAX;
 
 /// Asks for all addresses.
 pub(crate) fn dump() -> Vec<u8> {
@@ -45,11 +48,12 @@ fn decode_one(payload: &[u8], links: &Links) -> Option<AddressKey> {
             _ => {}
         }
     }
-    let permanent = AddressFlags::from_bits_retain(flags).contains(AddressFlags::Permanent);
-    if !permanent || AddressScope::from(scope) == AddressScope::Host {
+    let flags = AddressFlags::from_bits_retain(flags);
+    if !flags.contains(AddressFlags::Permanent) || AddressScope::from(scope) == AddressScope::Host {
         return None;
     }
-    Some(AddressKey { link, address: IpNet::new(local.or(address)?, length).ok()? })
+    let is_source = !flags.contains(AddressFlags::Deprecated);
+    Some(AddressKey { link, address: IpNet::new(local.or(address)?, length).ok()?, is_source })
 }
 
 /// Puts it on the link of that index, or makes the one there permanent.
@@ -58,6 +62,11 @@ pub(crate) fn add(key: &AddressKey, index: u32) -> Vec<u8> {
     let flags = AddressFlags::Nodad | AddressFlags::Permanent;
     message.header.flags = AddressHeaderFlags::from_bits_truncate(flags.bits() as u8);
     message.attributes.push(AddressAttribute::Flags(flags));
+    if !key.is_source {
+        let mut lifetimes = CacheInfo::default();
+        (lifetimes.ifa_valid, lifetimes.ifa_preferred) = (FOR_EVER, 0);
+        message.attributes.push(AddressAttribute::CacheInfo(lifetimes));
+    }
     wire::request(RouteNetlinkMessage::NewAddress(message), SET)
 }
 

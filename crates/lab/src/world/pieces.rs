@@ -69,7 +69,7 @@ pub(super) fn cable(state: &mut NodeState, one: (NetnsName, IfName), other: (Net
 }
 
 pub(super) fn address(namespace: &mut Namespace, link: IfName, address: impl Into<IpNet>) {
-    namespace.addresses.insert(AddressKey { link, address: address.into() }, ());
+    namespace.addresses.insert(AddressKey::new(link, address.into()), ());
 }
 
 pub(super) fn route(namespace: &mut Namespace, destination: impl Into<IpNet>, via: (IpAddr, IfName)) {

@@ -2,9 +2,10 @@
 
 use sixfold_core::plan::{Op, Plan, Stage, Step};
 use sixfold_core::state::{
-    Action, ByteLimit, Chain, ChainName, Device, Element, ElementKey, Endpoint, Family, Hook, HookPoint,
-    Link, LinkEnd, LinkKind, LinkPattern, METRIC, METRIC_UNDERNEATH, Match, NeighbourKey, Netns, Nexthop,
-    NexthopId, Peer, PeerKey, Protocol, RouteKey, RouteTarget, Rule, Set, SetKind, SetName, SysctlName,
+    Action, AddressKey, ByteLimit, Chain, ChainName, Device, Element, ElementKey, Endpoint, Family, Hook,
+    HookPoint, Link, LinkEnd, LinkKind, LinkPattern, METRIC, METRIC_UNDERNEATH, Match, NeighbourKey, Netns,
+    Nexthop, NexthopId, Peer, PeerKey, Protocol, RouteKey, RouteTarget, Rule, Set, SetKind, SetName,
+    SysctlName,
 };
 
 use super::evolve::{netns, tun, veth};
@@ -77,6 +78,7 @@ fn addresses_neighbours_and_routes() {
     let ops = vec![
         Op::AddAddress(address("10.26.188.1/32")),
         Op::AddAddress(address("2001:db8:a:1abc::1/128")),
+        Op::AddAddress(AddressKey::bound("it".parse().unwrap(), "2001:db8:a::50/128".parse().unwrap())),
         Op::DelAddress(address("10.26.188.1/32")),
         Op::DelAddress(address("2001:db8:a:1abc::1/128")),
         Op::SetNeighbour { key: neighbour("fe80::1"), mac },

@@ -34,7 +34,7 @@ pub(super) fn up(name: &str, up: bool) -> Op {
 }
 
 pub(super) fn address(link: &str, address: &str) -> AddressKey {
-    AddressKey { link: link.parse().unwrap(), address: address.parse().unwrap() }
+    AddressKey::new(link.parse().unwrap(), address.parse().unwrap())
 }
 
 fn neighbour(link: &str, at: &str) -> Op {
