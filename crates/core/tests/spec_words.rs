@@ -166,6 +166,26 @@ const FARMS: &[Case] = &[
             "[[provision]]\nnode = \"ant\"\nlocal_v4 = { address = \"203.0.113.21/24\" }\n[[slot]]\nslot = 1",
         )],
     ),
+    (
+        "services of a node that nobody reaches, by ports of tunnels, and twice",
+        &[(
+            "[[slot]]\nslot = 1",
+            "[[provision]]\nnode = \"cat\"\nservices = [{ address = \"203.0.113.30\", protocol = \"tcp\", port = 80 }]\n\n[[provision]]\nnode = \"ant\"\nservices = [\n\
+             { address = \"2001:db8:a::50\", protocol = \"udp\", port = 4096 },\n\
+             { address = \"2001:db8:a::50\", protocol = \"tcp\", port = 80 },\n\
+             { address = \"2001:db8:a::50\", protocol = \"tcp\", port = 80 },\n\
+             { address = \"2001:db8:a::a2\", protocol = \"tcp\", port = 80 },\n\
+             { address = \"2001:db8:a:1000::50\", protocol = \"tcp\", port = 0 },\n\
+             { address = \"fe80::50\", protocol = \"tcp\", port = 80 },\n]\n[[slot]]\nslot = 1",
+        )],
+    ),
+    (
+        "a service that cannot be read",
+        &[(
+            "[[slot]]\nslot = 1",
+            "[[provision]]\nnode = \"ant\"\nservices = [{ address = \"here\", protocol = \"sctp\", port = 70000 }]\n[[slot]]\nslot = 1",
+        )],
+    ),
     ("public IPv4 without default", &[("default_v4 = \"203.0.113.1\"\n", "")]),
     ("default without public IPv4", &[("public_v4 = \"203.0.113.5/24\"\n", "")]),
     ("a default on another subnet", &[("default_v4 = \"203.0.113.1\"", "default_v4 = \"198.51.100.1\"")]),

@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 
 use clap::Subcommand;
 use sixfold_core::id::{Label, NodeId};
-use sixfold_core::model::{FarmDraft, Fault, LocalV4, Provision, SlotDraft, SlotKey};
+use sixfold_core::model::{FarmDraft, Fault, LocalV4, Provision, Service, SlotDraft, SlotKey};
 use sixfold_core::spec::Names;
 use sixfold_core::trust::{Delegation, Invitation};
 
@@ -179,7 +179,10 @@ fn provided(node: &str, provision: &Provision) -> Vec<String> {
     let way = provision.local_v4.map(|LocalV4 { address, router }| {
         format!("IPv4 of networks that want it out at node {node}, {address} via {router}")
     });
-    nic.into_iter().chain(way).collect()
+    let services = provision.services.iter().map(|Service { address, protocol, port }| {
+        format!("{protocol} port {port} of {address} at node {node}, for a service of its own")
+    });
+    nic.into_iter().chain(way).chain(services).collect()
 }
 
 /// What networks may send and get, a line for each that differs.

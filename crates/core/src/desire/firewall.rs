@@ -6,6 +6,7 @@
 mod egress;
 mod gossip;
 mod own;
+mod services;
 
 pub(super) use egress::{egress, lets_out};
 
@@ -19,7 +20,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::{Site, pieces};
 use crate::addr::{Gateway, Resource, Workload};
 use crate::gossip::Circle;
-use crate::model::{GatewayView, Protocol as Exposed};
+use crate::model::{GatewayView, Protocol as Exposed, Service};
 use crate::name::{self, IfName, drops, rule};
 use crate::state::{
     Action, ByteLimit, CT_ESTABLISHED_RELATED, CT_INVALID, CT_NEW, Chain, ChainName, Element, ElementKey,
@@ -90,7 +91,7 @@ const PRIVATE_V4: [Ipv4Net; 5] = [
 pub(super) fn resource(site: &Site<'_>, leaves_here: bool) -> Firewall {
     let mut table = RESOURCE.clone();
     members(&mut table, site);
-    services(&mut table, site);
+    exposures(&mut table, site);
     own::reached(&mut table, site);
     let (ports, tunnel) = (ports(), is(site.derived.wireguard));
     let to_workloads = |more: Match, why| accept([from(&tunnel), to(&ports), more], why);
@@ -317,9 +318,9 @@ fn gateway_forward(exits: &LinkPattern, public: &LinkPattern) -> Vec<Rule> {
     ]
 }
 
-/// The namespace `public`: WireGuard and what IP itself needs. Nothing is tracked: a flood of datagrams from forged
+/// The namespace `public`: WireGuard, what IP itself needs, and the node's own services. Nothing is tracked: a flood of datagrams from forged
 /// sources finds no table to fill.
-pub(super) fn public(ports: &BTreeSet<u16>, circle: &Circle) -> Firewall {
+pub(super) fn public(ports: &BTreeSet<u16>, circle: &Circle, services: &[Service]) -> Firewall {
     let mut table = Firewall::default();
     let tunnels = set("tunnels");
     table.sets.insert(tunnels.clone(), Set { kind: SetKind::Ports });
@@ -340,11 +341,13 @@ pub(super) fn public(ports: &BTreeSet<u16>, circle: &Circle) -> Firewall {
         input.push(accept([Match::IcmpType(kind), SLOWLY], why));
     }
     input.extend(gossip::heard(&mut table, circle));
+    input.extend(services::called(&mut table, services));
     input.push(closed());
     chain(&mut table, "input", (HookPoint::Input, FILTER), input);
     chain(&mut table, "forward", (HookPoint::Forward, FILTER), vec![closed()]);
     let mut said = vec![accept([Match::SourcePortIn(Protocol::Udp, tunnels)], "tunnels")];
     said.extend(gossip::said(&mut table, circle));
+    said.extend(services::answer(&mut table, services));
     output(&mut table, said);
     table
 }
@@ -388,7 +391,7 @@ fn members(table: &mut Firewall, site: &Site<'_>) {
     }
 }
 
-fn services(table: &mut Firewall, site: &Site<'_>) {
+fn exposures(table: &mut Firewall, site: &Site<'_>) {
     table.sets.insert(set("exposed"), Set { kind: SetKind::Services });
     for exposure in site.network.exposures.iter().filter(|exposure| exposure.index == site.derived.index) {
         let workload = Workload::derive(&site.network.allocation, exposure.index, exposure.number);

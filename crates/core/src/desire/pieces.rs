@@ -35,6 +35,11 @@ pub(super) fn address(ns: &mut Namespace, link: IfName, address: impl Into<IpNet
     ns.addresses.insert(AddressKey::new(link, address.into()), ());
 }
 
+/// An address on a link that only what is bound to it speaks from.
+pub(super) fn bound_address(ns: &mut Namespace, link: IfName, address: IpAddr) {
+    ns.addresses.insert(AddressKey::bound(link, host(address)), ());
+}
+
 /// An `unreachable` route underneath whatever else leads there.
 pub(super) fn unreachable(ns: &mut Namespace, destination: impl Into<IpNet>) {
     let key = RouteKey { destination: destination.into(), metric: METRIC_UNDERNEATH };

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{Node, firewall, pieces};
 use crate::gossip::Circle;
 use crate::mac::Mac;
-use crate::model::Reach;
+use crate::model::{Family, Reach};
 use crate::name;
 use crate::state::{LinkKind, Netns, RouteTarget};
 
@@ -26,7 +26,8 @@ impl Node<'_> {
             let link = name::public_link();
             let ns =
                 pieces::begin(self.state.at(Netns::Named(name::netns_public())), &self.sysctls.announced);
-            ns.firewall = Some(firewall::public(&ports, &Circle::of(self.snapshot)));
+            let services = self.snapshot.provision().map_or(&[][..], |provision| &provision.services);
+            ns.firewall = Some(firewall::public(&ports, &Circle::of(self.snapshot), services));
             let kind = LinkKind::Macvlan { parent: node.nic() };
             pieces::link(ns, link, kind, (node.mtu(), Some(public_mac(node.id().as_str()))));
             let out = |gateway| RouteTarget::Via { gateway, link };
@@ -36,6 +37,10 @@ impl Node<'_> {
             }
             if let Some(address) = address_v4 {
                 pieces::address(ns, link, *address);
+            }
+            let own = [Family::Ipv6, Family::Ipv4].map(|family| node.reachable(family));
+            for service in services.iter().filter(|service| !own.contains(&Some(service.address))) {
+                pieces::bound_address(ns, link, service.address);
             }
             if let (Some(_), Some(router)) = (address_v4, self.snapshot.upstream.next_hop_v4) {
                 pieces::route(ns, pieces::EVERYWHERE_V4, out(IpAddr::V4(router)));

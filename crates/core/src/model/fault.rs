@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::{Protocol, SlotKey};
+use super::{Protocol, Service, SlotKey};
 use crate::addr::AllocationError;
 use crate::id::{ExitSlot, FarmId, Label, NetworkId, NodeId, WorkloadNumber};
 use crate::limit;
@@ -123,6 +123,12 @@ pub enum Fault {
     UnknownProvided { node: NodeId },
     #[error("what is provided at node {node} is said twice")]
     DuplicateProvision { node: NodeId },
+    #[error("UDP port {port} may be that of a tunnel")]
+    PortOfTunnels { port: u16 },
+    #[error("{} port {} of {} is named twice for services of one node", service.protocol, service.port, service.address)]
+    DuplicateService { service: Service },
+    #[error("node {node} is not reached over the family of {address}, and so no service of it is")]
+    ServiceUnreached { node: NodeId, address: IpAddr },
     #[error("an address of the network's own, and IPv4 that leaves at its nodes")]
     LocalAndOwn,
     #[error("router {router} is not another address in {address}")]
@@ -218,7 +224,8 @@ impl Fault {
             Self::DuplicateHolder { .. }
             | Self::DuplicateMember { .. }
             | Self::DuplicateExposure { .. }
-            | Self::DuplicateForward { .. } => "name it once".into(),
+            | Self::DuplicateForward { .. }
+            | Self::DuplicateService { .. } => "name it once".into(),
             other => other.fixed_hint().into(),
         }
     }
@@ -254,6 +261,10 @@ impl Fault {
             Self::SlotPrefix { .. } => "name one /48 out of allocations",
             Self::PublicWithoutDefault => "add default_v4, the upstream router's address",
             Self::DefaultWithoutPublic => "add public_v4, the address that tenants' IPv4 leaves from",
+            Self::PortOfTunnels { .. } => "tunnels have 4096 to 65279 and nodes 65391: take another",
+            Self::ServiceUnreached { .. } => {
+                "a public node with an address of that family has `public`, where services are"
+            }
             Self::LocalAndOwn => "leave out local_v4: what answers from the address leaves by the exit",
             Self::RouterOutside { .. } => "name the router on the address's own subnet",
             Self::DefaultOutside { .. } => "the default gateway is the router on that subnet",

@@ -23,7 +23,9 @@ mod traffic;
 mod world;
 
 pub use bandwidth::{Bandwidth, BandwidthError, Bandwidths};
-pub use farm::{Farm, FarmDraft, LocalV4, Provision, Slot, SlotDraft, SlotKey, SlotKeyError, Upstream};
+pub use farm::{
+    Farm, FarmDraft, LocalV4, Provision, Service, Slot, SlotDraft, SlotKey, SlotKeyError, Upstream,
+};
 pub use fault::{Fault, Found, Item, Place};
 pub use ledger::{Conflict, Grant, Heard, Ledger, LedgerChange, ReadSet, Record, Release, ResourceKey, Seat};
 pub use network::{

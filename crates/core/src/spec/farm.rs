@@ -16,7 +16,8 @@ use crate::addr::carve;
 use crate::id::ExitSlot;
 use crate::limit;
 use crate::model::{
-    Bandwidths, Family, FarmDraft, Item, LocalV4, NodeDraft, Provision, Reach, SlotDraft, SlotKey, Upstream,
+    Bandwidths, Family, FarmDraft, Item, LocalV4, NodeDraft, Place, Protocol, Provision, Reach, Service,
+    SlotDraft, SlotKey, Upstream,
 };
 use crate::name::IfName;
 
@@ -92,6 +93,8 @@ struct ProvisionFields {
     node: Text,
     gateway_nic: Option<Text>,
     local_v4: Option<Spanned<LocalV4Fields>>,
+    #[serde(default)]
+    services: Vec<Spanned<ServiceFields>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -99,6 +102,14 @@ struct ProvisionFields {
 struct LocalV4Fields {
     address: Text,
     router: Text,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ServiceFields {
+    address: Text,
+    protocol: Text,
+    port: Spanned<i64>,
 }
 
 /// Parses a farm file: its shape only.
@@ -243,7 +254,22 @@ fn read_provision(said: &Spanned<ProvisionFields>, item: Item, reading: &mut Rea
         let router = reading.read(place, router, net(Wanted::AddressV4));
         Some(LocalV4 { address: address?, router: router? })
     });
-    Some(Provision { node: node?, gateway_nic, local_v4 })
+    let mut services = Vec::new();
+    for service in &fields.services {
+        services.extend(read_service(service, item.element("services", services.len()), reading));
+    }
+    Some(Provision { node: node?, gateway_nic, local_v4, services })
+}
+
+/// Reads a service; there is none if anything of it cannot be read.
+fn read_service(said: &Spanned<ServiceFields>, place: Place, reading: &mut Reading) -> Option<Service> {
+    let fields = said.get_ref();
+    let address = reading.read(place, &fields.address, net(Wanted::AnyAddress));
+    let known = word(&["tcp", "udp"], &[Protocol::Tcp, Protocol::Udp]);
+    let protocol = reading.read(place, &fields.protocol, known);
+    let port = reading.read(place, &fields.port, small("port", 1));
+    reading.mark(place, said);
+    Some(Service { address: address?, protocol: protocol?, port: port? })
 }
 
 /// Reads a slot; there is none if it has no number or /48 that can be read.

@@ -164,6 +164,8 @@ pub enum Wanted {
     Address,
     /// Like `203.0.113.1`.
     AddressV4,
+    /// Like `2001:db8:a::50` or `203.0.113.30`.
+    AnyAddress,
 }
 
 impl Wanted {
@@ -175,6 +177,7 @@ impl Wanted {
             Self::AddressInSubnetV4 => "203.0.113.11/24",
             Self::Address => "fe80::1",
             Self::AddressV4 => "203.0.113.1",
+            Self::AnyAddress => "2001:db8:a::50 or 203.0.113.30",
         }
     }
 }
@@ -188,6 +191,7 @@ impl fmt::Display for Wanted {
             Self::AddressInSubnetV4 => "an IPv4 address with its prefix length",
             Self::Address => "an IPv6 address",
             Self::AddressV4 => "an IPv4 address",
+            Self::AnyAddress => "an address",
         })
     }
 }

@@ -157,6 +157,16 @@ fn farm_text(at: usize, name: &str, farm: &FarmSketch) -> String {
     // A farm with several slots has a node with a link for them alone.
     if farm.slots.len() > 1 {
         writeln!(text, "[[provision]]\nnode = \"{name}0\"\ngateway_nic = \"bond0.20\"\nlocal_v4 = {{ address = \"{q}20/25\", router = \"{q}1\" }}").unwrap();
+        // By an address that it has, by one of theirs, and over both families.
+        let services = [
+            (format!("{p}:a0"), "tcp", 9000),
+            (format!("{p}:5e"), "udp", 53),
+            (format!("{q}30"), "tcp", 9000),
+        ];
+        let services = services.map(|(address, protocol, port)| {
+            format!("{{ address = \"{address}\", protocol = \"{protocol}\", port = {port} }}")
+        });
+        writeln!(text, "services = [{}]", services.join(", ")).unwrap();
         // Another is at a home.
         if !farm.nodes.is_empty() {
             let (last, home) = (farm.nodes.len(), 9 + at);

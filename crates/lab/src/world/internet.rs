@@ -38,6 +38,8 @@ impl Drawing<'_> {
         // What is of a home is not announced.
         let ways =
             farm.provisions().values().filter_map(|provision| Some(provision.local_v4?.address.addr()));
+        let services = farm.provisions().values().flat_map(|provision| &provision.services);
+        destinations.extend(services.map(|service| IpNet::from(service.address)));
         let ways = ways.filter(|address| !address.is_private());
         destinations.extend(ways.map(|address| IpNet::from(std::net::IpAddr::V4(address))));
         destinations.extend(farm.upstream().next_hop_v4.map(|hop| IpNet::from(std::net::IpAddr::V4(hop))));

@@ -18,6 +18,7 @@ mod removal;
 mod restart;
 mod scenario;
 mod schedules;
+mod services;
 mod table;
 mod yesterday;
 

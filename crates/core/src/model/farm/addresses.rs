@@ -109,6 +109,20 @@ impl FarmDraft {
             let holder = format!("the way out of node {} of farm {}", provision.node, self.id);
             Some((Item::Provision(at).field("local_v4"), provision.address()?, holder))
         });
-        nodes.chain(slots).chain(local)
+        nodes.chain(slots).chain(local).chain(self.services())
+    }
+
+    /// The addresses of nodes' own services, but those that the node has in any case.
+    fn services(&self) -> impl Iterator<Item = (Place, IpAddr, String)> {
+        self.provisions.iter().enumerate().flat_map(|(at, provision)| {
+            let node = self.nodes.iter().find(|node| node.id == provision.node);
+            let own: Vec<IpAddr> =
+                node.into_iter().flat_map(|node| node.addresses().map(|(_, address)| address)).collect();
+            let holder = format!("a service of node {} of farm {}", provision.node, self.id);
+            let others = provision.service_addresses().filter(move |(_, address)| !own.contains(address));
+            others.map(move |(element, address)| {
+                (Item::Provision(at).element("services", element), address, holder.clone())
+            })
+        })
     }
 }

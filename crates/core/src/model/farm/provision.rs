@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::FarmDraft;
 use crate::id::NodeId;
 use crate::limit;
-use crate::model::fault::{self, Fault, Found, Item};
-use crate::model::node::NodeDraft;
+use crate::model::fault::{self, Fault, Found, Item, Place};
+use crate::model::network::Protocol;
+use crate::model::node::{Family, NodeDraft};
 use crate::name::IfName;
 
 /// What there is at one node.
@@ -26,6 +27,38 @@ pub struct Provision {
     /// How IPv4 of networks whose tenants want that leaves there, and not by their exits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_v4: Option<LocalV4>,
+    /// Services of the farmer's own there, which have their sockets in `public`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<Service>,
+}
+
+/// A port that is reached at a node from everywhere. Whose socket it is, the farmer knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Service {
+    /// The node's own address, or another that its segment has for this service or that is routed to the node.
+    pub address: IpAddr,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The port.
+    pub port: u16,
+}
+
+impl Service {
+    /// What is wrong with it by itself.
+    fn faults(self, place: Place) -> Vec<Found> {
+        let Self { address, protocol, port } = self;
+        let is_global = match address {
+            IpAddr::V6(address) => !address.is_unicast_link_local() && !address.is_unique_local(),
+            IpAddr::V4(_) => true,
+        };
+        let is_tunnels = protocol == Protocol::Udp
+            && ((limit::INDEX_FIRST..limit::INDEX_END).contains(&port) || port == limit::GOSSIP_PORT);
+        let mut found = Vec::from_iter(fault::unusable(place, address));
+        found.extend((!is_global).then(|| place.found(Fault::NotGlobal { address })));
+        found.extend((port == 0).then(|| place.found(Fault::PortZero)));
+        found.extend(is_tunnels.then(|| place.found(Fault::PortOfTunnels { port })));
+        found
+    }
 }
 
 /// A node's own way out for the IPv4 of networks.
@@ -49,7 +82,7 @@ impl Provision {
     /// Nothing, at a node.
     #[must_use]
     pub const fn none(node: NodeId) -> Self {
-        Self { node, gateway_nic: None, local_v4: None }
+        Self { node, gateway_nic: None, local_v4: None, services: Vec::new() }
     }
 
     /// Whether it says anything.
@@ -60,15 +93,49 @@ impl Provision {
 
     /// What is wrong with it by itself.
     pub(in crate::model) fn faults(&self, item: Item) -> Vec<Found> {
+        let mut found = self.service_faults(item);
         let (place, Some(LocalV4 { address, router })) = (item.field("local_v4"), self.local_v4) else {
-            return Vec::new();
+            return found;
         };
-        let mut found = Vec::from_iter(fault::unusable(place, address.addr().into()));
+        found.extend(fault::unusable(place, address.addr().into()));
         found.extend(fault::of_subnet(place, address));
         if !address.contains(&router) || address.addr() == router {
             found.push(place.found(Fault::RouterOutside { router, address }));
         }
         found
+    }
+
+    fn service_faults(&self, item: Item) -> Vec<Found> {
+        let (count, most) = (self.services.len(), limit::SERVICES_PER_NODE);
+        let mut found = Vec::from_iter(fault::too_many(item.field("services"), "services", count, most));
+        let mut seen = BTreeSet::new();
+        for (at, service) in self.services.iter().enumerate() {
+            let place = item.element("services", at);
+            found.extend(service.faults(place));
+            if !seen.insert(service) {
+                found.push(place.found(Fault::DuplicateService { service: *service }));
+            }
+        }
+        found
+    }
+
+    /// Those that nobody could reach at a node: it has no address of that family in `public`.
+    fn unreached(&self, node: &NodeDraft, item: Item) -> impl Iterator<Item = Found> {
+        let families = [Family::Ipv6, Family::Ipv4].map(|family| node.reach.address(family).is_some());
+        let services = self.services.iter().enumerate();
+        services.filter(move |(_, service)| !families[usize::from(service.address.is_ipv4())]).map(
+            move |(at, service)| {
+                let (node, address) = (node.id.clone(), service.address);
+                item.element("services", at).found(Fault::ServiceUnreached { node, address })
+            },
+        )
+    }
+
+    /// The addresses of services, each once and by its first.
+    pub(super) fn service_addresses(&self) -> impl Iterator<Item = (usize, IpAddr)> {
+        let mut seen = BTreeSet::new();
+        let services = self.services.iter().map(|service| service.address).enumerate();
+        services.filter(move |(_, address)| seen.insert(*address))
     }
 
     /// The address that it has on the Internet: one of a home is of that home alone.
@@ -100,7 +167,9 @@ impl FarmDraft {
             let (place, node) = (Item::Provision(at).field("node"), provision.node.clone());
             if !seen.insert(&provision.node) {
                 found.push(place.found(Fault::DuplicateProvision { node }));
-            } else if !nodes.contains_key(&provision.node) {
+            } else if let Some(node) = nodes.get(&provision.node) {
+                found.extend(provision.unreached(node, Item::Provision(at)));
+            } else {
                 found.push(place.found(Fault::UnknownProvided { node }));
             }
             found.extend(provision.faults(Item::Provision(at)));

@@ -3,7 +3,7 @@
 //! The nodes that are named as holders are thereby admitted as the peers by which networks leave.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -11,7 +11,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::Owned;
 use crate::id::{ExitSlot, FarmId, Label, NetworkId, NodeId};
 use crate::model::{
-    Bandwidth, Bandwidths, FarmDraft, Fault, LocalV4, NodeDraft, Provision, SlotDraft, SlotKey, Upstream,
+    Bandwidth, Bandwidths, FarmDraft, Fault, LocalV4, NodeDraft, Protocol, Provision, Service, SlotDraft,
+    SlotKey, Upstream,
 };
 use crate::name::IfName;
 use crate::trust::key::Owner;
@@ -52,6 +53,7 @@ enum LaterWire {
     Pool { slot: (Net<Ipv6Net>, ExitSlot), addresses: Vec<Ipv4Addr> },
     Ports { slot: (Net<Ipv6Net>, ExitSlot), ports: u16 },
     LocalV4 { node: NodeId, address: Net<Ipv4Net>, router: Ipv4Addr },
+    Services { node: NodeId, services: Vec<(IpAddr, Protocol, u16)> },
 }
 
 #[derive(BorshSerialize, BorshDeserialize)]
@@ -179,8 +181,8 @@ impl Statement for Delegation {
             let LocalV4 { address, router } = provision.local_v4?;
             Some(LaterWire::LocalV4 { node: provision.node.clone(), address: Net(address), router })
         });
-        let later =
-            Later(limited.chain(spread).chain(nics).chain(pooled).chain(ports).chain(local).collect());
+        let later = limited.chain(spread).chain(nics).chain(pooled).chain(ports).chain(local);
+        let later = Later(later.chain(provisions.iter().filter_map(services_wire)).collect());
         let slot = |slot: SlotDraft| SlotWire {
             prefix: Net(slot.key.prefix),
             slot: slot.key.slot,
@@ -232,10 +234,20 @@ impl Statement for Delegation {
                 LaterWire::LocalV4 { node, address, router } => {
                     farm.provision_of(&node).local_v4 = Some(LocalV4 { address: address.0, router });
                 }
+                LaterWire::Services { node, services } => {
+                    let service = |(address, protocol, port)| Service { address, protocol, port };
+                    farm.provision_of(&node).services = services.into_iter().map(service).collect();
+                }
             }
         }
         Ok(Self::new(farm, wire.name, wire.version)?)
     }
+}
+
+fn services_wire(provision: &Provision) -> Option<LaterWire> {
+    let services = provision.services.iter().map(|it| (it.address, it.protocol, it.port)).collect();
+    let node = provision.node.clone();
+    (!provision.services.is_empty()).then_some(LaterWire::Services { node, services })
 }
 
 /// Changes one of the slots, if it is among them.

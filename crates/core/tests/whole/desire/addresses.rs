@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 use sixfold_core::addr::{Gateway, PrefixIndex, Resource, Workload};
 use sixfold_core::id::NodeId;
-use sixfold_core::model::{Reach, Seat};
+use sixfold_core::model::{Reach, Seat, Service};
 use sixfold_core::name::{IfName, NetnsName, NetnsRole};
 use sixfold_core::state::{
     AddressKey, LinkKind, METRIC, METRIC_UNDERNEATH, Namespace, Netns, NodeState, RouteTarget,
@@ -197,6 +197,12 @@ fn the_public_namespace() {
     assert_ne!(mac(ns, "public"), mac(at(&desired("ant"), "public"), "public"));
 }
 
+/// A node's own services.
+pub(super) fn services(farm: &Farm, node: &NodeId) -> Vec<Service> {
+    let (of, _) = farm.world.node(node).unwrap();
+    of.provisions().get(node).map_or_else(Vec::new, |provision| provision.services.clone())
+}
+
 /// What the table and the farm file name for one node.
 fn named(farm: &Farm, node: &NodeId) -> BTreeSet<IpAddr> {
     let (_, this) = farm.world.node(node).unwrap();
@@ -208,6 +214,7 @@ fn named(farm: &Farm, node: &NodeId) -> BTreeSet<IpAddr> {
     let (of, _) = farm.world.node(node).unwrap();
     let local = of.provisions().get(node).and_then(|provision| provision.local_v4);
     named.extend(local.map(|local| IpAddr::from(local.address.addr())));
+    named.extend(services(farm, node).into_iter().map(|service| service.address));
     for slot in farm.world.farms().values().flat_map(|farm| farm.slots().values()) {
         let Some(allocation) = farm.ledger.allocation(slot.key().prefix) else { continue };
         if slot.holders().contains(node) {

@@ -13,7 +13,7 @@ use sixfold_core::state::{
     SetKind, SetName,
 };
 
-use super::addresses::at;
+use super::addresses::{at, services};
 use crate::any::any_farm;
 use crate::farm::{Farm, own};
 
@@ -325,8 +325,17 @@ proptest! {
                 let table = public.firewall.as_ref().unwrap();
                 let open: BTreeSet<Element> = table.elements_of(&SetName("tunnels".into())).into_iter().cloned().collect();
                 prop_assert_eq!(open, devices);
+                let own: BTreeSet<String> = services(&farm, &node).iter()
+                    .map(|it| format!("{} {} {}", it.address, it.protocol, it.port)).collect();
+                let open: BTreeSet<String> = table.elements.keys().filter_map(|key| match key.element {
+                    Element::Service(address, protocol, port) => Some(format!("{address} {protocol} {port}")),
+                    Element::ServiceV4(address, protocol, port) => Some(format!("{address} {protocol} {port}")),
+                    _ => None,
+                }).collect();
+                prop_assert_eq!(open, own);
             }
-            let services: BTreeSet<(String, u16)> = state.namespaces.values().filter_map(|ns| ns.firewall.as_ref())
+            let resources = state.namespaces.iter().filter(|(netns, _)| netns.to_string() != "public");
+            let services: BTreeSet<(String, u16)> = resources.filter_map(|(_, ns)| ns.firewall.as_ref())
                 .flat_map(|table| table.elements.keys())
                 .filter_map(|key| match &key.element {
                     Element::Service(address, protocol, port) => Some((format!("{address} {protocol}"), *port)),

@@ -127,3 +127,25 @@ fn of_two_networks_with_one_ipv4_at_a_node_one_leaves_there() {
     snapshot.networks.retain(|network| network.allocation.number().get() == 2);
     assert!(cables(&snapshot)[0].ends_with("-2"), "alone it leaves here");
 }
+
+const SERVICES: &str = "[[provision]]\nnode = \"ant\"\nservices = [
+    { address = \"2001:db8:a::50\", protocol = \"tcp\", port = 9000 },
+    { address = \"2001:db8:a::50\", protocol = \"tcp\", port = 9001 },
+    { address = \"203.0.113.11\", protocol = \"udp\", port = 53 },
+]";
+
+/// What there is for a node's own services: all of it in `public`, and nothing of anybody else's.
+#[test]
+fn services_of_a_node() {
+    let (with, without) = (first_with(SERVICES), Farm::first());
+    let [state, before] = [&with, &without].map(|farm| farm.desired(&"ant".parse().unwrap()));
+    let todo = plan(&state, &before);
+    insta::assert_snapshot!(todo.to_string());
+    assert!(todo.steps.iter().all(|step| step.netns == Netns::Named(name::netns_public())));
+    let back = plan(&before, &state).to_string();
+    assert!(back.contains("addr del 2001:db8:a::50/128 dev public") && !back.contains(" link del"), "{back}");
+    for node in ["bee", "cat"] {
+        let node = node.parse().unwrap();
+        assert_eq!(with.desired(&node), without.desired(&node));
+    }
+}

@@ -8,7 +8,8 @@ use sixfold_core::id::{Epoch, Generation};
 use sixfold_core::key::PublicKey;
 use sixfold_core::model::{
     Attachment, DeviceReport, ExitDraft, Exposure, FarmDraft, Fault, Forward, LocalV4, NetworkDraft,
-    NodeDraft, OwnV4, Protocol, Reach, ResourceKey, Seat, SlotDraft, SlotKey, Upstream, WorkloadDraft,
+    NodeDraft, OwnV4, Protocol, Reach, ResourceKey, Seat, Service, SlotDraft, SlotKey, Upstream,
+    WorkloadDraft,
 };
 use sixfold_core::tenure::{Phase, Tenure};
 use sixfold_core::trust::{
@@ -67,6 +68,9 @@ fn provided() -> Delegation {
     farm.provision_of(&label("ant")).gateway_nic = Some(label("eth1"));
     let way = LocalV4 { address: "203.0.113.21/24".parse().unwrap(), router: "203.0.113.1".parse().unwrap() };
     farm.provision_of(&label("ant")).local_v4 = Some(way);
+    let of = |address: &str, protocol| Service { address: address.parse().unwrap(), protocol, port: 9000 };
+    farm.provision_of(&label("bee")).services =
+        vec![of("2001:db8:a::50", Protocol::Tcp), of("203.0.113.30", Protocol::Tcp)];
     Delegation::new(farm, label("a-farm"), 7).unwrap()
 }
 

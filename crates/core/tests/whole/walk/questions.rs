@@ -159,6 +159,12 @@ impl Asked {
         self.add(None, packet, expected);
     }
 
+    /// What it answers.
+    fn answers(&mut self, packet: (IpAddr, IpAddr, Load)) {
+        self.own(packet, Expected::Leaves);
+        self.questions.last_mut().unwrap().packet.answer = true;
+    }
+
     /// What every namespace may say and may not: something to itself, errors to others, nothing else and no redirect.
     fn voice(&mut self, from: IpAddr) {
         let (outside, error) = match from {

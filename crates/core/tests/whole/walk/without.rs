@@ -65,6 +65,12 @@ const LOCAL: &str =
     "[[provision]]\nnode = \"bee\"\nlocal_v4 = { address = \"203.0.113.22/24\", router = \"203.0.113.1\" }
 [[provision]]\nnode = \"cat\"\nlocal_v4 = { address = \"192.168.7.50/24\", router = \"192.168.7.1\" }";
 
+/// Services of a node's own, over both protocols and families, one by an address of its own.
+const SERVICES: &str = "[[provision]]\nnode = \"ant\"\nservices = [
+    { address = \"2001:db8:a::50\", protocol = \"tcp\", port = 9000 },
+    { address = \"203.0.113.11\", protocol = \"udp\", port = 53 },
+]";
+
 /// Two workloads on one resource, ports over both protocols, a network without ports for IPv4, a bandwidth, and hosts that are
 /// guarded.
 fn broad() -> Farm {
@@ -76,7 +82,7 @@ fn broad() -> Farm {
     let farm = farm.replacen("[[slot]]\n", "[[slot]]\nbandwidth = \"1 Gbit/s\"\n", 1);
     let acme = include_str!("../../../../../examples/first-farm/acme.toml");
     let globex = include_str!("../../../../../examples/first-farm/globex.toml");
-    let farm = farm.replacen("[[slot]]\n", &format!("{LOCAL}\n[[slot]]\n"), 1);
+    let farm = farm.replacen("[[slot]]\n", &format!("{LOCAL}\n{SERVICES}\n[[slot]]\n"), 1);
     let [acme, globex] = [acme, globex].map(|text| text.replacen("exit = {", "local_v4 = true\nexit = {", 1));
     let acme = format!(
         "{acme}\n[[workload]]\nname = \"spare\"\nnode = \"ant\"\n[[expose]]\nworkload = \"spare\"\nprotocol = \"udp\"\nport = 53\n"

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use sixfold_core::id::NodeId;
 use sixfold_core::limit::GOSSIP_PORT;
-use sixfold_core::model::{Family, Node};
+use sixfold_core::model::{Family, Node, Protocol, Service};
 use sixfold_core::name::{self, rule};
 
 use super::{Asked, CLOSED_PORT, Expected, Load, OUTSIDE, OUTSIDE_V4, Place, Question, UPSTREAM};
@@ -38,6 +38,7 @@ pub(super) fn questions(farm: &Farm, node: &Node) -> Vec<Question> {
         }
     }
     gossip(&mut asked, farm, node);
+    services(&mut asked, farm, node);
     asked.questions
 }
 
@@ -60,6 +61,27 @@ fn gossip(asked: &mut Asked, farm: &Farm, node: &Node) {
     for other in slots.into_iter().flatten().filter(|other| *other != node.id()) {
         let other = farm.world.node(other).and_then(|(_, other)| other.reachable(Family::Ipv6));
         other.into_iter().for_each(|other| asked.by(link, (other, address, word), Expected::Arrives));
+    }
+}
+
+/// The node's own, which the farm file names: each by its address, protocol and port, and by nothing near these.
+fn services(asked: &mut Asked, farm: &Farm, node: &Node) {
+    let (of, _) = farm.world.node(node.id()).unwrap();
+    let link = name::public_link();
+    let services = of.provisions().get(node.id()).map_or(&[][..], |provision| &provision.services);
+    for Service { address, protocol, port } in services.iter().copied() {
+        let outside = if address.is_ipv6() { OUTSIDE[0] } else { OUTSIDE_V4[0] };
+        let (own, other) = match protocol {
+            Protocol::Tcp => (Load::Tcp(port), Load::Udp(port)),
+            Protocol::Udp => (Load::Udp(port), Load::Tcp(port)),
+        };
+        asked.by(link, (outside, address, own), Expected::Arrives);
+        asked.answers((address, outside, own));
+        asked.by(link, (outside, address, Load::Tcp(port + 1)), Expected::Stopped("input", rule::CLOSED));
+        // By another protocol there may be another service.
+        if !services.iter().any(|it| it.address == address && it.port == port && it.protocol != protocol) {
+            asked.by(link, (outside, address, other), Expected::Stopped("input", rule::CLOSED));
+        }
     }
 }
 
