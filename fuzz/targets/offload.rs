@@ -61,7 +61,8 @@ fn cut(data: &[u8]) {
         (header[0], header[1], header[6], header[7]) = (1, gso, start[0], start[1]);
     }
     let (given, mut all) = (packet.clone(), Vec::new());
-    let outcome = split(Header::read(&header), &mut packet, &mut Default::default(), |one| all.push(one.to_vec()));
+    let outcome =
+        split(Header::read(&header), &mut packet, &mut Default::default(), |one| all.push(one.to_vec()));
     if outcome.is_err() {
         return assert!(all.is_empty());
     }
@@ -88,7 +89,8 @@ fn join(packets: &[Vec<u8>], with_udp: bool) {
         let mut whole = heads[group.members[0]].clone();
         group.members[1..].iter().for_each(|at| whole.extend(&packets[*at][group.payload()..]));
         assert!(group.members.len() <= 64 && whole.len() <= 65_535);
-        split(group.header, &mut whole, &mut Default::default(), |one| again.push(one.to_vec())).expect("it is ours");
+        split(group.header, &mut whole, &mut Default::default(), |one| again.push(one.to_vec()))
+            .expect("it is ours");
     }
     assert_eq!(by_flow(&again), by_flow(packets));
 }

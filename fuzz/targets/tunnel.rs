@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use sixfold_tunnel::control::parse_command;
-use sixfold_tunnel::device::{Device, Endpoint};
+use sixfold_tunnel::device::{Datagram, Device, Endpoint};
 use sixfold_tunnel::inner::parse_inner;
 use sixfold_tunnel::limiter::Limiter;
 use sixfold_tunnel::status::DeviceStatus;
@@ -44,7 +44,7 @@ fn device(data: &[u8]) {
             device.packet_from_tun(packet.into(), now, &mut actions);
         } else {
             let from: std::net::SocketAddr = ([192, 0, 2, 1], 7).into();
-            device.datagram_from_udp(packet.into(), Endpoint::from(from), now, &mut actions);
+            device.datagram_from_udp(Datagram::new(packet, Endpoint::from(from)), now, &mut actions);
         }
         device.tick(now, &mut actions);
         rest = after;

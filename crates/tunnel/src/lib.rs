@@ -19,6 +19,7 @@ pub mod allowed;
 pub mod client;
 pub mod control;
 pub mod device;
+pub mod ecn;
 pub mod inner;
 pub mod key;
 pub mod limiter;

@@ -132,6 +132,8 @@ pub(crate) fn adopt_udp(socket: &OwnedFd) -> Result<Adopted, Errno> {
     }
     set_nonblocking(socket)?;
     setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+    setsockopt(socket, sockopt::Ipv6RecvTClass, &true)?;
+    setsockopt(socket, sockopt::IpRecvTos, &true)?; // for IPv4, which comes in mapped addresses
     allow_fragments(socket)?;
     let gro = setsockopt(socket, sockopt::UdpGroSegment, &true);
     // The kernel tells twice what one asks for: the other half is for what it keeps beside the bytes.

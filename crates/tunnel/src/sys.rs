@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "the one module that may; each block says why it is sound")]
 
 use crate::device::Endpoint;
+use crate::ecn::Ecn;
 use crate::offload::HEADER_LEN;
 use nix::errno::Errno;
 use nix::libc;
@@ -163,21 +164,28 @@ pub(crate) fn send_datagrams(
     socket: BorrowedFd<'_>,
     parts: &[IoSlice<'_>],
     each: Option<u16>,
-    to: Endpoint,
+    (to, ecn): (Endpoint, Ecn),
 ) -> Result<(), Errno> {
     let remote = SockaddrIn6::from(mapped(to.remote));
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    let (tos, class, source) = (ecn as u8, i32::from(ecn as u8), to.local.map(pktinfo));
+    let mark = match to.remote {
+        SocketAddr::V4(_) => ControlMessage::Ipv4Tos(&tos),
+        SocketAddr::V6(_) => ControlMessage::Ipv6TClass(&class),
+    };
+    let mark = Some(mark).filter(|_| ecn != Ecn::NotEct);
     let segments = each.as_ref().map(ControlMessage::UdpGsoSegments);
-    if let Some(local) = to.local {
-        let source = pktinfo(local);
-        let source = Some(ControlMessage::Ipv6PacketInfo(&source));
-        let control: Vec<ControlMessage<'_>> = source.into_iter().chain(segments).collect();
+    let source = source.as_ref().map(ControlMessage::Ipv6PacketInfo);
+    // What names our address comes last, so that it can be left out.
+    let control: Vec<ControlMessage<'_>> = [mark, segments, source].into_iter().flatten().collect();
+    if source.is_some() {
         match sendmsg(socket.as_raw_fd(), parts, &control, flags, Some(&remote)) {
             Err(Errno::EINVAL | Errno::EADDRNOTAVAIL | Errno::ENETUNREACH | Errno::EHOSTUNREACH) => {}
             outcome => return outcome.map(drop),
         }
     }
-    sendmsg(socket.as_raw_fd(), parts, segments.as_slice(), flags, Some(&remote)).map(drop)
+    let control = &control[..control.len() - usize::from(source.is_some())];
+    sendmsg(socket.as_raw_fd(), parts, control, flags, Some(&remote)).map(drop)
 }
 
 /// Time since boot, sleep included: WireGuard's sessions age while a machine sleeps.

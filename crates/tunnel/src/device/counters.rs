@@ -53,13 +53,15 @@ pub enum Reason {
     Replayed,
     /// It does not authenticate.
     Forged,
+    /// A router on the way was congested, and the packet's transport can be told only by its loss (RFC 6040).
+    Congested,
     /// The TUN or the socket did not take it.
     Unsent,
 }
 
 impl Reason {
     /// Every reason, in the order they are reported.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NoPeer,
         Self::NoEndpoint,
         Self::SourceNotAllowed,
@@ -69,6 +71,7 @@ impl Reason {
         Self::HandshakeLimited,
         Self::Replayed,
         Self::Forged,
+        Self::Congested,
         Self::Unsent,
     ];
 
@@ -84,6 +87,7 @@ impl Reason {
             Self::HandshakeLimited => "handshake-limited",
             Self::Replayed => "replayed",
             Self::Forged => "forged",
+            Self::Congested => "congested",
             Self::Unsent => "unsent",
         }
     }

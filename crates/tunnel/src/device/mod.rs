@@ -17,9 +17,10 @@ mod peer;
 mod receive;
 
 pub use counters::{Drops, Reason, Traffic};
-pub use peer::{Endpoint, QUEUE_PACKETS};
+pub use peer::{Datagram, Endpoint, QUEUE_PACKETS};
 
 use crate::allowed::AllowedIps;
+use crate::ecn::Ecn;
 use crate::inner::{PADDING, parse_inner};
 use crate::key::{PublicKey, SecretKey};
 use crate::limiter::Limiter;
@@ -39,7 +40,7 @@ pub enum Action {
     /// Write this IP packet to the TUN.
     ToTun(BytesMut),
     /// Send this datagram.
-    ToUdp(BytesMut, Endpoint),
+    ToUdp(Datagram),
 }
 
 /// One device: its key, its peers, the table of who owns which prefix.
@@ -156,12 +157,12 @@ struct Outbox<'a> {
 }
 
 impl Outbox<'_> {
-    /// Sends `message`; to a peer without endpoint nothing can be sent.
-    fn send(&mut self, peer: &mut Peer, message: BytesMut) {
+    /// Sends a datagram; to a peer without endpoint nothing can be sent.
+    fn send(&mut self, peer: &mut Peer, bytes: BytesMut, ecn: Ecn) {
         if let Some(endpoint) = peer.endpoint {
-            peer.traffic.count_tx(message.len());
-            self.traffic.count_tx(message.len());
-            self.actions.push(Action::ToUdp(message, endpoint));
+            peer.traffic.count_tx(bytes.len());
+            self.traffic.count_tx(bytes.len());
+            self.actions.push(Action::ToUdp(Datagram { bytes, endpoint, ecn }));
         }
     }
 
@@ -170,17 +171,17 @@ impl Outbox<'_> {
         if let Some(index) = sender_index(&message) {
             self.indices.insert(index, self.key);
         }
-        self.send(peer, message);
+        self.send(peer, message, Ecn::NotEct);
     }
 
     /// Seals and sends a packet, or lets it wait and begins a handshake; tells why something was dropped.
     fn transmit(&mut self, peer: &mut Peer, mut packet: BytesMut, now: Duration) -> Option<Reason> {
         let Some(session) = &mut peer.session else { return Some(Reason::NoSession) };
-        let length = packet.len();
+        let (length, ecn) = (packet.len(), Ecn::of(&packet));
         packet.resize(padded(length, self.mtu), 0);
         let packet = match session.seal(packet, now) {
             Ok(message) => {
-                self.send(peer, message);
+                self.send(peer, message, ecn);
                 return None;
             }
             Err(packet) => packet,

@@ -1,6 +1,7 @@
 //! One peer of a device: configuration, endpoint, session, and the few packets that wait for a handshake.
 
 use super::counters::{Drops, Reason, Traffic};
+use crate::ecn::Ecn;
 use crate::key::{PublicKey, SecretKey};
 use crate::noise::{Noise, Session};
 use bytes::BytesMut;
@@ -25,6 +26,24 @@ pub struct Endpoint {
 impl From<SocketAddr> for Endpoint {
     fn from(remote: SocketAddr) -> Self {
         Self { remote, local: None }
+    }
+}
+
+/// A datagram on its way to a peer, or from one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Datagram {
+    /// All of it.
+    pub bytes: BytesMut,
+    /// Where it goes, or came from.
+    pub endpoint: Endpoint,
+    /// What its header says.
+    pub ecn: Ecn,
+}
+
+impl Datagram {
+    /// One whose header says nothing of congestion.
+    pub fn new(bytes: impl Into<BytesMut>, endpoint: Endpoint) -> Self {
+        Self { bytes: bytes.into(), endpoint, ecn: Ecn::NotEct }
     }
 }
 

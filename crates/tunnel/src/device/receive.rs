@@ -1,7 +1,8 @@
 //! What a device does with a datagram: cheap checks first, endpoints learned only from what authenticates.
 
 use super::message::{Kind, kind, receiver_index, sender_index};
-use super::{Action, Device, Endpoint, Outbox, Reason, rouse};
+use super::{Action, Datagram, Device, Endpoint, Outbox, Reason, rouse};
+use crate::ecn::{self, Congested};
 use crate::inner::parse_inner;
 use crate::key::PublicKey;
 use crate::noise::{Admission, Arrival, Demand, Progress, Refused};
@@ -22,7 +23,7 @@ impl From<Refused> for Reason {
 
 /// A message of a handshake with what is known of it before it is opened.
 #[derive(Clone, Copy)]
-struct Datagram<'a> {
+struct Message<'a> {
     bytes: &'a [u8],
     from: Endpoint,
     now: Duration,
@@ -33,21 +34,15 @@ struct Refusal(Reason, Option<PublicKey>);
 
 impl Device {
     /// Takes a datagram that the socket received.
-    pub fn datagram_from_udp(
-        &mut self,
-        bytes: BytesMut,
-        from: Endpoint,
-        now: Duration,
-        actions: &mut Vec<Action>,
-    ) {
-        let datagram = Datagram { bytes: &bytes, from, now };
-        let outcome = match kind(datagram.bytes) {
-            Some(Kind::Initiation) => self.take_initiation(datagram, actions),
-            Some(Kind::Response) => self.take_response(datagram, actions),
+    pub fn datagram_from_udp(&mut self, datagram: Datagram, now: Duration, actions: &mut Vec<Action>) {
+        let message = Message { bytes: &datagram.bytes, from: datagram.endpoint, now };
+        let outcome = match kind(message.bytes) {
+            Some(Kind::Initiation) => self.take_initiation(message, actions),
+            Some(Kind::Response) => self.take_response(message, actions),
             Some(Kind::Cookie) => {
-                self.receiver(datagram.bytes).and_then(|key| self.take_handshake(key, datagram, actions))
+                self.receiver(message.bytes).and_then(|key| self.take_handshake(key, message, actions))
             }
-            Some(Kind::Data) => self.take_data(bytes, (from, now), actions),
+            Some(Kind::Data) => self.take_data(datagram, now, actions),
             None => Err(Refusal(Reason::Malformed, None)),
         };
         if let Err(Refusal(reason, key)) = outcome {
@@ -58,46 +53,41 @@ impl Device {
         }
     }
 
-    fn take_initiation(&mut self, datagram: Datagram<'_>, actions: &mut Vec<Action>) -> Result<(), Refusal> {
+    fn take_initiation(&mut self, message: Message<'_>, actions: &mut Vec<Action>) -> Result<(), Refusal> {
         if self.peers.is_empty() {
             return Err(Refusal(Reason::NoPeer, None)); // nobody to hear, so nothing is checked or counted by source
         }
-        let under_load = self.limiter.is_under_load(datagram.now);
+        let under_load = self.limiter.is_under_load(message.now);
         let demand = if under_load { Demand::Cookie } else { Demand::FairShare };
-        let admitted = self.admit(datagram, demand, actions);
+        let admitted = self.admit(message, demand, actions);
         if !matches!(admitted, Err(Refusal(Reason::Forged, _))) {
-            self.limiter.count(datagram.now); // what does not know our public key brings no load
+            self.limiter.count(message.now); // what does not know our public key brings no load
         }
         admitted?;
-        if under_load && !self.limiter.admits(datagram.from.remote.ip(), datagram.now) {
+        if under_load && !self.limiter.admits(message.from.remote.ip(), message.now) {
             return Err(Refusal(Reason::HandshakeLimited, None));
         }
-        let key = self.noise.as_ref().and_then(|noise| noise.initiator(datagram.bytes));
+        let key = self.noise.as_ref().and_then(|noise| noise.initiator(message.bytes));
         let key = key.filter(|key| self.peers.contains_key(key)).ok_or(Refusal(Reason::NoPeer, None))?;
-        self.take_handshake(key, datagram, actions)
+        self.take_handshake(key, message, actions)
     }
 
     /// A response is looked up before it is checked: without a handshake of ours under way it costs nothing.
-    fn take_response(&mut self, datagram: Datagram<'_>, actions: &mut Vec<Action>) -> Result<(), Refusal> {
-        let key = self.receiver(datagram.bytes)?;
-        self.admit(datagram, Demand::Authentic, actions)?;
-        self.take_handshake(key, datagram, actions)
+    fn take_response(&mut self, message: Message<'_>, actions: &mut Vec<Action>) -> Result<(), Refusal> {
+        let key = self.receiver(message.bytes)?;
+        self.admit(message, Demand::Authentic, actions)?;
+        self.take_handshake(key, message, actions)
     }
 
-    fn admit(
-        &self,
-        datagram: Datagram<'_>,
-        demand: Demand,
-        actions: &mut Vec<Action>,
-    ) -> Result<(), Refusal> {
+    fn admit(&self, message: Message<'_>, demand: Demand, actions: &mut Vec<Action>) -> Result<(), Refusal> {
         let Some(noise) = &self.noise else { return Err(Refusal(Reason::NoPeer, None)) };
-        let arrival = Arrival { message: datagram.bytes, source: datagram.from.remote, now: datagram.now };
+        let arrival = Arrival { message: message.bytes, source: message.from.remote, now: message.now };
         let mut reply = BytesMut::new();
         match noise.admit(arrival, demand, &mut reply) {
             Admission::Accept => Ok(()),
             Admission::Forged => Err(Refusal(Reason::Forged, None)),
             Admission::Cookie => {
-                actions.push(Action::ToUdp(reply, datagram.from));
+                actions.push(Action::ToUdp(Datagram::new(reply, message.from)));
                 Err(Refusal(Reason::HandshakeLimited, None))
             }
         }
@@ -111,61 +101,65 @@ impl Device {
     fn take_handshake(
         &mut self,
         key: PublicKey,
-        datagram: Datagram<'_>,
+        message: Message<'_>,
         actions: &mut Vec<Action>,
     ) -> Result<(), Refusal> {
         let Some(peer) = self.peers.get_mut(&key) else { return Err(Refusal(Reason::NoPeer, None)) };
-        rouse(peer, key, &mut self.active, datagram.now);
+        rouse(peer, key, &mut self.active, message.now);
         let Some(session) = &mut peer.session else { return Err(Refusal(Reason::NoSession, Some(key))) };
         let mut reply = BytesMut::new();
         let progress = session
-            .handshake_in(datagram.bytes, datagram.now, &mut reply)
+            .handshake_in(message.bytes, message.now, &mut reply)
             .map_err(|refused| Refusal(refused.into(), Some(key)))?;
-        peer.traffic.count_rx(datagram.bytes.len());
-        self.traffic.count_rx(datagram.bytes.len());
+        peer.traffic.count_rx(message.bytes.len());
+        self.traffic.count_rx(message.bytes.len());
         let mut out =
             Outbox { key, mtu: self.mtu, indices: &mut self.indices, traffic: &mut self.traffic, actions };
         match progress {
             Progress::CookieKept => return Ok(()),
-            Progress::Responded => peer.unconfirmed = sender_index(&reply).map(|index| (index, datagram.now)),
-            Progress::Completed => peer.last_handshake = Some(datagram.now),
+            Progress::Responded => peer.unconfirmed = sender_index(&reply).map(|index| (index, message.now)),
+            Progress::Completed => peer.last_handshake = Some(message.now),
         }
-        peer.endpoint = Some(datagram.from);
+        peer.endpoint = Some(message.from);
         out.shake(peer, reply);
         if progress == Progress::Completed {
-            out.flush(peer, datagram.now);
+            out.flush(peer, message.now);
         }
         Ok(())
     }
 
     fn take_data(
         &mut self,
-        message: BytesMut,
-        (from, now): (Endpoint, Duration),
+        datagram: Datagram,
+        now: Duration,
         actions: &mut Vec<Action>,
     ) -> Result<(), Refusal> {
-        let key = self.receiver(&message)?;
-        let plain = self.open(key, message, (from, now), actions)?;
+        let (key, ecn) = (self.receiver(&datagram.bytes)?, datagram.ecn);
+        let plain = self.open(key, datagram, now, actions)?;
         if plain.is_empty() {
             return Ok(()); // a keepalive
         }
-        self.route(key, plain).map(|packet| actions.push(Action::ToTun(packet)))
+        let mut packet = self.route(key, plain)?;
+        ecn::open(&mut packet, ecn).map_err(|Congested| Refusal(Reason::Congested, Some(key)))?;
+        actions.push(Action::ToTun(packet));
+        Ok(())
     }
 
     /// Decrypts, and does all that an authenticated datagram entails for its peer.
     fn open(
         &mut self,
         key: PublicKey,
-        message: BytesMut,
-        (from, now): (Endpoint, Duration),
+        datagram: Datagram,
+        now: Duration,
         actions: &mut Vec<Action>,
     ) -> Result<BytesMut, Refusal> {
         let Some(peer) = self.peers.get_mut(&key) else { return Err(Refusal(Reason::NoPeer, None)) };
         let Some(session) = &mut peer.session else { return Err(Refusal(Reason::NoSession, Some(key))) };
-        let (length, index) = (message.len(), receiver_index(&message));
-        let opened = session.open(message, now);
+        let Datagram { bytes, endpoint, .. } = datagram;
+        let (length, index) = (bytes.len(), receiver_index(&bytes));
+        let opened = session.open(bytes, now);
         let plain = opened.map_err(|refused| Refusal(refused.into(), Some(key)))?;
-        peer.endpoint = Some(from);
+        peer.endpoint = Some(endpoint);
         peer.traffic.count_rx(length);
         self.traffic.count_rx(length);
         if let Some(index) = index {

@@ -167,7 +167,7 @@ impl Carried {
         let Carrier { outer, actions, .. } = carrier;
         let mut device = self.device();
         let now = sys::now();
-        outer.drain(..).for_each(|(datagram, from)| device.datagram_from_udp(datagram, from, now, actions));
+        outer.drain(..).for_each(|datagram| device.datagram_from_udp(datagram, now, actions));
         gathered
     }
 

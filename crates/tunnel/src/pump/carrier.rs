@@ -3,7 +3,8 @@
 //! handed on from there.
 
 use super::carried::Descriptors;
-use crate::device::{Action, Endpoint};
+use crate::device::{Action, Datagram, Endpoint};
+use crate::ecn::Ecn;
 use crate::offload::{HEADER_LEN, Header, Joiner, split};
 use crate::sys::{Front, Inbox, MESSAGES, send_datagrams};
 use bytes::BytesMut;
@@ -34,11 +35,11 @@ pub(super) struct Carrier {
     /// What a TUN gave.
     pub(super) inner: Vec<BytesMut>,
     /// What a socket gave.
-    pub(super) outer: Vec<(BytesMut, Endpoint)>,
+    pub(super) outer: Vec<Datagram>,
     /// What devices ask for.
     pub(super) actions: Vec<Action>,
     packets: Vec<BytesMut>,
-    datagrams: Vec<(BytesMut, Endpoint)>,
+    datagrams: Vec<Datagram>,
     joiner: Joiner,
 }
 
@@ -109,9 +110,9 @@ impl Carrier {
     pub(super) fn gather_outer(&mut self, from: &Descriptors) -> Gathered {
         let Self { inbox, outer, .. } = self;
         let mut bytes = 0;
-        let received = inbox.receive(from.udp.as_fd(), |datagram, endpoint| {
-            bytes += datagram.len();
-            outer.push((datagram, endpoint));
+        let received = inbox.receive(from.udp.as_fd(), |datagram| {
+            bytes += datagram.bytes.len();
+            outer.push(datagram);
         });
         if let Err(errno) = received.as_ref().map_err(|errno| *errno)
             && !matches!(errno, Errno::EAGAIN | Errno::EINTR)
@@ -128,12 +129,12 @@ impl Carrier {
         for action in self.actions.drain(..) {
             match action {
                 Action::ToTun(packet) => self.packets.push(packet),
-                Action::ToUdp(datagram, endpoint) => self.datagrams.push((datagram, endpoint)),
+                Action::ToUdp(datagram) => self.datagrams.push(datagram),
             }
         }
-        if !self.datagrams.is_sorted_by_key(|(_, endpoint)| *endpoint) {
+        if !self.datagrams.is_sorted_by_key(|datagram| datagram.endpoint) {
             // What goes to one endpoint stays in order, and goes in one train however it came.
-            self.datagrams.sort_by_key(|(_, endpoint)| *endpoint);
+            self.datagrams.sort_by_key(|datagram| datagram.endpoint);
         }
         let unsent = self.send(to) + self.write(to);
         self.packets.clear();
@@ -144,8 +145,8 @@ impl Carrier {
     fn send(&self, to: &Descriptors) -> usize {
         let Descriptors { udp, port, .. } = to;
         let mut trains = to.trains();
-        let unsent = send(&self.datagrams, &mut trains, |parts, each, endpoint| {
-            let outcome = send_datagrams(udp.as_fd(), parts, each, endpoint);
+        let unsent = send(&self.datagrams, &mut trains, |parts, each, to| {
+            let outcome = send_datagrams(udp.as_fd(), parts, each, to);
             if let (Err(errno), Some(_)) = (outcome, each) {
                 tracing::debug!(port, %errno, "a train was refused");
             }
@@ -178,17 +179,17 @@ impl Carrier {
 
 /// Sends datagrams, in trains where the socket takes them; tells how many could not be sent.
 fn send(
-    datagrams: &[(BytesMut, Endpoint)],
+    datagrams: &[Datagram],
     trains: &mut Result<(), Errno>,
-    mut put: impl FnMut(&[IoSlice<'_>], Option<u16>, Endpoint) -> Result<(), Errno>,
+    mut put: impl FnMut(&[IoSlice<'_>], Option<u16>, (Endpoint, Ecn)) -> Result<(), Errno>,
 ) -> usize {
     let (mut rest, mut unsent, mut alone) = (datagrams, 0, 0_usize);
-    while let Some((first, endpoint)) = rest.first() {
+    while let Some(first) = rest.first() {
         let count = if trains.is_ok() && alone == 0 { train(rest) } else { 1 };
         let (now, later) = rest.split_at(count);
-        let parts: Vec<IoSlice<'_>> = now.iter().map(|(datagram, _)| IoSlice::new(datagram)).collect();
-        let each = u16::try_from(first.len()).ok().filter(|_| count > 1);
-        match put(&parts, each, *endpoint) {
+        let parts: Vec<IoSlice<'_>> = now.iter().map(|datagram| IoSlice::new(&datagram.bytes)).collect();
+        let each = u16::try_from(first.bytes.len()).ok().filter(|_| count > 1);
+        match put(&parts, each, (first.endpoint, first.ecn)) {
             // What the socket sends by cannot cut trains (no checksum offload): none any more.
             Err(errno @ (Errno::EIO | Errno::EINVAL)) if count > 1 => {
                 *trains = Err(errno);
@@ -208,14 +209,16 @@ fn send(
     unsent
 }
 
-/// How many datagrams from the first on go in one train: to one endpoint, all but the last of one length.
-fn train(datagrams: &[(BytesMut, Endpoint)]) -> usize {
-    let Some((first, endpoint)) = datagrams.first() else { return 0 };
-    let most = TRAIN.min(TRAIN_BYTES / first.len().max(1)).max(1);
-    let alike = |(datagram, to): &&(BytesMut, Endpoint)| datagram.len() == first.len() && to == endpoint;
+/// How many datagrams from the first on go in one train: to one endpoint, marked alike, all but the last of one length.
+fn train(datagrams: &[Datagram]) -> usize {
+    let Some(first) = datagrams.first() else { return 0 };
+    let length = first.bytes.len();
+    let most = TRAIN.min(TRAIN_BYTES / length.max(1)).max(1);
+    let goes_along = |datagram: &Datagram| datagram.endpoint == first.endpoint && datagram.ecn == first.ecn;
+    let alike = |datagram: &&Datagram| datagram.bytes.len() == length && goes_along(datagram);
     let count = datagrams.iter().take(most).take_while(alike).count();
-    let has_shorter = |(datagram, to): &(BytesMut, Endpoint)| datagram.len() < first.len() && to == endpoint;
-    count + usize::from(count < most && datagrams.get(count).is_some_and(has_shorter))
+    let is_shorter = |datagram: &Datagram| datagram.bytes.len() < length && goes_along(datagram);
+    count + usize::from(count < most && datagrams.get(count).is_some_and(is_shorter))
 }
 
 fn put(tun: &OwnedFd, parts: &[IoSlice<'_>]) -> Result<(), Errno> {
@@ -230,11 +233,12 @@ mod tests {
     /// Gives how many went at once, and whether the socket takes trains then.
     fn sent(errno: Errno) -> (Vec<usize>, Result<(), Errno>) {
         let ends = [1, 2].map(|host| Endpoint::from(std::net::SocketAddr::from(([192, 0, 2, host], 7))));
-        let datagrams: Vec<_> = ends.iter().flat_map(|end| vec![(BytesMut::zeroed(1400), *end); 5]).collect();
+        let datagrams: Vec<_> =
+            ends.iter().flat_map(|end| vec![Datagram::new(BytesMut::zeroed(1400), *end); 5]).collect();
         let (mut sent, mut trains) = (Vec::new(), Ok(()));
         let unsent = send(&datagrams, &mut trains, |parts, each, to| {
             assert_eq!(each.is_some(), parts.len() > 1);
-            if parts.len() > 1 && to == ends[0] {
+            if parts.len() > 1 && to.0 == ends[0] {
                 return Err(errno);
             }
             sent.push(parts.len());

@@ -2,7 +2,8 @@
 //! writes into memory that was never read, and what it wrote is all that is ever looked at.
 
 use super::{canonical, local_address};
-use crate::device::Endpoint;
+use crate::device::{Datagram, Endpoint};
+use crate::ecn::Ecn;
 use bytes::BytesMut;
 use nix::errno::Errno;
 use nix::libc;
@@ -15,7 +16,7 @@ use std::ptr::NonNull;
 pub(crate) const MESSAGES: usize = 16;
 /// Longest message.
 const MESSAGE_LEN: usize = 65_536;
-/// Room for what comes beside a message: the address it arrived at, and the length of each of its datagrams.
+/// Room for what comes beside a message: the address it arrived at, its class, and the length of each of its datagrams.
 const BESIDE_LEN: usize = 128;
 
 /// Memory for what one call receives; kept, so that it is used again once nobody has any of it.
@@ -32,15 +33,14 @@ impl Inbox {
         Self { messages: vec![BytesMut::new(); MESSAGES] }
     }
 
-    /// Receives what there is, and gives each datagram with where it came from and at which of our addresses it arrived;
-    /// tells how many messages there were.
+    /// Receives what there is, and gives each datagram; tells how many messages there were.
     ///
     /// # Errors
     /// What `recvmmsg` says; `EAGAIN` if there is nothing.
     pub(crate) fn receive(
         &mut self,
         socket: BorrowedFd<'_>,
-        mut each: impl FnMut(BytesMut, Endpoint),
+        mut each: impl FnMut(Datagram),
     ) -> Result<usize, Errno> {
         // SAFETY: all of them are plain old data, for which all zero is a valid value.
         let (mut froms, mut parts, mut heads): (
@@ -80,10 +80,11 @@ impl Inbox {
                 continue; // longer than any datagram can be
             }
             // SAFETY: the kernel has just filled in the head, its name and what comes beside.
-            let (from, size) = unsafe { (origin(head, &froms[number]), segment(head)) };
+            let (endpoint, size, ecn) = unsafe { (origin(head, &froms[number]), segment(head), mark(head)) };
             let size = size.unwrap_or(length).max(1);
             while !message.is_empty() {
-                each(message.split_to(size.min(message.len())), from);
+                let bytes = message.split_to(size.min(message.len()));
+                each(Datagram { bytes, endpoint, ecn });
             }
         }
         Ok(count)
@@ -110,6 +111,19 @@ unsafe fn segment(head: &libc::msghdr) -> Option<usize> {
     // SAFETY: as promised to us; the kernel puts an `int` beside under this name.
     let size = unsafe { beside::<libc::c_int>(head, libc::SOL_UDP, libc::UDP_GRO) };
     usize::try_from(size?).ok()
+}
+
+/// What the headers of a message's datagrams say of congestion: all the same, or the kernel had not put them together.
+///
+/// # Safety
+/// As [`origin`].
+unsafe fn mark(head: &libc::msghdr) -> Ecn {
+    // SAFETY: as promised to us; the kernel puts an `int` beside under the first name, a byte under the second.
+    let class = unsafe {
+        let v6 = beside::<libc::c_int>(head, libc::IPPROTO_IPV6, libc::IPV6_TCLASS);
+        v6.map(|class| class as u8).or_else(|| beside::<u8>(head, libc::IPPROTO_IP, libc::IP_TOS))
+    };
+    Ecn::of_class(class.unwrap_or_default())
 }
 
 /// What comes beside a message under a name.

@@ -1,7 +1,7 @@
 //! Handshakes: who is heard, cookies under load, preshared keys, replays.
 
 use super::super::message::Kind;
-use super::super::{Endpoint, Reason};
+use super::super::{Datagram, Endpoint, Reason};
 use super::world::{World, peer, public, secret};
 use crate::key::SecretKey;
 use crate::limiter::{
@@ -184,7 +184,11 @@ fn an_answered_handshake_counts_once_it_is_confirmed() {
     let initiation = world.last(0, Kind::Initiation);
     let mut actions = Vec::new();
     let from = Endpoint::from(world.hosts[0].address);
-    world.hosts[1].device.datagram_from_udp(initiation.bytes[..].into(), from, world.now, &mut actions);
+    world.hosts[1].device.datagram_from_udp(
+        Datagram::new(&initiation.bytes[..], from),
+        world.now,
+        &mut actions,
+    );
     assert_eq!(actions.len(), 1);
     assert_eq!(world.handshake_age(1), None);
 

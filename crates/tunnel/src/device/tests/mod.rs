@@ -9,7 +9,7 @@ mod world;
 
 use super::message::Kind;
 use super::peer::QUEUE_PACKETS;
-use super::{Endpoint, Reason, padded};
+use super::{Datagram, Endpoint, Reason, padded};
 use crate::uapi::SetPeer;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -155,7 +155,7 @@ fn an_inner_header_that_does_not_fit_is_dropped() {
     let session = world.hosts[0].device.peers.values_mut().next().unwrap().session.as_mut().unwrap();
     let message = session.seal(broken[..].into(), world.now).unwrap();
     let from = Endpoint::from(world.hosts[0].address);
-    world.hosts[1].device.datagram_from_udp(message, from, world.now, &mut actions);
+    world.hosts[1].device.datagram_from_udp(Datagram::new(message, from), world.now, &mut actions);
     assert!(actions.is_empty());
     assert_eq!(world.drops(1, Reason::Malformed), 1);
 }
@@ -202,10 +202,12 @@ fn a_peer_is_answered_from_the_address_it_knows() {
     world.send(0, 1);
     let data = world.last(0, Kind::Data);
     let mut actions = Vec::new();
-    world.hosts[1].device.datagram_from_udp(data.bytes[..].into(), from, world.now, &mut actions);
+    world.hosts[1].device.datagram_from_udp(Datagram::new(&data.bytes[..], from), world.now, &mut actions);
     actions.clear();
     world.hosts[1].device.packet_from_tun(packet(1, 0, 80)[..].into(), world.now, &mut actions);
-    assert!(matches!(actions[..], [super::Action::ToUdp(_, to)] if to == from));
+    assert!(
+        matches!(actions[..], [super::Action::ToUdp(super::Datagram { endpoint, .. })] if endpoint == from)
+    );
 }
 
 #[test]
@@ -272,7 +274,7 @@ proptest::proptest! {
         for length in [148, 92, 64, datagram.len()] {
             datagram.resize(length, 0);
             let from = Endpoint::from(world.hosts[0].address);
-            world.hosts[1].device.datagram_from_udp(datagram[..].into(), from, world.now, &mut actions);
+            world.hosts[1].device.datagram_from_udp(Datagram::new(&datagram[..], from), world.now, &mut actions);
         }
         world.hosts[1].device.packet_from_tun(bytes[..].into(), world.now, &mut actions);
         proptest::prop_assert!(actions.is_empty());

@@ -2,7 +2,7 @@
 //! sent is on record.
 
 use super::super::message::{Kind, kind};
-use super::super::{Action, Device, Endpoint, Reason, TICK};
+use super::super::{Action, Datagram, Device, Endpoint, Reason, TICK};
 use crate::key::{PublicKey, SecretKey};
 use crate::limiter::Limiter;
 use crate::noise::{Gotatun, Noise as _};
@@ -131,7 +131,7 @@ impl World {
     pub(super) fn inject(&mut self, to: usize, bytes: &[u8], source: SocketAddr) {
         let mut actions = Vec::new();
         let endpoint = Endpoint::from(source);
-        self.hosts[to].device.datagram_from_udp(bytes.into(), endpoint, self.now, &mut actions);
+        self.hosts[to].device.datagram_from_udp(Datagram::new(bytes, endpoint), self.now, &mut actions);
         self.perform(to, actions);
         self.run();
     }
@@ -157,7 +157,7 @@ impl World {
         for action in actions {
             match action {
                 Action::ToTun(packet) => self.hosts[from].received.push(packet.into()),
-                Action::ToUdp(bytes, to) => {
+                Action::ToUdp(Datagram { bytes, endpoint: to, .. }) => {
                     let sent = Sent { at: self.now, from, to: to.remote, bytes: bytes.into() };
                     self.log.push(sent.clone());
                     self.wire.push_back(sent);
@@ -187,7 +187,11 @@ impl World {
         };
         let mut actions = Vec::new();
         let source = Endpoint::from(self.hosts[sent.from].address);
-        self.hosts[to].device.datagram_from_udp(sent.bytes[..].into(), source, self.now, &mut actions);
+        self.hosts[to].device.datagram_from_udp(
+            Datagram::new(&sent.bytes[..], source),
+            self.now,
+            &mut actions,
+        );
         self.perform(to, actions);
     }
 
