@@ -2,14 +2,10 @@
 //! module with unsafe code; it holds the sockets' plumbing so that nothing else names `libc`.
 #![allow(unsafe_code, reason = "the one module that may; each block says why it is sound")]
 
-use crate::device::Endpoint;
-use crate::ecn::Ecn;
 use crate::offload::HEADER_LEN;
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockaddrIn6, accept4, recvmsg, sendmsg,
-};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, accept4, recvmsg, sendmsg};
 use nix::time::{ClockId, clock_gettime};
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -17,8 +13,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 mod inbox;
+mod outbox;
 
 pub(crate) use inbox::{Inbox, MESSAGES};
+pub(crate) use outbox::{Train, send_trains};
 
 /// Descriptors taken with one message; a sender that puts in more loses those.
 const DESCRIPTORS: usize = 4;
@@ -153,39 +151,6 @@ pub(crate) fn send_with_descriptors(
     let control = if raw.is_empty() { &[][..] } else { &rights[..] };
     let slices = [IoSlice::new(message)];
     sendmsg::<()>(socket.as_raw_fd(), &slices, control, MsgFlags::MSG_NOSIGNAL, None).map(drop)
-}
-
-/// Sends one datagram, or, where the length of each but the last is given, several of them. If our address of the
-/// endpoint is gone, the kernel chooses another.
-///
-/// # Errors
-/// What `sendmsg` says.
-pub(crate) fn send_datagrams(
-    socket: BorrowedFd<'_>,
-    parts: &[IoSlice<'_>],
-    each: Option<u16>,
-    (to, ecn): (Endpoint, Ecn),
-) -> Result<(), Errno> {
-    let remote = SockaddrIn6::from(mapped(to.remote));
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    let (tos, class, source) = (ecn as u8, i32::from(ecn as u8), to.local.map(pktinfo));
-    let mark = match to.remote {
-        SocketAddr::V4(_) => ControlMessage::Ipv4Tos(&tos),
-        SocketAddr::V6(_) => ControlMessage::Ipv6TClass(&class),
-    };
-    let mark = Some(mark).filter(|_| ecn != Ecn::NotEct);
-    let segments = each.as_ref().map(ControlMessage::UdpGsoSegments);
-    let source = source.as_ref().map(ControlMessage::Ipv6PacketInfo);
-    // What names our address comes last, so that it can be left out.
-    let control: Vec<ControlMessage<'_>> = [mark, segments, source].into_iter().flatten().collect();
-    if source.is_some() {
-        match sendmsg(socket.as_raw_fd(), parts, &control, flags, Some(&remote)) {
-            Err(Errno::EINVAL | Errno::EADDRNOTAVAIL | Errno::ENETUNREACH | Errno::EHOSTUNREACH) => {}
-            outcome => return outcome.map(drop),
-        }
-    }
-    let control = &control[..control.len() - usize::from(source.is_some())];
-    sendmsg(socket.as_raw_fd(), parts, control, flags, Some(&remote)).map(drop)
 }
 
 /// Time since boot, sleep included: WireGuard's sessions age while a machine sleeps.

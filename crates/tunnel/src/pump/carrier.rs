@@ -3,10 +3,9 @@
 //! handed on from there.
 
 use super::carried::Descriptors;
-use crate::device::{Action, Datagram, Endpoint};
-use crate::ecn::Ecn;
+use crate::device::{Action, Datagram};
 use crate::offload::{HEADER_LEN, Header, Joiner, split};
-use crate::sys::{Front, Inbox, MESSAGES, send_datagrams};
+use crate::sys::{Front, Inbox, MESSAGES, Train, send_trains};
 use bytes::BytesMut;
 use nix::errno::Errno;
 use nix::sys::uio::writev;
@@ -145,12 +144,9 @@ impl Carrier {
     fn send(&self, to: &Descriptors) -> usize {
         let Descriptors { udp, port, .. } = to;
         let mut trains = to.trains();
-        let unsent = send(&self.datagrams, &mut trains, |parts, each, to| {
-            let outcome = send_datagrams(udp.as_fd(), parts, each, to);
-            if let (Err(errno), Some(_)) = (outcome, each) {
-                tracing::debug!(port, %errno, "a train was refused");
-            }
-            outcome
+        let unsent = send(&self.datagrams, &mut trains, |now| {
+            send_trains(udp.as_fd(), now)
+                .inspect_err(|errno| tracing::debug!(port, %errno, "a train was refused"))
         });
         if let Err(errno) = trains {
             to.end_trains(errno);
@@ -177,43 +173,60 @@ impl Carrier {
     }
 }
 
-/// Sends datagrams, in trains where the socket takes them; tells how many could not be sent.
+/// Sends datagrams, in trains where the socket takes them; tells how many could not be sent. `put` tells how many of the trains
+/// it was given the kernel took, or what it says of the first.
 fn send(
     datagrams: &[Datagram],
     trains: &mut Result<(), Errno>,
-    mut put: impl FnMut(&[IoSlice<'_>], Option<u16>, (Endpoint, Ecn)) -> Result<(), Errno>,
+    mut put: impl FnMut(&[Train<'_>]) -> Result<usize, Errno>,
 ) -> usize {
     let (mut rest, mut unsent, mut alone) = (datagrams, 0, 0_usize);
-    while let Some(first) = rest.first() {
-        let count = if trains.is_ok() && alone == 0 { train(rest) } else { 1 };
-        let (now, later) = rest.split_at(count);
-        let parts: Vec<IoSlice<'_>> = now.iter().map(|datagram| IoSlice::new(&datagram.bytes)).collect();
-        let each = u16::try_from(first.bytes.len()).ok().filter(|_| count > 1);
-        match put(&parts, each, (first.endpoint, first.ecn)) {
+    while !rest.is_empty() {
+        let most = if trains.is_ok() { TRAIN } else { 1 };
+        let now = marshal(rest, most, alone);
+        let Some(Train(first)) = now.first() else { break };
+        let sent = match put(&now) {
             // What the socket sends by cannot cut trains (no checksum offload): none any more.
-            Err(errno @ (Errno::EIO | Errno::EINVAL)) if count > 1 => {
+            Err(errno @ (Errno::EIO | Errno::EINVAL)) if first.len() > 1 => {
                 *trains = Err(errno);
-                continue;
+                0
             }
             // Each is longer than the way to this endpoint takes, and goes in pieces: these one by one, other trains as ever.
-            Err(Errno::EMSGSIZE) if count > 1 => {
-                alone = count;
-                continue;
+            Err(Errno::EMSGSIZE) if first.len() > 1 => {
+                alone = first.len();
+                0
             }
-            Err(_) => unsent += count,
-            Ok(()) => {}
+            Err(_) => {
+                unsent += first.len();
+                first.len()
+            }
+            Ok(taken) => now[..taken.min(now.len())].iter().map(|Train(train)| train.len()).sum(),
+        };
+        if sent > 0 {
+            alone = alone.saturating_sub(sent);
         }
-        alone = alone.saturating_sub(1);
-        rest = later;
+        rest = &rest[sent..];
     }
     unsent
 }
 
+/// The next trains, as many as go in one call: of so many datagrams at most, and the first `alone` datagrams one by one.
+fn marshal(datagrams: &[Datagram], most: usize, alone: usize) -> Vec<Train<'_>> {
+    let (mut rest, mut trains) = (datagrams, Vec::with_capacity(MESSAGES));
+    while !rest.is_empty() && trains.len() < MESSAGES {
+        let is_alone = datagrams.len() - rest.len() < alone;
+        let (train, later) = rest.split_at(if is_alone { 1 } else { train(rest, most) });
+        trains.push(Train(train));
+        rest = later;
+    }
+    trains
+}
+
 /// How many datagrams from the first on go in one train: to one endpoint, marked alike, all but the last of one length.
-fn train(datagrams: &[Datagram]) -> usize {
+fn train(datagrams: &[Datagram], most: usize) -> usize {
     let Some(first) = datagrams.first() else { return 0 };
     let length = first.bytes.len();
-    let most = TRAIN.min(TRAIN_BYTES / length.max(1)).max(1);
+    let most = most.min(TRAIN_BYTES / length.max(1)).max(1);
     let goes_along = |datagram: &Datagram| datagram.endpoint == first.endpoint && datagram.ecn == first.ecn;
     let alike = |datagram: &&Datagram| datagram.bytes.len() == length && goes_along(datagram);
     let count = datagrams.iter().take(most).take_while(alike).count();
@@ -228,6 +241,7 @@ fn put(tun: &OwnedFd, parts: &[IoSlice<'_>]) -> Result<(), Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Endpoint;
 
     /// Five datagrams of one length to each of two endpoints; the first by a narrow way, of whose trains the kernel says `errno`.
     /// Gives how many went at once, and whether the socket takes trains then.
@@ -236,13 +250,11 @@ mod tests {
         let datagrams: Vec<_> =
             ends.iter().flat_map(|end| vec![Datagram::new(BytesMut::zeroed(1400), *end); 5]).collect();
         let (mut sent, mut trains) = (Vec::new(), Ok(()));
-        let unsent = send(&datagrams, &mut trains, |parts, each, to| {
-            assert_eq!(each.is_some(), parts.len() > 1);
-            if parts.len() > 1 && to.0 == ends[0] {
-                return Err(errno);
-            }
-            sent.push(parts.len());
-            Ok(())
+        let unsent = send(&datagrams, &mut trains, |now| {
+            let is_refused = |Train(train): &Train<'_>| train.len() > 1 && train[0].endpoint == ends[0];
+            let taken = now.iter().position(is_refused).unwrap_or(now.len());
+            sent.extend(now[..taken].iter().map(|Train(train)| train.len()));
+            if taken == 0 { Err(errno) } else { Ok(taken) }
         });
         assert_eq!(unsent, 0);
         (sent, trains)

@@ -17,7 +17,7 @@ pub(crate) const MESSAGES: usize = 16;
 /// Longest message.
 const MESSAGE_LEN: usize = 65_536;
 /// Room for what comes beside a message: the address it arrived at, its class, and the length of each of its datagrams.
-const BESIDE_LEN: usize = 128;
+pub(super) const BESIDE_LEN: usize = 128;
 
 /// Memory for what one call receives; kept, so that it is used again once nobody has any of it.
 pub(crate) struct Inbox {
@@ -26,7 +26,7 @@ pub(crate) struct Inbox {
 
 /// What comes beside a message, as aligned as the kernel wants it.
 #[repr(C, align(8))]
-struct Beside([u8; BESIDE_LEN]);
+pub(super) struct Beside(pub(super) [u8; BESIDE_LEN]);
 
 impl Inbox {
     pub(crate) fn new() -> Self {
