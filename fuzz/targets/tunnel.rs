@@ -1,4 +1,4 @@
-//! What the tunnel process is told and what it tells: both protocols, packets, datagrams.
+//! What the tunnel process is told and what it tells: both protocols, memos, packets, datagrams.
 #![no_main]
 
 use std::time::Duration;
@@ -8,14 +8,16 @@ use sixfold_tunnel::control::parse_command;
 use sixfold_tunnel::device::{Datagram, Device, Endpoint};
 use sixfold_tunnel::inner::parse_inner;
 use sixfold_tunnel::limiter::Limiter;
+use sixfold_tunnel::memo;
 use sixfold_tunnel::status::DeviceStatus;
 use sixfold_tunnel::uapi::{Request, parse_request};
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, data)) = data.split_first() else { return };
     let text = String::from_utf8_lossy(data);
-    match kind % 6 {
+    match kind % 7 {
         0 => drop(parse_request(&text)),
+        6 => drop(memo::read(&text)),
         1 => drop(parse_command(&text)),
         2 => drop(DeviceStatus::default().read(&text)),
         3 => sixfold_kernel::raw::tunnel(&text),

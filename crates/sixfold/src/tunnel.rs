@@ -21,7 +21,10 @@ use crate::{alive, output, table};
     long_about = "Host userspace WireGuard devices, or look at them.\n\n\
     Where the kernel has no WireGuard, this process carries the tunnels. It needs no privilege: the agent opens the \
     TUN devices and UDP sockets and hands them over. Once its sockets are bound it drops every capability. It goes \
-    on while the agent restarts.",
+    on while the agent restarts.\n\n\
+    Another process can go on with its devices, with a new handshake with each peer at once: one that is started with \
+    --succeed takes them over from the one that runs; where a service manager keeps descriptors (the package's service has \
+    it do so), whatever it starts after this one ended has them, so that restarting the service is enough.",
     after_long_help = "Examples:\n  sixfold tunnel run --user sixfold-tunnel\n  sixfold tunnel show"
 )]
 pub(crate) struct Args {
@@ -31,9 +34,10 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Host devices until SIGTERM or SIGINT
+    /// Host devices until SIGTERM or SIGINT, or until another process succeeds this one
     #[command(
-        after_long_help = "Examples:\n  sixfold tunnel run\n  sixfold tunnel run --user sixfold-tunnel"
+        after_long_help = "Examples:\n  sixfold tunnel run\n  sixfold tunnel run --user sixfold-tunnel\n  \
+        sixfold tunnel run --user sixfold-tunnel --succeed"
     )]
     Run {
         /// Socket on which the agent hands over devices
@@ -42,6 +46,9 @@ enum Command {
         /// Directory of the devices' configuration sockets, where `wg show` looks for them
         #[arg(long, value_name = "DIR", default_value = "/run/wireguard")]
         uapi: PathBuf,
+        /// Succeed the process that serves at PATH: take over its devices, and call each peer with a new handshake
+        #[arg(long)]
+        succeed: bool,
         /// Become this user, by name or number, once the socket is bound; DIR becomes its own
         #[arg(long, value_name = "USER[:GROUP]")]
         user: Option<User>,
@@ -71,8 +78,8 @@ enum Command {
 
 pub(crate) fn run(args: Args) -> Result<Done, Failed> {
     match args.command {
-        Command::Run { control, uapi, user } => {
-            let config = sixfold_tunnel::Config { control, uapi_dir: uapi, user };
+        Command::Run { control, uapi, succeed, user } => {
+            let config = sixfold_tunnel::Config { control, uapi_dir: uapi, succeed, user };
             sixfold_tunnel::run(config, alive::pulse()).map_err(|error| {
                 let hint = error.hint();
                 Failed::environment(error).hint(hint)

@@ -1,13 +1,15 @@
-//! The smallest host of the tunnel, and the process the crate's own tests start: `serve CONTROL UAPI-DIR [USER]`.
+//! The smallest host of the tunnel, and the process the crate's own tests start: `serve [--succeed] CONTROL UAPI-DIR [USER]`.
 
 use sixfold_tunnel::{Config, run};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let succeed = arguments.first().is_some_and(|first| first == "--succeed");
+    arguments.drain(..usize::from(succeed));
     let [control, uapi_dir, user @ ..] = &arguments[..] else { return ExitCode::from(2) };
     let user = user.first().map(|user| user.to_string_lossy().parse().expect("UID or UID:GID"));
-    match run(Config { control: control.into(), uapi_dir: uapi_dir.into(), user }, || ()) {
+    match run(Config { control: control.into(), uapi_dir: uapi_dir.into(), succeed, user }, || ()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             use std::io::Write as _;

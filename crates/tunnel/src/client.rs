@@ -8,7 +8,7 @@ use crate::sys::{receive_with_descriptors, send_with_descriptors};
 use nix::errno::Errno;
 use nix::sys::socket::{SockType, setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike as _};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -106,13 +106,20 @@ pub fn remove(control: &Path, name: &DeviceName) -> Result<(), ClientError> {
 /// # Errors
 /// See [`ClientError`].
 pub fn list(control: &Path) -> Result<Vec<Listed>, ClientError> {
-    let reply = call(control, &Command::List, &[])?;
+    read_list(&call(control, &Command::List, &[])?)
+}
+
+/// Reads the answer to `list`.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn read_list(reply: &str) -> Result<Vec<Listed>, ClientError> {
     let listed = reply.lines().filter(|line| !line.is_empty()).map(|line| {
         let [name, port, changes] = line.split(' ').collect::<Vec<_>>()[..] else { return None };
         let changes = u32::from_str_radix(changes, 16).ok()?;
         Some(Listed { name: name.parse().ok()?, port: port.parse().ok()?, changes })
     });
-    listed.collect::<Option<_>>().ok_or_else(|| ClientError::Unreadable { reply: reply.clone() })
+    listed.collect::<Option<_>>().ok_or_else(|| ClientError::Unreadable { reply: reply.to_owned() })
 }
 
 /// Tells what a device and its peers counted.
@@ -147,26 +154,75 @@ fn call_ok(control: &Path, command: &Command, descriptors: &[BorrowedFd<'_>]) ->
 }
 
 fn call(control: &Path, command: &Command, descriptors: &[BorrowedFd<'_>]) -> Result<String, ClientError> {
-    let reply = exchange(control, command.to_string().as_bytes(), descriptors)
-        .map_err(|source| ClientError::NoTunnel { path: control.to_owned(), source })?;
-    let Some(refusal) = reply.strip_prefix("error ") else { return Ok(reply) };
-    let refused = refusal.split_once(' ').and_then(|(errno, words)| {
-        Some(ClientError::Refused { errno: errno.parse().ok()?, words: words.to_owned() })
-    });
-    Err(refused.unwrap_or(ClientError::Unreadable { reply }))
+    Ok(Connection::to(control)?.ask(command, descriptors)?.0)
 }
 
-fn exchange(control: &Path, request: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<String, Errno> {
-    let socket = connect_to(control, SockType::SeqPacket)?;
-    let patience = TimeVal::milliseconds(PATIENCE.as_millis().try_into().expect("a few seconds fit"));
-    setsockopt(&socket, sockopt::ReceiveTimeout, &patience)?;
-    setsockopt(&socket, sockopt::SendTimeout, &patience)?;
-    send_with_descriptors(socket.as_fd(), request, descriptors)?;
-    let mut reply = vec![0; REPLY_LEN];
-    let (length, _) = receive_with_descriptors(socket.as_fd(), &mut reply)?;
-    if length == 0 {
-        return Err(Errno::ECONNRESET); // no reply is empty: the tunnel ended
+/// A connection to the control socket, for requests one after the other.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    socket: OwnedFd,
+    path: PathBuf,
+}
+
+impl Connection {
+    /// Connects.
+    ///
+    /// # Errors
+    /// If nobody listens.
+    pub(crate) fn to(control: &Path) -> Result<Self, ClientError> {
+        let path = control.to_owned();
+        let connected = connect_to(control, SockType::SeqPacket).and_then(|socket| {
+            let patience = TimeVal::milliseconds(PATIENCE.as_millis().try_into().expect("a few seconds fit"));
+            setsockopt(&socket, sockopt::ReceiveTimeout, &patience)?;
+            setsockopt(&socket, sockopt::SendTimeout, &patience)?;
+            Ok(socket)
+        });
+        match connected {
+            Ok(socket) => Ok(Self { socket, path }),
+            Err(source) => Err(ClientError::NoTunnel { path, source }),
+        }
     }
-    reply.truncate(length);
-    String::from_utf8(reply).map_err(|_| Errno::EBADMSG)
+
+    /// Asks, and gives the answer with the descriptors that came with it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub(crate) fn ask(
+        &self,
+        command: &Command,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(String, Vec<OwnedFd>), ClientError> {
+        let (reply, received) = self
+            .exchange(command.to_string().as_bytes(), descriptors)
+            .map_err(|source| ClientError::NoTunnel { path: self.path.clone(), source })?;
+        let Some(refusal) = reply.strip_prefix("error ") else { return Ok((reply, received)) };
+        let refused = refusal.split_once(' ').and_then(|(errno, words)| {
+            Some(ClientError::Refused { errno: errno.parse().ok()?, words: words.to_owned() })
+        });
+        Err(refused.unwrap_or(ClientError::Unreadable { reply }))
+    }
+
+    /// Says something that has no answer.
+    ///
+    /// # Errors
+    /// If nobody hears it.
+    pub(crate) fn say(&self, words: &[u8]) -> Result<(), ClientError> {
+        send_with_descriptors(self.socket.as_fd(), words, &[])
+            .map_err(|source| ClientError::NoTunnel { path: self.path.clone(), source })
+    }
+
+    fn exchange(
+        &self,
+        request: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(String, Vec<OwnedFd>), Errno> {
+        send_with_descriptors(self.socket.as_fd(), request, descriptors)?;
+        let mut reply = vec![0; REPLY_LEN];
+        let (length, received) = receive_with_descriptors(self.socket.as_fd(), &mut reply)?;
+        if length == 0 {
+            return Err(Errno::ECONNRESET); // no reply is empty: the tunnel ended
+        }
+        reply.truncate(length);
+        String::from_utf8(reply).map(|reply| (reply, received)).map_err(|_| Errno::EBADMSG)
+    }
 }

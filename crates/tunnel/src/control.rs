@@ -8,10 +8,17 @@
 //! status NAME [PUBLIC-KEY]                                      see `status`
 //! totals                                                        see `status`
 //! ping                                                          ok VERSION PID
+//!
+//! succeed FORM      what speaks this form of what follows       ok, with the control socket
+//! give NAME                                                     ok, with TUN, UDP socket, configuration socket, memo
+//! take LIST         LIST is a number made of the answer to      ok: from here on nothing is carried until the word `done`,
+//!                   `list`, the devices that were given         which has no reply, or the end of the connection
+//!
 //!                                                               error ERRNO WORDS, to any of them
 //! ```
 
 use crate::key::PublicKey;
+use crate::memo::FORM;
 use nix::errno::Errno;
 use std::fmt;
 use std::str::FromStr;
@@ -76,6 +83,28 @@ pub enum Command {
     Totals,
     /// Answer.
     Ping,
+    /// Pass on the control socket to a process that is to succeed this one.
+    Succeed {
+        /// The form of memos and of this conversation that it speaks.
+        form: u32,
+    },
+    /// Pass on what a device is.
+    Give(DeviceName),
+    /// Stop carrying, and end once the successor carries.
+    Take {
+        /// [Number](list_number) of the devices that it has.
+        list: u64,
+    },
+}
+
+/// The last word of a successor: it carries all devices.
+pub const DONE: &[u8] = b"done";
+
+/// A number that is another one for each answer to `list`, and so for each state of all devices' configuration (FNV-1a).
+pub fn list_number(list: &str) -> u64 {
+    list.bytes().fold(0xcbf2_9ce4_8422_2325, |number, byte| {
+        (number ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// Why a request is refused.
@@ -127,6 +156,28 @@ pub enum ControlError {
         /// The name.
         name: DeviceName,
     },
+    /// A process of another version is to succeed this one, and would not understand it.
+    #[error(
+        "a successor of form {wanted} cannot follow this process, which speaks form {FORM}: end this one, then start it"
+    )]
+    OtherForm {
+        /// What it speaks.
+        wanted: u32,
+    },
+    /// A service manager keeps what this process holds.
+    #[error("a service manager keeps the descriptors: restart the service, which passes them on")]
+    IsKept,
+    /// Devices came, went or were configured while they were passed on.
+    #[error("devices changed while they were passed on: ask again")]
+    Changed,
+    /// A device cannot be passed on.
+    #[error("device {name} cannot be passed on")]
+    NotGiven {
+        /// The device.
+        name: DeviceName,
+        /// What the system says.
+        errno: Errno,
+    },
 }
 
 impl ControlError {
@@ -136,7 +187,12 @@ impl ControlError {
             Self::UnknownRequest => Errno::EOPNOTSUPP,
             Self::WrongName | Self::WrongMtu | Self::WrongKey => Errno::EINVAL,
             Self::WrongDescriptors { .. } => Errno::EBADMSG,
-            Self::UnusableDescriptor { errno, .. } | Self::NoUapi { errno, .. } => *errno,
+            Self::UnusableDescriptor { errno, .. }
+            | Self::NoUapi { errno, .. }
+            | Self::NotGiven { errno, .. } => *errno,
+            Self::OtherForm { .. } => Errno::EPROTO,
+            Self::IsKept => Errno::EBUSY,
+            Self::Changed => Errno::EAGAIN,
             Self::TooMany { .. } => Errno::ENOSPC,
             Self::NoDevice { .. } => Errno::ENODEV,
         }
@@ -154,6 +210,7 @@ impl ControlError {
 /// Says what is wrong with it.
 pub fn parse_command(text: &str) -> Result<Command, ControlError> {
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let unknown = ControlError::UnknownRequest;
     match words[..] {
         ["add", name, mtu] => Ok(Command::Add { name: name.parse()?, mtu: parse_mtu(mtu)? }),
         ["remove", name] => Ok(Command::Remove(name.parse()?)),
@@ -165,7 +222,10 @@ pub fn parse_command(text: &str) -> Result<Command, ControlError> {
         }
         ["totals"] => Ok(Command::Totals),
         ["ping"] => Ok(Command::Ping),
-        _ => Err(ControlError::UnknownRequest),
+        ["succeed", form] => form.parse().map(|form| Command::Succeed { form }).map_err(|_| unknown),
+        ["give", name] => Ok(Command::Give(name.parse()?)),
+        ["take", list] => list.parse().map(|list| Command::Take { list }).map_err(|_| unknown),
+        _ => Err(unknown),
     }
 }
 
@@ -179,6 +239,9 @@ impl fmt::Display for Command {
             Self::Status { name, after: Some(key) } => write!(f, "status {name} {key}"),
             Self::Totals => f.write_str("totals"),
             Self::Ping => f.write_str("ping"),
+            Self::Succeed { form } => write!(f, "succeed {form}"),
+            Self::Give(name) => write!(f, "give {name}"),
+            Self::Take { list } => write!(f, "take {list}"),
         }
     }
 }
@@ -203,10 +266,21 @@ mod tests {
             Command::Status { name, after: Some(key) },
             Command::Totals,
             Command::Ping,
+            Command::Succeed { form: FORM },
+            Command::Give("wg0".parse().unwrap()),
+            Command::Take { list: u64::MAX },
         ];
         for command in commands {
             assert_eq!(parse_command(&command.to_string()), Ok(command));
         }
+    }
+
+    #[test]
+    fn a_list_has_its_own_number() {
+        let lists =
+            ["\n", "wg-1 7 0\n", "wg-1 7 1\n", "wg-2 7 0\n", "wg-1 7 0\nwg-2 7 0\n", "wg-2 7 0\nwg-1 7 0\n"];
+        let numbers: std::collections::BTreeSet<u64> = lists.into_iter().map(list_number).collect();
+        assert_eq!(numbers.len(), lists.len());
     }
 
     #[test]
@@ -222,6 +296,10 @@ mod tests {
             ),
             ("add wg0 575", "error 22 MTU is not a number between 576 and 65535"),
             ("status wg0 x", "error 22 public key cannot be read"),
+            ("succeed x", "error 95 unknown request"),
+            ("succeed 4294967296", "error 95 unknown request"),
+            ("give ../x", "error 22 device name is not 1 to 15 printable bytes without slash and colon"),
+            ("take -1", "error 95 unknown request"),
         ];
         for (text, reply) in cases {
             assert_eq!(parse_command(text).unwrap_err().to_reply(), reply);

@@ -23,17 +23,21 @@ pub mod ecn;
 pub mod inner;
 pub mod key;
 pub mod limiter;
+pub mod memo;
 pub mod noise;
 pub mod offload;
 pub mod privilege;
 mod pump;
 mod socket;
 pub mod status;
+mod store;
 mod sys;
 pub mod uapi;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::SockType;
+use socket::Listener;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -45,13 +49,20 @@ pub struct Config {
     pub control: PathBuf,
     /// Directory of the configuration sockets, `NAME.sock` each; `wg` looks in the default and nowhere else.
     pub uapi_dir: PathBuf,
+    /// Whether it succeeds the process that serves there, with all its devices, instead of binding that socket.
+    pub succeed: bool,
     /// Who it becomes once its sockets are bound; `None`: it stays who it is, without capabilities.
     pub user: Option<privilege::User>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { control: "/run/sixfold/tunnel.sock".into(), uapi_dir: "/run/wireguard".into(), user: None }
+        Self {
+            control: "/run/sixfold/tunnel.sock".into(),
+            uapi_dir: "/run/wireguard".into(),
+            succeed: false,
+            user: None,
+        }
     }
 }
 
@@ -94,6 +105,22 @@ pub enum Error {
         /// What the system says.
         source: Errno,
     },
+    /// The process that is to be succeeded is not there, or refuses.
+    #[error("the tunnel process at {path} cannot be succeeded", path = path.display())]
+    NotSucceeded {
+        /// Its socket.
+        path: PathBuf,
+        /// What came of asking it.
+        source: client::ClientError,
+    },
+    /// A device of the process before cannot be carried by this one.
+    #[error("device {name} cannot be taken over")]
+    NotTaken {
+        /// The device.
+        name: control::DeviceName,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The system refuses something that every tunnel needs.
     #[error("system call {call} failed")]
     System {
@@ -117,6 +144,10 @@ impl Error {
             Self::Ownership { .. } | Self::User { .. } => {
                 Some("only root can become another user: run it as root, or as that user and without --user")
             }
+            Self::NotSucceeded { source: client::ClientError::NoTunnel { .. }, .. } => {
+                Some("if none runs, start one: sixfold tunnel run")
+            }
+            Self::NotSucceeded { .. } | Self::NotTaken { .. } => Some("the process that runs carries on"),
             Self::System { .. } => None,
         }
     }
@@ -127,14 +158,27 @@ pub const PULSE: Duration = Duration::from_secs(5);
 
 /// Hosts devices until SIGTERM or SIGINT, without any capability from the moment its sockets are bound; to be called
 /// before the process starts any thread, which would keep what it has. The loop that does all of it calls `pulse` once it
-/// serves and then each [`PULSE`]: whoever hears no more of it knows that nothing is carried.
+/// serves and then each [`PULSE`]: whoever hears no more of it knows that nothing is carried. It begins with the devices that a
+/// service manager kept of the process before (sd_listen_fds(3)), or with those of the process that it succeeds; then it
+/// ends, too, once another one succeeds it.
 ///
 /// # Errors
 /// See [`Error`]; once it serves, nothing that a client or a peer does ends it.
 pub fn run(config: Config, pulse: impl FnMut()) -> Result<(), Error> {
     raise_descriptor_limit();
-    let mut pump = pump::Pump::new(&config)?;
+    let inherited = store::inherited();
+    if config.succeed {
+        let (before, control) = pump::Predecessor::at(&config.control)?;
+        let mut pump = pump::Pump::new(&config, || Ok(control))?;
+        privilege::give_up(&config)?;
+        pump.start()?;
+        pump.succeed(&before, &config)?;
+        return pump.serve(pulse);
+    }
+    let mut pump = pump::Pump::new(&config, || Listener::bind(&config.control, SockType::SeqPacket))?;
     privilege::give_up(&config)?;
+    pump.start()?;
+    pump.restore(inherited);
     tracing::info!(control = %config.control.display(), "tunnel serves");
     pump.serve(pulse)
 }

@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: OwnedFd,
-    path: PathBuf,
+    /// Its file; `None` while that is another process's.
+    path: Option<PathBuf>,
 }
 
 impl Listener {
@@ -44,7 +45,30 @@ impl Listener {
         let bound = bind(socket.as_raw_fd(), &address);
         umask(before);
         bound.and_then(|()| listen(&socket, Backlog::MAXCONN)).map_err(unusable)?;
-        Ok(Self { socket, path: path.to_owned() })
+        Ok(Self { socket, path: Some(path.to_owned()) })
+    }
+
+    /// Listens on a socket that another process has bound, whose file it is until that is [taken](Self::take_file).
+    pub(crate) const fn on(socket: OwnedFd) -> Self {
+        Self { socket, path: None }
+    }
+
+    /// The file becomes ours.
+    pub(crate) fn take_file(&mut self, path: &Path) {
+        self.path = Some(path.to_owned());
+    }
+
+    /// The file is another process's from now on.
+    pub(crate) fn leave_file(&mut self) {
+        self.path = None;
+    }
+
+    /// The socket once more, for another process.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn share(&self) -> Result<OwnedFd, Errno> {
+        share(&self.socket)
     }
 }
 
@@ -56,12 +80,13 @@ impl AsFd for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        match std::fs::remove_file(&self.path) {
+        let Some(path) = &self.path else { return };
+        match std::fs::remove_file(path) {
             // Bound before the process became another user, whose folder it is not. The next one replaces the file.
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                tracing::info!(path = %self.path.display(), "socket file stays");
+                tracing::info!(path = %path.display(), "socket file stays");
             }
-            Err(error) => tracing::warn!(path = %self.path.display(), %error, "socket file not removed"),
+            Err(error) => tracing::warn!(path = %path.display(), %error, "socket file not removed"),
             Ok(()) => {}
         }
     }
@@ -85,6 +110,15 @@ pub(crate) fn connect_to(path: &Path, kind: SockType) -> Result<OwnedFd, Errno> 
     let socket = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
     connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     Ok(socket)
+}
+
+/// A descriptor once more, for another process.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn share(descriptor: impl AsFd) -> Result<OwnedFd, Errno> {
+    let shared = descriptor.as_fd().try_clone_to_owned();
+    shared.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
 }
 
 /// Makes `path` a directory, open to its owner only; one that is there stays as it is.

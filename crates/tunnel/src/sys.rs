@@ -10,6 +10,7 @@ use nix::time::{ClockId, clock_gettime};
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 mod inbox;
@@ -135,6 +136,28 @@ pub(crate) fn receive_with_descriptors(
         return Err(Errno::EMSGSIZE);
     }
     Ok((received.bytes, descriptors))
+}
+
+/// First descriptor of those that a service manager passes (sd_listen_fds(3)).
+const PASSED: RawFd = 3;
+/// They are taken once.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Takes the descriptors that whoever started this process passed to it, so many from the third on; those that are not open are
+/// `None`. Closed on exec from now on. A second call gets none.
+pub(crate) fn take_passed(count: usize) -> Vec<Option<OwnedFd>> {
+    if count == 0 || TAKEN.swap(true, Ordering::Relaxed) {
+        return Vec::new();
+    }
+    let numbers = PASSED..PASSED.saturating_add(RawFd::try_from(count).unwrap_or(0));
+    let taken = numbers.map(|number| {
+        // SAFETY: F_SETFD takes a plain number, and fails on a descriptor that is not open.
+        Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }).ok()?;
+        // SAFETY: it is open, as the call above shows, and was before this process began: whoever started it says that it is
+        // for us. So nothing here has made it, and we take it only once.
+        Some(unsafe { OwnedFd::from_raw_fd(number) })
+    });
+    taken.collect()
 }
 
 /// Sends one message with descriptors.

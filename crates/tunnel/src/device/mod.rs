@@ -14,10 +14,12 @@ mod configure;
 mod counters;
 mod message;
 mod peer;
+mod recall;
 mod receive;
 
 pub use counters::{Drops, Reason, Traffic};
 pub use peer::{Datagram, Endpoint, QUEUE_PACKETS};
+pub use recall::Met;
 
 use crate::allowed::AllowedIps;
 use crate::ecn::Ecn;

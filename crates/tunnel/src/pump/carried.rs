@@ -4,7 +4,7 @@
 
 use super::carrier::{Carrier, Gathered, Then};
 use crate::control::{ControlError, DeviceName};
-use crate::device::Device;
+use crate::device::{Action, Device, Met};
 use crate::socket::{Adopted, adopt_udp, set_nonblocking};
 use crate::status::{self, Buffers, Offload, Offloads, Use};
 use crate::sys::{self, Front, check_tun};
@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 /// Bytes from a descriptor before the next one has its turn: what is fair between tenants is measured in bytes.
 const TURN: usize = 256 << 10;
@@ -173,8 +174,18 @@ impl Carried {
 
     /// Runs the timers, if there is anything they could do.
     pub(super) fn tick(&self, carrier: &mut Carrier) {
+        self.act(carrier, Device::tick);
+    }
+
+    /// Calls the peers with which the process before had sessions.
+    pub(super) fn recall(&self, met: &[Met], carrier: &mut Carrier) {
+        self.act(carrier, |device, now, actions| device.recall(met, now, actions));
+    }
+
+    /// Carries what the device does by itself.
+    fn act(&self, carrier: &mut Carrier, act: impl FnOnce(&mut Device, Duration, &mut Vec<Action>)) {
         let mut device = self.device();
-        device.tick(sys::now(), &mut carrier.actions);
+        act(&mut device, sys::now(), &mut carrier.actions);
         drop(device);
         if let Some(descriptors) = &*self.descriptors() {
             self.perform(descriptors, carrier);

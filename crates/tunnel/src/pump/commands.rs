@@ -7,6 +7,7 @@ use crate::control::{Command, ControlError, DeviceName, REPLY_LEN, parse_command
 use crate::key::PublicKey;
 use crate::limiter::Limiter;
 use crate::status::Totals;
+use nix::errno::Errno;
 use std::fmt::Write as _;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -16,24 +17,48 @@ const DEVICES: usize = 4096;
 /// Room for the longest `peer` line and the `more` line.
 const PEER_LEN: usize = 768;
 
+/// An answer, and what is passed on with it.
+pub(super) struct Reply {
+    pub(super) text: String,
+    pub(super) descriptors: Vec<OwnedFd>,
+    /// Whether nothing is carried once it is sent.
+    pub(super) hands_over: bool,
+}
+
+impl Reply {
+    fn of(text: impl Into<String>) -> Self {
+        Self { text: text.into(), descriptors: Vec::new(), hands_over: false }
+    }
+
+    /// Yes, and these.
+    pub(super) fn with(descriptors: Vec<OwnedFd>) -> Self {
+        Self { descriptors, ..Self::of("ok") }
+    }
+}
+
 impl Pump {
     /// Answers one request. Descriptors that no request took are closed.
-    pub(super) fn answer(&mut self, request: &[u8], descriptors: Vec<OwnedFd>) -> String {
+    pub(super) fn answer(&mut self, request: &[u8], descriptors: Vec<OwnedFd>) -> Reply {
         let text = std::str::from_utf8(request).unwrap_or_default(); // empty is refused as unknown
         let outcome = parse_command(text).and_then(|command| match command {
-            Command::Add { name, mtu } => self.add(name, mtu, descriptors).map(|()| "ok".to_owned()),
+            Command::Add { name, mtu } => self.add(name, mtu, descriptors).map(|()| Reply::of("ok")),
             Command::Remove(name) => {
                 self.remove(&name);
-                Ok("ok".to_owned())
+                Ok(Reply::of("ok"))
             }
-            Command::List => Ok(self.list()),
-            Command::Status { name, after } => self.status(&name, after),
-            Command::Totals => Ok(self.totals().to_string()),
-            Command::Ping => Ok(format!("ok {} {}", env!("CARGO_PKG_VERSION"), std::process::id())),
+            Command::List => Ok(Reply::of(self.list())),
+            Command::Status { name, after } => self.status(&name, after).map(Reply::of),
+            Command::Totals => Ok(Reply::of(self.totals().to_string())),
+            Command::Ping => {
+                Ok(Reply::of(format!("ok {} {}", env!("CARGO_PKG_VERSION"), std::process::id())))
+            }
+            Command::Succeed { form } => self.give_control(form),
+            Command::Give(name) => self.give(&name),
+            Command::Take { list } => self.take(list),
         });
         outcome.unwrap_or_else(|error| {
             tracing::info!(%error, "request refused");
-            error.to_reply()
+            Reply::of(error.to_reply())
         })
     }
 
@@ -43,22 +68,30 @@ impl Pump {
         if let Some(id) = self.names.get(&name).copied() {
             let hosted = self.devices.get_mut(&id).expect("names and devices are changed together");
             hosted.rebase(&descriptors);
-            return self.workers.exchange(id, &hosted.carried, descriptors).map_err(unusable);
+            hosted.kept = None;
+            let carried = Arc::clone(&hosted.carried);
+            self.forget(&name);
+            self.keeper.hasten();
+            return self.workers.exchange(id, &carried, descriptors).map_err(unusable);
         }
         if self.names.len() >= DEVICES {
             return Err(ControlError::TooMany { limit: DEVICES });
         }
         let limiter = Limiter::of(&self.handshakes);
         let hosted = Hosted::new(name.clone(), descriptors, &self.uapi_dir, limiter)?;
-        let (id, carried) = (self.new_id(), Arc::clone(&hosted.carried));
+        self.host(hosted).map_err(unusable)?;
+        tracing::info!(device = %name, mtu, "device added");
+        Ok(())
+    }
+
+    /// Has a device carried from now on.
+    pub(super) fn host(&mut self, hosted: Hosted) -> Result<(), Errno> {
+        let (id, name, carried) = (self.new_id(), hosted.name.clone(), Arc::clone(&hosted.carried));
         let watched = self.watch(&hosted.uapi, id, Role::UapiListener);
         self.devices.insert(id, hosted);
         self.names.insert(name.clone(), id);
-        watched.and_then(|()| self.workers.take(id, carried)).map_err(|errno| {
-            self.remove(&name);
-            unusable(errno)
-        })?;
-        tracing::info!(device = %name, mtu, "device added");
+        watched.and_then(|()| self.workers.take(id, carried)).inspect_err(|_| self.remove(&name))?;
+        self.keeper.hasten();
         Ok(())
     }
 
@@ -71,10 +104,11 @@ impl Pump {
             let _ = self.epoll.delete(&hosted.uapi);
         }
         self.uapi_connections.retain(|_, connection| connection.device != id);
+        self.forget(name);
         tracing::info!(device = %name, "device removed");
     }
 
-    fn list(&self) -> String {
+    pub(super) fn list(&self) -> String {
         let lines = self.names.iter().map(|(name, id)| {
             let hosted = &self.devices[id];
             let port = hosted.carried.descriptors().as_ref().map_or(0, |descriptors| descriptors.port);

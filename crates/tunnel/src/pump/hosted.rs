@@ -2,6 +2,7 @@
 //! was changed. Configures it and tells of it.
 
 use super::carried::{Carried, Descriptors};
+use super::kept::Kept;
 use crate::Error;
 use crate::control::{ControlError, DeviceName};
 use crate::device::Device;
@@ -12,7 +13,7 @@ use crate::sys;
 use crate::uapi::{DeviceState, SetDevice, UapiError};
 use nix::errno::Errno;
 use nix::sys::socket::{SockType, setsockopt, sockopt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(super) struct Hosted {
@@ -21,6 +22,8 @@ pub(super) struct Hosted {
     pub(super) uapi: Listener,
     /// How often its configuration was changed, by whomever; wraps.
     pub(super) changes: u32,
+    /// Where its memo is, once it is kept.
+    pub(super) kept: Option<Kept>,
 }
 
 impl Hosted {
@@ -30,12 +33,26 @@ impl Hosted {
         directory: &Path,
         limiter: Limiter,
     ) -> Result<Self, ControlError> {
-        let path = directory.join(format!("{name}.sock"));
-        let uapi = Listener::bind(&path, SockType::Stream)
-            .map_err(|error| ControlError::NoUapi { name: name.clone(), errno: errno_of(&error) })?;
+        let uapi = Self::listen(&name, directory)?;
+        Ok(Self::on(name, descriptors, uapi, limiter))
+    }
+
+    /// One that is configured by a socket that is there.
+    pub(super) fn on(name: DeviceName, descriptors: Descriptors, uapi: Listener, limiter: Limiter) -> Self {
         let device = Device::new(descriptors.port, descriptors.mtu, limiter);
         let carried = Arc::new(Carried::new(name.clone(), device, descriptors));
-        Ok(Self { name, carried, uapi, changes: 0 })
+        Self { name, carried, uapi, changes: 0, kept: None }
+    }
+
+    /// Makes a configuration socket.
+    pub(super) fn listen(name: &DeviceName, directory: &Path) -> Result<Listener, ControlError> {
+        Listener::bind(&Self::path(name, directory), SockType::Stream)
+            .map_err(|error| ControlError::NoUapi { name: name.clone(), errno: errno_of(&error) })
+    }
+
+    /// Where a configuration socket is.
+    pub(super) fn path(name: &DeviceName, directory: &Path) -> PathBuf {
+        directory.join(format!("{name}.sock"))
     }
 
     /// Takes note of other descriptors that it is being given; configuration and sessions stay.
@@ -109,5 +126,6 @@ fn errno_of(error: &Error) -> Errno {
         }
         Error::AlreadyRunning { .. } => Errno::EADDRINUSE,
         Error::User { source } | Error::System { source, .. } => *source,
+        Error::NotSucceeded { .. } | Error::NotTaken { .. } => Errno::EIO,
     }
 }

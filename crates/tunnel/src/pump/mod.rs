@@ -8,6 +8,8 @@ mod carried;
 mod carrier;
 mod commands;
 mod hosted;
+mod kept;
+mod successor;
 mod uapi;
 mod workers;
 
@@ -20,15 +22,16 @@ use crate::sys::{self, accept, receive_with_descriptors, send_with_descriptors};
 use crate::{Config, Error, PULSE};
 use carrier::Carrier;
 use hosted::Hosted;
+use kept::Keeper;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::socket::SockType;
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+pub(crate) use successor::Predecessor;
 use uapi::{UapiConnection, Wish};
 use workers::Workers;
 
@@ -69,11 +72,17 @@ pub(crate) struct Pump {
     next_tick: Duration,
     carrier: Carrier,
     workers: Workers,
+    keeper: Keeper,
+    /// Another process carries all of it by now.
+    is_succeeded: bool,
 }
 
 impl Pump {
-    /// Takes over the signals SIGTERM and SIGINT of this thread and binds the control socket.
-    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
+    /// Takes over the signals SIGTERM and SIGINT of this thread and gets the control socket by `bind`.
+    pub(crate) fn new(
+        config: &Config,
+        bind: impl FnOnce() -> Result<Listener, Error>,
+    ) -> Result<Self, Error> {
         create_directory(config.control.parent().unwrap_or(Path::new("/")))?;
         create_directory(&config.uapi_dir)?;
         let failed = |call| move |source| Error::System { call, source };
@@ -81,7 +90,7 @@ impl Pump {
         ends.add(Signal::SIGTERM);
         ends.add(Signal::SIGINT);
         ends.thread_block().map_err(failed("sigprocmask"))?;
-        let control = Listener::bind(&config.control, SockType::SeqPacket)?; // last: from here on a signal removes it
+        let control = bind()?; // last: from here on a signal removes it
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let signals = SignalFd::with_flags(&ends, flags).map_err(failed("signalfd"))?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed("epoll_create1"))?;
@@ -100,15 +109,21 @@ impl Pump {
             next_tick: Duration::ZERO,
             carrier: Carrier::new(),
             workers: Workers::new()?,
+            keeper: Keeper::new(),
+            is_succeeded: false,
         };
         pump.watch(&pump.signals, 0, Role::Signals).map_err(failed("epoll_ctl"))?;
         pump.watch(&pump.control, 0, Role::ControlListener).map_err(failed("epoll_ctl"))?;
         Ok(pump)
     }
 
-    /// Serves until a signal ends it, and calls `pulse` each [`PULSE`].
+    /// Has the workers begin, with what rights this thread has.
+    pub(crate) fn start(&mut self) -> Result<(), Error> {
+        self.workers.start()
+    }
+
+    /// Serves until a signal or a successor ends it, and calls `pulse` each [`PULSE`].
     pub(crate) fn serve(&mut self, mut pulse: impl FnMut()) -> Result<(), Error> {
-        self.workers.start()?;
         let mut events = [EpollEvent::empty(); EVENTS];
         let mut next_pulse = Duration::ZERO;
         loop {
@@ -127,11 +142,18 @@ impl Pump {
             for event in &events[..count] {
                 let word = event.data();
                 match ROLES[usize::from((word & 7) as u8) % ROLES.len()] {
-                    Role::Signals => return Ok(()),
+                    Role::Signals => {
+                        self.keep(true);
+                        return Ok(());
+                    }
                     role => self.turn(role, word >> 3),
+                }
+                if self.is_succeeded {
+                    return Ok(());
                 }
             }
             self.tick();
+            self.keep(false);
         }
     }
 
@@ -195,8 +217,12 @@ impl Pump {
             Ok((0, _)) => return,
             Ok((length, descriptors)) => {
                 let reply = self.answer(&request[..length], descriptors);
-                if send_with_descriptors(socket.as_fd(), reply.as_bytes(), &[]).is_err() {
+                let passed: Vec<BorrowedFd<'_>> = reply.descriptors.iter().map(AsFd::as_fd).collect();
+                if send_with_descriptors(socket.as_fd(), reply.text.as_bytes(), &passed).is_err() {
                     return;
+                }
+                if reply.hands_over {
+                    self.stand_still(socket.as_fd());
                 }
             }
             Err(Errno::EAGAIN | Errno::EINTR) => {}

@@ -83,13 +83,16 @@ impl Workers {
     /// Has them carry for a device no more: its descriptors are closed.
     pub(super) fn leave(&self, id: u64) {
         let carried = self.shared.carried.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        if let Some(carried) = carried {
-            carried.between_turns(|descriptors| {
-                if let Some(descriptors) = descriptors.take() {
-                    self.unwatch(&descriptors);
-                }
-            });
-        }
+        drop(carried.and_then(|carried| self.release(&carried)));
+    }
+
+    /// Takes a device's descriptors away once no turn is under way: nothing of it is carried until it is given some again.
+    pub(super) fn release(&self, carried: &Carried) -> Option<Descriptors> {
+        carried.between_turns(|descriptors| {
+            let released = descriptors.take();
+            released.iter().for_each(|released| self.unwatch(released));
+            released
+        })
     }
 
     /// Gives a device other descriptors, and closes those it had.

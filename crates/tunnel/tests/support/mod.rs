@@ -151,7 +151,7 @@ impl Tunnel {
         Self::start_in(directory, |control, uapi_dir| spawn_server(by, control, uapi_dir))
     }
 
-    fn start_in(directory: TempDir, spawn: impl FnOnce(&Path, &Path) -> Child) -> Self {
+    pub(crate) fn start_in(directory: TempDir, spawn: impl FnOnce(&Path, &Path) -> Child) -> Self {
         let (control, uapi_dir) =
             (directory.path().join("run/tunnel.sock"), directory.path().join("wireguard"));
         let child = spawn(&control, &uapi_dir);
@@ -224,7 +224,7 @@ pub(crate) fn spawn_server_for(user: Option<&str>, control: &Path, uapi_dir: &Pa
     command.arg(control).arg(uapi_dir).args(user).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-fn server() -> PathBuf {
+pub(crate) fn server() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let server = tests.parent().unwrap().parent().unwrap().join("examples/serve");
     assert!(server.exists(), "{} is not built: cargo build -p sixfold-tunnel --examples", server.display());

@@ -3,6 +3,7 @@
 mod chaos;
 mod configure;
 mod handshake;
+mod recall;
 mod timers;
 mod trains;
 mod world;

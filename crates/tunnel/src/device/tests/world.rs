@@ -2,7 +2,7 @@
 //! sent is on record.
 
 use super::super::message::{Kind, kind};
-use super::super::{Action, Datagram, Device, Endpoint, Reason, TICK};
+use super::super::{Action, Datagram, Device, Endpoint, Met, Reason, TICK};
 use crate::key::{PublicKey, SecretKey};
 use crate::limiter::Limiter;
 use crate::noise::{Gotatun, Noise as _};
@@ -123,6 +123,14 @@ impl World {
         let (mut packet, mut scratch) = (packet.to_vec(), BytesMut::new());
         let each = |packet| device.packet_from_tun(packet, self.now, &mut actions);
         split(header, &mut packet, &mut scratch, each).unwrap();
+        self.perform(from, actions);
+        self.run();
+    }
+
+    /// Host `from` calls those that its device knew when it was another process's.
+    pub(super) fn recall(&mut self, from: usize, met: &[Met]) {
+        let mut actions = Vec::new();
+        self.hosts[from].device.recall(met, self.now, &mut actions);
         self.perform(from, actions);
         self.run();
     }

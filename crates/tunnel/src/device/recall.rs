@@ -1,0 +1,58 @@
+//! What a device knows of its peers beside its configuration, for the process that comes after: where each was heard, and
+//! when it had a session. Sessions themselves are private to the library, so that the next process calls instead.
+
+use super::{Action, Device, Endpoint, Outbox, rouse};
+use crate::key::PublicKey;
+use bytes::BytesMut;
+use std::time::Duration;
+
+/// A session that is older is dead (WireGuard paper, section 6.1): its peer is not called, or many that sleep would be.
+const SESSION_LASTS: Duration = Duration::from_secs(180);
+
+/// A peer that has an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Met {
+    /// Which peer.
+    pub public_key: PublicKey,
+    /// Where it was configured to be or last heard.
+    pub endpoint: Endpoint,
+    /// When it had a handshake last, since boot.
+    pub handshake: Option<Duration>,
+}
+
+impl Device {
+    /// The peers that have an endpoint.
+    pub fn met(&self) -> Vec<Met> {
+        let met = self.peers.iter().filter_map(|(key, peer)| {
+            let handshake = peer.last_handshake;
+            Some(Met { public_key: *key, endpoint: peer.endpoint?, handshake })
+        });
+        met.collect()
+    }
+
+    /// Takes what the process before knew of peers, and begins a handshake with each that had a session then.
+    pub fn recall(&mut self, met: &[Met], now: Duration, actions: &mut Vec<Action>) {
+        for Met { public_key, endpoint, handshake } in met {
+            let Some(peer) = self.peers.get_mut(public_key) else { continue };
+            peer.endpoint = Some(*endpoint);
+            peer.last_handshake = *handshake;
+            let had_session = handshake.is_some_and(|then| now.saturating_sub(then) < SESSION_LASTS);
+            if !had_session {
+                continue;
+            }
+            rouse(peer, *public_key, &mut self.active, now);
+            let Some(session) = &mut peer.session else { continue };
+            let mut message = BytesMut::new();
+            if session.initiate(now, &mut message) {
+                let mut out = Outbox {
+                    key: *public_key,
+                    mtu: self.mtu,
+                    indices: &mut self.indices,
+                    traffic: &mut self.traffic,
+                    actions,
+                };
+                out.shake(peer, message);
+            }
+        }
+    }
+}
