@@ -1,7 +1,7 @@
 //! By which endpoint each peer that is hidden from here was heard last, so that a device that is made anew can call it there.
 //!
 //! A hidden peer calls first. But with a session that it thinks is alive it does so after two minutes only, and this node's side
-//! of that is gone with a reboot, while the way through the peer's NAT is open still.
+//! of that is gone with a reboot, or with the tunnel process where nobody keeps its devices, while the way through the peer's NAT is open still.
 //!
 //! Owns: that file, and for how long after its start an agent has peers called. Must not decide which peers are new: `devices`
 //! does, by what is there. Nothing but where to send depends on it: who answers proves its key.
@@ -21,7 +21,7 @@ pub(crate) const FILE: &str = "heard.json";
 const FILE_BYTES_MAX: usize = 16 << 20;
 /// Between two looks at what there is to keep.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// So long an agent that starts has peers called: six handshakes. Whoever does not answer is not there, or has another endpoint by
+/// So long an agent that starts, or finds no device any more, has peers called: six handshakes. Whoever does not answer is not there, or has another endpoint by
 /// now, and calls itself.
 const CALLS_FOR: Duration = Duration::from_secs(30);
 
@@ -48,9 +48,13 @@ impl Heard {
         Ok(Self { path, calls: last.clone(), last, calls_until: now + CALLS_FOR, next: now })
     }
 
-    /// Where to call those whose device is new.
-    pub(crate) fn calls(&mut self, now: Instant) -> &BTreeMap<PeerKey, SocketAddr> {
-        if now >= self.calls_until {
+    /// Where to call those whose device is new: all are, if there is `none` while there should be some, since whoever carries
+    /// them has begun anew.
+    pub(crate) fn calls(&mut self, none: bool, now: Instant) -> &BTreeMap<PeerKey, SocketAddr> {
+        if none {
+            self.calls.clone_from(&self.last);
+            self.calls_until = now + CALLS_FOR;
+        } else if now >= self.calls_until {
             self.calls.clear();
         }
         &self.calls
@@ -89,5 +93,31 @@ impl Heard {
             self.last = all;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn peers_are_called_for_a_while_once_there_is_no_device() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = PeerKey {
+            link: "wg-1000-1".try_into().unwrap(),
+            public_key: sixfold_core::key::PublicKey::from_bytes([2; 32]),
+        };
+        let at: SocketAddr = "198.51.100.7:40404".parse().unwrap();
+        fs::write(folder.path().join(FILE), serde_json::to_vec(&[(&key, at)]).unwrap()).unwrap();
+        let began = Instant::now();
+        let mut heard = Heard::open(folder.path(), began).unwrap();
+        let all = BTreeMap::from([(key, at)]);
+        let mut calls = |none, after| heard.calls(none, began + after).clone();
+        assert_eq!(calls(false, Duration::ZERO), all);
+        assert_eq!(calls(false, CALLS_FOR), BTreeMap::new());
+        assert_eq!(calls(true, CALLS_FOR * 2), all);
+        assert_eq!(calls(false, CALLS_FOR * 2 + INTERVAL), all, "they are made, and not answered yet");
+        assert_eq!(calls(false, CALLS_FOR * 3), BTreeMap::new());
     }
 }

@@ -172,6 +172,12 @@ impl Picture {
         self.whole && self.seen.namespaces.contains_key(netns) && !self.left.steps.iter().any(is_left)
     }
 
+    /// Whether there is none of the devices that shall be: the process that carries them has begun anew, or is yet to.
+    pub(crate) fn lacks_devices(&self) -> bool {
+        let has_some = |state: &NodeState| state.namespaces.values().any(|there| !there.devices.is_empty());
+        self.whole && has_some(&self.desired) && !has_some(&self.seen)
+    }
+
     /// Every namespace in which a device was seen, or its link.
     #[must_use]
     pub(crate) fn with_devices(&self) -> BTreeSet<&Netns> {

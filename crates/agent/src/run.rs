@@ -316,7 +316,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         self.counts.passes += 1;
         let began = Instant::now();
         let (roles, known_since) = (self.exits.roles().clone(), self.exits.known_since());
-        let heard = self.heard.calls(began);
+        let heard = self.heard.calls(self.picture.lacks_devices(), began);
         let asked = Asked { snapshot, ground, roles, heard, known_since, scope };
         let (mut touched, mut held_back) = (BTreeSet::new(), false);
         let (mut failed, mut left) = (Vec::new(), 0);
