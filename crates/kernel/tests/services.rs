@@ -191,8 +191,20 @@ fn a_service_s_address_is_nobody_else_s_source_and_nothing_is_left_of_it() {
         assert!(!left.contains("2001:db8:a::50") && !left.contains("203.0.113.30"), "{left}");
         assert!(!reached("[2001:db8:a::50]:9000") && !reached("203.0.113.30:9000"));
         assert!(pings("2001:db8:a::a1") && pings("203.0.113.11"));
-        // A socket that somebody holds keeps what was `public`: it answers nothing, and is in nobody's way.
+        // A socket that somebody holds keeps what was `public`: nothing of ours is in it, and it is in nobody's way.
+        let links = |file: &File| {
+            let file = file.try_clone().unwrap();
+            thread::spawn(move || {
+                setns(file, CloneFlags::CLONE_NEWNET).unwrap();
+                run("ip -br link")
+            })
+            .join()
+            .unwrap()
+        };
+        let public = File::open("/run/netns/public").unwrap();
+        assert_eq!(links(&public).lines().count(), 2);
         node.converge(&nothing());
+        assert_eq!(links(&public).lines().count(), 1, "the loopback alone is left");
         assert!(!run("ip netns list").contains("public"));
         assert!(!pings("2001:db8:a::a1") && !pings("203.0.113.11"));
         node.converge(&ant(SERVICES));

@@ -120,7 +120,8 @@ fn removals(desired: View<'_>, observed: View<'_>, remaining: &mut Remaining<'_>
             }
             let end = LinkEnd { netns: netns.clone(), link: *name };
             let there_still = remaining.get(netns).is_some_and(|left| left.links.contains_key(name));
-            let goes_with_netns = want.is_none() && *netns != Netns::Host;
+            // A process that somebody keeps there would keep the namespace, and with it this end of the machine's own link.
+            let goes_with_netns = want.is_none() && *netns != Netns::Host && !outside;
             if there_still && !goes_with_netns {
                 steps.push(step(Stage::Dismantle, netns, Op::DelLink { name: *name }));
                 fall(remaining.to_mut(), &end);
