@@ -26,7 +26,7 @@ pub(crate) struct Bench {
 }
 
 /// Every bench, in the order in which they run.
-pub(crate) const ALL: [Bench; 15] = [
+pub(crate) const ALL: [Bench; 17] = [
     Bench {
         name: "routes",
         about: "a gateway's routes from nothing and unchanged, against ip -batch and BIRD",
@@ -97,5 +97,15 @@ pub(crate) const ALL: [Bench; 15] = [
         name: "tunnel",
         about: "streams and small packets through the tunnel, against the bare cable and others' tunnels",
         run: tunnel::run,
+    },
+    Bench {
+        name: "tunnel-devices",
+        about: "500 devices in one tunnel process: memory, threads, processors while idle, and ten of them busy",
+        run: tunnel::devices::run,
+    },
+    Bench {
+        name: "tunnel-peers",
+        about: "a device of 5,000 peers, of which 1,000 shake hands at once beside a stream, against wireguard-go",
+        run: tunnel::peers::run,
     },
 ];

@@ -39,6 +39,11 @@ impl Samples {
         median(&self.0)
     }
 
+    /// What all of them are on average; 0 of none.
+    pub(crate) fn mean(&self) -> f64 {
+        if self.0.is_empty() { 0.0 } else { self.0.iter().sum::<f64>() / self.0.len() as f64 }
+    }
+
     /// The smallest and the largest.
     pub(crate) fn spread(&self) -> (f64, f64) {
         let smallest = self.0.iter().copied().fold(f64::INFINITY, f64::min);

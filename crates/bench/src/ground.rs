@@ -149,6 +149,21 @@ impl Process {
         let file = format!("/proc/{}/status", self.0.id());
         Ok((kilobytes(&file, "VmRSS:")?, kilobytes(&file, "VmHWM:")?))
     }
+
+    /// Threads that it has now, and the seconds that they ran on processors so far.
+    pub(crate) fn threads(&self) -> Result<(f64, f64), Failed> {
+        let folder = format!("/proc/{}/task", self.0.id());
+        let failed = || Failed::system(format!("read {folder}"));
+        let (mut count, mut ran) = (0.0, 0.0);
+        for entry in std::fs::read_dir(&folder).map_err(failed())? {
+            let path = entry.map_err(failed())?.path().join("schedstat");
+            let words = std::fs::read_to_string(path).map_err(failed())?;
+            let nanos = words.split_whitespace().next().and_then(|word| word.parse::<f64>().ok());
+            count += 1.0;
+            ran += nanos.ok_or_else(|| Failed::meaningless("schedstat", "it is of another form"))? / 1e9;
+        }
+        Ok((count, ran))
+    }
 }
 
 impl Drop for Process {

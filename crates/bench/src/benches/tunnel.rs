@@ -9,7 +9,10 @@
 //! cable itself, without a tunnel.
 
 mod contender;
+pub(super) mod devices;
 mod load;
+mod many;
+pub(super) mod peers;
 
 use std::collections::BTreeMap;
 

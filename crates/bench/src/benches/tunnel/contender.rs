@@ -21,7 +21,7 @@ use crate::ground::{Process, await_file, run, write};
 /// The namespaces.
 pub(super) const ENDS: [&str; 2] = ["one", "two"];
 /// The cable's MTU less what WireGuard adds over IPv6.
-const MTU: u16 = 1420;
+pub(super) const MTU: u16 = 1420;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who carries it.
@@ -82,20 +82,7 @@ pub(super) struct Pair {
 impl Pair {
     /// Brings it up, and waits until packets pass.
     pub(super) fn start(contender: Contender) -> Result<Self, Failed> {
-        for (at, end) in ENDS.iter().enumerate() {
-            // What an earlier one left.
-            drop(run(&format!("ip netns del {end}")));
-            run(&format!("ip netns add {end}"))?;
-            run(&format!("ip -n {end} link set lo up"))?;
-            if at == 1 {
-                run("ip link add e1 netns one type veth peer name e2 netns two")?;
-            }
-        }
-        for (at, end) in ENDS.iter().enumerate() {
-            let number = at + 1;
-            run(&format!("ip -n {end} addr add 2001:db8::{number}/64 dev e{number} nodad"))?;
-            run(&format!("ip -n {end} link set e{number} up"))?;
-        }
+        cable()?;
         let (far, processes) = match contender {
             Contender::Bare => (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2), Vec::new()),
             _ => (Ipv6Addr::new(0x2001, 0xdb8, 6, 0, 0, 0, 0, 2), tunnels(contender)?),
@@ -103,24 +90,8 @@ impl Pair {
         await_answer(far)?;
         let server =
             Process::start("ip", &["netns", "exec", ENDS[1], "iperf3", "-s", "-B", &far.to_string()])?;
-        let pair = Self { far, processes, _server: server };
-        pair.await_server()?;
-        Ok(pair)
-    }
-
-    /// Until a stream can be asked for.
-    fn await_server(&self) -> Result<(), Failed> {
-        let (started, far) = (Instant::now(), self.far);
-        loop {
-            let listening = run(&format!("ip netns exec {} ss -Hltn sport = :5201", ENDS[1]))?;
-            if !listening.trim().is_empty() {
-                return Ok(());
-            }
-            if started.elapsed() > PATIENCE {
-                return Err(Failed::meaningless(far.to_string(), "iperf3 does not listen there"));
-            }
-            sleep(Duration::from_millis(20));
-        }
+        await_servers(1)?;
+        Ok(Self { far, processes, _server: server })
     }
 
     /// What the first end's program keeps in memory now, in bytes.
@@ -135,6 +106,40 @@ impl Pair {
             run(&format!("ip netns exec {end} ethtool -K {cable} tso off tx-udp-segmentation off"))?;
         }
         Ok(())
+    }
+}
+
+/// Both namespaces, empty but for the cable.
+pub(super) fn cable() -> Result<(), Failed> {
+    for (at, end) in ENDS.iter().enumerate() {
+        // What an earlier one left.
+        drop(run(&format!("ip netns del {end}")));
+        run(&format!("ip netns add {end}"))?;
+        run(&format!("ip -n {end} link set lo up"))?;
+        if at == 1 {
+            run("ip link add e1 netns one type veth peer name e2 netns two")?;
+        }
+    }
+    for (at, end) in ENDS.iter().enumerate() {
+        let number = at + 1;
+        run(&format!("ip -n {end} addr add 2001:db8::{number}/64 dev e{number} nodad"))?;
+        run(&format!("ip -n {end} link set e{number} up"))?;
+    }
+    Ok(())
+}
+
+/// Until so many streams can be asked for at the second end.
+pub(super) fn await_servers(count: usize) -> Result<(), Failed> {
+    let started = Instant::now();
+    loop {
+        let listening = run(&format!("ip netns exec {} ss -Hltn", ENDS[1]))?;
+        if listening.lines().count() >= count {
+            return Ok(());
+        }
+        if started.elapsed() > PATIENCE {
+            return Err(Failed::meaningless("a stream", "iperf3 does not listen"));
+        }
+        sleep(Duration::from_millis(20));
     }
 }
 
@@ -201,7 +206,7 @@ fn public(secret: &str) -> Result<String, Failed> {
     Ok(run("sh -c wg${IFS}pubkey</run/secret")?.trim().to_owned())
 }
 
-fn await_answer(far: Ipv6Addr) -> Result<(), Failed> {
+pub(super) fn await_answer(far: Ipv6Addr) -> Result<(), Failed> {
     let started = Instant::now();
     loop {
         let asked = run(&format!("ip netns exec {} ping -n -c 1 -W 1 {far}", ENDS[0]));

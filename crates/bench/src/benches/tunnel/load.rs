@@ -30,6 +30,8 @@ const ROOM: usize = 16 << 20;
 const ARRIVING: Duration = Duration::from_millis(150);
 /// Halvings between a rate that passes and one that does not.
 const STEPS: u32 = 8;
+/// Seconds that a stream may stand still: one whose tunnel died would never end.
+pub(super) const STANDING: u32 = 20;
 /// How often a stream is asked for.
 const TRIES: u32 = 50;
 /// The highest rate that is tried.
@@ -62,15 +64,17 @@ pub(super) struct Streams {
 /// Streams for so many seconds.
 pub(super) fn tcp(pair: &Pair, seconds: u32, streams: u32, back: bool) -> Result<Streams, Failed> {
     let back = if back { " -R" } else { "" };
-    let command =
-        format!("ip netns exec {} iperf3 -J -c {} -t {seconds} -P {streams}{back}", ENDS[0], pair.far);
+    let longest = seconds + STANDING;
+    let command = format!(
+        "ip netns exec {} timeout {longest} iperf3 -J -c {} -t {seconds} -P {streams}{back}",
+        ENDS[0], pair.far
+    );
     let mut tries = 0;
     let (told, busy) = loop {
         let before = busy()?;
         let text = run(&command)?;
         let busy = busy()? - before;
-        let told: Value = serde_json::from_str(&text)
-            .map_err(|error| Failed::meaningless("a stream", error.to_string()))?;
+        let told = read(&text)?;
         // Its server takes a moment to notice that the one before has ended.
         let is_busy = told["error"].as_str().is_some_and(|error| error.contains("busy"));
         if !is_busy || tries == TRIES {
@@ -79,12 +83,22 @@ pub(super) fn tcp(pair: &Pair, seconds: u32, streams: u32, back: bool) -> Result
         tries += 1;
         sleep(Duration::from_millis(100));
     };
-    let received = &told["end"]["sum_received"];
-    let (rate, bytes) = (received["bits_per_second"].as_f64(), received["bytes"].as_f64());
-    let (Some(rate), Some(bytes)) = (rate, bytes) else {
-        return Err(Failed::meaningless("a stream", told["error"].to_string()));
-    };
+    let [rate, bytes] = received(&told)?;
     Ok(Streams { rate, processors_per_gigabit: busy / (bytes * 8.0 / 1e9) })
+}
+
+/// What iperf3 tells.
+pub(super) fn read(text: &str) -> Result<Value, Failed> {
+    serde_json::from_str(text).map_err(|error| Failed::meaningless("a stream", error.to_string()))
+}
+
+/// Bits each second and bytes that were received of all streams.
+pub(super) fn received(told: &Value) -> Result<[f64; 2], Failed> {
+    let received = &told["end"]["sum_received"];
+    match (received["bits_per_second"].as_f64(), received["bytes"].as_f64()) {
+        (Some(rate), Some(bytes)) => Ok([rate, bytes]),
+        _ => Err(Failed::meaningless("a stream", told["error"].to_string())),
+    }
 }
 
 /// Seconds that processors were not idle so far.
