@@ -323,6 +323,9 @@ fn a_full_slot_passes_on_and_moves() {
             let [ipv6, ipv4] = gaps(&format!("round {round}: {holder} to {other}, {what}"), flows);
             let (answered, gap, _) = answered(inward);
             println!("round {round}: {what}, from the Internet: {answered} of 800 answered, gap {} ms", gap);
+            if loss.is_none() {
+                assert_eq!((ipv6, gap), (0, 0), "a planned move loses nothing over IPv6, either way");
+            }
             downloads.into_iter().for_each(|download| download.assert_whole(&what));
             for (family, gap) in [("IPv6", ipv6), ("IPv4", ipv4), ("IPv6 from the Internet", gap)] {
                 worst.entry(format!("{what}, {family}")).or_default().push(gap);

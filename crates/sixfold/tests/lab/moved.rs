@@ -87,8 +87,9 @@ fn a_slot_that_is_given_to_another_node_serves_on_after_a_moment() {
             let (answered, longest, last) = answered(flow);
             println!("{other} to {holder}, {host}: {answered} of 800 answered, gap {longest} ms");
             assert_eq!(last, 800, "the last echoes to {host} are answered again");
-            // Where nothing was ready, more than half were lost.
-            assert!(answered >= 650, "{answered} of 800");
+            // Over IPv6 nobody keeps state, so nothing is lost. Where nothing was ready, more than half of both were.
+            let least = if host.contains(':') { 800 } else { 650 };
+            assert!(answered >= least, "{answered} of 800 to {host}");
         }
         soon("both say so, and see each other on the segment", || {
             told(&lab, holder) == ["hold", "true", "answers", "silent"]
