@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use dump::Dump;
 
-use crate::ground::{Up, sixfold, words};
+use crate::ground::{Up, sixfold, soon_within, words};
 
 /// `internet` stands for all places around the nodes.
 const PLACES: [&str; 4] = ["ant", "bee", "cat", "internet"];
@@ -156,6 +156,9 @@ fn whatever_is_removed_leaves_every_node_as_it_was() {
     let farm = folder.path().join("farm");
     write(&farm, &base());
     let lab = Up::of(&farm.display().to_string());
+    // A file that comes some seconds after the first session with who is hidden, and stays.
+    let knows = || lab.exec("ant", &["test", "-e", "/run/sixfold/state/heard.json"]).status.success();
+    soon_within(3 * PATIENCE, "where cat was heard is kept", knows);
     let before = settled(&lab);
     let mut kept = BTreeMap::from(PLACES.map(|place| (place, before[place].retired().clone())));
     for (what, files) in additions() {
