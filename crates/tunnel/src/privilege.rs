@@ -121,14 +121,16 @@ fn give_directory(path: &Path, user: User) -> Result<(), Errno> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let directory = open(path, flags, Mode::empty())?;
     let meta = fstat(&directory)?;
-    if meta.st_uid != user.uid {
-        fchown(&directory, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)))?;
-    }
+    // Before the directory is another's: a service manager may have made it, and what is in it, root's again, and root may have no
+    // right to write to the user's.
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         let is_others = entry.metadata().is_ok_and(|meta| meta.uid() != user.uid);
         if is_others && is_dead_socket(&entry.path()) {
             let _ = fs::remove_file(entry.path()); // one that stays is named when its device comes
         }
+    }
+    if meta.st_uid != user.uid {
+        fchown(&directory, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)))?;
     }
     Ok(())
 }

@@ -51,8 +51,14 @@ impl Service {
         let kept = self.kept.lock().unwrap();
         let names: Vec<&str> = kept.keys().map(String::as_str).collect();
         let passed: Vec<RawFd> = kept.values().map(|descriptor| descriptor.as_raw_fd()).collect();
-        let mut command = Command::new("sh");
-        command.args(["-c", "export LISTEN_PID=$$; exec \"$0\" \"$@\""]).arg(server());
+        // As systemd does: its folder is root's again with all in it, and this root may not write to others'.
+        if uapi_dir.exists() {
+            let mut chown = Command::new("chown");
+            assert!(chown.arg("-R").arg("0:0").arg(uapi_dir).status().unwrap().success());
+        }
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set", "-dac_override,-dac_read_search,-fowner", "sh", "-c"]);
+        command.arg("export LISTEN_PID=$$; exec \"$0\" \"$@\"").arg(server());
         command.arg(control).arg(uapi_dir).arg("65534").stderr(Stdio::inherit());
         command.env("NOTIFY_SOCKET", &self.socket);
         if !names.is_empty() {
