@@ -185,3 +185,20 @@ fn event(id: u64, side: Side) -> EpollEvent {
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_worker_that_goes_round_no_more_is_missed() {
+        let mut workers = Workers::new().unwrap();
+        workers.start().unwrap();
+        let now = sys::now();
+        assert!(workers.are_going(now));
+        assert!(workers.are_going(now + PULSE));
+        let last = &workers.shared.rounds[workers.shared.rounds.len() - 1];
+        last.store(milliseconds(now.saturating_sub(3 * PULSE)), Ordering::Relaxed);
+        assert!(!workers.are_going(now + PULSE));
+    }
+}
