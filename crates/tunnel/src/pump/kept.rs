@@ -87,6 +87,11 @@ impl Keeper {
         Self { store: Store::from_environment(), next: Duration::ZERO, is_refused: false }
     }
 
+    /// How long until there is something to look at again: for ever without a store.
+    pub(super) fn rests(&self, now: Duration) -> Duration {
+        self.store.as_ref().map_or(Duration::MAX, |_| self.next.saturating_sub(now))
+    }
+
     /// Something is new, and is kept as soon as what is done now is done.
     pub(super) const fn hasten(&mut self) {
         self.next = Duration::ZERO;

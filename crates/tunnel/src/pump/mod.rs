@@ -167,9 +167,9 @@ impl Pump {
         }
     }
 
-    /// Until the next pulse, or the next tick if any device needs one.
+    /// Until the next pulse, the next look at what is kept, or the next tick if any device needs one.
     fn timeout(&self, now: Duration, next_pulse: Duration) -> EpollTimeout {
-        let mut wait = next_pulse.saturating_sub(now);
+        let mut wait = next_pulse.saturating_sub(now).min(self.keeper.rests(now));
         if self.devices.values().any(|hosted| hosted.carried.device().is_ticking()) {
             wait = wait.min(self.next_tick.saturating_sub(now).min(TICK));
         }
