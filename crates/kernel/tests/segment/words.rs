@@ -144,6 +144,8 @@ fn a_flood_costs_each_reading_as_much_and_is_never_taken_for_silence() {
         for number in 0..FRAMES {
             ant.send(&word(Kind::Claim, &number.to_be_bytes())).unwrap();
         }
+        // What waits between the machines is drawn first: the kernel's backlog would drop the question itself.
+        std::thread::sleep(SOON);
         cat.ask(Ask::Gateway(GATEWAY)).unwrap();
         std::thread::sleep(SOON);
         let began = Instant::now();
