@@ -1,6 +1,8 @@
 //! Explicit congestion notification through a tunnel, as RFC 6040 has it in normal mode: a datagram carries its packet's
 //! mark, and what routers marked on the way comes out on the packet. It knows IP headers, and nothing of WireGuard.
 
+use crate::offload::Sum;
+
 /// The two bits of an IP header.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Ecn {
@@ -64,21 +66,13 @@ pub fn open(packet: &mut [u8], outer: Ecn) -> Result<(), Congested> {
     let change = before as u8 ^ after as u8;
     if packet[0] >> 4 == 6 {
         packet[1] ^= change << 4;
-    } else if let Some(header) = packet.first_chunk_mut::<12>() {
-        let old = u16::from_be_bytes([header[0], header[1]]);
-        header[1] ^= change;
-        let new = u16::from_be_bytes([header[0], header[1]]);
-        let sum = u16::from_be_bytes([header[10], header[11]]);
-        header[10..].copy_from_slice(&updated(sum, old, new).to_be_bytes());
+    } else if let Some([first, class, .., high, low]) = packet.first_chunk_mut::<12>() {
+        // The sum after one of its words has changed (RFC 1624, equation 3).
+        let sum = Sum::default().add(&[!*high, !*low]).add(&[!*first, !*class]);
+        *class ^= change;
+        [*high, *low] = sum.add(&[*first, *class]).finish();
     }
     Ok(())
-}
-
-/// A checksum after one of its words has changed (RFC 1624, equation 3).
-fn updated(sum: u16, old: u16, new: u16) -> u16 {
-    let sum = u32::from(!sum) + u32::from(!old) + u32::from(new);
-    let folded = (sum & 0xffff) + (sum >> 16);
-    !((folded & 0xffff) + (folded >> 16)) as u16
 }
 
 #[cfg(test)]
@@ -87,20 +81,12 @@ mod tests {
 
     const ALL: [Ecn; 4] = [Ecn::NotEct, Ecn::Ect0, Ecn::Ect1, Ecn::Ce];
 
-    /// The header's checksum, summed anew.
-    fn checksum(header: &[u8]) -> u16 {
-        let words = header.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
-        let sum: u32 = words.sum();
-        let folded = (sum & 0xffff) + (sum >> 16);
-        !((folded & 0xffff) + (folded >> 16)) as u16
-    }
-
     fn v4(inner: Ecn) -> Vec<u8> {
         let mut packet =
             [&[0x45, 0xb8 | inner as u8, 0, 20, 0, 1, 0, 0, 64, 17, 0, 0][..], &[192, 0, 2, 1, 192, 0, 2, 2]]
                 .concat();
-        let sum = checksum(&packet);
-        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        let sum = Sum::default().add(&packet).finish();
+        packet[10..12].copy_from_slice(&sum);
         packet
     }
 

@@ -15,6 +15,7 @@ mod join;
 mod split;
 mod transport;
 
+pub(crate) use checksum::Sum;
 pub use header::{HEADER_LEN, Header};
 pub use join::{Group, Joiner};
 pub use split::{Malformed, split};

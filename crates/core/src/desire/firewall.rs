@@ -5,10 +5,12 @@
 
 mod egress;
 mod gossip;
+mod networks;
 mod own;
 mod services;
 
 pub(super) use egress::{egress, lets_out};
+use networks::{TRANSLATED, networks, snat};
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -23,8 +25,8 @@ use crate::gossip::Circle;
 use crate::model::{GatewayView, Protocol as Exposed, Service};
 use crate::name::{self, IfName, drops, rule};
 use crate::state::{
-    Action, ByteLimit, CT_ESTABLISHED_RELATED, CT_INVALID, CT_NEW, Chain, ChainName, Element, ElementKey,
-    Family, Firewall, Hook, HookPoint, LinkPattern, Match, Protocol, Rule, Same, Set, SetKind, SetName,
+    Action, CT_ESTABLISHED_RELATED, CT_INVALID, CT_NEW, Chain, ChainName, Element, ElementKey, Family,
+    Firewall, Hook, HookPoint, LinkPattern, Match, Protocol, Rule, Same, Set, SetKind, SetName,
 };
 
 /// Before packets are put together again (-400), which whoever is not tracked is spared: no state is kept for fragments.
@@ -62,18 +64,6 @@ const CONTROL_V4: [(u8, &str); 5] = [
     (ECHO_REQUEST_V4, "echo over IPv4"),
     (0, "answers to its own echo (IPv4)"),
 ];
-
-/// IPv4 connections that a network may have at once at its gateway: as many for each of the 63 blocks of ports there are,
-/// and some for the gateway itself, make up the 262,144 that a kernel tracks in a namespace unless told otherwise.
-const CONNECTIONS_PER_NETWORK: u32 = 4096;
-
-/// Errors that a gateway sends because of one network, or of all of the Internet: enough for whoever looks for a fault, and
-/// few of what the kernel sends for all: a thousand a second, fifty at once. What is more goes unanswered.
-const ERRORS_PER_NETWORK: SetKind = SetKind::LinkRates { per_second: 100, burst: 20 };
-
-/// Bytes that a network may send at once beyond a second's, which the kernel allows: the largest packet that there is of segments that
-/// the kernel carries as one, so that the lowest limit lets each pass.
-const BANDWIDTH_BURST: u32 = 65_536 + 64;
 
 /// Addresses that never cross the farm's border, in either direction (RFC 1918, 6598, 3927, 4193, 4291).
 const PRIVATE: [Ipv6Net; 2] =
@@ -199,11 +189,7 @@ pub(super) fn gateway(
     chain(&mut table, "forward", (HookPoint::Forward, FILTER), gateway_forward(&exits, &public));
     networks(&mut table, view);
     if view.public_v4.is_some() {
-        let by_ports = TRANSLATED.map(|protocol| Rule {
-            matches: vec![to(&public), Match::Source(pieces::PRIVATE_V4.into()), Match::Protocol(protocol)],
-            action: Action::SnatByInput(set("ports")),
-            comment: format!("{protocol} leaves with the slot's address, from the network's ports"),
-        });
+        let by_ports = snat(&public, "the slot's address, from the network's ports");
         let source = [own::speaks(&public)].into_iter().chain(by_ports);
         nat(&mut table, "nat", (HookPoint::Postrouting, SOURCE_NAT), source);
         nat(&mut table, "own", (HookPoint::Prerouting, DESTINATION_NAT), own::leads(&public));
@@ -211,9 +197,6 @@ pub(super) fn gateway(
     output(&mut table, Vec::new());
     table
 }
-
-/// The protocols that a gateway translates.
-const TRANSLATED: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp];
 
 fn nat(
     table: &mut Firewall,
@@ -224,57 +207,6 @@ fn nat(
     let hook = Hook { point, priority, nat: true };
     let rules = rules.into_iter().collect();
     table.chains.insert(ChainName(Cow::Borrowed(name)), Chain { hook, rules });
-}
-
-/// What differs from network to network at a gateway: sets and a map by the links to their exit points. So the rules are as
-/// many for one network as for thousands.
-fn networks(table: &mut Firewall, view: &GatewayView) {
-    let (counts, shares) =
-        (SetKind::LinkCounts, SetKind::LinkShares { connections: CONNECTIONS_PER_NETWORK });
-    for (name, kind) in [
-        ("translated", counts),
-        (drops::ANSWERED, counts),
-        (drops::SHARES, shares),
-        ("ports", SetKind::LinkPorts),
-    ] {
-        table.sets.insert(set(name), Set { kind });
-    }
-    for (name, kind) in [
-        (drops::SPOOFED, SetKind::LinkCounts),
-        (drops::BARRED, SetKind::LinkCounts),
-        (drops::ERRORS, ERRORS_PER_NETWORK),
-    ] {
-        table.sets.insert(set(name), Set { kind });
-        let exits = view.exits.keys().map(|exit| Resource::derive(&view.allocation, *exit).to_exit);
-        for element in exits.map(Element::Link).chain([Element::OtherLinks]) {
-            table.elements.insert(ElementKey { set: set(name), element }, ());
-        }
-    }
-    bandwidths(table, view);
-    own::addresses(table, view);
-    let Some(address) = view.public_v4 else { return };
-    for (exit, block) in &view.ports {
-        let link = Resource::derive(&view.allocation, *exit).to_exit;
-        let ports = Element::LinkPorts(link, address.addr(), (block.first(), block.last()));
-        let share = Element::LinkShare(link, CONNECTIONS_PER_NETWORK);
-        let alike = ["translated", drops::ANSWERED].map(|name| (name, Element::Link(link)));
-        for (name, element) in alike.into_iter().chain([(drops::SHARES, share), ("ports", ports)]) {
-            table.elements.insert(ElementKey { set: set(name), element }, ());
-        }
-    }
-}
-
-/// Each network with a limit is in both sets: what it sends is limited by itself, and what it gets.
-fn bandwidths(table: &mut Firewall, view: &GatewayView) {
-    for name in [drops::BANDWIDTH_SENT, drops::BANDWIDTH_RECEIVED] {
-        table.sets.insert(set(name), Set { kind: SetKind::LinkBytes });
-        for (exit, bandwidth) in &view.bandwidth {
-            let link = Resource::derive(&view.allocation, *exit).to_exit;
-            let limit = ByteLimit { per_second: bandwidth.bytes(), burst: BANDWIDTH_BURST };
-            let element = Element::LinkBytes(link, limit);
-            table.elements.insert(ElementKey { set: set(name), element }, ());
-        }
-    }
 }
 
 fn gateway_forward(exits: &LinkPattern, public: &LinkPattern) -> Vec<Rule> {

@@ -188,14 +188,19 @@ impl Outbox<'_> {
             }
             Err(packet) => packet,
         };
-        let mut message = BytesMut::new();
-        let begun = session.initiate(now, &mut message);
         // A copy: what waits does not hold on to the memory of all that came with it.
         let overflowed = peer.wait(BytesMut::from(&packet[..length]));
-        if begun {
+        self.call(peer, now);
+        overflowed.then_some(Reason::QueueFull)
+    }
+
+    /// Begins a handshake, unless one is under way.
+    fn call(&mut self, peer: &mut Peer, now: Duration) {
+        let Some(session) = &mut peer.session else { return };
+        let mut message = BytesMut::new();
+        if session.initiate(now, &mut message) {
             self.shake(peer, message);
         }
-        overflowed.then_some(Reason::QueueFull)
     }
 
     /// Sends what waited for a handshake.
@@ -209,12 +214,12 @@ impl Outbox<'_> {
         let Some(session) = &mut peer.session else { return Tick::Idle };
         let mut message = BytesMut::new();
         let tick = session.tick(now, &mut message);
-        // The library gives up after 90 s for good; a peer with persistent keepalive is tried again for ever.
-        if tick == Tick::Expired && peer.keepalive_secs > 0 && peer.endpoint.is_some() {
-            session.initiate(now, &mut message);
-        }
         if !message.is_empty() {
             self.shake(peer, message);
+        }
+        // The library gives up after 90 s for good; a peer with persistent keepalive is tried again for ever.
+        if tick == Tick::Expired && peer.keepalive_secs > 0 && peer.endpoint.is_some() {
+            self.call(peer, now);
         }
         tick
     }

@@ -3,7 +3,6 @@
 
 use super::{Action, Device, Endpoint, Outbox, rouse};
 use crate::key::PublicKey;
-use bytes::BytesMut;
 use std::time::Duration;
 
 /// A session that is older is dead (WireGuard paper, section 6.1): its peer is not called, or many that sleep would be.
@@ -41,18 +40,8 @@ impl Device {
                 continue;
             }
             rouse(peer, *public_key, &mut self.active, now);
-            let Some(session) = &mut peer.session else { continue };
-            let mut message = BytesMut::new();
-            if session.initiate(now, &mut message) {
-                let mut out = Outbox {
-                    key: *public_key,
-                    mtu: self.mtu,
-                    indices: &mut self.indices,
-                    traffic: &mut self.traffic,
-                    actions,
-                };
-                out.shake(peer, message);
-            }
+            let (mtu, indices, traffic) = (self.mtu, &mut self.indices, &mut self.traffic);
+            Outbox { key: *public_key, mtu, indices, traffic, actions }.call(peer, now);
         }
     }
 }

@@ -2,11 +2,11 @@
 
 /// A sum under way. It is kept in the machine's byte order, in which it is quickest, and is the same in each.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Sum(u64);
+pub(crate) struct Sum(u64);
 
 impl Sum {
     /// With these bytes; of what is added, only the last may be of odd length.
-    pub(super) fn add(self, bytes: &[u8]) -> Self {
+    pub(crate) fn add(self, bytes: &[u8]) -> Self {
         let mut sum = self.0;
         let mut words = bytes.chunks_exact(4);
         for word in &mut words {
@@ -34,7 +34,7 @@ impl Sum {
     }
 
     /// As it stands in a header.
-    pub(super) fn finish(self) -> [u8; 2] {
+    pub(crate) fn finish(self) -> [u8; 2] {
         let [high, low] = self.partial();
         [!high, !low]
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Bytes from a descriptor before the next one has its turn: what is fair between tenants is measured in bytes.
 const TURN: usize = 256 << 10;
 /// A worker that panics ends the process, so that nobody finds what it left.
-const WHOLE: &str = "who panics ends the process";
+pub(super) const WHOLE: &str = "who panics ends the process";
 
 /// The two descriptors of a device.
 pub(super) struct Descriptors {

@@ -202,9 +202,7 @@ fn send(
             }
             Ok(taken) => now[..taken.min(now.len())].iter().map(|Train(train)| train.len()).sum(),
         };
-        if sent > 0 {
-            alone = alone.saturating_sub(sent);
-        }
+        alone = alone.saturating_sub(sent);
         rest = &rest[sent..];
     }
     unsent

@@ -2,7 +2,7 @@
 //! something, whosever it is, carries for one turn and has it watched again: so one descriptor has one worker at a time,
 //! which keeps packets in order; both sides of a busy device have one each; and who waits longest is next.
 
-use super::carried::{Carried, Descriptors, Side};
+use super::carried::{Carried, Descriptors, Side, WHOLE};
 use super::carrier::Carrier;
 use crate::{Error, PULSE, sys};
 use nix::errno::Errno;
@@ -10,7 +10,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -76,13 +76,13 @@ impl Workers {
     /// Has them carry for a device from now on.
     pub(super) fn take(&self, id: u64, carried: Arc<Carried>) -> Result<(), Errno> {
         // First known, then watched: of what has something to read once, a worker is told once.
-        self.shared.carried.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&carried));
+        self.shared.carried.write().expect(WHOLE).insert(id, Arc::clone(&carried));
         carried.descriptors().as_ref().map_or(Ok(()), |descriptors| self.watch(id, descriptors))
     }
 
     /// Has them carry for a device no more: its descriptors are closed.
     pub(super) fn leave(&self, id: u64) {
-        let carried = self.shared.carried.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let carried = self.shared.carried.write().expect(WHOLE).remove(&id);
         drop(carried.and_then(|carried| self.release(&carried)));
     }
 
@@ -162,8 +162,7 @@ fn work(shared: &Shared, number: usize) {
             OUTER => Side::Outer,
             _ => return,
         };
-        let carried =
-            shared.carried.read().unwrap_or_else(PoisonError::into_inner).get(&(word >> 2)).cloned();
+        let carried = shared.carried.read().expect(WHOLE).get(&(word >> 2)).cloned();
         if let Some(carried) = carried {
             carried.turn(side, &mut carrier, |descriptor| {
                 // It fails only if the descriptor is watched no more.

@@ -20,8 +20,8 @@ pub(crate) struct Train<'a>(pub(crate) &'a [Datagram]);
 /// # Errors
 /// What `sendmmsg` says of the first.
 pub(crate) fn send_trains(socket: BorrowedFd<'_>, trains: &[Train<'_>]) -> Result<usize, Errno> {
-    let is_bound =
-        trains.first().is_some_and(|Train(first)| first.iter().any(|one| one.endpoint.local.is_some()));
+    let first = trains.first().and_then(|Train(first)| first.first());
+    let is_bound = first.is_some_and(|first| first.endpoint.local.is_some());
     match send(socket, trains, true) {
         Err(Errno::EINVAL | Errno::EADDRNOTAVAIL | Errno::ENETUNREACH | Errno::EHOSTUNREACH) if is_bound => {
             send(socket, &trains[..1], false)

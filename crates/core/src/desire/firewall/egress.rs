@@ -1,21 +1,19 @@
 //! The rules where a node lets networks out over IPv4 itself. They are the gateway's of IPv4, one by one; and the address's own
 //! subnet, which is the farmer's, is barred too.
 
-use std::borrow::Cow;
-
 use ipnet::{IpNet, Ipv4Net};
 
+use super::networks::{by_link, counted, snat, translated};
 use super::{
-    ECHO_REQUEST_V4, ERRORS_PER_NETWORK, FILTER, PRIVATE_V4, RAW, SLOWLY, SOURCE_NAT, accept, begins, chain,
-    clamp, closed, drop, drop_by, from, input_is, is, make, set, to,
+    ECHO_REQUEST_V4, FILTER, PRIVATE_V4, RAW, SLOWLY, SOURCE_NAT, accept, begins, chain, clamp, closed, drop,
+    drop_by, from, input_is, is, make, nat, set, to,
 };
-use crate::desire::pieces;
 use crate::limit;
 use crate::model::LocalV4;
 use crate::name::{self, IfName, drops, rule};
 use crate::state::{
-    Action, CT_ESTABLISHED_RELATED, CT_INVALID, CT_NEW, Chain, ChainName, Element, ElementKey, Family,
-    Firewall, Hook, HookPoint, LinkPattern, Match, Protocol, Rule, Set, SetKind,
+    CT_ESTABLISHED_RELATED, CT_INVALID, CT_NEW, Family, Firewall, HookPoint, LinkPattern, Match, Protocol,
+    Rule,
 };
 
 /// IPv4 connections that a network may have at once here: as many of 252 networks make up what a kernel tracks in a namespace.
@@ -43,47 +41,21 @@ pub(in crate::desire) fn egress(local: LocalV4, management: &[IpNet]) -> Firewal
     ];
     chain(&mut table, "input", (HookPoint::Input, FILTER), input);
     chain(&mut table, "forward", (HookPoint::Forward, FILTER), forward(&networks, &out));
-    let snat = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp].map(|protocol| Rule {
-        matches: vec![to(&out), Match::Source(pieces::PRIVATE_V4.into()), Match::Protocol(protocol)],
-        action: Action::SnatByInput(set("ports")),
-        comment: format!("{protocol} leaves with the node's address"),
-    });
-    let hook = Hook { point: HookPoint::Postrouting, priority: SOURCE_NAT, nat: true };
-    let nat = Chain { hook, rules: Vec::from(snat).into() };
-    table.chains.insert(ChainName(Cow::Borrowed("nat")), nat);
+    nat(&mut table, "nat", (HookPoint::Postrouting, SOURCE_NAT), snat(&out, "the node's address"));
     let own = vec![
         accept([Match::OutputLink(is(name::loopback()))], "itself"),
         accept([Match::Protocol(Protocol::Icmp)], "IPv4 itself"),
         closed(),
     ];
     chain(&mut table, "output", (HookPoint::Output, FILTER), own);
-    let shares = SetKind::LinkShares { connections: CONNECTIONS };
-    let kinds = [
-        ("translated", SetKind::LinkCounts),
-        (drops::ANSWERED, SetKind::LinkCounts),
-        (drops::SHARES, shares),
-        ("ports", SetKind::LinkPorts),
-        (drops::SPOOFED, SetKind::LinkCounts),
-        (drops::BARRED, SetKind::LinkCounts),
-        (drops::ERRORS, ERRORS_PER_NETWORK),
-    ];
-    table.sets.extend(kinds.map(|(name, kind)| (set(name), Set { kind })));
-    for name in [drops::SPOOFED, drops::BARRED, drops::ERRORS] {
-        table.elements.insert(ElementKey { set: set(name), element: Element::OtherLinks }, ());
-    }
+    by_link(&mut table, CONNECTIONS);
     table
 }
 
 /// One network more is elements.
 pub(in crate::desire) fn lets_out(table: &mut Firewall, link: IfName, local: LocalV4) {
-    let ports = (limit::PORT_FIRST, u16::MAX);
-    let own = [drops::SPOOFED, drops::BARRED, drops::ERRORS, "translated", drops::ANSWERED];
-    let own = own.map(|name| (name, Element::Link(link)));
-    let ports = ("ports", Element::LinkPorts(link, local.address.addr(), ports));
-    let share = (drops::SHARES, Element::LinkShare(link, CONNECTIONS));
-    for (name, element) in own.into_iter().chain([ports, share]) {
-        table.elements.insert(ElementKey { set: set(name), element }, ());
-    }
+    counted(table, link);
+    translated(table, link, CONNECTIONS, (local.address.addr(), (limit::PORT_FIRST, u16::MAX)));
 }
 
 /// What no network reaches: all that is private, the farmer's management, and whatever is beside the address.
