@@ -8,7 +8,7 @@
 mod ground;
 
 use std::fs::File;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::process::Command;
 use std::thread;
@@ -36,8 +36,8 @@ fn at<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// Neighbours that the gateway remembers on its segment.
-fn remembered() -> usize {
-    ip(&format!("-n {GATEWAY} -6 neighbour show dev pub-1-1")).as_array().unwrap().len()
+fn remembered(family: u8) -> usize {
+    ip(&format!("-n {GATEWAY} -{family} neighbour show dev pub-1-1")).as_array().unwrap().len()
 }
 
 /// The rules of the gateway's chain, to be changed.
@@ -107,13 +107,50 @@ fn whatever_a_tenant_asks_for_the_gateway_looks_for_its_router_alone() {
     alone(|| {
         let ground = Ground::new();
         ask_for(&ground.exit, 200, Duration::ZERO, on_the_segment);
-        let with = remembered();
+        let with = remembered(6);
         assert!(with <= 2, "{with} neighbours: its router, and another gateway that asked");
         run(&format!("ip -n {GATEWAY} -6 route del 2001:db8:a::/64 dev pub-1-1 proto 200"));
         ask_for(&ground.exit, 200, Duration::ZERO, on_the_segment);
-        let without = remembered();
+        let without = remembered(6);
         println!("{with} neighbours, and {without} without the route");
         assert!(without > 100, "{without}");
+    });
+}
+
+/// Sends a datagram of the network's to each address of the slot's IPv4 subnet but the router's and the gateway's own.
+fn ask_for_all_v4(from: &Resource) {
+    let voice = Voice::at(from.netns.as_str(), from.exit_public.as_str());
+    for host in (2..255).filter(|host| *host != 5) {
+        voice.send(&datagram_v4(from, Ipv4Addr::new(203, 0, 113, host)));
+    }
+    thread::sleep(Duration::from_millis(50));
+}
+
+/// The same over IPv4; the kernel asks for no checksum of a datagram that has none.
+fn datagram_v4(from: &Resource, to: Ipv4Addr) -> Vec<u8> {
+    let mut header = vec![0x45, 0, 0, 36, 0, 0, 0x40, 0, 64, 17, 0, 0];
+    header.extend([from.local_address_v4.octets(), to.octets()].concat());
+    let sum = checksum(&header);
+    header[10..12].copy_from_slice(&sum);
+    let frame = [&from.to_exit_mac.0[..], &from.exit_public_mac.0, &[8, 0], &header].concat();
+    [frame, vec![3, 9, 0, 9, 0, 16, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]].concat()
+}
+
+/// A network whose address is translated, so that what it asks for leaves by the gateway's own.
+#[test]
+fn over_ipv4_it_looks_for_its_router_alone_too() {
+    alone(|| {
+        let ground = Ground::new();
+        ask_for_all_v4(&ground.exit);
+        let with = remembered(4);
+        assert!(with <= 2, "{with} neighbours: its router, and another gateway that asked");
+        for half in ["203.0.113.0/25", "203.0.113.128/25"] {
+            run(&format!("ip -n {GATEWAY} route del {half} dev pub-1-1 proto 200"));
+        }
+        ask_for_all_v4(&ground.exit);
+        let without = remembered(4);
+        println!("{with} neighbours, and {without} without the routes");
+        assert!(without > 200, "{without}");
     });
 }
 
@@ -211,13 +248,18 @@ fn icmpv6(
     let length = u8::try_from(message.len()).unwrap();
     let addresses = [source.octets(), target.octets()].concat();
     let covered = [&addresses[..], &[0, 0, 0, length, 0, 0, 0, 58], &message].concat();
+    message[2..4].copy_from_slice(&checksum(&covered));
+    let head = [0x86, 0xdd, 0x60, 0, 0, 0, 0, length, 58, 255];
+    [&to[..], &from, &head, &addresses, &message].concat()
+}
+
+/// RFC 1071, of an even number of bytes.
+fn checksum(covered: &[u8]) -> [u8; 2] {
     let mut sum: u32 = covered.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
-    message[2..4].copy_from_slice(&(!u16::try_from(sum).unwrap()).to_be_bytes());
-    let head = [0x86, 0xdd, 0x60, 0, 0, 0, 0, length, 58, 255];
-    [&to[..], &from, &head, &addresses, &message].concat()
+    (!u16::try_from(sum).unwrap()).to_be_bytes()
 }
 
 /// A number that the kernel counts for a link over IPv6.
@@ -248,7 +290,7 @@ fn asked_by_many(gateway: Ipv6Addr) -> (usize, bool, u64) {
     let mut ping = Command::new("ip");
     ping.args(["netns", "exec", ROUTER, "ping", "-q", "-c", "1", "-W", "1", "-I", "segment"]);
     let answered = ping.arg(gateway.to_string()).output().unwrap().status.success();
-    let (remembered, voice) = (remembered(), Voice::at(ROUTER, "segment"));
+    let (remembered, voice) = (remembered(6), Voice::at(ROUTER, "segment"));
     let answers = || counted(ROUTER, "segment", "Ip6InMcastPkts");
     let before = answers();
     for _ in 0..50 {

@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{Node, firewall, pieces};
 use crate::addr::{GATEWAY_LOOPBACK_V4, Gateway, PrefixIndex, Resource};
@@ -44,7 +44,8 @@ impl Node<'_> {
             for (_, own) in view.own_addresses() {
                 pieces::address(ns, derived.public, pieces::host(own.address));
             }
-            out.push((IpNet::V4(pieces::EVERYWHERE_V4), router.into()));
+            let by_router = halves(address).chain([pieces::EVERYWHERE_V4]);
+            out.extend(by_router.map(|destination| (IpNet::V4(destination), router.into())));
         }
         // The kernel draws no route over a link that is down.
         for (destination, gateway) in out.into_iter().filter(|_| hops.any()) {
@@ -97,6 +98,12 @@ fn segment_by_router(ns: &mut Namespace, derived: &Gateway, next_hop: Ipv6Addr) 
     }
     let out = RouteTarget::Via { gateway: next_hop.into(), link: derived.public };
     pieces::route_above(ns, derived.public_address.trunc(), out);
+}
+
+/// The slot's IPv4 subnet in two, for the same reason: the kernel's own route to it is before any other of the same length. That route
+/// stays underneath, where the kernel asks for it alone: to find the router.
+fn halves(address: Ipv4Net) -> impl Iterator<Item = Ipv4Net> {
+    address.trunc().subnets(address.prefix_len() + 1).into_iter().flatten()
 }
 
 /// The link to one exit point, with one neighbour and one nexthop on it, and no address: the exit point knows by a

@@ -82,6 +82,8 @@ fn a_gateway() {
     }
     for route in [
         "0.0.0.0/0 via 203.0.113.1 dev pub-1-1",
+        "203.0.113.0/25 via 203.0.113.1 dev pub-1-1",
+        "203.0.113.128/25 via 203.0.113.1 dev pub-1-1",
         "::/0 via fe80::1 dev pub-1-1",
         "2001:db8:a::/64 via fe80::1 dev pub-1-1",
         "0.0.0.0/0 unreachable",
@@ -90,7 +92,7 @@ fn a_gateway() {
     ] {
         assert!(routes.contains(&route.to_owned()), "{route} {routes:#?}");
     }
-    assert_eq!(routes.len(), 6 + 3 * 7);
+    assert_eq!(routes.len(), 8 + 3 * 7);
 }
 
 /// A router with an address of the segment's own prefix: it alone is there, and the rest is behind it.
@@ -108,6 +110,18 @@ fn a_router_on_the_segment_is_reached_without_itself() {
     ] {
         assert!(routes.contains(&route.to_owned()), "{route} {routes:#?}");
     }
+}
+
+/// Of a subnet of two addresses each half is one: the router's by the router, and the gateway's own, which is its own all the same.
+#[test]
+fn a_subnet_of_two_is_halved_too() {
+    let farm = include_str!("../../../../../examples/first-farm/farm.toml");
+    let farm = farm.replace("203.0.113.5/24", "203.0.113.0/31");
+    let farm = Farm::new(&[("farm.toml", &farm)]);
+    let routes = routes(at(&farm.desired(&"ant".parse().unwrap()), "gw-1-1"));
+    let halves: Vec<_> = routes.iter().filter(|route| route.starts_with("203.")).collect();
+    let of = |half: u8| format!("203.0.113.{half}/32 via 203.0.113.1 dev pub-1-1");
+    assert_eq!(halves, [&of(0), &of(1)]);
 }
 
 fn allocation() -> sixfold_core::addr::Allocation {

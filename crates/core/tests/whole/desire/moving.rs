@@ -57,7 +57,7 @@ fn a_gateway_that_is_ready_lacks_a_link_that_is_up_and_the_ways_out() {
         by_public.map(|(key, _)| key.destination.to_string()).collect()
     };
     assert_eq!(out(&ready), [""; 0]);
-    assert_eq!(out(&serving), ["0.0.0.0/0", "::/0", "2001:db8:a::/64"]);
+    assert_eq!(out(&serving), ["0.0.0.0/0", "203.0.113.0/25", "203.0.113.128/25", "::/0", "2001:db8:a::/64"]);
     ready.routes.extend(serving.routes.clone());
     assert_eq!(ready, serving);
     assert!(!desired(&farm, "cat").namespaces.contains_key(&Netns::Named("gw-1-1".parse().unwrap())));
@@ -65,7 +65,7 @@ fn a_gateway_that_is_ready_lacks_a_link_that_is_up_and_the_ways_out() {
 
 /// Taking over, and giving way: what is done between hearing of it and serving.
 #[test]
-fn taking_over_is_a_link_and_three_routes_and_giving_way_is_that_link() {
+fn taking_over_is_a_link_and_five_routes_and_giving_way_is_that_link() {
     let (before, after) = (held_by("[\"ant\", \"bee\"]"), held_by("[\"bee\", \"ant\"]"));
     let steps = |node: &str| -> Vec<String> {
         let mut state = bare();
@@ -75,7 +75,7 @@ fn taking_over_is_a_link_and_three_routes_and_giving_way_is_that_link() {
     let taken = steps("bee");
     let (gateway, peers): (Vec<&String>, Vec<&String>) =
         taken.iter().partition(|step| step.contains("gw-1-1"));
-    assert_eq!(gateway.len(), 4, "{gateway:#?}");
+    assert_eq!(gateway.len(), 6, "{gateway:#?}");
     assert!(gateway[0].contains("pub-1-1 up"), "{gateway:#?}");
     // Its own resources send to its own exit points from now on.
     assert!(

@@ -96,11 +96,13 @@ fn the_second_becomes_the_holder_by_another_hardware_address_and_more_addresses(
         "ip -n gw-1-1 link set pub-1-1 address 02:6f:00:01:01:01",
         "ip -n gw-1-1 addr add 203.0.113.5/24 dev pub-1-1",
     ];
-    assert_eq!(steps.len(), 5, "{steps:#?}");
+    assert_eq!(steps.len(), 7, "{steps:#?}");
     for (step, wanted) in steps.iter().zip(wanted) {
         assert!(step.starts_with(wanted), "{steps:#?}");
     }
-    assert!(steps[4].contains("0.0.0.0/0"), "{steps:#?}");
+    for (step, to) in steps[4..].iter().zip(["0.0.0.0/0", "203.0.113.0/25", "203.0.113.128/25"]) {
+        assert!(step.contains(to), "{steps:#?}");
+    }
 }
 
 /// Whoever held the slot is cut off before it is anything else.
