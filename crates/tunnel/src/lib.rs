@@ -32,6 +32,7 @@ mod socket;
 pub mod status;
 mod store;
 mod sys;
+pub mod translate;
 pub mod uapi;
 
 use nix::errno::Errno;
