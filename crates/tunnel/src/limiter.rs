@@ -14,8 +14,9 @@ use std::time::Duration;
 /// Initiations a second, over all sources, that a device answers without asking for a cookie: each costs about
 /// 0.25 ms, so this is a fortieth of one core.
 pub const INITIATIONS_PER_SECOND: u32 = 100;
-/// The same over all devices of a process: a tenth of one core. Four floods at their devices' limits fit in.
-pub const INITIATIONS_PER_SECOND_OF_ALL: u32 = 4 * INITIATIONS_PER_SECOND;
+/// The same over all devices of a process: an eighth of one core. Four floods at their devices' limits leave as much for all
+/// others as one device has.
+pub const INITIATIONS_PER_SECOND_OF_ALL: u32 = 5 * INITIATIONS_PER_SECOND;
 /// Initiations a second that one source (an IPv4 address or an IPv6 /64, since whoever has one address has them all)
 /// with a valid cookie may send while the device is under load, as the kernel counts them.
 pub const INITIATIONS_PER_SOURCE: u32 = 20;
@@ -158,6 +159,20 @@ mod tests {
             let now = start + WINDOW * second;
             (0..INITIATIONS_PER_SECOND_OF_ALL * 2).for_each(|_| flooded.count(now));
             assert!(flooded.is_under_load(now) && !other.is_under_load(now));
+        }
+    }
+
+    #[test]
+    fn four_floods_are_not_felt_by_the_rest_and_five_are() {
+        for (floods, is_felt) in [(4, false), (5, true)] {
+            let (all, now) = (AllDevices::default(), Duration::from_secs(50));
+            for _ in 0..floods {
+                let mut flooded = Limiter::of(&all);
+                (0..INITIATIONS_PER_SECOND * 2).for_each(|_| flooded.count(now));
+            }
+            let mut other = Limiter::of(&all);
+            assert_eq!(other.is_under_load(now), is_felt, "{floods} floods");
+            assert_eq!(other.is_under_load(now + WINDOW), is_felt, "{floods} floods, a second later");
         }
     }
 

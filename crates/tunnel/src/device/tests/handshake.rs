@@ -60,29 +60,29 @@ fn a_flood_from_many_sources_calls_for_cookies_and_a_peer_with_one_gets_through(
 #[test]
 fn a_flood_over_many_devices_calls_for_cookies_at_each_and_one_at_a_single_device_there_alone() {
     let one_process = || {
-        let (mut world, all) = (World::star(7), AllDevices::default());
+        let (mut world, all) = (World::star(8), AllDevices::default());
         world.hosts[1..].iter_mut().for_each(|host| host.device.limiter = Limiter::of(&all));
         world
     };
     let mut world = one_process();
-    for to in 1..6 {
+    for to in 1..7 {
         for (initiation, source) in strangers(&world, to, INITIATIONS_PER_SECOND - 1) {
             world.inject(to, &initiation, source);
         }
     }
-    let heard: u64 = (1..6).map(|to| world.drops(to, Reason::NoPeer)).sum();
+    let heard: u64 = (1..7).map(|to| world.drops(to, Reason::NoPeer)).sum();
     assert_eq!(heard, u64::from(INITIATIONS_PER_SECOND_OF_ALL), "none of them is at its own limit");
-    world.send(0, 6);
-    assert_eq!((world.count(6, Kind::Cookie), world.count(6, Kind::Response)), (1, 0));
+    world.send(0, 7);
+    assert_eq!((world.count(7, Kind::Cookie), world.count(7, Kind::Response)), (1, 0));
     world.wait(Duration::from_secs(6));
-    assert_eq!(world.hosts[6].received.len(), 1, "what waited has passed");
+    assert_eq!(world.hosts[7].received.len(), 1, "what waited has passed");
 
     let mut world = one_process();
     for (initiation, source) in strangers(&world, 1, INITIATIONS_PER_SECOND_OF_ALL + 1) {
         world.inject(1, &initiation, source);
     }
-    world.send(0, 6);
-    assert_eq!((world.count(6, Kind::Cookie), world.count(6, Kind::Response)), (0, 1));
+    world.send(0, 7);
+    assert_eq!((world.count(7, Kind::Cookie), world.count(7, Kind::Response)), (0, 1));
 }
 
 #[test]
