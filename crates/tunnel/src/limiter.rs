@@ -1,7 +1,8 @@
 //! The handshake limiter, over all sources together: one for each device, and over them one for the whole process. The
 //! Noise library limits per source address only, so that a thousand spoofed sources would all pass; past either limit a
 //! device is "under load" and only an initiator that proves its address with a cookie is heard (WireGuard paper, section
-//! 5.3), and even that source only at a bounded rate. It knows nothing of packets; time is an argument.
+//! 5.3), and even those only at a bounded rate: each source, each device and the process (docs/adr/0055). It knows nothing of
+//! packets; time is an argument.
 //!
 //! A flood at one device makes that one ask for cookies and no other: what it is sent beyond its own limit is no load of
 //! the process's. A flood over many devices makes all of them ask.
@@ -17,6 +18,11 @@ pub const INITIATIONS_PER_SECOND: u32 = 100;
 /// The same over all devices of a process: an eighth of one core. Four floods at their devices' limits leave as much for all
 /// others as one device has.
 pub const INITIATIONS_PER_SECOND_OF_ALL: u32 = 5 * INITIATIONS_PER_SECOND;
+/// Initiations a second with a valid cookie that a device hears while it is under load, of all sources together: a quarter of
+/// one core, and room for a thousand callers who come back in the same third of a second.
+pub const WITH_COOKIE_PER_SECOND: u32 = 1000;
+/// The same over all devices of a process: half a core.
+pub const WITH_COOKIE_PER_SECOND_OF_ALL: u32 = 2 * WITH_COOKIE_PER_SECOND;
 /// Initiations a second that one source (an IPv4 address or an IPv6 /64, since whoever has one address has them all)
 /// with a valid cookie may send while the device is under load, as the kernel counts them.
 pub const INITIATIONS_PER_SOURCE: u32 = 20;
@@ -26,10 +32,10 @@ const WINDOW: Duration = Duration::from_secs(1);
 
 /// What the devices of one process have in common.
 #[derive(Debug, Clone, Default)]
-pub struct AllDevices(Arc<Mutex<Window>>);
+pub struct AllDevices(Arc<Mutex<Windows>>);
 
 impl AllDevices {
-    fn window(&self) -> MutexGuard<'_, Window> {
+    fn windows(&self) -> MutexGuard<'_, Windows> {
         // Numbers only: whoever ended while it held them left them whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -39,7 +45,7 @@ impl AllDevices {
 #[derive(Debug, Default)]
 pub struct Limiter {
     all: AllDevices,
-    own: Window,
+    own: Windows,
     sources: BTreeMap<IpAddr, u32>,
     /// The second that they are counted in.
     counted: Duration,
@@ -54,20 +60,27 @@ impl Limiter {
     /// Tells whether the device is under load before the next initiation. It stays so for one more second after a
     /// second that reached a limit, so that a flood does not get a free hundred with every new second.
     pub fn is_under_load(&mut self, now: Duration) -> bool {
-        self.own.reaches(INITIATIONS_PER_SECOND, now)
-            || self.all.window().reaches(INITIATIONS_PER_SECOND_OF_ALL, now)
+        self.own.any.reaches(INITIATIONS_PER_SECOND, now)
+            || self.all.windows().any.reaches(INITIATIONS_PER_SECOND_OF_ALL, now)
     }
 
     /// Counts an initiation, whatever it is answered with.
     pub fn count(&mut self, now: Duration) {
-        if !self.own.reaches(INITIATIONS_PER_SECOND, now) {
-            self.all.window().count(now);
+        if !self.own.any.reaches(INITIATIONS_PER_SECOND, now) {
+            self.all.windows().any.count(now);
         }
-        self.own.count(now);
+        self.own.any.count(now);
     }
 
-    /// Counts an initiation with a valid cookie and tells whether its source may still be heard this second.
+    /// Counts an initiation with a valid cookie and tells whether it is still heard this second. What its source or its
+    /// device sends beyond their own limits takes nothing from others.
     pub fn admits(&mut self, source: IpAddr, now: Duration) -> bool {
+        self.takes_source(source, now)
+            && self.own.with_cookie.takes(WITH_COOKIE_PER_SECOND, now)
+            && self.all.windows().with_cookie.takes(WITH_COOKIE_PER_SECOND_OF_ALL, now)
+    }
+
+    fn takes_source(&mut self, source: IpAddr, now: Duration) -> bool {
         if now.saturating_sub(self.counted) >= WINDOW {
             self.counted = now;
             self.sources.clear();
@@ -80,6 +93,15 @@ impl Limiter {
         *count += 1;
         *count <= INITIATIONS_PER_SOURCE
     }
+}
+
+/// What is counted of a device, and of all together.
+#[derive(Debug, Default)]
+struct Windows {
+    /// All that authenticate.
+    any: Window,
+    /// Those that were heard for their cookie.
+    with_cookie: Window,
 }
 
 /// Initiations in a window of one second.
@@ -100,6 +122,14 @@ impl Window {
     fn count(&mut self, now: Duration) {
         self.turn(now);
         self.initiations = self.initiations.saturating_add(1);
+    }
+
+    /// Counts an initiation if the limit of this second leaves room for it, and tells whether it does.
+    fn takes(&mut self, limit: u32, now: Duration) -> bool {
+        self.turn(now);
+        let has_room = self.initiations < limit;
+        self.initiations += u32::from(has_room);
+        has_room
     }
 
     fn turn(&mut self, now: Duration) {
@@ -196,7 +226,23 @@ mod tests {
     #[test]
     fn the_table_of_sources_is_bounded() {
         let (mut limiter, now) = (Limiter::default(), Duration::from_secs(9));
-        let admitted = (0..10_000u32).filter(|i| limiter.admits(IpAddr::from(i.to_be_bytes()), now)).count();
-        assert_eq!(admitted, SOURCES);
+        let sources = (0..10_000u32).map(|number| IpAddr::from(number.to_be_bytes()));
+        assert_eq!(sources.filter(|source| limiter.takes_source(*source, now)).count(), SOURCES);
+    }
+
+    /// How many initiations with a cookie a device hears of so many, each from another source.
+    fn heard(limiter: &mut Limiter, callers: u32, now: Duration) -> u32 {
+        let sources = (0..callers).map(|number| IpAddr::from(number.to_be_bytes()));
+        sources.map(|source| u32::from(limiter.admits(source, now))).sum()
+    }
+
+    #[test]
+    fn those_with_cookies_are_bounded_for_a_device_and_for_all_together() {
+        let (all, now) = (AllDevices::default(), Duration::from_secs(9));
+        let mut devices: Vec<Limiter> = (0..3).map(|_| Limiter::of(&all)).collect();
+        assert_eq!(heard(&mut devices[0], 4000, now), WITH_COOKIE_PER_SECOND);
+        let others: Vec<_> = devices[1..].iter_mut().map(|device| heard(device, 700, now)).collect();
+        assert_eq!(others, [700, 300], "what is beyond a device's own limit is nobody else's load");
+        assert_eq!(devices.iter_mut().map(|device| heard(device, 600, now + WINDOW)).sum::<u32>(), 1800);
     }
 }

@@ -131,6 +131,20 @@ fn a_source_with_a_cookie_is_bounded_too() {
 }
 
 #[test]
+fn a_thousand_who_call_at_once_are_all_heard() {
+    let callers = 1000;
+    let mut world = World::crowd(1 + callers);
+    world.hosts[0].device.limiter = Limiter::of(&AllDevices::default());
+    for from in 1..=callers {
+        world.send(from, 0);
+    }
+    assert_eq!(world.hosts[0].received.len(), INITIATIONS_PER_SECOND as usize);
+    world.wait(Duration::from_secs(6));
+    assert_eq!(world.hosts[0].received.len(), callers, "the others have a cookie and come back once");
+    assert_eq!(world.count(0, Kind::Cookie), callers - INITIATIONS_PER_SECOND as usize);
+}
+
+#[test]
 fn what_does_not_know_our_public_key_costs_no_handshake() {
     let mut world = World::star(2);
     let (mut initiation, source) = strangers(&world, 1, 1).remove(0);

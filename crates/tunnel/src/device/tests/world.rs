@@ -68,6 +68,28 @@ impl World {
     /// Hosts 0.. with keys, at 192.0.2.(10+i):1000, that own 2001:db8:i::/48 and 198.51.100.i/32 inside; the first
     /// is a peer of every other, and knows their endpoints but not they its own.
     pub(super) fn star(hosts: usize) -> Self {
+        let mut world = Self::of(hosts);
+        for number in 1..hosts {
+            let endpoint = Some(world.hosts[number].address);
+            world.configure_peer(0, SetPeer { endpoint, ..peer(number) });
+            world.configure_peer(number, peer(0));
+        }
+        world
+    }
+
+    /// The other way round: all others know the endpoint of the first, and are unknown to it but for their keys.
+    pub(super) fn crowd(hosts: usize) -> Self {
+        let mut world = Self::of(hosts);
+        for number in 1..hosts {
+            let endpoint = Some(world.hosts[0].address);
+            world.configure_peer(number, SetPeer { endpoint, ..peer(0) });
+            world.configure_peer(0, peer(number));
+        }
+        world
+    }
+
+    /// Hosts that know nobody.
+    fn of(hosts: usize) -> Self {
         let now = MockClock::time() + Duration::from_secs(1000); // on one thread the library's clock never goes back
         let mut world = Self {
             hosts: Vec::new(),
@@ -79,16 +101,12 @@ impl World {
             held: Vec::new(),
         };
         for number in 0..hosts {
-            let address = SocketAddr::from(([192, 0, 2, 10 + number as u8], 1000));
+            let (host, port) = (10 + number % 200, 1000 + number / 200);
+            let address = SocketAddr::from(([192, 0, 2, host as u8], port as u16));
             let mut device = Device::new(1000, MTU, Limiter::default());
             let set = SetDevice { private_key: Some(secret(number)), ..SetDevice::default() };
             device.configure(set, now).unwrap();
             world.hosts.push(Host { device, address, received: Vec::new() });
-        }
-        for number in 1..hosts {
-            let endpoint = Some(world.hosts[number].address);
-            world.configure_peer(0, SetPeer { endpoint, ..peer(number) });
-            world.configure_peer(number, peer(0));
         }
         world
     }
@@ -228,16 +246,19 @@ impl World {
 }
 
 pub(super) fn secret(number: usize) -> SecretKey {
-    SecretKey::from_bytes(std::array::from_fn(|at| (number * 31 + at * 7 + 1) as u8))
+    SecretKey::from_bytes(std::array::from_fn(|at| {
+        (number * 31 + at * 7 + 1 + (number >> 8) * at * 13) as u8
+    }))
 }
 
 pub(super) fn public(number: usize) -> PublicKey {
     Gotatun::new(&secret(number), Duration::ZERO).public_key()
 }
 
-/// Host `number` as a peer, with the prefixes it owns.
+/// Host `number` as a peer, with the prefixes it owns: of IPv4 only if there is one for it.
 pub(super) fn peer(number: usize) -> SetPeer {
     let prefixes = [format!("2001:db8:{number}::/48"), format!("198.51.100.{number}/32")];
+    let prefixes = &prefixes[..if number < 256 { 2 } else { 1 }];
     let allowed_ips = prefixes.iter().map(|prefix| (prefix.parse().unwrap(), true)).collect();
     SetPeer { allowed_ips, ..SetPeer::new(public(number)) }
 }
