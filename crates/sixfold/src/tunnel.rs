@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use nix::errno::Errno;
 use serde::Serialize;
-use sixfold_tunnel::client::{self, ClientError};
+use sixfold_tunnel::client::{self, ClientError, Listed};
 use sixfold_tunnel::device::Drops;
 use sixfold_tunnel::privilege::User;
 use sixfold_tunnel::status::{Buffers, DeviceStatus, Use};
@@ -147,10 +148,16 @@ pub(crate) fn shown(control: &std::path::Path) -> Result<String, ClientError> {
 
 fn devices(control: &std::path::Path) -> Result<Vec<Device>, ClientError> {
     let listed = client::list(control)?;
-    listed
-        .iter()
-        .map(|listed| Ok(device(listed.name.to_string(), client::status(control, &listed.name)?)))
-        .collect()
+    let mut devices = Vec::new();
+    for Listed { name, .. } in listed {
+        match client::status(control, &name) {
+            Ok(status) => devices.push(device(name.to_string(), status)),
+            // Removed since it was listed.
+            Err(ClientError::Refused { errno, .. }) if errno == Errno::ENODEV as i32 => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(devices)
 }
 
 fn device(name: String, status: DeviceStatus) -> Device {
@@ -204,6 +211,7 @@ fn device_text(device: &Device) -> String {
     let head = format!("{}  {key}  port {}  mtu {}{lost}\n", device.name, device.listen_port, device.mtu);
     let offloads = device.offloads.iter().map(|of| format!("{} {}", of.name, of.r#use));
     let lines = [
+        ("bytes", format!("received {}, sent {}", device.rx_bytes, device.tx_bytes)),
         ("offload", listed(offloads)),
         ("buffers", buffers_text(&device.buffers)),
         ("dropped", dropped_text(&device.drops)),

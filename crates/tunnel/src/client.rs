@@ -78,7 +78,8 @@ pub fn ping(control: &Path) -> Result<Alive, ClientError> {
     alive.ok_or(ClientError::Unreadable { reply })
 }
 
-/// Hands over the descriptors of a device: a TUN without header, and a bound dual-stack IPv6 UDP socket,
+/// Hands over the descriptors of a device: a TUN (with an offload header in front of each packet,
+/// or nothing), and a bound dual-stack IPv6 UDP socket,
 /// with the buffers that it shall have ([`WANTED`](crate::status::Buffers::WANTED)). The caller may close its own afterwards.
 ///
 /// # Errors

@@ -136,6 +136,9 @@ pub enum ControlError {
         /// What the system says.
         errno: Errno,
     },
+    /// Descriptors came and found no room in this process.
+    #[error("no room for more descriptors: raise the limit of open files (LimitNOFILE= of the service)")]
+    NoRoom,
     /// The configuration socket cannot be made.
     #[error("configuration socket of device {name} cannot be made")]
     NoUapi {
@@ -193,6 +196,7 @@ impl ControlError {
             Self::OtherForm { .. } => Errno::EPROTO,
             Self::IsKept => Errno::EBUSY,
             Self::Changed => Errno::EAGAIN,
+            Self::NoRoom => Errno::EMFILE,
             Self::TooMany { .. } => Errno::ENOSPC,
             Self::NoDevice { .. } => Errno::ENODEV,
         }

@@ -184,7 +184,7 @@ pub fn run(config: Config, pulse: impl FnMut()) -> Result<(), Error> {
     pump.serve(pulse)
 }
 
-/// A device takes three descriptors, and the usual soft limit is 1,024.
+/// A device takes up to four descriptors, and the usual soft limit is 1,024.
 fn raise_descriptor_limit() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));

@@ -17,7 +17,7 @@ mod transport;
 
 pub(crate) use checksum::Sum;
 pub use header::{HEADER_LEN, Header};
-pub use join::{Group, Joiner};
+pub use join::{GROUP, Group, Joiner};
 pub use split::{Malformed, split};
 
 #[cfg(test)]

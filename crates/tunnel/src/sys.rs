@@ -5,9 +5,9 @@
 use crate::offload::HEADER_LEN;
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, accept4, recvmsg, sendmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockFlag, accept4, sendmsg};
 use nix::time::{ClockId, clock_gettime};
-use std::io::{IoSlice, IoSliceMut};
+use std::io::IoSlice;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use std::time::Duration;
 mod inbox;
 mod outbox;
 
-pub(crate) use inbox::{Inbox, MESSAGES};
+pub(crate) use inbox::{Inbox, MESSAGES, Received};
 pub(crate) use outbox::{Train, send_trains};
 
 /// Descriptors taken with one message; a sender that puts in more loses those.
@@ -113,29 +113,51 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 /// Receives one message and the descriptors that came with it, closed on exec.
 ///
 /// # Errors
-/// What `recvmsg` says; `EMSGSIZE` if the message is longer than `buffer`.
+/// What `recvmsg` says; `EMSGSIZE` if the message is longer than `buffer`; `EMFILE` if some of its descriptors found no
+/// room in this process.
 pub(crate) fn receive_with_descriptors(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
 ) -> Result<(usize, Vec<OwnedFd>), Errno> {
-    let mut space = nix::cmsg_space!([RawFd; DESCRIPTORS]);
-    let mut slices = [IoSliceMut::new(buffer)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let received = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
-    let mut descriptors = Vec::new();
-    for message in received.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(raw) = message {
-            for descriptor in raw {
-                // SAFETY: the kernel has just installed this descriptor for us in this very call; nobody else
-                // knows its number, so it is open and we are its only owner.
-                descriptors.push(unsafe { OwnedFd::from_raw_fd(descriptor) });
-            }
-        }
-    }
-    if received.flags.contains(MsgFlags::MSG_TRUNC) {
+    let mut beside = [0_u64; 8];
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: a `msghdr` is plain old data, for which all zero is a valid value.
+    let mut head: libc::msghdr = unsafe { std::mem::zeroed() };
+    (head.msg_iov, head.msg_iovlen) = (&raw mut part, 1);
+    head.msg_control = beside.as_mut_ptr().cast();
+    // SAFETY: it only computes a length, which is less than that of what is there.
+    head.msg_controllen = unsafe { libc::CMSG_SPACE((DESCRIPTORS * size_of::<RawFd>()) as u32) } as usize;
+    // SAFETY: the head names one part and room for what comes beside, both of which outlive the call and are ours alone.
+    let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut head, libc::MSG_CMSG_CLOEXEC) };
+    let length = Errno::result(received)? as usize;
+    // SAFETY: the kernel has just filled in the head and what is beside, which is still there.
+    let descriptors = unsafe { installed(&head) };
+    if head.msg_flags & libc::MSG_TRUNC != 0 {
         return Err(Errno::EMSGSIZE);
     }
-    Ok((received.bytes, descriptors))
+    if head.msg_flags & libc::MSG_CTRUNC != 0 && descriptors.len() < DESCRIPTORS {
+        return Err(Errno::EMFILE);
+    }
+    Ok((length, descriptors))
+}
+
+/// The descriptors that came with a message: also those before the one that found no room.
+///
+/// # Safety
+/// The head is one that `recvmsg` has just filled in, once, and what it points to is still there.
+unsafe fn installed(head: &libc::msghdr) -> Vec<OwnedFd> {
+    // SAFETY: as promised to us, the first header is whole; the kernel puts all descriptors in one message. It has installed
+    // each for us in this very call, so that it is open and we are its only owner.
+    unsafe {
+        let Some(header) = libc::CMSG_FIRSTHDR(head).as_ref() else { return Vec::new() };
+        if (header.cmsg_level, header.cmsg_type) != (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            return Vec::new();
+        }
+        let bytes = header.cmsg_len - libc::CMSG_LEN(0) as usize;
+        let first = libc::CMSG_DATA(header).cast::<RawFd>();
+        let own = |number| OwnedFd::from_raw_fd(first.add(number).read_unaligned());
+        (0..bytes / size_of::<RawFd>()).map(own).collect()
+    }
 }
 
 /// First descriptor of those that a service manager passes (sd_listen_fds(3)).

@@ -90,6 +90,43 @@ fn wrong_descriptors_are_refused_with_words() {
 }
 
 #[test]
+fn a_process_without_room_for_descriptors_says_so_and_goes_on_when_it_has_some() {
+    let tunnel = Tunnel::start();
+    let inner = Namespace::new("pe");
+    let tun = inner.inside(|| open_tun("wg-pe"));
+    let udp = inner.inside(|| std::net::UdpSocket::bind(("::", 51820)).unwrap());
+    let add = || client::add(&tunnel.control, &device("wg-pe"), MTU, tun.as_fd(), udp.as_fd());
+    let process = tunnel.child.id().to_string();
+    let limit = |most: usize| run("prlimit", &["--pid", &process, &format!("--nofile={most}:4096")]);
+    let open: BTreeSet<usize> = std::fs::read_dir(format!("/proc/{process}/fd"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap().parse().unwrap())
+        .collect();
+    // One is free for the connection, and no other.
+    let second_free = (0..).filter(|number| !open.contains(number)).nth(1).unwrap();
+    limit(second_free);
+    let refused = add().unwrap_err().to_string();
+    assert!(refused.contains("no room for more descriptors: raise the limit of open files"), "{refused}");
+    limit(4096);
+    add().unwrap();
+}
+
+#[test]
+fn what_holds_nothing_is_counted_as_malformed() {
+    const EMPTY: u64 = 500;
+    let tunnel = Tunnel::start();
+    let inner = Namespace::new("pf");
+    tunnel.add("wg-pf", &inner, &inner, 51820);
+    let sender = inner.inside(|| std::net::UdpSocket::bind("[::]:0").unwrap());
+    (0..EMPTY).for_each(|_| assert_eq!(sender.send_to(&[], "[::1]:51820").unwrap(), 0));
+    let malformed = || {
+        let status = client::status(&tunnel.control, &device("wg-pf")).unwrap();
+        status.drops.iter().find(|(reason, _)| reason.name() == "malformed").map_or(0, |(_, count)| count)
+    };
+    wait_for("every empty datagram", || malformed() == EMPTY);
+}
+
+#[test]
 fn a_thousand_peers_are_set_shown_and_told_in_pages() {
     const PEERS: u32 = 1000;
     let tunnel = Tunnel::start();

@@ -37,6 +37,8 @@ impl Device {
     pub fn datagram_from_udp(&mut self, datagram: Datagram, now: Duration, actions: &mut Vec<Action>) {
         let message = Message { bytes: &datagram.bytes, from: datagram.endpoint, now };
         let outcome = match kind(message.bytes) {
+            // Nothing can be sent there (RFC 768), so nobody is to be met there.
+            _ if message.from.remote.port() == 0 => Err(Refusal(Reason::Malformed, None)),
             Some(Kind::Initiation) => self.take_initiation(message, actions),
             Some(Kind::Response) => self.take_response(message, actions),
             Some(Kind::Cookie) => {

@@ -8,7 +8,9 @@ const ACK: u8 = 0x10;
 const PSH: u8 = 0x08;
 
 /// Packets that go into one super-packet: a limit of the kernel that cuts them.
-const PACKETS: usize = 64;
+pub const GROUP: usize = 64;
+/// Groups that can grow at a time, the last begun: what a packet costs is bounded, whatever flows a tenant has.
+const OPEN: usize = 16;
 /// Bytes of a super-packet.
 const BYTES: usize = 65_535;
 
@@ -41,13 +43,15 @@ struct Open {
 pub struct Joiner {
     groups: Vec<Group>,
     used: usize,
+    /// Groups before that one take no other packet.
+    first_open: usize,
 }
 
 impl Joiner {
     /// Groups the packets of a train and makes the first of each group the head of its super-packet. Packets of one flow
     /// stay in order; UDP is put together only where the TUN can cut it again.
     pub fn join(&mut self, packets: &mut [impl DerefMut<Target = [u8]>], with_udp: bool) -> &[Group] {
-        self.used = 0;
+        (self.used, self.first_open) = (0, 0);
         for at in 0..packets.len() {
             self.add(packets, at, with_udp);
         }
@@ -61,10 +65,10 @@ impl Joiner {
         let packet = &packets[at];
         let Some(transport) = Transport::of(packet) else {
             // Of whatever flow it is, nothing after it goes before it.
-            self.groups[..self.used].iter_mut().for_each(|group| group.open = None);
-            return self.begin(at, None, None);
+            self.begin(at, None, None);
+            return self.first_open = self.used;
         };
-        let own = self.groups[..self.used].iter_mut().find(|group| {
+        let own = self.groups[self.first_open..self.used].iter_mut().find(|group| {
             let same = |flow: Transport| is_of(&flow, &packets[group.members[0]], &transport, packet);
             group.open.is_some() && group.flow.is_some_and(same)
         });
@@ -89,6 +93,7 @@ impl Joiner {
         }
         let group = &mut self.groups[self.used];
         self.used += 1;
+        self.first_open = self.first_open.max(self.used.saturating_sub(OPEN));
         group.members.clear();
         group.members.push(at);
         (group.header, group.flow, group.open) = (Header::default(), flow, open);
@@ -110,7 +115,7 @@ impl Group {
         let fits = size > 0
             && size <= open.size
             && open.length + size <= BYTES
-            && self.members.len() < PACKETS
+            && self.members.len() < GROUP
             && are_alike(&transport, first, packet, self.members.len())
             && (transport.protocol != TCP || sequence(&transport, packet) == open.sequence)
             && transport.is_sound(packet);

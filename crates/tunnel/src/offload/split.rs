@@ -10,6 +10,9 @@ const FIN: u8 = 0x01;
 const PSH: u8 = 0x08;
 const CWR: u8 = 0x80;
 
+/// Packets that a super-packet is cut into at most: as many as the smallest segments of Linux's own TCP (48 bytes) make.
+const SEGMENTS: usize = 65_535 / 48;
+
 /// What a TUN gave is no packet, or not what its header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not what its offload header says")]
@@ -39,6 +42,9 @@ pub fn split(
     let size = usize::from(header.gso_size);
     let payload = &packet[all.payload..];
     let count = payload.len().div_ceil(size);
+    if count > SEGMENTS {
+        return Err(Malformed);
+    }
     for (number, part) in payload.chunks(size).enumerate() {
         arena.clear();
         arena.extend_from_slice(&packet[..all.payload]);

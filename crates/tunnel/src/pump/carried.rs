@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-/// Bytes from a descriptor before the next one has its turn: what is fair between tenants is measured in bytes.
+/// Bytes from a descriptor before the next one has its turn: what is fair between tenants is measured in bytes, of which
+/// nothing counts as fewer than a packet costs whatever its length.
 const TURN: usize = 256 << 10;
 /// A worker that panics ends the process, so that nobody finds what it left.
 pub(super) const WHOLE: &str = "who panics ends the process";
@@ -135,12 +136,12 @@ impl Carried {
         let Some(descriptors) = &*descriptors else { return };
         let mut carried = 0;
         while carried < TURN {
-            let Gathered { bytes, then } = match side {
+            let Gathered { cost, then } = match side {
                 Side::Inner => self.seal(descriptors, carrier),
                 Side::Outer => self.open(descriptors, carrier),
             };
             self.perform(descriptors, carrier);
-            carried += bytes;
+            carried += cost;
             match then {
                 Then::More => {}
                 Then::Nothing => break,
@@ -164,10 +165,11 @@ impl Carried {
     }
 
     fn open(&self, from: &Descriptors, carrier: &mut Carrier) -> Gathered {
-        let gathered = carrier.gather_outer(from);
+        let (gathered, malformed) = carrier.gather_outer(from);
         let Carrier { outer, actions, .. } = carrier;
         let mut device = self.device();
         let now = sys::now();
+        (0..malformed).for_each(|_| device.count_malformed());
         outer.drain(..).for_each(|datagram| device.datagram_from_udp(datagram, now, actions));
         gathered
     }

@@ -4,8 +4,8 @@
 
 use super::carried::Descriptors;
 use crate::device::{Action, Datagram};
-use crate::offload::{HEADER_LEN, Header, Joiner, split};
-use crate::sys::{Front, Inbox, MESSAGES, Train, send_trains};
+use crate::offload::{GROUP, HEADER_LEN, Header, Joiner, split};
+use crate::sys::{Front, Inbox, MESSAGES, Received, Train, send_trains};
 use bytes::BytesMut;
 use nix::errno::Errno;
 use nix::sys::uio::writev;
@@ -20,6 +20,8 @@ const BUFFER: usize = 65_536 + 16;
 const PACKETS: usize = 128;
 /// Room for them, with the last read's and each one's padding.
 const ARENA: usize = 512 << 10;
+/// Bytes that a packet counts as at least, and a read that gave none: what each costs whatever its length.
+const LEAST: usize = 1 << 10;
 /// Datagrams of a train, and its bytes: limits of the kernel.
 const TRAIN: usize = 64;
 const TRAIN_BYTES: usize = 65_000;
@@ -45,7 +47,8 @@ pub(super) struct Carrier {
 /// What gathering came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gathered {
-    pub(super) bytes: usize,
+    /// Bytes, with each packet's least.
+    pub(super) cost: usize,
     pub(super) then: Then,
 }
 
@@ -78,19 +81,18 @@ impl Carrier {
     /// Reads the packets of a TUN, as many as go at a time; tells beside how much of what it gave is no packet.
     pub(super) fn gather_inner(&mut self, from: &Descriptors) -> (Gathered, usize) {
         self.arena.reserve(ARENA);
-        let (mut bytes, mut malformed, mut then) = (0, 0, Then::More);
-        while then == Then::More && self.inner.len() < PACKETS {
+        let (mut malformed, mut then) = (0, Then::More);
+        while then == Then::More && self.inner.len() + malformed < PACKETS {
             match read(&from.tun, &mut self.buffer) {
-                Ok(0) => then = Then::Lost(Errno::EBADFD),
-                Ok(length) => {
-                    bytes += length;
-                    malformed += usize::from(self.take(length, from.front).is_none());
-                }
+                Ok(length) if length > 0 => malformed += usize::from(self.take(length, from.front).is_none()),
                 Err(Errno::EAGAIN | Errno::EINTR) => then = Then::Nothing,
-                Err(errno) => then = Then::Lost(errno),
+                Err(errno @ (Errno::EBADFD | Errno::EFAULT | Errno::EIO)) => then = Then::Lost(errno),
+                // What the kernel could not give us is gone: one packet, and not the TUN.
+                Ok(_) | Err(_) => malformed += 1,
             }
         }
-        (Gathered { bytes, then }, malformed)
+        let cost = cost(self.inner.iter().map(BytesMut::len)) + malformed * LEAST;
+        (Gathered { cost, then }, malformed)
     }
 
     /// Takes what the TUN gave: one packet, or many in one.
@@ -105,22 +107,20 @@ impl Carrier {
         split(header, given, arena, |packet| inner.push(packet)).ok()
     }
 
-    /// Receives the datagrams of a socket, as many as go at a time.
-    pub(super) fn gather_outer(&mut self, from: &Descriptors) -> Gathered {
+    /// Receives the datagrams of a socket, as many as go at a time; tells beside how many messages held none.
+    pub(super) fn gather_outer(&mut self, from: &Descriptors) -> (Gathered, usize) {
         let Self { inbox, outer, .. } = self;
-        let mut bytes = 0;
-        let received = inbox.receive(from.udp.as_fd(), |datagram| {
-            bytes += datagram.bytes.len();
-            outer.push(datagram);
-        });
+        let received = inbox.receive(from.udp.as_fd(), |datagram| outer.push(datagram));
         if let Err(errno) = received.as_ref().map_err(|errno| *errno)
             && !matches!(errno, Errno::EAGAIN | Errno::EINTR)
         {
             // The error of an earlier datagram (an ICMP message, a device that went down): read away by this call.
             tracing::debug!(port = from.port, %errno, "socket reports an error");
         }
-        let then = if received == Ok(MESSAGES) { Then::More } else { Then::Nothing };
-        Gathered { bytes, then }
+        let Received { messages, empty } = received.unwrap_or_default();
+        let cost = cost(outer.iter().map(|datagram| datagram.bytes.len())) + empty * LEAST;
+        let then = if messages == MESSAGES { Then::More } else { Then::Nothing };
+        (Gathered { cost, then }, empty)
     }
 
     /// Carries away all that was asked for; tells how many packets and datagrams could not be.
@@ -163,9 +163,12 @@ impl Carrier {
         let groups = self.joiner.join(packets, with_udp.is_ok());
         for group in groups {
             let header = group.header.bytes();
-            let mut parts = vec![IoSlice::new(&header), IoSlice::new(&packets[group.members[0]])];
-            parts.extend(group.members[1..].iter().map(|at| IoSlice::new(&packets[*at][group.payload()..])));
-            if put(&to.tun, &parts).is_err() {
+            let mut parts = [IoSlice::new(&header); 1 + GROUP];
+            for (number, (part, at)) in parts[1..].iter_mut().zip(&group.members).enumerate() {
+                let from = if number == 0 { 0 } else { group.payload() };
+                *part = IoSlice::new(&packets[*at][from..]);
+            }
+            if put(&to.tun, &parts[..=group.members.len()]).is_err() {
                 unsent += group.members.len();
             }
         }
@@ -180,27 +183,30 @@ fn send(
     trains: &mut Result<(), Errno>,
     mut put: impl FnMut(&[Train<'_>]) -> Result<usize, Errno>,
 ) -> usize {
-    let (mut rest, mut unsent, mut alone) = (datagrams, 0, 0_usize);
+    let (mut rest, mut unsent, mut alone, mut suspect) = (datagrams, 0, 0_usize, None);
     while !rest.is_empty() {
         let most = if trains.is_ok() { TRAIN } else { 1 };
         let now = marshal(rest, most, alone);
         let Some(Train(first)) = now.first() else { break };
         let sent = match put(&now) {
-            // What the socket sends by cannot cut trains (no checksum offload): none any more.
-            Err(errno @ (Errno::EIO | Errno::EINVAL)) if first.len() > 1 => {
-                *trains = Err(errno);
-                0
-            }
-            // Each is longer than the way to this endpoint takes, and goes in pieces: these one by one, other trains as ever.
-            Err(Errno::EMSGSIZE) if first.len() > 1 => {
+            // These one by one, other trains as ever: each may be longer than the way to this endpoint takes, and goes in pieces.
+            Err(errno @ (Errno::EMSGSIZE | Errno::EIO | Errno::EINVAL)) if first.len() > 1 => {
                 alone = first.len();
+                suspect = Some(errno).filter(|errno| *errno != Errno::EMSGSIZE);
                 0
             }
             Err(_) => {
+                suspect = None; // not for being a train
                 unsent += first.len();
                 first.len()
             }
-            Ok(taken) => now[..taken.min(now.len())].iter().map(|Train(train)| train.len()).sum(),
+            Ok(taken) => {
+                // One alone went where a train did not: what the socket sends by cannot cut trains (no checksum offload).
+                if let Some(errno) = suspect.take() {
+                    *trains = Err(errno);
+                }
+                now[..taken.min(now.len())].iter().map(|Train(train)| train.len()).sum()
+            }
         };
         alone = alone.saturating_sub(sent);
         rest = &rest[sent..];
@@ -232,6 +238,11 @@ fn train(datagrams: &[Datagram], most: usize) -> usize {
     count + usize::from(count < most && datagrams.get(count).is_some_and(is_shorter))
 }
 
+/// What packets of these lengths count as.
+fn cost(lengths: impl Iterator<Item = usize>) -> usize {
+    lengths.map(|length| length.max(LEAST)).sum()
+}
+
 fn put(tun: &OwnedFd, parts: &[IoSlice<'_>]) -> Result<(), Errno> {
     writev(tun, parts).map(drop)
 }
@@ -241,32 +252,48 @@ mod tests {
     use super::*;
     use crate::device::Endpoint;
 
-    /// Five datagrams of one length to each of two endpoints; the first by a narrow way, of whose trains the kernel says `errno`.
-    /// Gives how many went at once, and whether the socket takes trains then.
-    fn sent(errno: Errno) -> (Vec<usize>, Result<(), Errno>) {
+    /// Five datagrams of one length to each of two endpoints; the kernel says `errno` of a train that is refused, which is
+    /// told whether it goes to the first and how long it is. Gives how many could not be sent, how many went at once, and
+    /// whether the socket takes trains then.
+    fn sent(
+        errno: Errno,
+        is_refused: impl Fn(bool, usize) -> bool,
+    ) -> (usize, Vec<usize>, Result<(), Errno>) {
         let ends = [1, 2].map(|host| Endpoint::from(std::net::SocketAddr::from(([192, 0, 2, host], 7))));
         let datagrams: Vec<_> =
             ends.iter().flat_map(|end| vec![Datagram::new(BytesMut::zeroed(1400), *end); 5]).collect();
         let (mut sent, mut trains) = (Vec::new(), Ok(()));
         let unsent = send(&datagrams, &mut trains, |now| {
-            let is_refused = |Train(train): &Train<'_>| train.len() > 1 && train[0].endpoint == ends[0];
+            let is_refused = |Train(train): &Train<'_>| is_refused(train[0].endpoint == ends[0], train.len());
             let taken = now.iter().position(is_refused).unwrap_or(now.len());
             sent.extend(now[..taken].iter().map(|Train(train)| train.len()));
             if taken == 0 { Err(errno) } else { Ok(taken) }
         });
-        assert_eq!(unsent, 0);
-        (sent, trains)
+        (unsent, sent, trains)
     }
 
     #[test]
     fn a_narrow_way_to_one_endpoint_ends_trains_for_no_other() {
-        assert_eq!(sent(Errno::EMSGSIZE), (vec![1, 1, 1, 1, 1, 5], Ok(())));
+        let sent = sent(Errno::EMSGSIZE, |to_first, length| to_first && length > 1);
+        assert_eq!(sent, (0, vec![1, 1, 1, 1, 1, 5], Ok(())));
     }
 
     #[test]
     fn a_socket_that_cannot_cut_trains_is_given_none_any_more() {
         for errno in [Errno::EIO, Errno::EINVAL] {
-            assert_eq!(sent(errno), (vec![1; 10], Err(errno)));
+            assert_eq!(sent(errno, |_, length| length > 1), (0, vec![1; 10], Err(errno)));
         }
+    }
+
+    #[test]
+    fn an_endpoint_that_takes_nothing_ends_trains_for_no_other() {
+        for errno in [Errno::EIO, Errno::EINVAL, Errno::ENETUNREACH] {
+            assert_eq!(sent(errno, |to_first, _| to_first), (5, vec![5], Ok(())));
+        }
+    }
+
+    #[test]
+    fn small_packets_count_as_more_than_their_bytes() {
+        assert_eq!(cost([0, 64, LEAST, 1420].into_iter()), 3 * LEAST + 1420);
     }
 }

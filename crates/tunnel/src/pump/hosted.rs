@@ -16,6 +16,9 @@ use nix::sys::socket::{SockType, setsockopt, sockopt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Peers that are configured under one lock.
+const TOGETHER: usize = 16;
+
 pub(super) struct Hosted {
     pub(super) name: DeviceName,
     pub(super) carried: Arc<Carried>,
@@ -66,8 +69,9 @@ impl Hosted {
         }
     }
 
-    /// Applies a configuration request, the socket's part first.
-    pub(super) fn configure(&mut self, set: SetDevice) -> Result<(), UapiError> {
+    /// Applies a configuration request, the socket's part first. Between some peers and the next the device is let go: a
+    /// session takes a while to make, and who carries would wait for a thousand.
+    pub(super) fn configure(&mut self, mut set: SetDevice) -> Result<(), UapiError> {
         let descriptors = self.carried.descriptors();
         let mut device = self.carried.device();
         device.check(&set)?;
@@ -77,7 +81,17 @@ impl Hosted {
         {
             setsockopt(&descriptors.udp, sockopt::Mark, &fwmark).map_err(|_| UapiError::MarkRefused)?;
         }
-        device.configure(set, sys::now())
+        let mut peers = std::mem::take(&mut set.peers).into_iter();
+        set.peers.extend(peers.by_ref().take(TOGETHER));
+        device.configure(set, sys::now())?;
+        drop(device);
+        loop {
+            let set = SetDevice { peers: peers.by_ref().take(TOGETHER).collect(), ..SetDevice::default() };
+            if set.peers.is_empty() {
+                return Ok(());
+            }
+            self.carried.device().configure(set, sys::now())?;
+        }
     }
 
     /// The state as `get=1` answers it.

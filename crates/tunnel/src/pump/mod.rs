@@ -13,7 +13,7 @@ mod successor;
 mod uapi;
 mod workers;
 
-use crate::control::{DeviceName, REQUEST_LEN};
+use crate::control::{ControlError, DeviceName, REQUEST_LEN};
 use crate::device::TICK;
 use crate::limiter::AllDevices;
 use crate::socket::{Listener, create_directory};
@@ -30,6 +30,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 pub(crate) use successor::Predecessor;
 use uapi::{UapiConnection, Wish};
@@ -37,6 +38,8 @@ use workers::Workers;
 
 /// Connections to control and configuration sockets at a time; further ones are closed at once.
 const CONNECTIONS: usize = 256;
+/// How long is rested without room for a connection.
+const REST: Duration = Duration::from_millis(100);
 /// Events taken at a time.
 const EVENTS: usize = 64;
 
@@ -188,7 +191,7 @@ impl Pump {
     }
 
     fn accept_control(&mut self) {
-        while let Ok(socket) = accept(self.control.as_fd()) {
+        while let Some(socket) = accepted(self.control.as_fd()) {
             let id = self.new_id();
             if self.has_room() && self.watch(&socket, id, Role::Control).is_ok() {
                 self.control_connections.insert(id, socket);
@@ -197,7 +200,7 @@ impl Pump {
     }
 
     fn accept_uapi(&mut self, device: u64) {
-        while let Some(Ok(socket)) = self.devices.get(&device).map(|hosted| accept(hosted.uapi.as_fd())) {
+        while let Some(socket) = self.devices.get(&device).and_then(|hosted| accepted(hosted.uapi.as_fd())) {
             let id = self.new_id();
             if self.has_room() && self.watch(&socket, id, Role::Uapi).is_ok() {
                 self.uapi_connections.insert(id, UapiConnection::new(socket, device));
@@ -226,6 +229,13 @@ impl Pump {
                 }
             }
             Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(Errno::EMFILE) => {
+                tracing::warn!(error = %ControlError::NoRoom, "request refused");
+                let refused = ControlError::NoRoom.to_reply();
+                if send_with_descriptors(socket.as_fd(), refused.as_bytes(), &[]).is_err() {
+                    return;
+                }
+            }
             Err(_) => return,
         }
         self.control_connections.insert(id, socket);
@@ -259,6 +269,19 @@ impl Pump {
     fn watch(&self, descriptor: impl AsFd, id: u64, role: Role) -> Result<(), Errno> {
         self.epoll.add(descriptor, EpollEvent::new(EpollFlags::EPOLLIN, word(id, role)))
     }
+}
+
+/// The next connection. Without room for its descriptor it stays where it is: then the desk rests a moment, for it is told
+/// again at once.
+fn accepted(listener: BorrowedFd<'_>) -> Option<OwnedFd> {
+    accept(listener)
+        .inspect_err(|errno| {
+            if matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) {
+                tracing::warn!(%errno, "a connection finds no room");
+                thread::sleep(REST);
+            }
+        })
+        .ok()
 }
 
 const fn word(id: u64, role: Role) -> u64 {

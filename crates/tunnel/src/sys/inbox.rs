@@ -19,6 +19,14 @@ const MESSAGE_LEN: usize = 65_536;
 /// Room for what comes beside a message: the address it arrived at, its class, and the length of each of its datagrams.
 pub(super) const BESIDE_LEN: usize = 128;
 
+/// What one call received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Received {
+    pub(crate) messages: usize,
+    /// Messages that held no datagram that can be opened: empty, or longer than any.
+    pub(crate) empty: usize,
+}
+
 /// Memory for what one call receives; kept, so that it is used again once nobody has any of it.
 pub(crate) struct Inbox {
     messages: Vec<BytesMut>,
@@ -33,7 +41,7 @@ impl Inbox {
         Self { messages: vec![BytesMut::new(); MESSAGES] }
     }
 
-    /// Receives what there is, and gives each datagram; tells how many messages there were.
+    /// Receives what there is, and gives each datagram.
     ///
     /// # Errors
     /// What `recvmmsg` says; `EAGAIN` if there is nothing.
@@ -41,7 +49,7 @@ impl Inbox {
         &mut self,
         socket: BorrowedFd<'_>,
         mut each: impl FnMut(Datagram),
-    ) -> Result<usize, Errno> {
+    ) -> Result<Received, Errno> {
         // SAFETY: all of them are plain old data, for which all zero is a valid value.
         let (mut froms, mut parts, mut heads): (
             [libc::sockaddr_in6; MESSAGES],
@@ -72,12 +80,14 @@ impl Inbox {
             libc::recvmmsg(socket.as_raw_fd(), heads, most, flags, std::ptr::null_mut())
         };
         let count = Errno::result(count)? as usize;
+        let mut received = Received { messages: count, empty: 0 };
         for (number, message) in self.messages[..count].iter_mut().enumerate() {
             let (head, length) = (&heads[number].msg_hdr, heads[number].msg_len as usize);
             // SAFETY: the kernel has written that many bytes from the beginning of the spare room on.
             unsafe { message.set_len(length) };
-            if head.msg_flags & libc::MSG_TRUNC != 0 {
-                continue; // longer than any datagram can be
+            if head.msg_flags & libc::MSG_TRUNC != 0 || message.is_empty() {
+                received.empty += 1;
+                continue;
             }
             // SAFETY: the kernel has just filled in the head, its name and what comes beside.
             let (endpoint, size, ecn) = unsafe { (origin(head, &froms[number]), segment(head), mark(head)) };
@@ -87,7 +97,7 @@ impl Inbox {
                 each(Datagram { bytes, endpoint, ecn });
             }
         }
-        Ok(count)
+        Ok(received)
     }
 }
 
