@@ -23,6 +23,10 @@ pub const INITIATIONS_PER_SECOND_OF_ALL: u32 = 5 * INITIATIONS_PER_SECOND;
 pub const WITH_COOKIE_PER_SECOND: u32 = 1000;
 /// The same over all devices of a process: half a core.
 pub const WITH_COOKIE_PER_SECOND_OF_ALL: u32 = 2 * WITH_COOKIE_PER_SECOND;
+/// Initiations a second that a device looks at: the library keeps an entry of memory for each source that it asks for a cookie,
+/// 0.4 MB for as many. The rest is dropped unread. Who sends so many knows the device's public key: it is of the same
+/// network.
+pub const LOOKED_AT_PER_SECOND: u32 = 5000;
 /// Initiations a second that one source (an IPv4 address or an IPv6 /64, since whoever has one address has them all)
 /// with a valid cookie may send while the device is under load, as the kernel counts them.
 pub const INITIATIONS_PER_SOURCE: u32 = 20;
@@ -62,6 +66,11 @@ impl Limiter {
     pub fn is_under_load(&mut self, now: Duration) -> bool {
         self.own.any.reaches(INITIATIONS_PER_SECOND, now)
             || self.all.windows().any.reaches(INITIATIONS_PER_SECOND_OF_ALL, now)
+    }
+
+    /// Whether the device has looked at as many initiations this second as it does.
+    pub fn is_flooded(&mut self, now: Duration) -> bool {
+        !self.own.any.has_room(LOOKED_AT_PER_SECOND, now)
     }
 
     /// Counts an initiation, whatever it is answered with.
@@ -126,10 +135,14 @@ impl Window {
 
     /// Counts an initiation if the limit of this second leaves room for it, and tells whether it does.
     fn takes(&mut self, limit: u32, now: Duration) -> bool {
-        self.turn(now);
-        let has_room = self.initiations < limit;
+        let has_room = self.has_room(limit, now);
         self.initiations += u32::from(has_room);
         has_room
+    }
+
+    fn has_room(&mut self, limit: u32, now: Duration) -> bool {
+        self.turn(now);
+        self.initiations < limit
     }
 
     fn turn(&mut self, now: Duration) {

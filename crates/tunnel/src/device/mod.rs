@@ -105,7 +105,7 @@ impl Device {
 
     /// Runs the timers of every active peer; to be called every [`TICK`].
     pub fn tick(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        let Some(noise) = &self.noise else { return };
+        let Some(noise) = &mut self.noise else { return };
         noise.tick(now);
         self.active.retain(|key| {
             let Some(peer) = self.peers.get_mut(key) else { return false };

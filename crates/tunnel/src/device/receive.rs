@@ -60,7 +60,10 @@ impl Device {
             return Err(Refusal(Reason::NoPeer, None)); // nobody to hear, so nothing is checked or counted by source
         }
         let under_load = self.limiter.is_under_load(message.now);
-        let demand = if under_load { Demand::Cookie } else { Demand::FairShare };
+        if under_load && self.limiter.is_flooded(message.now) {
+            return Err(Refusal(Reason::HandshakeLimited, None));
+        }
+        let demand = if under_load { Demand::Cookie } else { Demand::Authentic };
         let admitted = self.admit(message, demand, actions);
         if !matches!(admitted, Err(Refusal(Reason::Forged, _))) {
             self.limiter.count(message.now); // what does not know our public key brings no load
@@ -81,8 +84,13 @@ impl Device {
         self.take_handshake(key, message, actions)
     }
 
-    fn admit(&self, message: Message<'_>, demand: Demand, actions: &mut Vec<Action>) -> Result<(), Refusal> {
-        let Some(noise) = &self.noise else { return Err(Refusal(Reason::NoPeer, None)) };
+    fn admit(
+        &mut self,
+        message: Message<'_>,
+        demand: Demand,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Refusal> {
+        let Some(noise) = &mut self.noise else { return Err(Refusal(Reason::NoPeer, None)) };
         let arrival = Arrival { message: message.bytes, source: message.from.remote, now: message.now };
         let mut reply = BytesMut::new();
         match noise.admit(arrival, demand, &mut reply) {

@@ -16,12 +16,14 @@ use gotatun::noise::{Tunn, TunnResult};
 use gotatun::packet::{Packet, WgKind};
 use gotatun::x25519;
 use mock_instant::thread_local::MockClock;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Initiations a second that one source may send before the library asks it for a cookie.
-const PER_SOURCE: u64 = 100;
+/// Who has a cookie may show it for so long (WireGuard paper, section 5.4.7: two minutes), and a little longer.
+const COOKIES_LAST: Duration = Duration::from_secs(130);
+/// From where what is not asked for a cookie comes, as the library counts it.
+const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
 
 /// Sets the clock the library sees. It never goes back on one thread: the library subtracts without a check.
 fn set_clock(now: Duration) {
@@ -35,8 +37,10 @@ pub struct Gotatun {
     indices: IndexTable,
     /// Never demands a cookie; the sessions hold it too, but do not ask it.
     authentic: Arc<RateLimiter>,
-    fair_share: RateLimiter,
+    /// Demands one from everybody, and keeps an entry of memory for each source that it is asked about in a second.
     cookie: RateLimiter,
+    /// When it was asked last.
+    asked: Option<Duration>,
 }
 
 impl Gotatun {
@@ -50,8 +54,8 @@ impl Gotatun {
             public,
             indices: IndexTable::from_os_rng(),
             authentic: Arc::new(RateLimiter::new(&public, u64::MAX)),
-            fair_share: RateLimiter::new(&public, PER_SOURCE),
             cookie: RateLimiter::new(&public, 0),
+            asked: None,
         }
     }
 }
@@ -73,14 +77,17 @@ impl Noise for Gotatun {
         ))
     }
 
-    fn admit(&self, arrival: Arrival<'_>, demand: Demand, reply: &mut BytesMut) -> Admission {
+    fn admit(&mut self, arrival: Arrival<'_>, demand: Demand, reply: &mut BytesMut) -> Admission {
         set_clock(arrival.now);
-        let limiter = match demand {
-            Demand::Authentic => &*self.authentic,
-            Demand::FairShare => &self.fair_share,
-            Demand::Cookie => &self.cookie,
+        let (limiter, source) = match demand {
+            Demand::Authentic => (&*self.authentic, ANYWHERE),
+            Demand::Cookie => {
+                self.asked = Some(arrival.now);
+                self.cookie.try_reset_count();
+                (&self.cookie, canonical(arrival.source))
+            }
         };
-        match limiter.verify_packet(canonical(arrival.source), Packet::copy_from(arrival.message)) {
+        match limiter.verify_packet(source, Packet::copy_from(arrival.message)) {
             Ok(_) => Admission::Accept,
             Err(TunnResult::WriteToNetwork(cookie)) => {
                 append(reply, cookie);
@@ -102,10 +109,10 @@ impl Noise for Gotatun {
         self.indices.in_use(index)
     }
 
-    fn tick(&self, now: Duration) {
-        set_clock(now);
-        for limiter in [&*self.authentic, &self.fair_share, &self.cookie] {
-            limiter.try_reset_count();
+    fn tick(&mut self, now: Duration) {
+        if self.asked.is_some_and(|asked| now.saturating_sub(asked) > COOKIES_LAST) {
+            set_clock(now);
+            (self.cookie, self.asked) = (RateLimiter::new(&self.public, 0), None);
         }
     }
 }

@@ -27,9 +27,7 @@ pub struct Arrival<'a> {
 pub enum Demand {
     /// That it was made for our public key.
     Authentic,
-    /// The same, and a cookie if its source sends more than its share.
-    FairShare,
-    /// The same, and a cookie from everybody: the device is under load.
+    /// The same, and a cookie.
     Cookie,
 }
 
@@ -88,7 +86,7 @@ pub trait Noise: Send {
     fn session(&self, peer: &PublicKey, preshared: Option<&SecretKey>, now: Duration) -> Box<dyn Session>;
 
     /// Checks a handshake message before anything expensive is done with it.
-    fn admit(&self, arrival: Arrival<'_>, demand: Demand, reply: &mut BytesMut) -> Admission;
+    fn admit(&mut self, arrival: Arrival<'_>, demand: Demand, reply: &mut BytesMut) -> Admission;
 
     /// Decrypts who sent an admitted initiation.
     fn initiator(&self, message: &[u8]) -> Option<PublicKey>;
@@ -96,8 +94,8 @@ pub trait Noise: Send {
     /// Whether a sender index of ours still belongs to a live handshake or session.
     fn is_index_live(&self, index: u32) -> bool;
 
-    /// Forgets the counts per source of the last second.
-    fn tick(&self, now: Duration);
+    /// Gives up the memory of cookies that are no longer valid; to be called now and then.
+    fn tick(&mut self, now: Duration);
 }
 
 /// The Noise state of one peer: its handshakes, its sessions and its timers.

@@ -5,7 +5,8 @@ use super::super::{Datagram, Endpoint, Reason};
 use super::world::{World, peer, public, secret};
 use crate::key::SecretKey;
 use crate::limiter::{
-    AllDevices, INITIATIONS_PER_SECOND, INITIATIONS_PER_SECOND_OF_ALL, INITIATIONS_PER_SOURCE, Limiter,
+    AllDevices, INITIATIONS_PER_SECOND, INITIATIONS_PER_SECOND_OF_ALL, INITIATIONS_PER_SOURCE,
+    LOOKED_AT_PER_SECOND, Limiter,
 };
 use crate::noise::{Gotatun, Noise as _};
 use crate::uapi::SetPeer;
@@ -142,6 +143,24 @@ fn a_thousand_who_call_at_once_are_all_heard() {
     world.wait(Duration::from_secs(6));
     assert_eq!(world.hosts[0].received.len(), callers, "the others have a cookie and come back once");
     assert_eq!(world.count(0, Kind::Cookie), callers - INITIATIONS_PER_SECOND as usize);
+}
+
+#[test]
+fn of_a_flood_only_so_much_is_looked_at_each_second() {
+    let mut world = World::star(2);
+    let (initiation, _) = strangers(&world, 1, 1).remove(0);
+    let more = 70;
+    for second in 1..=2 {
+        for number in 0..LOOKED_AT_PER_SECOND + more {
+            let source = SocketAddr::from((number.to_be_bytes(), 7));
+            world.inject(1, &initiation, source);
+        }
+        let cookies = world.count(1, Kind::Cookie);
+        let asked = second * LOOKED_AT_PER_SECOND - INITIATIONS_PER_SECOND;
+        assert_eq!(cookies, asked as usize, "each source costs the library memory");
+        assert_eq!(world.drops(1, Reason::HandshakeLimited), u64::from(asked + second * more));
+        world.now += Duration::from_secs(1);
+    }
 }
 
 #[test]
