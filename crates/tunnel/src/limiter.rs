@@ -1,8 +1,8 @@
 //! The handshake limiter, over all sources together: one for each device, and over them one for the whole process. The
 //! Noise library limits per source address only, so that a thousand spoofed sources would all pass; past either limit a
 //! device is "under load" and only an initiator that proves its address with a cookie is heard (WireGuard paper, section
-//! 5.3), and even those only at a bounded rate: each source, each device and the process (docs/adr/0055). It knows nothing of
-//! packets; time is an argument.
+//! 5.3), or that calls from where a peer has proven to be; and even those only at a bounded rate: each source, each device and
+//! the process (docs/adr/0055). It knows nothing of packets; time is an argument.
 //!
 //! A flood at one device makes that one ask for cookies and no other: what it is sent beyond its own limit is no load of
 //! the process's. A flood over many devices makes all of them ask.
@@ -23,6 +23,12 @@ pub const INITIATIONS_PER_SECOND_OF_ALL: u32 = 5 * INITIATIONS_PER_SECOND;
 pub const WITH_COOKIE_PER_SECOND: u32 = 1000;
 /// The same over all devices of a process: half a core.
 pub const WITH_COOKIE_PER_SECOND_OF_ALL: u32 = 2 * WITH_COOKIE_PER_SECOND;
+/// Initiations a second that a device hears without a cookie while it is under load, from where a peer has proven to be: all
+/// that whoever feigns such a place gains.
+pub const KNOWN_PER_SECOND: u32 = 100;
+/// The same over all devices of a process: a quarter of one core, and room for the calls of a process that goes on with a
+/// thousand devices which have a peer here.
+pub const KNOWN_PER_SECOND_OF_ALL: u32 = 10 * KNOWN_PER_SECOND;
 /// Initiations a second that a device looks at: the library keeps an entry of memory for each source that it asks for a cookie,
 /// 0.4 MB for as many. The rest is dropped unread. Who sends so many knows the device's public key: it is of the same
 /// network.
@@ -33,6 +39,17 @@ pub const INITIATIONS_PER_SOURCE: u32 = 20;
 /// Sources counted at a time; with the table full, further ones wait for the next second.
 const SOURCES: usize = 4096;
 const WINDOW: Duration = Duration::from_secs(1);
+
+/// Why an initiation may be heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ground {
+    /// The device is not under load.
+    NoLoad,
+    /// It comes from where a peer has proven to be.
+    Known,
+    /// It carries a valid cookie.
+    Cookie,
+}
 
 /// What the devices of one process have in common.
 #[derive(Debug, Clone, Default)]
@@ -68,9 +85,19 @@ impl Limiter {
             || self.all.windows().any.reaches(INITIATIONS_PER_SECOND_OF_ALL, now)
     }
 
-    /// Whether the device has looked at as many initiations this second as it does.
-    pub fn is_flooded(&mut self, now: Duration) -> bool {
-        !self.own.any.has_room(LOOKED_AT_PER_SECOND, now)
+    /// On which ground the next initiation may be heard; `None`: on none, and it is not looked at.
+    pub fn ground(&mut self, is_known: bool, now: Duration) -> Option<Ground> {
+        let has_room_for_known = |limiter: &mut Self| {
+            limiter.own.known.has_room(KNOWN_PER_SECOND, now)
+                && limiter.all.windows().known.has_room(KNOWN_PER_SECOND_OF_ALL, now)
+        };
+        if !self.is_under_load(now) {
+            Some(Ground::NoLoad)
+        } else if is_known && has_room_for_known(self) {
+            Some(Ground::Known)
+        } else {
+            self.own.any.has_room(LOOKED_AT_PER_SECOND, now).then_some(Ground::Cookie)
+        }
     }
 
     /// Counts an initiation, whatever it is answered with.
@@ -81,12 +108,21 @@ impl Limiter {
         self.own.any.count(now);
     }
 
-    /// Counts an initiation with a valid cookie and tells whether it is still heard this second. What its source or its
-    /// device sends beyond their own limits takes nothing from others.
-    pub fn admits(&mut self, source: IpAddr, now: Duration) -> bool {
-        self.takes_source(source, now)
-            && self.own.with_cookie.takes(WITH_COOKIE_PER_SECOND, now)
-            && self.all.windows().with_cookie.takes(WITH_COOKIE_PER_SECOND_OF_ALL, now)
+    /// Counts an initiation that has what its ground asks for, and tells whether it is still heard this second. What its source
+    /// or its device sends beyond their own limits takes nothing from others.
+    pub fn admits(&mut self, ground: Ground, source: IpAddr, now: Duration) -> bool {
+        match ground {
+            Ground::NoLoad => true,
+            Ground::Known => {
+                self.own.known.takes(KNOWN_PER_SECOND, now)
+                    && self.all.windows().known.takes(KNOWN_PER_SECOND_OF_ALL, now)
+            }
+            Ground::Cookie => {
+                self.takes_source(source, now)
+                    && self.own.with_cookie.takes(WITH_COOKIE_PER_SECOND, now)
+                    && self.all.windows().with_cookie.takes(WITH_COOKIE_PER_SECOND_OF_ALL, now)
+            }
+        }
     }
 
     fn takes_source(&mut self, source: IpAddr, now: Duration) -> bool {
@@ -111,6 +147,8 @@ struct Windows {
     any: Window,
     /// Those that were heard for their cookie.
     with_cookie: Window,
+    /// Those that were heard for where they came from.
+    known: Window,
 }
 
 /// Initiations in a window of one second.
@@ -223,17 +261,17 @@ mod tests {
     fn a_source_with_a_cookie_is_still_bounded() {
         let (mut limiter, now) = (Limiter::default(), Duration::from_secs(9));
         let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
-        assert_eq!((0..40).filter(|_| limiter.admits(one, now)).count(), 20);
-        assert!(limiter.admits(other, now));
-        assert!(limiter.admits(one, now + WINDOW));
+        assert_eq!((0..40).filter(|_| limiter.admits(Ground::Cookie, one, now)).count(), 20);
+        assert!(limiter.admits(Ground::Cookie, other, now));
+        assert!(limiter.admits(Ground::Cookie, one, now + WINDOW));
     }
 
     #[test]
     fn a_whole_subnet_is_one_source() {
         let (mut limiter, now) = (Limiter::default(), Duration::from_secs(9));
         let address = |host: u128| IpAddr::V6((0x2001_0db8 << 96 | host).into());
-        assert_eq!((0..40).filter(|host| limiter.admits(address(*host), now)).count(), 20);
-        assert!(limiter.admits(address(1 << 64), now));
+        assert_eq!((0..40).filter(|host| limiter.admits(Ground::Cookie, address(*host), now)).count(), 20);
+        assert!(limiter.admits(Ground::Cookie, address(1 << 64), now));
     }
 
     #[test]
@@ -246,7 +284,7 @@ mod tests {
     /// How many initiations with a cookie a device hears of so many, each from another source.
     fn heard(limiter: &mut Limiter, callers: u32, now: Duration) -> u32 {
         let sources = (0..callers).map(|number| IpAddr::from(number.to_be_bytes()));
-        sources.map(|source| u32::from(limiter.admits(source, now))).sum()
+        sources.map(|source| u32::from(limiter.admits(Ground::Cookie, source, now))).sum()
     }
 
     #[test]

@@ -23,6 +23,7 @@ impl Device {
             self.active.clear();
             self.allowed = Default::default();
             self.indices.clear();
+            self.known = Default::default();
         }
         if let Some(key) = set.private_key {
             self.set_private_key(key, now);
@@ -118,7 +119,8 @@ impl Device {
     }
 
     fn remove_peer(&mut self, key: &PublicKey) {
-        if self.peers.remove(key).is_some() {
+        if let Some(mut peer) = self.peers.remove(key) {
+            self.known.forget(*key, &mut peer);
             self.active.remove(key);
             self.allowed.remove_peer(*key);
             self.indices.retain(|_, owner| owner != key);

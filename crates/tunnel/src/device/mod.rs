@@ -12,6 +12,7 @@
 
 mod configure;
 mod counters;
+mod known;
 mod message;
 mod peer;
 mod recall;
@@ -28,6 +29,7 @@ use crate::key::{PublicKey, SecretKey};
 use crate::limiter::Limiter;
 use crate::noise::{Noise, Tick};
 use bytes::BytesMut;
+use known::Known;
 use message::sender_index;
 use peer::Peer;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,6 +59,7 @@ pub struct Device {
     active: BTreeSet<PublicKey>,
     allowed: AllowedIps<PublicKey>,
     indices: BTreeMap<u32, PublicKey>,
+    known: Known,
     limiter: Limiter,
     traffic: Traffic,
     drops: Drops,
@@ -75,6 +78,7 @@ impl Device {
             active: BTreeSet::new(),
             allowed: AllowedIps::default(),
             indices: BTreeMap::new(),
+            known: Known::default(),
             limiter,
             traffic: Traffic::default(),
             drops: Drops::default(),

@@ -51,6 +51,8 @@ impl Datagram {
 pub(super) struct Peer {
     pub(super) preshared: Option<SecretKey>,
     pub(super) endpoint: Option<Endpoint>,
+    /// Where it has proven to be last.
+    pub(super) known_at: Option<SocketAddr>,
     pub(super) keepalive_secs: u16,
     /// Accepted from it beside what it owns; others may have the same.
     pub(super) accepted_ips: BTreeSet<IpNet>,

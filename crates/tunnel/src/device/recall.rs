@@ -1,6 +1,7 @@
 //! What a device knows of its peers beside its configuration, for the process that comes after: where each was heard, and
 //! when it had a session. Sessions themselves are private to the library, so that the next process calls instead.
 
+use super::peer::Peer;
 use super::{Action, Device, Endpoint, Outbox, rouse};
 use crate::key::PublicKey;
 use std::time::Duration;
@@ -29,19 +30,28 @@ impl Device {
         met.collect()
     }
 
-    /// Takes what the process before knew of peers, and begins a handshake with each that had a session then.
-    pub fn recall(&mut self, met: &[Met], now: Duration, actions: &mut Vec<Action>) {
+    /// Takes what the process before knew of peers.
+    pub fn remember(&mut self, met: &[Met], now: Duration) {
         for Met { public_key, endpoint, handshake } in met {
             let Some(peer) = self.peers.get_mut(public_key) else { continue };
             peer.endpoint = Some(*endpoint);
             peer.last_handshake = *handshake;
-            let had_session = handshake.is_some_and(|then| now.saturating_sub(then) < SESSION_LASTS);
-            if !had_session {
-                continue;
+            if had_session(peer, now) {
+                self.known.learn(*public_key, peer, endpoint.remote);
             }
-            rouse(peer, *public_key, &mut self.active, now);
-            let (mtu, indices, traffic) = (self.mtu, &mut self.indices, &mut self.traffic);
-            Outbox { key: *public_key, mtu, indices, traffic, actions }.call(peer, now);
         }
     }
+
+    /// Begins a handshake with each peer that had a session lately.
+    pub fn recall(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        for (key, peer) in self.peers.iter_mut().filter(|(_, peer)| had_session(peer, now)) {
+            rouse(peer, *key, &mut self.active, now);
+            let (mtu, indices, traffic) = (self.mtu, &mut self.indices, &mut self.traffic);
+            Outbox { key: *key, mtu, indices, traffic, actions }.call(peer, now);
+        }
+    }
+}
+
+fn had_session(peer: &Peer, now: Duration) -> bool {
+    peer.last_handshake.is_some_and(|then| now.saturating_sub(then) < SESSION_LASTS)
 }

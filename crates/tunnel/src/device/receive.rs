@@ -5,6 +5,7 @@ use super::{Action, Datagram, Device, Endpoint, Outbox, Reason, rouse};
 use crate::ecn::{self, Congested};
 use crate::inner::parse_inner;
 use crate::key::PublicKey;
+use crate::limiter::Ground;
 use crate::noise::{Admission, Arrival, Demand, Progress, Refused};
 use bytes::BytesMut;
 use ipnet::IpNet;
@@ -59,18 +60,17 @@ impl Device {
         if self.peers.is_empty() {
             return Err(Refusal(Reason::NoPeer, None)); // nobody to hear, so nothing is checked or counted by source
         }
-        let under_load = self.limiter.is_under_load(message.now);
-        if under_load && self.limiter.is_flooded(message.now) {
-            return Err(Refusal(Reason::HandshakeLimited, None));
-        }
-        let demand = if under_load { Demand::Cookie } else { Demand::Authentic };
+        let (from, now) = (message.from.remote, message.now);
+        let limited = Refusal(Reason::HandshakeLimited, None);
+        let Some(ground) = self.limiter.ground(self.known.holds(from), now) else { return Err(limited) };
+        let demand = if ground == Ground::Cookie { Demand::Cookie } else { Demand::Authentic };
         let admitted = self.admit(message, demand, actions);
         if !matches!(admitted, Err(Refusal(Reason::Forged, _))) {
-            self.limiter.count(message.now); // what does not know our public key brings no load
+            self.limiter.count(now); // what does not know our public key brings no load
         }
         admitted?;
-        if under_load && !self.limiter.admits(message.from.remote.ip(), message.now) {
-            return Err(Refusal(Reason::HandshakeLimited, None));
+        if !self.limiter.admits(ground, from.ip(), now) {
+            return Err(limited);
         }
         let key = self.noise.as_ref().and_then(|noise| noise.initiator(message.bytes));
         let key = key.filter(|key| self.peers.contains_key(key)).ok_or(Refusal(Reason::NoPeer, None))?;
@@ -128,7 +128,10 @@ impl Device {
         match progress {
             Progress::CookieKept => return Ok(()),
             Progress::Responded => peer.unconfirmed = sender_index(&reply).map(|index| (index, message.now)),
-            Progress::Completed => peer.last_handshake = Some(message.now),
+            Progress::Completed => {
+                peer.last_handshake = Some(message.now);
+                self.known.learn(key, peer, message.from.remote);
+            }
         }
         peer.endpoint = Some(message.from);
         out.shake(peer, reply);
@@ -170,6 +173,7 @@ impl Device {
         let opened = session.open(bytes, now);
         let plain = opened.map_err(|refused| Refusal(refused.into(), Some(key)))?;
         peer.endpoint = Some(endpoint);
+        self.known.learn(key, peer, endpoint.remote);
         peer.traffic.count_rx(length);
         self.traffic.count_rx(length);
         if let Some(index) = index {

@@ -4,7 +4,7 @@
 
 use super::carrier::{Carrier, Gathered, Then};
 use crate::control::{ControlError, DeviceName};
-use crate::device::{Action, Device, Met};
+use crate::device::{Action, Device};
 use crate::socket::{Adopted, adopt_udp, set_nonblocking};
 use crate::status::{self, Buffers, Offload, Offloads, Use};
 use crate::sys::{self, Front, check_tun};
@@ -180,8 +180,8 @@ impl Carried {
     }
 
     /// Calls the peers with which the process before had sessions.
-    pub(super) fn recall(&self, met: &[Met], carrier: &mut Carrier) {
-        self.act(carrier, |device, now, actions| device.recall(met, now, actions));
+    pub(super) fn recall(&self, carrier: &mut Carrier) {
+        self.act(carrier, Device::recall);
     }
 
     /// Carries what the device does by itself.

@@ -137,7 +137,7 @@ impl Pump {
             parts.entry(device).or_default().insert(part.to_owned(), descriptor);
         }
         for (name, parts) in parts {
-            let restored = self.restored(&name, parts).map(|(hosted, met)| self.go_on(hosted, &met));
+            let restored = self.restored(&name, parts).map(|hosted| self.host(hosted));
             match restored {
                 Ok(Ok(())) => tracing::info!(device = %name, "device goes on"),
                 Ok(Err(errno)) => tracing::warn!(device = %name, %errno, "device cannot be watched"),
@@ -147,13 +147,10 @@ impl Pump {
                 }
             }
         }
+        self.call_peers();
     }
 
-    fn restored(
-        &self,
-        name: &DeviceName,
-        mut parts: BTreeMap<String, OwnedFd>,
-    ) -> Result<(Hosted, Vec<Met>), KeptError> {
+    fn restored(&self, name: &DeviceName, mut parts: BTreeMap<String, OwnedFd>) -> Result<Hosted, KeptError> {
         let mut part = |part| parts.remove(part).ok_or(KeptError::Missing(part));
         let (tun, udp, memory) = (part("tun")?, part("udp")?, File::from(part("memo")?));
         let memo = memo::take(&memory)?;
@@ -161,15 +158,16 @@ impl Pump {
             return Err(KeptError::Another);
         }
         let uapi = Hosted::listen(name, &self.uapi_dir)?;
-        let (mut hosted, met) = hosted(memo, vec![tun, udp], uapi, &self.handshakes)?;
+        let mut hosted = hosted(memo, vec![tun, udp], uapi, &self.handshakes)?;
         hosted.kept = Some(Kept { memory, mark: None, next: Duration::ZERO });
-        Ok((hosted, met))
+        Ok(hosted)
     }
 
-    /// Carries a device from now on, and calls the peers that it had sessions with.
-    pub(super) fn go_on(&mut self, hosted: Hosted, met: &[Met]) -> Result<(), Errno> {
-        hosted.carried.recall(met, &mut self.carrier);
-        self.host(hosted)
+    /// Calls the peers with which devices had sessions: once all are carried, so that no device waits for the calls of another.
+    pub(super) fn call_peers(&mut self) {
+        for hosted in self.devices.values() {
+            hosted.carried.recall(&mut self.carrier);
+        }
     }
 }
 
@@ -179,12 +177,13 @@ pub(super) fn hosted(
     descriptors: Vec<OwnedFd>,
     uapi: Listener,
     all: &AllDevices,
-) -> Result<(Hosted, Vec<Met>), KeptError> {
+) -> Result<Hosted, KeptError> {
     let Memo { name, mtu, changes, met, set } = memo;
     let mut hosted = Hosted::on(name, Descriptors::adopt(descriptors, mtu)?, uapi, Limiter::of(all));
     hosted.configure(set)?;
     hosted.changes = changes.wrapping_add(NEXT_PROCESS);
-    Ok((hosted, met))
+    hosted.carried.device().remember(&met, sys::now());
+    Ok(hosted)
 }
 
 impl Hosted {

@@ -20,7 +20,6 @@ use super::hosted::Hosted;
 use super::kept::{self, KeptError};
 use crate::client::{ClientError, Connection, read_list};
 use crate::control::{Command, ControlError, DONE, DeviceName, list_number};
-use crate::device::Met;
 use crate::memo::{self, FORM};
 use crate::socket::{Listener, share};
 use crate::sys::receive_with_descriptors;
@@ -144,9 +143,10 @@ impl Pump {
     /// If it cannot: the process before carries on then, and this one is to end.
     pub(crate) fn succeed(&mut self, before: &Predecessor, config: &Config) -> Result<(), Error> {
         let devices = self.receive(before)?;
-        for (hosted, met) in devices {
-            self.go_on(hosted, &met).map_err(|source| Error::System { call: "epoll_ctl", source })?;
+        for hosted in devices {
+            self.host(hosted).map_err(|source| Error::System { call: "epoll_ctl", source })?;
         }
+        self.call_peers();
         before.connection.say(DONE).map_err(before.failed())?;
         self.control.take_file(&config.control);
         for hosted in self.devices.values_mut() {
@@ -158,7 +158,7 @@ impl Pump {
     }
 
     /// Makes each device, and has the process before stand still.
-    fn receive(&self, before: &Predecessor) -> Result<Vec<(Hosted, Vec<Met>)>, Error> {
+    fn receive(&self, before: &Predecessor) -> Result<Vec<Hosted>, Error> {
         let mut tries = 1;
         loop {
             let (list, _) = before.connection.ask(&Command::List, &[]).map_err(before.failed())?;
@@ -177,7 +177,7 @@ impl Pump {
     }
 
     /// Makes one device. `None`: there is nothing left of it to carry.
-    fn given(&self, before: &Predecessor, name: &DeviceName) -> Result<Option<(Hosted, Vec<Met>)>, Error> {
+    fn given(&self, before: &Predecessor, name: &DeviceName) -> Result<Option<Hosted>, Error> {
         let asked = before.connection.ask(&Command::Give(name.clone()), &[]).and_then(only::<4>);
         let [tun, udp, uapi, memory] = asked.map_err(before.failed())?;
         let made = memo::take(&File::from(memory))

@@ -6,7 +6,7 @@ use super::world::{World, peer, public, secret};
 use crate::key::SecretKey;
 use crate::limiter::{
     AllDevices, INITIATIONS_PER_SECOND, INITIATIONS_PER_SECOND_OF_ALL, INITIATIONS_PER_SOURCE,
-    LOOKED_AT_PER_SECOND, Limiter,
+    KNOWN_PER_SECOND, LOOKED_AT_PER_SECOND, Limiter,
 };
 use crate::noise::{Gotatun, Noise as _};
 use crate::uapi::SetPeer;
@@ -143,6 +143,36 @@ fn a_thousand_who_call_at_once_are_all_heard() {
     world.wait(Duration::from_secs(6));
     assert_eq!(world.hosts[0].received.len(), callers, "the others have a cookie and come back once");
     assert_eq!(world.count(0, Kind::Cookie), callers - INITIATIONS_PER_SECOND as usize);
+}
+
+#[test]
+fn who_feigns_to_be_where_a_peer_is_gains_so_much_and_no_more() {
+    let mut world = World::pair();
+    let place = world.hosts[0].address;
+    let all = AllDevices::default();
+    world.hosts[1].device.limiter = Limiter::of(&all);
+    for (initiation, _) in strangers(&world, 1, INITIATIONS_PER_SECOND + KNOWN_PER_SECOND + 9) {
+        world.inject(1, &initiation, place);
+    }
+    let heard = u64::from(INITIATIONS_PER_SECOND + KNOWN_PER_SECOND);
+    assert_eq!((world.drops(1, Reason::NoPeer), world.drops(1, Reason::HandshakeLimited)), (heard, 9));
+
+    // A peer that has moved on, or is none any more, has left no such place.
+    for change in ["moves", "goes"] {
+        let mut world = World::pair();
+        world.hosts[1].device.limiter = Limiter::default();
+        if change == "moves" {
+            world.hosts[0].address.set_port(7);
+            world.send(0, 1);
+        } else {
+            world.configure_peer(1, SetPeer { remove: true, ..SetPeer::new(public(0)) });
+            world.configure_peer(1, SetPeer { endpoint: Some(place), ..peer(0) });
+        }
+        for (initiation, _) in strangers(&world, 1, INITIATIONS_PER_SECOND + 9) {
+            world.inject(1, &initiation, place);
+        }
+        assert_eq!(world.drops(1, Reason::HandshakeLimited), 9, "{change}");
+    }
 }
 
 #[test]

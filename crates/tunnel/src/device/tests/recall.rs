@@ -3,19 +3,24 @@
 use super::super::message::Kind;
 use super::super::{Device, Met};
 use super::world::{MTU, World, peer, public, secret};
-use crate::limiter::Limiter;
+use crate::limiter::{AllDevices, Limiter};
 use crate::uapi::{SetDevice, SetPeer};
 use std::time::Duration;
 
 /// The first host's device is made anew, of its configuration and of what it knows.
 fn go_on(world: &mut World) -> Vec<Met> {
-    let met = world.hosts[0].device.met();
-    let mut device = Device::new(1000, MTU, Limiter::default());
-    let peers = (1..world.hosts.len()).map(|number| SetPeer { ..peer(number) }).collect();
-    let set = SetDevice { private_key: Some(secret(0)), peers, ..SetDevice::default() };
-    device.configure(set, world.now).unwrap();
-    world.hosts[0].device = device;
+    let peers = (1..world.hosts.len()).map(peer).collect();
+    let met = make_anew(world, 0, peers, Limiter::default());
     world.log.clear();
+    met
+}
+
+fn make_anew(world: &mut World, host: usize, peers: Vec<SetPeer>, limiter: Limiter) -> Vec<Met> {
+    let met = world.hosts[host].device.met();
+    let mut device = Device::new(1000, MTU, limiter);
+    let set = SetDevice { private_key: Some(secret(host)), peers, ..SetDevice::default() };
+    device.configure(set, world.now).unwrap();
+    world.hosts[host].device = device;
     met
 }
 
@@ -58,4 +63,20 @@ fn who_had_no_session_any_more_is_not_called_and_is_known_all_the_same() {
     world.recall(0, &met);
     assert_eq!(world.log.len(), 0);
     assert_eq!(world.hosts[0].device.met(), met);
+}
+
+#[test]
+fn hundreds_of_devices_of_one_process_call_those_of_another_and_all_are_answered_at_once() {
+    let pairs = 700;
+    let (mut world, [near, far]) = (World::pairs(pairs), [AllDevices::default(), AllDevices::default()]);
+    let mut met = Vec::new();
+    for pair in 0..pairs {
+        let (here, there) = (2 * pair, 2 * pair + 1);
+        let peers = vec![SetPeer { public_key: public(there), ..peer(1) }];
+        met.push((here, make_anew(&mut world, here, peers, Limiter::of(&near))));
+        world.hosts[there].device.limiter = Limiter::of(&far);
+    }
+    met.iter().for_each(|(here, met)| world.recall(*here, met));
+    let answers = (0..pairs).map(|pair| world.count(2 * pair + 1, Kind::Response)).sum::<usize>();
+    assert_eq!(answers, pairs, "none is asked for a cookie, which would cost it five seconds");
 }

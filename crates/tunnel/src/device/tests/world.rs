@@ -88,6 +88,22 @@ impl World {
         world
     }
 
+    /// Hosts 2i and 2i+1 with a session each, begun by the even one; inside they are like hosts 0 and 1.
+    pub(super) fn pairs(count: usize) -> Self {
+        let mut world = Self::of(2 * count);
+        for number in 0..2 * count {
+            let (is_even, far) = (number % 2 == 0, number ^ 1);
+            let endpoint = Some(world.hosts[far].address).filter(|_| is_even);
+            world.configure_peer(number, SetPeer { endpoint, public_key: public(far), ..peer(far % 2) });
+        }
+        for even in (0..2 * count).step_by(2) {
+            world.send_packet(even, &packet(0, 1, 100));
+            assert_eq!(world.hosts[even + 1].received.len(), 1);
+        }
+        world.log.clear();
+        world
+    }
+
     /// Hosts that know nobody.
     fn of(hosts: usize) -> Self {
         let now = MockClock::time() + Duration::from_secs(1000); // on one thread the library's clock never goes back
@@ -148,7 +164,8 @@ impl World {
     /// Host `from` calls those that its device knew when it was another process's.
     pub(super) fn recall(&mut self, from: usize, met: &[Met]) {
         let mut actions = Vec::new();
-        self.hosts[from].device.recall(met, self.now, &mut actions);
+        self.hosts[from].device.remember(met, self.now);
+        self.hosts[from].device.recall(self.now, &mut actions);
         self.perform(from, actions);
         self.run();
     }
