@@ -99,6 +99,11 @@ impl Pair {
         self.processes.first()?.memory().ok().map(|(now, _)| now)
     }
 
+    /// The seconds that the first end's program ran on processors so far.
+    pub(super) fn ran(&self) -> Option<f64> {
+        self.processes.first()?.threads().ok().map(|(_, ran)| ran)
+    }
+
     /// From now on the cable takes no packet longer than its MTU: the kernel cuts them before, as for a NIC that cannot.
     pub(super) fn cut_in_software(&self) -> Result<(), Failed> {
         for (at, end) in ENDS.iter().enumerate() {

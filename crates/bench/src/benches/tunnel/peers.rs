@@ -4,13 +4,14 @@
 //!
 //! The other process, what sends and what receives share the processors with the device.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::Value;
 use sixfold_core::key::PublicKey;
 
@@ -26,8 +27,8 @@ use crate::ground::{alone, run as command, write};
 const MEMORY: f64 = 24.0 * 1024.0;
 /// What a stream keeps of its rate.
 const KEPT: f64 = 0.9;
-/// How often is asked who has a session.
-const EACH: Duration = Duration::from_millis(250);
+/// Where the callers send what has them call.
+const CALLED: u16 = 9;
 /// Seconds between two words of iperf3's.
 const INTERVAL: f64 = 0.5;
 /// Longer than a thousand take that are heard at twenty a second.
@@ -45,6 +46,8 @@ struct Size {
     calling: u16,
     /// Of a stream before they call, and again while they do.
     seconds: u32,
+    /// Of doing nothing, with sessions.
+    idle: u64,
     /// Until what links say that come up has been said.
     settling: u64,
 }
@@ -59,11 +62,12 @@ struct Round {
     called: f64,
     beside_calls: f64,
     session: f64,
+    idle: f64,
 }
 
 pub(in super::super) fn run(setting: Setting) -> Result<Vec<Figure>, Failed> {
-    let full = Size { peers: 5000, calling: 1000, seconds: 4, settling: 2 };
-    let size = setting.size(full, Size { peers: 40, calling: 20, seconds: 1, settling: 0 });
+    let full = Size { peers: 5000, calling: 1000, seconds: 4, idle: 10, settling: 2 };
+    let size = setting.size(full, Size { peers: 40, calling: 20, seconds: 1, idle: 1, settling: 0 });
     let rounds = alone(move || {
         let there = [Contender::Ours, Contender::WireguardGo].into_iter().filter(|one| one.is_there());
         let there: Vec<Contender> = there.collect();
@@ -107,6 +111,7 @@ fn figures(size: Size, rounds: &BTreeMap<Contender, Vec<Round>>) -> Vec<Figure> 
         beside(format!("handshakes of {calling} of them at once"), Unit::Seconds, |r| r.called),
         kept("a stream beside these".to_owned(), |r| r.beside_calls, "before", |r| r.beside_peers),
         beside("memory more for each that has a session".to_owned(), Unit::Bytes, |r| r.session),
+        beside(format!("processors in {} s, nothing sent", size.idle), Unit::Seconds, |r| r.idle),
     ]
 }
 
@@ -128,6 +133,10 @@ fn round(contender: Contender, size: Size) -> Result<Round, Failed> {
     found.beside_peers = rate(&told, INTERVAL, start)?;
     found.beside_calls = rate(&told, start, end)?;
     found.session = (memory("with sessions")? - idle) / f64::from(size.calling);
+    let ran = || pair.ran().ok_or_else(|| Failed::meaningless("processors", "nobody tells of them"));
+    let before = ran()?;
+    sleep(Duration::from_secs(size.idle));
+    found.idle = ran()? - before;
     Ok(found)
 }
 
@@ -169,6 +178,7 @@ fn callers(size: Size) -> Result<Many, Failed> {
     write(&file, &lines)?;
     command(&format!("ip -n {place} -batch {}", file.display()))?;
     command(&format!("ip -n {near} route add 2001:db8:9::/48 via 2001:db8:1::2"))?;
+    command(&format!("ip -n {near} route add local 2001:db8:8::/48 dev lo"))?;
     let told = command(&format!("ip netns exec {} wg show {NAME} public-key", ENDS[0]))?;
     let peer: PublicKey = told.trim().parse().map_err(|_| Failed::meaningless("a public key", told))?;
     let callers = Many::start(CALLERS)?;
@@ -213,27 +223,31 @@ fn beside_a_stream(pair: &Pair, size: Size) -> Result<(f64, Value), Failed> {
     })
 }
 
-/// Sends something to each caller's TUN, and waits until the device has heard of all of them.
+/// Sends something to each caller's TUN, and waits until all of it has come out of the device: to ask the device who has a
+/// session would cost the stream more than the calls do.
 fn call(count: u16) -> Result<f64, Failed> {
+    let listen = || UdpSocket::bind(("::", CALLED)).map_err(Failed::system("listen behind a TUN"));
+    let answered = inside(ENDS[0], listen)?;
+    // All of it may come at once.
+    setsockopt(&answered, sockopt::RcvBufForce, &(4 << 20))
+        .map_err(|errno| Failed::system("enlarge a socket's buffer")(errno.into()))?;
+    answered.set_read_timeout(Some(PATIENCE)).map_err(Failed::system("wait at a socket"))?;
     let started = Instant::now();
     inside(PLACES[CALLERS], || {
         let socket = UdpSocket::bind("[::]:0").map_err(Failed::system("send to a TUN"))?;
-        let send = |number| socket.send_to(b"call", (inner(number, 1), 9)).map(drop);
+        let send = |number| socket.send_to(b"call", (inner(number, 1), CALLED)).map(drop);
         (0..count).try_for_each(send).map_err(Failed::system("send to a TUN"))
     })?;
-    loop {
-        let told = command(&format!("ip netns exec {} wg show {NAME} latest-handshakes", ENDS[0]))?;
-        let heard = told.lines().filter(|line| !line.ends_with("\t0")).count();
-        // The other end of the stream is a peer too.
-        if heard > usize::from(count) {
-            return Ok(started.elapsed().as_secs_f64());
-        }
-        if started.elapsed() > PATIENCE {
-            let reason = format!("{heard} of {count} have a session after {PATIENCE:?}");
-            return Err(Failed::meaningless("handshakes", reason));
-        }
-        sleep(EACH);
+    let mut heard = BTreeSet::new();
+    while heard.len() < usize::from(count) {
+        let missing = |_| {
+            let reason = format!("{} of {count} have a session after {:?}", heard.len(), started.elapsed());
+            Failed::meaningless("handshakes", reason)
+        };
+        let (_, from) = answered.recv_from(&mut [0; 16]).map_err(missing)?;
+        heard.insert(from);
     }
+    Ok(started.elapsed().as_secs_f64())
 }
 
 /// What a stream came to between two moments of it.
