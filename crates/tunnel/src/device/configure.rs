@@ -113,6 +113,8 @@ impl Device {
             self.remove_peer(&own);
         }
         for (key, peer) in &mut self.peers {
+            peer.queue.clear();
+            peer.stamped_from = self.epoch;
             peer.renew(key, self.noise.as_deref(), now);
             rouse(peer, *key, &mut self.active, now);
         }
@@ -136,7 +138,7 @@ impl Device {
             return;
         }
         let peer = self.peers.entry(key).or_insert_with(|| {
-            let mut peer = Peer::default();
+            let mut peer = Peer { stamped_from: self.epoch, ..Peer::default() };
             peer.renew(&key, self.noise.as_deref(), now);
             peer
         });

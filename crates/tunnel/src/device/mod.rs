@@ -17,6 +17,7 @@ mod message;
 mod peer;
 mod recall;
 mod receive;
+mod stamps;
 
 pub use counters::{Drops, Reason, Traffic};
 pub use peer::{Datagram, Endpoint, QUEUE_PACKETS};
@@ -61,6 +62,9 @@ pub struct Device {
     indices: BTreeMap<u32, PublicKey>,
     known: Known,
     limiter: Limiter,
+    /// The wall clock when the machine started, as it was told last; and whether some session that lives has older stamps.
+    epoch: Option<Duration>,
+    is_behind: bool,
     traffic: Traffic,
     drops: Drops,
 }
@@ -80,6 +84,8 @@ impl Device {
             indices: BTreeMap::new(),
             known: Known::default(),
             limiter,
+            epoch: None,
+            is_behind: false,
             traffic: Traffic::default(),
             drops: Drops::default(),
         }

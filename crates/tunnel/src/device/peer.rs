@@ -58,6 +58,8 @@ pub(super) struct Peer {
     pub(super) accepted_ips: BTreeSet<IpNet>,
     /// Whether its timers run.
     pub(super) is_active: bool,
+    /// The wall clock when the machine started, as it was when the session was made.
+    pub(super) stamped_from: Option<Duration>,
     /// `None` while the device has no private key.
     pub(super) session: Option<Box<dyn Session>>,
     pub(super) queue: VecDeque<BytesMut>,
@@ -69,9 +71,8 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Starts afresh with a new private key, or with none: sessions, handshakes and waiting packets are gone.
+    /// Starts afresh, without a session or a handshake; with no private key there will be none.
     pub(super) fn renew(&mut self, key: &PublicKey, noise: Option<&dyn Noise>, now: Duration) {
-        self.queue.clear();
         self.unconfirmed = None;
         self.session = noise.map(|noise| {
             let mut session = noise.session(key, self.preshared.as_ref(), now);

@@ -4,10 +4,8 @@
 use super::peer::Peer;
 use super::{Action, Device, Endpoint, Outbox, rouse};
 use crate::key::PublicKey;
+use crate::noise::SESSION_LASTS;
 use std::time::Duration;
-
-/// A session that is older is dead (WireGuard paper, section 6.1): its peer is not called, or many that sleep would be.
-const SESSION_LASTS: Duration = Duration::from_secs(180);
 
 /// A peer that has an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +50,7 @@ impl Device {
     }
 }
 
+/// Who had none is not called, or many that sleep would be.
 fn had_session(peer: &Peer, now: Duration) -> bool {
     peer.last_handshake.is_some_and(|then| now.saturating_sub(then) < SESSION_LASTS)
 }

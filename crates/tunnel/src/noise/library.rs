@@ -2,10 +2,10 @@
 //!
 //! The library reads a clock inside. With its `mock_instant` feature that clock is a value of the thread, which
 //! is set here from the argument before every call: so time is an argument all the way down, the same code runs
-//! in production and under tests, and a call costs no system call for the time. The wall clock is used by the
-//! library once per peer, for the first timestamp of its handshakes.
+//! in production and under tests, and a call costs no system call for the time. The wall clock is read by the
+//! library when a session is made, for the first timestamp of its handshakes: what that asks for is `device/stamps.rs`.
 
-use super::{Admission, Arrival, Demand, Noise, Progress, Refused, Session, Tick};
+use super::{Admission, Arrival, Demand, Noise, Progress, Refused, SESSION_LASTS, Session, Tick};
 use crate::key::{PublicKey, SecretKey};
 use bytes::BytesMut;
 use gotatun::noise::errors::WireGuardError;
@@ -180,6 +180,11 @@ impl Session for Tunn {
             }
             Err(_) => Tick::Expired,
         }
+    }
+
+    fn is_live(&self, now: Duration) -> bool {
+        set_clock(now);
+        self.time_since_last_handshake().is_some_and(|age| age < SESSION_LASTS)
     }
 
     fn set_keepalive_secs(&mut self, keepalive_secs: u16, now: Duration) {

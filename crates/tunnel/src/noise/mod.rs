@@ -11,6 +11,9 @@ use bytes::BytesMut;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+/// A session that is older is dead (WireGuard paper, section 6.1).
+pub const SESSION_LASTS: Duration = Duration::from_secs(180);
+
 /// A message from the network that claims to be part of a handshake.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival<'a> {
@@ -128,6 +131,9 @@ pub trait Session: Send {
 
     /// Runs the timers (rekey, retry, keepalive, expiry); to be called about four times a second.
     fn tick(&mut self, now: Duration, out: &mut BytesMut) -> Tick;
+
+    /// Whether there is a session that something can be sent by.
+    fn is_live(&self, now: Duration) -> bool;
 
     /// Sets the interval of persistent keepalives; zero switches them off.
     fn set_keepalive_secs(&mut self, keepalive_secs: u16, now: Duration);

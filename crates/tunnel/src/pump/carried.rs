@@ -176,7 +176,10 @@ impl Carried {
 
     /// Runs the timers, if there is anything they could do.
     pub(super) fn tick(&self, carrier: &mut Carrier) {
-        self.act(carrier, Device::tick);
+        self.act(carrier, |device, now, actions| {
+            device.follow_clock(sys::wall_now(), now, actions);
+            device.tick(now, actions);
+        });
     }
 
     /// Calls the peers with which the process before had sessions.

@@ -4,6 +4,7 @@ mod chaos;
 mod configure;
 mod handshake;
 mod recall;
+mod stamps;
 mod timers;
 mod trains;
 mod world;

@@ -170,6 +170,14 @@ impl World {
         self.run();
     }
 
+    /// Host `from` is told the time since the Unix epoch.
+    pub(super) fn follow_clock(&mut self, from: usize, wall_now: Duration) {
+        let mut actions = Vec::new();
+        self.hosts[from].device.follow_clock(wall_now, self.now, &mut actions);
+        self.perform(from, actions);
+        self.run();
+    }
+
     /// Puts a datagram on the wire to host `to` as if it came from `source`.
     pub(super) fn inject(&mut self, to: usize, bytes: &[u8], source: SocketAddr) {
         let mut actions = Vec::new();
