@@ -33,12 +33,12 @@ fn echoes(lab: &Up) -> (Child, String) {
     (start(lab, "cat", Some(&netns), &ping), address)
 }
 
-/// What a slot's networks leave by is dropped at the router for a second, and what comes to them.
+/// What a slot's networks leave by is dropped at the router for a while, and what comes to them: longer than [`SLACK_MS`].
 fn cut(lab: &Up) {
     let rules = "add table inet cut; add chain inet cut way { type filter hook forward priority 0; }; \
         add rule inet cut way ip6 saddr 2001:db8:a:1000::/52 drop; add rule inet cut way ip6 daddr 2001:db8:a:1000::/52 drop";
     lab.says("router-alpha", &["nft", rules]);
-    thread::sleep(Duration::from_secs(1));
+    thread::sleep(Duration::from_secs(3));
     lab.says("router-alpha", &["nft", "delete table inet cut"]);
 }
 
