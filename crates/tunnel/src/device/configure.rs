@@ -1,6 +1,7 @@
 //! Configuration of a device and the picture it gives of itself, by the values of the UAPI and of status.
 
 use super::peer::Peer;
+use super::waiting::Queue;
 use super::{Device, Drops, Traffic, rouse};
 use crate::key::{PublicKey, SecretKey};
 use crate::noise::{Gotatun, Noise};
@@ -113,7 +114,7 @@ impl Device {
             self.remove_peer(&own);
         }
         for (key, peer) in &mut self.peers {
-            peer.queue.clear();
+            peer.queue.take();
             peer.stamped_from = self.epoch;
             peer.renew(key, self.noise.as_deref(), now);
             rouse(peer, *key, &mut self.active, now);
@@ -138,7 +139,8 @@ impl Device {
             return;
         }
         let peer = self.peers.entry(key).or_insert_with(|| {
-            let mut peer = Peer { stamped_from: self.epoch, ..Peer::default() };
+            let queue = Queue::of(&self.waiting);
+            let mut peer = Peer { queue, stamped_from: self.epoch, ..Peer::default() };
             peer.renew(&key, self.noise.as_deref(), now);
             peer
         });

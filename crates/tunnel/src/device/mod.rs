@@ -18,10 +18,12 @@ mod peer;
 mod recall;
 mod receive;
 mod stamps;
+mod waiting;
 
 pub use counters::{Drops, Reason, Traffic};
-pub use peer::{Datagram, Endpoint, QUEUE_PACKETS};
+pub use peer::{Datagram, Endpoint};
 pub use recall::Met;
+pub use waiting::{QUEUE_PACKETS, QUEUE_PACKETS_OF_ALL};
 
 use crate::allowed::AllowedIps;
 use crate::ecn::Ecn;
@@ -34,6 +36,8 @@ use known::Known;
 use message::sender_index;
 use peer::Peer;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 /// How often [`Device::tick`] wants to be called.
@@ -61,6 +65,8 @@ pub struct Device {
     allowed: AllowedIps<PublicKey>,
     indices: BTreeMap<u32, PublicKey>,
     known: Known,
+    /// How many packets of all peers wait for handshakes.
+    waiting: Arc<AtomicUsize>,
     limiter: Limiter,
     /// The wall clock when the machine started, as it was told last; and whether some session that lives has older stamps.
     epoch: Option<Duration>,
@@ -83,6 +89,7 @@ impl Device {
             allowed: AllowedIps::default(),
             indices: BTreeMap::new(),
             known: Known::default(),
+            waiting: Arc::default(),
             limiter,
             epoch: None,
             is_behind: false,
@@ -198,8 +205,7 @@ impl Outbox<'_> {
             }
             Err(packet) => packet,
         };
-        // A copy: what waits does not hold on to the memory of all that came with it.
-        let overflowed = peer.wait(BytesMut::from(&packet[..length]));
+        let overflowed = peer.queue.push(&packet[..length]);
         self.call(peer, now);
         overflowed.then_some(Reason::QueueFull)
     }
@@ -215,7 +221,7 @@ impl Outbox<'_> {
 
     /// Sends what waited for a handshake.
     fn flush(&mut self, peer: &mut Peer, now: Duration) {
-        for packet in std::mem::take(&mut peer.queue) {
+        for packet in peer.queue.take() {
             self.transmit(peer, packet, now);
         }
     }

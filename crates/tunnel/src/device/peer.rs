@@ -1,17 +1,15 @@
 //! One peer of a device: configuration, endpoint, session, and the few packets that wait for a handshake.
 
 use super::counters::{Drops, Reason, Traffic};
+use super::waiting::Queue;
 use crate::ecn::Ecn;
 use crate::key::{PublicKey, SecretKey};
 use crate::noise::{Noise, Session};
 use bytes::BytesMut;
 use ipnet::IpNet;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-
-/// Packets that wait for a handshake; the oldest goes first when there are more.
-pub const QUEUE_PACKETS: usize = 32;
 
 /// The way to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,7 +60,7 @@ pub(super) struct Peer {
     pub(super) stamped_from: Option<Duration>,
     /// `None` while the device has no private key.
     pub(super) session: Option<Box<dyn Session>>,
-    pub(super) queue: VecDeque<BytesMut>,
+    pub(super) queue: Queue,
     pub(super) traffic: Traffic,
     pub(super) drops: Drops,
     pub(super) last_handshake: Option<Duration>,
@@ -89,12 +87,6 @@ impl Peer {
         }
     }
 
-    /// Lets a packet wait; tells whether another had to go for it.
-    pub(super) fn wait(&mut self, plain: BytesMut) -> bool {
-        self.queue.push_back(plain);
-        self.queue.len() > QUEUE_PACKETS && self.queue.pop_front().is_some()
-    }
-
     /// Notes data on the session with our index `index`.
     pub(super) fn confirm(&mut self, index: u32) {
         if let Some((_, when)) = self.unconfirmed.take_if(|(answered, _)| *answered == index) {
@@ -104,7 +96,7 @@ impl Peer {
 
     /// Gives up every waiting packet.
     pub(super) fn abandon_queue(&mut self, device: &mut Drops) {
-        for _ in self.queue.drain(..) {
+        for _ in self.queue.take() {
             self.drops.count(Reason::NoSession);
             device.count(Reason::NoSession);
         }

@@ -10,10 +10,10 @@ mod trains;
 mod world;
 
 use super::message::Kind;
-use super::peer::QUEUE_PACKETS;
-use super::{Datagram, Endpoint, Reason, padded};
+use super::{Datagram, Endpoint, QUEUE_PACKETS, QUEUE_PACKETS_OF_ALL, Reason, padded};
 use crate::uapi::SetPeer;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use world::{MTU, World, packet, packet_v4, peer, public};
 
@@ -238,6 +238,29 @@ fn few_packets_wait_for_a_handshake_and_keep_their_order() {
     world.wait(Duration::from_secs(6));
     let lengths: Vec<usize> = world.hosts[1].received.iter().map(Vec::len).collect();
     assert_eq!(lengths, (88..88 + QUEUE_PACKETS).collect::<Vec<_>>(), "the oldest went");
+}
+
+#[test]
+fn however_many_peers_do_not_answer_few_packets_wait_and_each_peer_has_its_newest() {
+    let mut world = World::star(60);
+    let waiting = |world: &World| world.hosts[0].device.waiting.load(Ordering::Relaxed);
+    world.cut = (1..60).collect();
+    for round in 0..QUEUE_PACKETS {
+        (1..50).for_each(|to| world.send_packet(0, &packet(0, to, 80 + round)));
+    }
+    assert_eq!(waiting(&world), QUEUE_PACKETS_OF_ALL);
+    assert_eq!(world.drops(0, Reason::QueueFull), (49 * QUEUE_PACKETS - QUEUE_PACKETS_OF_ALL) as u64);
+    (50..60).for_each(|to| world.send(0, to));
+    assert_eq!(waiting(&world), QUEUE_PACKETS_OF_ALL + 10, "one of each");
+
+    world.cut = vec![2, 3];
+    world.wait(Duration::from_secs(6));
+    assert!((50..60).all(|host| world.hosts[host].received == [packet(0, host, 100)]));
+    assert_eq!(world.hosts[1].received.last(), Some(&packet(0, 1, 80 + QUEUE_PACKETS - 1)));
+    world.configure_peer(0, SetPeer { remove: true, ..SetPeer::new(public(2)) });
+    assert!((1..=QUEUE_PACKETS).contains(&waiting(&world)), "those of the third peer alone");
+    world.wait(Duration::from_secs(100));
+    assert_eq!(waiting(&world), 0, "given up");
 }
 
 #[test]
