@@ -3,7 +3,7 @@
 //! QEMU emulates the processor (no hardware support asked for), boots in about three seconds and gives the guest this
 //! machine's root read-only over 9p, under a layer in memory: all that is installed or built here is there, and nothing
 //! the command writes survives, but what it writes into the output folder. The guest has no network; its namespaces are
-//! its network. Its output and its errors come out as one. It does not load modules on demand: name them.
+//! its network, and two cards with a cable between them where that is asked for. Its output and its errors come out as one. It does not load modules on demand: name them.
 
 mod initrd;
 mod kernel;
@@ -33,6 +33,9 @@ pub(crate) struct Request {
     /// Folder the command may write to, at the same path and in $VM_OUT [default: one that is removed]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Two cards, eth0 and eth1 once virtio_net is loaded, with a cable between them
+    #[arg(long)]
+    cable: bool,
     /// Processors
     #[arg(long, default_value_t = 2)]
     cpus: u8,
@@ -156,6 +159,10 @@ fn qemu(kernel: &Kernel, request: &Request, [initrd, out]: &[&Path; 2]) -> Comma
         .args(["-device", "virtio-9p-pci,fsdev=r,mount_tag=hostroot"])
         .args(["-fsdev", &format!("local,id=o,path={},security_model=none,multidevs=remap", out.display())])
         .args(["-device", "virtio-9p-pci,fsdev=o,mount_tag=hostout", "-device", "virtio-rng-pci"]);
+    for card in ["one", "other"].iter().filter(|_| request.cable) {
+        qemu.args(["-netdev", &format!("hubport,id={card},hubid=0")]);
+        qemu.args(["-device", &format!("virtio-net-pci,netdev={card},romfile=")]);
+    }
     tool::with_system_path(&mut qemu).stdin(Stdio::null()).stdout(Stdio::piped());
     qemu
 }
@@ -198,6 +205,7 @@ mod tests {
         Request {
             modules: words(modules),
             out: None,
+            cable: false,
             cpus: 1,
             memory_mib: 512,
             timeout_secs: 60,
