@@ -17,15 +17,17 @@ pub mod holding;
 pub mod sight;
 pub mod standing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
 use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
 use sixfold_core::addr::Gateway;
 use sixfold_core::desire::Roles;
+use sixfold_core::mac::Mac;
 use sixfold_core::model::{Answering, ExitStatus, GatewayView, HeardStatus, SecondStatus, SlotKey, Snapshot};
-use sixfold_core::state::NodeState;
+use sixfold_core::state::{LinkEnd, Netns, NodeState};
 use sixfold_core::tenure::{self, Beside, Duty, Tenure};
 use sixfold_core::trust::Signed;
 
@@ -35,6 +37,9 @@ use self::sight::{Announced, FRESH, Seen, Sight};
 use self::standing::Standing;
 use crate::disk::DiskError;
 use crate::feed::Feed;
+
+/// By slot.
+type By<T> = BTreeMap<SlotKey, T>;
 
 /// A node's exit slots.
 pub struct Exits {
@@ -153,6 +158,16 @@ impl Exits {
         now: Instant,
     ) -> bool {
         self.looked = Some(now);
+        let seconds = &self.roles.seconds;
+        let decides = |view: &&GatewayView| view.tenure.is_some() || view.second.is_some();
+        let standing = snapshot.gateways.iter().filter(decides).map(|view| {
+            let slot = view.key();
+            let second = seconds.get(&slot).copied().unwrap_or(false);
+            let stands = stands(&Gateway::derive(&view.allocation, view.slot));
+            (slot, stands.unwrap_or(Standing { first: true, second }))
+        });
+        let standing: By<Standing> = standing.collect();
+        self.sight.is(answers(snapshot, &standing));
         for word in self.sight.look(snapshot, now) {
             let reply = self.holding.hear(&word, snapshot, |signed| feed.believes(signed), now);
             self.sight.say(reply.as_slice());
@@ -162,16 +177,12 @@ impl Exits {
         let sight = &mut self.sight;
         self.seen =
             snapshot.gateways.iter().map(|view| (view.key(), sight.seen(snapshot, view, now))).collect();
-        let (seen, is_settled) = (&self.seen, self.sight.is_settled(now));
-        let seconds = &self.roles.seconds;
-        let decides = |view: &&GatewayView| view.tenure.is_some() || view.second.is_some();
-        let standing = snapshot.gateways.iter().filter(decides).map(|view| {
-            let slot = view.key();
-            let second = seconds.get(&slot).copied().unwrap_or(false);
-            let stands = stands(&Gateway::derive(&view.allocation, view.slot));
-            (slot, stands.unwrap_or(Standing { first: true, second }))
-        });
-        let standing: BTreeMap<SlotKey, Standing> = standing.collect();
+        let is_settled = self.sight.is_settled(now);
+        let besides = |(slot, seen): (&SlotKey, &Seen)| {
+            let own = standing.get(slot).copied().unwrap_or_default();
+            (*slot, besides(snapshot, (*slot, *seen), own))
+        };
+        let seen: By<Seen> = self.seen.iter().map(besides).collect();
         let look = |view: &GatewayView| {
             let Seen { router, others, .. } = seen[&view.key()];
             tenure::Sight {
@@ -186,7 +197,7 @@ impl Exits {
         let contested = |view: &GatewayView| !waits(view) && seen[&view.key()].others == Answering::Answers;
         let said = self.holding.say(snapshot, |tenure| signed(feed, tenure), (waits, contested), now);
         self.sight.say(&said);
-        let seconds = self.seconds(snapshot, (&duties, &standing), is_settled);
+        let seconds = self.seconds(snapshot, (&duties, &standing, &seen), is_settled);
         self.change(Roles { duties, seconds })
     }
 
@@ -194,13 +205,13 @@ impl Exits {
     fn seconds(
         &self,
         snapshot: &Snapshot,
-        (duties, standing): (&BTreeMap<SlotKey, Duty>, &BTreeMap<SlotKey, Standing>),
+        (duties, standing, seen): (&By<Duty>, &By<Standing>, &By<Seen>),
         is_settled: bool,
     ) -> BTreeMap<SlotKey, bool> {
         let node = snapshot.node.id();
         let second = |view: &GatewayView| {
             let (slot, named) = (view.key(), view.second.as_ref()?);
-            let Seen { router, second, rivals, .. } = self.seen[&slot];
+            let Seen { router, second, rivals, .. } = seen[&slot];
             let duty = duties.get(&slot).copied().unwrap_or(view.duty);
             // A holder that stands in makes room for the second; another second does not.
             let free = if duty == Duty::Rest { rivals } else { second };
@@ -255,14 +266,17 @@ impl Exits {
             let (slot, serves) = (view.key(), standing.first);
             let duty = self.roles.duties.get(&slot).copied().unwrap_or(view.duty);
             let seen = self.seen.get(&slot).copied().unwrap_or_default();
+            let seen = besides(snapshot, (slot, seen), standing);
+            let link = LinkEnd { netns: Netns::Named(gateway.netns), link: gateway.public };
+            let by = snapshot.nic_of(slot).map(|_| link);
             if serves && duty == Duty::Hold {
                 let contested = seen.others == Answering::Answers;
-                serving.insert(Announced::first(&gateway, view), contested);
+                serving.insert(Announced::first(&gateway, view).by(by.clone()), contested);
             }
             // Who stands in does not insist; a second does, where others may be known for it.
             if standing.second && (!serves || duty == Duty::Hold) {
                 let contested = seen.second == Answering::Answers || self.sight.is_back(now);
-                serving.insert(Announced::second(&gateway, serves), !serves && contested);
+                serving.insert(Announced::second(&gateway, serves).by(by), !serves && contested);
             }
             let tenure = self.holding.watch(view).newest().cloned();
             let second = view.second.clone().map(|node| {
@@ -275,6 +289,24 @@ impl Exits {
         self.sight.tell(&serving, now);
         exits
     }
+}
+
+/// As whom its own gateways answer a node: those that have a NIC itself, since it listens by another one.
+fn answers(snapshot: &Snapshot, standing: &By<Standing>) -> BTreeSet<(Ipv6Addr, Mac)> {
+    let mut all = BTreeSet::new();
+    for view in snapshot.gateways.iter().filter(|view| snapshot.nic_of(view.key()).is_some()) {
+        let Some(own) = standing.get(&view.key()) else { continue };
+        let gateway = Gateway::derive(&view.allocation, view.slot);
+        let mac = if own.first { gateway.public_mac } else { gateway.second_mac };
+        all.extend(own.first.then_some((gateway.public_link_local.addr(), mac)));
+        all.extend(own.second.then_some((gateway.second_link_local.addr(), mac)));
+    }
+    all
+}
+
+/// What is seen of a slot beside this node's own gateway.
+fn besides(snapshot: &Snapshot, (slot, seen): (SlotKey, Seen), own: Standing) -> Seen {
+    if snapshot.nic_of(slot).is_some() { seen.besides(own) } else { seen }
 }
 
 /// The registry's word of who holds a slot, as it was signed, if that is what was shown.

@@ -38,6 +38,9 @@ pub const SLOTS_PER_FARM: usize = 4096;
 /// Ports of a node's own services in `public`: elements of nft sets; past that it is no node any more.
 pub const SERVICES_PER_NODE: usize = 256;
 
+/// NICs of a node that are moved to where they serve: a card has some hundred virtual functions at most.
+pub const NICS_PER_NODE: usize = 256;
+
 /// Holders of one exit slot: one serves and the others wait; past a few the list is a mistake.
 pub const HOLDERS_PER_SLOT: usize = 16;
 

@@ -186,6 +186,25 @@ const FARMS: &[Case] = &[
             "[[provision]]\nnode = \"ant\"\nservices = [{ address = \"here\", protocol = \"sctp\", port = 70000 }]\n[[slot]]\nslot = 1",
         )],
     ),
+    (
+        "links that serve two, and a slot with two links, and one that the node may not hold",
+        &[(
+            "[[slot]]\nslot = 1",
+            "[[provision]]\nnode = \"ant\"\ngateway_nic = \"eth4\"\nnics = [\n\
+             { link = \"eth2\", slot = 1 },\n\
+             { link = \"eth2\", slot = 2 },\n\
+             { link = \"eth3\", slot = 1 },\n\
+             { link = \"eth0\", slot = 3 },\n\
+             { link = \"eth4\", slot = 1 },\n]\n[[slot]]\nslot = 1",
+        )],
+    ),
+    (
+        "a link of a slot that cannot be read",
+        &[(
+            "[[slot]]\nslot = 1",
+            "[[provision]]\nnode = \"ant\"\nnics = [{ link = \"no link\", slot = 16 }]\n[[slot]]\nslot = 1",
+        )],
+    ),
     ("public IPv4 without default", &[("default_v4 = \"203.0.113.1\"\n", "")]),
     ("default without public IPv4", &[("public_v4 = \"203.0.113.5/24\"\n", "")]),
     ("a default on another subnet", &[("default_v4 = \"203.0.113.1\"", "default_v4 = \"198.51.100.1\"")]),

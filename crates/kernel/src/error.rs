@@ -120,6 +120,20 @@ pub enum ApplyError {
         /// The bytes wanted.
         wanted: u16,
     },
+    /// The host itself is reached by the link: without it the machine might be out of reach.
+    #[error("link {link} has addresses of the host's own")]
+    Addressed {
+        /// Its name.
+        link: IfName,
+    },
+    /// The kernel keeps links of this kind where they were made.
+    #[error("link {link} is a {kind}, which stays in its namespace")]
+    Immovable {
+        /// Its name.
+        link: IfName,
+        /// The kernel's word.
+        kind: String,
+    },
     /// Another link has the name already.
     #[error("another link has the name {link}")]
     NameTaken {
@@ -193,6 +207,10 @@ impl ApplyError {
             ),
             Self::Stacked { .. } => Some("name the link below it as this node's `nic` or `gateway_nic`"),
             Self::Narrow { .. } => Some("say its MTU as this node's `mtu`, or widen the link"),
+            Self::Addressed { .. } => {
+                Some("take them off, or name another link: what is moved is the host's no more")
+            }
+            Self::Immovable { .. } => Some("name a card, a virtual function or a VLAN"),
             Self::NameTaken { .. } => Some("rename or delete the other link"),
             Self::Tun { errno: Errno::ENOENT | Errno::ENODEV | Errno::ENXIO, .. } => {
                 Some("/dev/net/tun is missing: load the module tun")
@@ -244,6 +262,12 @@ impl Failure {
                 Op::AddLink { link: Link { kind: LinkKind::Macvlan { .. }, .. }, .. },
             ) => Some(
                 "it is this node's `nic` or `gateway_nic` in the farm file: the link to its upstream must bear that name",
+            ),
+            (
+                ApplyError::NoLink { .. },
+                Op::AddLink { link: Link { kind: LinkKind::Nic { .. }, .. }, .. },
+            ) => Some(
+                "it is among this node's `nics` in the farm file: a link of the host's must bear that name",
             ),
             (error, _) => error.hint(),
         }

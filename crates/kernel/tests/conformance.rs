@@ -22,6 +22,9 @@ use sixfold_kernel::{Kernel, Scope};
 const RESOURCE: &str = "net-1234-1";
 const GATEWAY: &str = "gw-1-1";
 const PARENT: &str = "nic0";
+/// A namespace that nobody deletes while a NIC is in it: a card comes back from there, and a cable's end does not.
+const AWAY: &str = "gw-2-1";
+const NIC: &str = "nic1";
 const MTU: u16 = 1400;
 
 /// Tells the same story to both kernels.
@@ -37,6 +40,8 @@ fn on_ground(test: impl FnOnce() + Send + 'static) {
         run(&format!("ip link add {PARENT} type veth peer name far0"));
         run("ip link set far0 up");
         run(&format!("ip link set {PARENT} up"));
+        run(&format!("ip link add {NIC} type veth peer name far1"));
+        run("ip link set far1 up");
         test();
     });
 }
@@ -48,12 +53,17 @@ fn tunnel_process() {
     }
 }
 
-/// What there is, as far as a state in memory can know: of sysctls only what was set.
+/// What there is, as far as a state in memory can know: of sysctls only what was set, and of a NIC not how it was at home.
 fn observed(kernel: &mut dyn Kernel) -> NodeState {
     let mut state = kernel.observe(&Scope::All).unwrap_or_else(|error| panic!("{}", chain(&error)));
     let set = ["net/ipv4/ip_forward", "net/ipv6/conf/default/addr_gen_mode"];
     for namespace in state.namespaces.values_mut() {
         namespace.sysctls.retain(|name, value| set.contains(&name.0.as_str()) && value != "0");
+        for link in namespace.links.values_mut() {
+            if let LinkKind::Nic { home, .. } = &mut link.kind {
+                *home = None;
+            }
+        }
     }
     state
 }
@@ -118,6 +128,11 @@ fn macvlan() -> Link {
     Link { kind: LinkKind::Macvlan { parent: link(PARENT) }, up: true, mtu: Some(MTU), mac }
 }
 
+fn nic() -> Link {
+    let mac = Some("02:00:00:00:00:08".parse().unwrap());
+    Link { kind: LinkKind::Nic { nic: link(NIC), home: None }, up: true, mtu: Some(MTU), mac }
+}
+
 fn peer(endpoint: Option<&str>, allowed_ips: &[&str]) -> Peer {
     let endpoint = endpoint.map_or(Endpoint::Unset, |at| Endpoint::At(at.parse().unwrap()));
     let allowed_ips = allowed_ips.iter().map(|prefix| prefix.parse().unwrap()).collect();
@@ -138,7 +153,7 @@ fn peer_key(key: u8) -> PeerKey {
 fn farm() -> NodeState {
     let mut state = NodeState::default();
     state.at(Netns::Host);
-    for at in [RESOURCE, GATEWAY] {
+    for at in [RESOURCE, GATEWAY, AWAY] {
         let namespace = state.at(netns(at));
         *namespace = Namespace::fresh();
         namespace.sysctls.insert(SysctlName("net/ipv6/conf/default/addr_gen_mode".into()), "1".into());
@@ -167,6 +182,10 @@ fn farm() -> NodeState {
     far.addresses.insert(address("to-1234-1", "fe80::2/64"), ());
     let neighbour = NeighbourKey { link: link("to-1234-1"), address: "fe80::1".parse().unwrap() };
     far.neighbours.insert(neighbour, "02:00:00:00:00:01".parse().unwrap());
+    let away = state.at(netns(AWAY));
+    away.links.insert(link("pub-2-1"), nic());
+    away.addresses.insert(address("pub-2-1", "2001:db8::2/64"), ());
+    away.addresses.insert(address("pub-2-1", "192.0.2.2/24"), ());
     state
 }
 
@@ -262,6 +281,7 @@ fn universe() -> Vec<Step> {
     all.extend(tun());
     all.extend(device());
     all.extend(on_a_macvlan());
+    all.extend(of_a_nic());
     all.extend(paths());
     all.extend(table());
     all
@@ -337,6 +357,30 @@ fn device() -> Vec<Step> {
 }
 
 /// The gateway's link to the world, and what goes by it.
+fn of_a_nic() -> Vec<Step> {
+    let name = link("pub-2-1");
+    let back = Op::ReturnNic { name, nic: link(NIC), home: None };
+    let mac = |text: &str| text.parse().unwrap();
+    let ops = vec![
+        (Stage::AddNetns, Op::AddNetns),
+        (Stage::Link, Op::AddLink { name, link: nic(), peer: None }),
+        (Stage::Link, Op::AddLink { name, link: nic(), peer: None }),
+        (Stage::Link, Op::AddLink { name: link("pub-3-1"), link: nic(), peer: None }),
+        (Stage::Dismantle, back.clone()),
+        (Stage::Dismantle, back),
+        (Stage::Dismantle, Op::ReturnNic { name: link("pub-3-1"), nic: link(NIC), home: None }),
+        (Stage::Up, Op::SetUp { name, up: true }),
+        (Stage::Fence, Op::SetUp { name, up: false }),
+        (Stage::Link, Op::SetMtu { name, mtu: 1300 }),
+        (Stage::Link, Op::SetMac { name, mac: mac("02:00:00:00:00:09") }),
+        (Stage::Address, Op::AddAddress(address("pub-2-1", "192.0.2.2/24"))),
+        (Stage::Address, Op::AddAddress(address("pub-2-1", "2001:db8::2/64"))),
+        (Stage::Dismantle, Op::DelAddress(address("pub-2-1", "192.0.2.2/24"))),
+        (Stage::Nexthop, Op::SetNexthop { id: NexthopId(11), nexthop: nexthop("pub-2-1") }),
+    ];
+    ops.into_iter().map(|(stage, op)| step(stage, AWAY, op)).collect()
+}
+
 fn on_a_macvlan() -> Vec<Step> {
     let name = link("pub-1-1");
     let (id, route) = (NexthopId(9), key("::/0", METRIC));
@@ -508,6 +552,7 @@ fn prelude() -> Vec<Step> {
     all.push(tun()[0].clone());
     all.push(device()[0].clone());
     all.push(on_a_macvlan()[0].clone());
+    all.extend(of_a_nic()[..2].iter().cloned());
     all.push(step(Stage::Up, GATEWAY, Op::SetUp { name: link("pub-1-1"), up: true }));
     all.push(step(Stage::Firewall, RESOURCE, Op::AddTable));
     for (name, kind) in [("a", SetKind::Prefixes), ("a_v4", SetKind::PrefixesV4)] {
@@ -602,6 +647,15 @@ proptest! {
         }
         all.extend(steps);
         on_ground(move || drop(agree(&all)));
+    }
+
+    #[test]
+    fn both_kernels_agree_on_a_nic(steps in prop::collection::vec(select(of_a_nic()), 1..40)) {
+        on_ground(move || {
+            let (mut fake, mut linux) = agree(&[of_a_nic()[..1].to_vec(), steps].concat());
+            converge(&mut fake, &farm());
+            converge(&mut linux, &farm());
+        });
     }
 
     /// Whatever was done, the plan made of what is there brings the farm, and then the plan is empty.

@@ -234,7 +234,7 @@ fn stay<F: Feed>(agent: Agent<Linux, F>, args: &Args, stop: &Stop) -> Result<(),
     let interval = Duration::from_millis(args.exit_interval.into());
     let gossip = Gossip::of_this_machine(args.node.config().netns_dir);
     let agent = agent.with_figures(figures).with_events(told).with_gossip(gossip);
-    let agent = agent.with_sight(Sight::of_this_machine(interval));
+    let agent = agent.with_sight(Sight::of_this_machine(interval, args.node.config().netns_dir));
     agent.with_pulse(alive::pulse()).run(stop).map_err(agent_failed)
 }
 

@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 
 use clap::Subcommand;
 use sixfold_core::id::{Label, NodeId};
-use sixfold_core::model::{FarmDraft, Fault, LocalV4, Provision, Service, SlotDraft, SlotKey};
+use sixfold_core::model::{FarmDraft, Fault, LocalV4, OwnNic, Provision, Service, SlotDraft, SlotKey};
 use sixfold_core::spec::Names;
 use sixfold_core::trust::{Delegation, Invitation};
 
@@ -176,13 +176,16 @@ fn facts(names: &Names, farm: &FarmDraft) -> Vec<String> {
 /// What there is at a node that is called so, a line each.
 fn provided(node: &str, provision: &Provision) -> Vec<String> {
     let nic = provision.gateway_nic.map(|nic| format!("gateways of node {node} by link {nic}"));
+    let own = provision.nics.iter().map(|OwnNic { link, slot }| {
+        format!("link {link} of node {node} moved to the gateway of slot {slot}")
+    });
     let way = provision.local_v4.map(|LocalV4 { address, router }| {
         format!("IPv4 of networks that want it out at node {node}, {address} via {router}")
     });
     let services = provision.services.iter().map(|Service { address, protocol, port }| {
         format!("{protocol} port {port} of {address} at node {node}, for a service of its own")
     });
-    nic.into_iter().chain(way).chain(services).collect()
+    nic.into_iter().chain(own).chain(way).chain(services).collect()
 }
 
 /// What networks may send and get, a line for each that differs.

@@ -6,17 +6,22 @@
 //!
 //! Owns: when to ask and to announce, and what is known. Must not decide by it, nor read what other nodes say: `holding` does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use sixfold_core::addr::Gateway;
 use sixfold_core::mac::Mac;
 use sixfold_core::model::{Answering, GatewayView, Snapshot};
 use sixfold_core::name::IfName;
-use sixfold_kernel::segment::{Ask, Heard, Hearing, Patience, Repeats, Segment, SegmentError, Verdict, Word};
+use sixfold_core::state::{LinkEnd, Netns};
+use sixfold_kernel::segment::{
+    Answer, Ask, Heard, Hearing, Patience, Repeats, Segment, SegmentError, Verdict, Word,
+};
 
+use super::standing::Standing;
 use crate::status::words;
 
 /// Questions for a gateway that make silence.
@@ -80,7 +85,7 @@ impl Voice for Segment {
     }
 }
 
-type Open = Box<dyn FnMut(IfName) -> Result<Box<dyn Voice>, SegmentError>>;
+type Open = Box<dyn FnMut(&LinkEnd) -> Result<Box<dyn Voice>, SegmentError>>;
 
 /// What is seen of a slot.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -95,11 +100,24 @@ pub struct Seen {
     pub rivals: Answering,
 }
 
+impl Seen {
+    /// The same by a node whose own gateway has a NIC itself and so is heard as others are: whether another machine answers by
+    /// the very hardware address that it has nobody can tell. Who stands in for a second has another one.
+    #[must_use]
+    pub const fn besides(self, own: Standing) -> Self {
+        let others = if own.first { Answering::Unknown } else { self.others };
+        let second = if own.second && !own.first { Answering::Unknown } else { self.second };
+        Self { others, second, ..self }
+    }
+}
+
 /// What is announced: that addresses are at a hardware address.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Announced {
     mac: Mac,
     addresses: Vec<IpAddr>,
+    /// The link itself, where that has a cable of its own: only by it do switches learn the right port.
+    by: Option<LinkEnd>,
 }
 
 impl Announced {
@@ -109,7 +127,7 @@ impl Announced {
         let v6 = [gateway.public_link_local.addr(), gateway.public_address.addr()].map(IpAddr::V6);
         let own = view.own_addresses().map(|(_, own)| own.address);
         let v4 = view.public_v4.map(|net| net.addr()).into_iter().chain(own).map(IpAddr::V4);
-        Self { mac: gateway.public_mac, addresses: v6.into_iter().chain(v4).collect() }
+        Self { mac: gateway.public_mac, addresses: v6.into_iter().chain(v4).collect(), by: None }
     }
 
     /// By the second next hop, or by the holder that stands in for it.
@@ -117,7 +135,13 @@ impl Announced {
     pub fn second(gateway: &Gateway, stands_in: bool) -> Self {
         let addresses = [gateway.second_link_local.addr(), gateway.second_address.addr()];
         let mac = if stands_in { gateway.public_mac } else { gateway.second_mac };
-        Self { mac, addresses: addresses.map(IpAddr::V6).to_vec() }
+        Self { mac, addresses: addresses.map(IpAddr::V6).to_vec(), by: None }
+    }
+
+    /// The same by a link, if one is told.
+    #[must_use]
+    pub fn by(self, link: Option<LinkEnd>) -> Self {
+        Self { by: link, ..self }
     }
 }
 
@@ -184,6 +208,8 @@ pub struct Sight {
     /// When it listened last.
     listened: Option<Instant>,
     asked: BTreeMap<Ipv6Addr, Asked>,
+    /// As whom this node answers itself, by address: now, and when it listened last, of which there may be answers left.
+    own: [BTreeSet<(Ipv6Addr, Mac)>; 2],
     /// Of what serves here.
     announced: BTreeMap<Announced, Repeats>,
     /// Why nothing is seen or said, once it was logged.
@@ -193,17 +219,17 @@ pub struct Sight {
 }
 
 impl Sight {
-    /// By the NICs of the namespace that the calling thread is in, asking for gateways at this interval.
+    /// By the NICs of the namespace that the calling thread is in, asking for gateways at this interval. `directory`: of namespaces.
     #[must_use]
-    pub fn of_this_machine(interval: Duration) -> Self {
-        Self::by(interval, |nic| Ok(Box::new(Segment::open(nic)?)))
+    pub fn of_this_machine(interval: Duration, directory: PathBuf) -> Self {
+        Self::by(interval, move |link| Ok(Box::new(Segment::open_within(directory.clone(), link)?)))
     }
 
-    /// By whatever is opened for a NIC.
+    /// By whatever is opened for a link.
     #[must_use]
     pub fn by(
         interval: Duration,
-        open: impl FnMut(IfName) -> Result<Box<dyn Voice>, SegmentError> + 'static,
+        open: impl FnMut(&LinkEnd) -> Result<Box<dyn Voice>, SegmentError> + 'static,
     ) -> Self {
         Self { open: Some(Box::new(open)), interval, ..Self::default() }
     }
@@ -217,6 +243,12 @@ impl Sight {
             Some(at) => Some(at),
             None => asks.chain(self.announced.values().map(Repeats::next)).min(),
         }
+    }
+
+    /// Says as whom this node answers itself where it can hear that, by address, until it says so again: before each look.
+    pub fn is(&mut self, own: BTreeSet<(Ipv6Addr, Mac)>) {
+        self.own.swap(0, 1);
+        self.own[0] = own;
     }
 
     /// Takes in what was heard, and asks what is due. Returns what other nodes said.
@@ -257,7 +289,7 @@ impl Sight {
         let Some(open) = &mut self.open else { return Ok(Vec::new()) };
         if self.voice.as_ref().is_none_or(|(by, _)| *by != nic) {
             self.asked.values_mut().for_each(Asked::deaf);
-            self.voice = Some((nic, open(nic)?));
+            self.voice = Some((nic, open(&LinkEnd { netns: Netns::Host, link: nic })?));
         }
         let Some((_, voice)) = &mut self.voice else { return Ok(Vec::new()) };
         let heard = match voice.read() {
@@ -274,7 +306,9 @@ impl Sight {
         if heard.deaf || before.is_some_and(|before| now.saturating_duration_since(before) > patience) {
             self.asked.values_mut().for_each(Asked::deaf);
         }
-        for answer in heard.answers {
+        let is_own =
+            |answer: &Answer| self.own.iter().any(|own| own.contains(&(answer.address, answer.from)));
+        for answer in heard.answers.into_iter().filter(|answer| !is_own(answer)) {
             if let Some(asked) = self.asked.get_mut(&answer.address) {
                 asked.answered(answer.from, now);
             }
@@ -335,17 +369,25 @@ impl Sight {
     }
 
     fn announce(&mut self, what: &Announced, now: Instant) {
-        let Some((_, voice)) = &mut self.voice else { return };
+        let (Some((_, voice)), Some(open)) = (&mut self.voice, &mut self.open) else { return };
         let repeats = self.announced.entry(what.clone()).or_insert_with(|| Repeats::new(now));
         if repeats.next() > now {
             return;
         }
-        match voice.announce(what.mac, &what.addresses) {
+        let outcome = match &what.by {
+            None => voice.announce(what.mac, &what.addresses),
+            Some(link) => open(link).and_then(|mut own| own.announce(what.mac, &what.addresses)),
+        };
+        match outcome {
             Ok(()) => repeats.sent(now),
             Err(error) => {
                 // From the beginning, when the segment is looked at again.
                 self.announced.insert(what.clone(), Repeats::new(now + self.interval));
-                self.note(&error);
+                match &what.by {
+                    None => self.note(&error),
+                    // A card that was just set up has no carrier for some seconds.
+                    Some(link) => tracing::debug!(%error, netns = %link.netns, "not announced yet"),
+                }
             }
         }
     }

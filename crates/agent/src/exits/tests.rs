@@ -9,6 +9,7 @@ use std::time::Duration;
 use sixfold_core::addr::UPSTREAM;
 use sixfold_core::id::{Epoch, NodeId};
 use sixfold_core::mac::Mac;
+use sixfold_core::model::{OwnNic, Provision};
 use sixfold_core::tenure::{Phase, Tenure};
 use sixfold_kernel::segment::{Answer, Ask, Heard, SegmentError, Word};
 
@@ -32,6 +33,8 @@ struct Nic {
     at: usize,
     all: Rc<RefCell<[There; 2]>>,
     gateway: Gateway,
+    /// Its gateway has another one of its own: it hears that, too.
+    hears_itself: bool,
 }
 
 impl Voice for Nic {
@@ -57,9 +60,9 @@ impl Voice for Nic {
     fn read(&mut self) -> Result<Heard, SegmentError> {
         let mut all = self.all.borrow_mut();
         let (asked, deaf) = (std::mem::take(&mut all[self.at].asked), all[self.at].is_cut);
-        let other = &all[1 - self.at];
+        let heard = if self.hears_itself { &all[..] } else { &all[1 - self.at..2 - self.at] };
         let Gateway { public_link_local, second_link_local, public_mac, second_mac, .. } = self.gateway;
-        let answer = |address: Ipv6Addr| {
+        let answer_of = |other: &There, address: Ipv6Addr| {
             let from = match address {
                 UPSTREAM => Some(Mac([2; 6])),
                 _ if other.is_cut => None,
@@ -71,7 +74,8 @@ impl Voice for Nic {
             };
             from.filter(|_| !deaf).map(|from| Answer { address, from })
         };
-        Ok(Heard { deaf, answers: asked.into_iter().filter_map(answer).collect(), words: Vec::new() })
+        let answers = asked.iter().flat_map(|address| heard.iter().map(|other| answer_of(other, *address)));
+        Ok(Heard { deaf, answers: answers.flatten().collect(), words: Vec::new() })
     }
 }
 
@@ -89,12 +93,18 @@ const SECOND: Standing = Standing { first: false, second: true };
 const BOTH: Standing = Standing { first: true, second: true };
 
 impl Farm {
-    fn new() -> Self {
+    /// `own`: each gateway has a NIC itself.
+    fn of(own: bool) -> Self {
         let state = tempfile::tempdir().expect("a folder");
         let all: Rc<RefCell<[There; 2]>> = Rc::default();
         let snapshots = ["ant", "bee"].map(|name| {
             let mut snapshot = ground::snapshot(&["farm.toml", "acme.toml"], name);
             snapshot.gateways.truncate(1);
+            if own {
+                let nic = OwnNic { link: "eth2".parse().expect("a name"), slot: snapshot.gateways[0].key() };
+                let node = snapshot.node.id().clone();
+                snapshot.provision = Some(Provision { nics: vec![nic], ..Provision::none(node) });
+            }
             snapshot
         });
         let view = &snapshots[0].gateways[0];
@@ -103,7 +113,7 @@ impl Farm {
             let mut exits = Exits::open(state.path()).expect("an empty folder");
             let (all, gateway) = (Rc::clone(&all), gateway.clone());
             exits.see_by(Sight::by(INTERVAL, move |_| {
-                Ok(Box::new(Nic { at, all: Rc::clone(&all), gateway: gateway.clone() }))
+                Ok(Box::new(Nic { at, all: Rc::clone(&all), gateway: gateway.clone(), hears_itself: own }))
             }));
             (snapshot, exits)
         });
@@ -156,7 +166,12 @@ impl Farm {
 
 #[test]
 fn two_nodes_are_two_next_hops_and_whoever_is_left_is_both() {
-    let mut farm = Farm::new();
+    for own in [false, true] {
+        whoever_is_left_is_both(Farm::of(own));
+    }
+}
+
+fn whoever_is_left_is_both(mut farm: Farm) {
     assert_eq!(farm.after(40), [FIRST, SECOND]);
     assert_eq!(farm.announced(1)[0], farm.gateway.second_mac);
     farm.announced(0);
@@ -185,7 +200,10 @@ fn two_nodes_are_two_next_hops_and_whoever_is_left_is_both() {
 
 #[test]
 fn a_second_that_is_told_to_hold_the_slot_goes_on_until_it_does() {
-    let mut farm = Farm::new();
+    [false, true].into_iter().for_each(|own| told_to_hold(Farm::of(own)));
+}
+
+fn told_to_hold(mut farm: Farm) {
     farm.after(40);
     // ant does not know yet, and answers; bee must not begin.
     let mut farm = farm.told(1, 2, "bee");
@@ -196,7 +214,10 @@ fn a_second_that_is_told_to_hold_the_slot_goes_on_until_it_does() {
 
 #[test]
 fn an_agent_that_starts_goes_on_with_what_its_kernel_forwards() {
-    let mut again = Farm::new();
+    [false, true].into_iter().for_each(|own| goes_on(Farm::of(own)));
+}
+
+fn goes_on(mut again: Farm) {
     again.all.borrow_mut()[0].standing = FIRST;
     again.all.borrow_mut()[1].standing = SECOND;
     assert_eq!(again.after(1), [FIRST, SECOND]);

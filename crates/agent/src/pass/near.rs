@@ -49,7 +49,10 @@ pub(super) fn near(plan: &Plan, known: Known<'_>) -> Ends {
             }
             // Without its table a namespace of that name may be another than the one that sockets were opened in.
             Op::AddTable => drop(bare.insert(netns)),
-            Op::AddLink { name, .. } | Op::DelLink { name } | Op::SetUp { name, .. } => {
+            Op::AddLink { name, .. }
+            | Op::DelLink { name }
+            | Op::ReturnNic { name, .. }
+            | Op::SetUp { name, .. } => {
                 known.ends(netns, name, &mut near);
             }
             Op::SetNexthop { nexthop, .. } => known.ends(netns, &nexthop.link, &mut near),
@@ -140,6 +143,7 @@ impl Known<'_> {
             | Op::DelChain { .. } => Vec::new(),
             Op::AddLink { name, .. }
             | Op::DelLink { name }
+            | Op::ReturnNic { name, .. }
             | Op::SetUp { name, .. }
             | Op::SetMtu { name, .. }
             | Op::SetMac { name, .. } => vec![*name],
@@ -172,7 +176,8 @@ impl Known<'_> {
 fn end(kind: &LinkKind, ends: &mut Ends) {
     match kind {
         LinkKind::Veth { peer } => drop(ends.entry(peer.netns.clone()).or_default().insert(peer.link)),
-        LinkKind::Tun { .. } => drop(ends.entry(Netns::Host).or_default()),
+        // And where a NIC comes from, and goes.
+        LinkKind::Tun { .. } | LinkKind::Nic { .. } => drop(ends.entry(Netns::Host).or_default()),
         _ => {}
     }
 }

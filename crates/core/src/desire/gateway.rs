@@ -19,7 +19,11 @@ impl Node<'_> {
     pub(super) fn gateway(&mut self, view: &GatewayView) {
         let derived = Gateway::derive(&view.allocation, view.slot);
         let hops = Hops { first: self.serves(view), second: self.is_second(view) };
-        let (mtu, parent) = (self.gateway_mtu(), self.snapshot.gateway_nic());
+        let mtu = self.gateway_mtu();
+        let kind = match self.snapshot.nic_of(view.key()) {
+            Some(nic) => LinkKind::Nic { nic, home: None },
+            None => LinkKind::Macvlan { parent: self.snapshot.gateway_nic() },
+        };
         let upstream = self.snapshot.upstream.next_hop;
         let next_hop = IpAddr::V6(upstream);
         let firewall = firewall::gateway(&derived, view, upstream, &self.snapshot.management);
@@ -27,7 +31,7 @@ impl Node<'_> {
             pieces::begin(self.state.at(Netns::Named(derived.netns)), &self.sysctls.announced_forwarding);
         ns.firewall = Some(firewall);
         pieces::address(ns, name::loopback(), pieces::host(GATEWAY_LOOPBACK_V4));
-        let (kind, mac) = (LinkKind::Macvlan { parent }, Some(hops.mac(&derived)));
+        let mac = Some(hops.mac(&derived));
         ns.links.insert(derived.public, Link { kind, up: hops.any(), mtu: Some(mtu), mac });
         for address in hops.addresses(&derived) {
             pieces::address(ns, derived.public, address);

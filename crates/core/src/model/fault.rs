@@ -11,6 +11,7 @@ use super::{Protocol, Service, SlotKey};
 use crate::addr::AllocationError;
 use crate::id::{ExitSlot, FarmId, Label, NetworkId, NodeId, WorkloadNumber};
 use crate::limit;
+use crate::name::IfName;
 
 /// Which part of a draft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -123,6 +124,12 @@ pub enum Fault {
     UnknownProvided { node: NodeId },
     #[error("what is provided at node {node} is said twice")]
     DuplicateProvision { node: NodeId },
+    #[error("link {link} of node {node} is named for {one} and for {other}")]
+    NicTaken { link: IfName, node: NodeId, one: String, other: String },
+    #[error("links {other} and {link} of node {node} are both named for slot {} of {}", slot.slot, slot.prefix)]
+    TwoNics { slot: SlotKey, node: NodeId, link: IfName, other: IfName },
+    #[error("link {link} of node {node} is named for slot {} of {}, which that node may not hold", slot.slot, slot.prefix)]
+    NicUnheld { link: IfName, slot: SlotKey, node: NodeId },
     #[error("UDP port {port} may be that of a tunnel")]
     PortOfTunnels { port: u16 },
     #[error("{} port {} of {} is named twice for services of one node", service.protocol, service.port, service.address)]
@@ -257,6 +264,11 @@ impl Fault {
             Self::UnknownHolder { .. } => "a slot is held by nodes of its own farm",
             Self::UnknownProvided { .. } => "name a node of this farm, or take it out",
             Self::DuplicateProvision { .. } => "one [[provision]] with all that there is",
+            Self::NicTaken { .. } => {
+                "a link that is moved serves one of them alone: name another for the other"
+            }
+            Self::TwoNics { .. } => "a gateway has one link to the segment: name one",
+            Self::NicUnheld { .. } => "add the node to the slot's holders, or take the link out",
             Self::HiddenHolder { .. } => "only a public node is reached by the upstream router",
             Self::SlotPrefix { .. } => "name one /48 out of allocations",
             Self::PublicWithoutDefault => "add default_v4, the upstream router's address",
@@ -303,6 +315,7 @@ impl Fault {
             self,
             Self::UnknownHolder { .. }
                 | Self::UnknownProvided { .. }
+                | Self::NicUnheld { .. }
                 | Self::SlotPrefix { .. }
                 | Self::UnknownNode { .. }
                 | Self::UnknownFarm { .. }

@@ -24,7 +24,7 @@ mod world;
 
 pub use bandwidth::{Bandwidth, BandwidthError, Bandwidths};
 pub use farm::{
-    Farm, FarmDraft, LocalV4, Provision, Service, Slot, SlotDraft, SlotKey, SlotKeyError, Upstream,
+    Farm, FarmDraft, LocalV4, OwnNic, Provision, Service, Slot, SlotDraft, SlotKey, SlotKeyError, Upstream,
 };
 pub use fault::{Fault, Found, Item, Place};
 pub use ledger::{Conflict, Grant, Heard, Ledger, LedgerChange, ReadSet, Record, Release, ResourceKey, Seat};

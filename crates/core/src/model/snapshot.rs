@@ -282,6 +282,12 @@ impl Snapshot {
         self.provision().and_then(|provision| provision.gateway_nic).unwrap_or_else(|| self.node.nic())
     }
 
+    /// The link of the machine's that is a slot's alone there.
+    #[must_use]
+    pub fn nic_of(&self, slot: SlotKey) -> Option<IfName> {
+        self.provision().and_then(|provision| provision.nic_of(slot))
+    }
+
     /// What its farmer provides there, if that is said of this node.
     #[must_use]
     pub fn provision(&self) -> Option<&Provision> {

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::{Op, Plan, Step};
 use crate::name::{IfName, TABLE};
 use crate::state::{
-    Action, ByteLimit, Chain, Element, ElementKey, Endpoint, Family, Hook, HookPoint, Link, LinkKind,
+    Action, ByteLimit, Chain, Element, ElementKey, Endpoint, Family, Home, Hook, HookPoint, Link, LinkKind,
     LinkPattern, Match, Netns, Peer, PeerKey, Protocol, RouteKey, RouteTarget, Rule, SetKind,
 };
 
@@ -69,6 +69,7 @@ impl fmt::Display for Step {
             Op::DelChain { name } => write!(f, "{nft} delete chain inet {TABLE} {name}"),
             Op::AddLink { name, link, peer } => write_add_link(f, &self.netns, name, link, peer.as_ref()),
             Op::DelLink { name } => write!(f, "{ip} link del {name}"),
+            Op::ReturnNic { name, nic, home } => write_return(f, &self.netns, (name, nic), home.as_ref()),
             Op::SetUp { name, up } => write!(f, "{ip} link set {name} {}", if *up { "up" } else { "down" }),
             Op::SetMtu { name, mtu } => write!(f, "{ip} link set {name} mtu {mtu}"),
             Op::SetMac { name, mac } => write!(f, "{ip} link set {name} address {mac}"),
@@ -161,6 +162,9 @@ fn write_add_link(
                 shape(link)
             )
         }
+        LinkKind::Nic { nic, .. } => {
+            write!(f, "ip link set {nic} netns {netns}; {ip} link set {nic} name {name}{}", shape(link))
+        }
         LinkKind::Tun { .. } => {
             write!(f, "{ip} tuntap add mode tun {name}; {ip} link set {name}{} group 200", shape(link))
         }
@@ -175,6 +179,23 @@ fn write_add_link(
         LinkKind::Loopback => write!(f, "# {name} comes with its namespace"),
         LinkKind::Other { kind } => write!(f, "# a link of kind '{kind}' is not made here"),
     }
+}
+
+fn write_return(
+    f: &mut fmt::Formatter<'_>,
+    netns: &Netns,
+    (name, nic): (&IfName, &IfName),
+    home: Option<&Home>,
+) -> fmt::Result {
+    if *netns != Netns::Host {
+        write!(f, "{} link set {name} netns 1; ", In(netns).ip())?;
+    }
+    write!(f, "ip link set {name} name {nic}")?;
+    let Some(Home { mac, mtu, up, alias }) = home else { return Ok(()) };
+    if let Some(mac) = mac {
+        write!(f, " address {mac}")?;
+    }
+    write!(f, " mtu {mtu} alias '{}'{}", alias.escape_default(), if *up { " up" } else { "" })
 }
 
 fn set_peer(key: &PeerKey, peer: &Peer) -> String {

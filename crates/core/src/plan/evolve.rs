@@ -50,6 +50,7 @@ pub fn evolve(state: &mut NodeState, step: &Step) -> Result<(), Refusal> {
             return Ok(());
         }
         Op::AddLink { name, link, peer } => return add_link(state, netns, name, link, peer.as_ref()),
+        Op::ReturnNic { name, nic, .. } => return return_nic(state, netns, name, nic),
         Op::DelLink { name } if state.namespaces.contains_key(netns) => {
             return del_link(state, netns, name);
         }
@@ -109,7 +110,7 @@ fn in_namespace(ns: &mut Namespace, op: &Op, nexthop_carrier: bool) -> Result<()
         }
         Op::SetRoute { key, target } => set_route(ns, key, target)?,
         Op::DelRoute { key } => drop(ns.routes.remove(key)),
-        Op::AddNetns | Op::DelNetns | Op::AddLink { .. } | Op::DelLink { .. } => {}
+        Op::AddNetns | Op::DelNetns | Op::AddLink { .. } | Op::DelLink { .. } | Op::ReturnNic { .. } => {}
     }
     Ok(())
 }
@@ -169,9 +170,41 @@ fn add_link(
             other.links.insert(end.link, Link { up: false, ..peer.clone() });
         }
         (LinkKind::Veth { .. }, None) => return Err(Refusal::Unsuited),
+        (LinkKind::Nic { nic, .. }, _) => leave_home(state, nic)?,
         _ => {}
     }
     state.at(netns.clone()).links.insert(*name, Link { up: false, ..link.clone() });
+    Ok(())
+}
+
+/// The host has each NIC that is nowhere else, by its own name and without our mark: then it is no part of a state.
+fn leave_home(state: &mut NodeState, nic: &IfName) -> Result<(), Refusal> {
+    let is_it = |link: &Link| matches!(&link.kind, LinkKind::Nic { nic: other, .. } if other == nic);
+    let of = |(netns, namespace): (&Netns, &Namespace)| {
+        let link = namespace.links.iter().find(|(_, link)| is_it(link)).map(|(name, _)| *name)?;
+        Some(LinkEnd { netns: netns.clone(), link })
+    };
+    match state.namespaces.iter().find_map(of) {
+        None => Ok(()),
+        Some(at) if at.netns == Netns::Host && at.link == *nic => {
+            fall(state, &at);
+            Ok(())
+        }
+        Some(_) => Err(Refusal::NotThere),
+    }
+}
+
+fn return_nic(state: &mut NodeState, netns: &Netns, name: &IfName, nic: &IfName) -> Result<(), Refusal> {
+    let link = state.namespaces.get(netns).and_then(|namespace| namespace.links.get(name));
+    if !link.is_some_and(|link| matches!(&link.kind, LinkKind::Nic { nic: there, .. } if there == nic)) {
+        return Ok(());
+    }
+    let host = state.namespaces.get(&Netns::Host);
+    let taken = host.is_some_and(|host| host.links.contains_key(nic));
+    if taken && (*netns != Netns::Host || name != nic) {
+        return Err(Refusal::Exists);
+    }
+    fall(state, &LinkEnd { netns: netns.clone(), link: *name });
     Ok(())
 }
 
@@ -186,7 +219,7 @@ fn socket_of(kind: &LinkKind) -> Option<&Netns> {
 /// A link that is there already is taken, if it is of that kind, and gets its MTU and hardware address.
 fn adopt(ns: &mut Namespace, name: &IfName, link: &Link) -> Result<(), Refusal> {
     let there = link_mut(ns, name)?;
-    if there.kind != link.kind {
+    if !link.kind.is(&there.kind) {
         return Err(Refusal::Exists);
     }
     there.mtu = link.mtu.or(there.mtu);
@@ -206,7 +239,7 @@ fn set_mac(ns: &mut Namespace, name: &IfName, mac: Mac) -> Result<(), Refusal> {
 fn del_link(state: &mut NodeState, netns: &Netns, name: &IfName) -> Result<(), Refusal> {
     let end = LinkEnd { netns: netns.clone(), link: *name };
     let link = state.namespaces.get(netns).and_then(|ns| ns.links.get(name));
-    if link.is_some_and(|link| link.kind == LinkKind::Loopback) {
+    if link.is_some_and(|link| matches!(link.kind, LinkKind::Loopback | LinkKind::Nic { .. })) {
         return Err(Refusal::Unsuited);
     }
     fall(state, &end);

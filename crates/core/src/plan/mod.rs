@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::name::IfName;
 use crate::state::fall_netns;
 use crate::state::{LinkEnd, LinkKind, Namespace, Netns, NodeState, fall};
 
@@ -97,14 +98,22 @@ fn step(stage: Stage, netns: &Netns, op: Op) -> Step {
     Step { stage, netns: netns.clone(), op }
 }
 
+/// How a link goes: what was the host's goes back.
+fn away(name: IfName, kind: &LinkKind) -> Op {
+    match kind {
+        LinkKind::Nic { nic, home } => Op::ReturnNic { name, nic: *nic, home: home.clone() },
+        _ => Op::DelLink { name },
+    }
+}
+
 /// Namespaces and links that must go or down, taken out of `remaining`.
 fn removals(desired: View<'_>, observed: View<'_>, remaining: &mut Remaining<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
     for (netns, there) in observed.namespaces() {
         let want = desired.get(netns);
         for (name, link) in &there.links {
-            let kept = want.and_then(|want| want.links.get(name)).filter(|want| want.kind == link.kind);
-            let outside = matches!(link.kind, LinkKind::Macvlan { .. });
+            let kept = want.and_then(|want| want.links.get(name)).filter(|want| want.kind.is(&link.kind));
+            let outside = link.kind.is_outside();
             if link.up && kept.map_or(outside, |want| !want.up) {
                 let stage = if outside { Stage::Fence } else { Stage::Dismantle };
                 let lower = step(stage, netns, Op::SetUp { name: *name, up: false });
@@ -123,7 +132,7 @@ fn removals(desired: View<'_>, observed: View<'_>, remaining: &mut Remaining<'_>
             // A process that somebody keeps there would keep the namespace, and with it this end of the machine's own link.
             let goes_with_netns = want.is_none() && *netns != Netns::Host && !outside;
             if there_still && !goes_with_netns {
-                steps.push(step(Stage::Dismantle, netns, Op::DelLink { name: *name }));
+                steps.push(step(Stage::Dismantle, netns, away(*name, &link.kind)));
                 fall(remaining.to_mut(), &end);
             }
         }

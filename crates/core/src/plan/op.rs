@@ -7,8 +7,8 @@ use super::Stage;
 use crate::mac::Mac;
 use crate::name::IfName;
 use crate::state::{
-    AddressKey, Chain, ChainName, Device, ElementKey, Link, NeighbourKey, Netns, Nexthop, NexthopId, Peer,
-    PeerKey, RouteKey, RouteTarget, Set, SetName, SysctlName,
+    AddressKey, Chain, ChainName, Device, ElementKey, Home, Link, NeighbourKey, Netns, Nexthop, NexthopId,
+    Peer, PeerKey, RouteKey, RouteTarget, Set, SetName, SysctlName,
 };
 
 /// One operation in one namespace.
@@ -69,7 +69,7 @@ pub enum Op {
         /// Its name.
         name: ChainName,
     },
-    /// Makes a link, down. A veth's other end comes with it, down too.
+    /// Makes a link, down. A veth's other end comes with it, down too. A NIC of the host's is moved from there.
     AddLink {
         /// Its name.
         name: IfName,
@@ -82,6 +82,15 @@ pub enum Op {
     DelLink {
         /// Its name.
         name: IfName,
+    },
+    /// Moves a NIC home, into the host's namespace: there it is as it was before it was taken, and not ours any more.
+    ReturnNic {
+        /// Its name where it is.
+        name: IfName,
+        /// Its name at home.
+        nic: IfName,
+        /// How it was there, if that is known.
+        home: Option<Home>,
     },
     /// Sets a link up or down.
     SetUp {

@@ -16,8 +16,8 @@ use crate::addr::carve;
 use crate::id::ExitSlot;
 use crate::limit;
 use crate::model::{
-    Bandwidths, Family, FarmDraft, Item, LocalV4, NodeDraft, Place, Protocol, Provision, Reach, Service,
-    SlotDraft, SlotKey, Upstream,
+    Bandwidths, Family, FarmDraft, Item, LocalV4, NodeDraft, OwnNic, Place, Protocol, Provision, Reach,
+    Service, SlotDraft, SlotKey, Upstream,
 };
 use crate::name::IfName;
 
@@ -92,6 +92,8 @@ struct SlotFields {
 struct ProvisionFields {
     node: Text,
     gateway_nic: Option<Text>,
+    #[serde(default)]
+    nics: Vec<Spanned<NicFields>>,
     local_v4: Option<Spanned<LocalV4Fields>>,
     #[serde(default)]
     services: Vec<Spanned<ServiceFields>>,
@@ -102,6 +104,14 @@ struct ProvisionFields {
 struct LocalV4Fields {
     address: Text,
     router: Text,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NicFields {
+    link: Text,
+    slot: Spanned<i64>,
+    prefix: Option<Text>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -141,7 +151,12 @@ impl FarmSpec {
         }
         let mut provisions = Vec::new();
         for provision in &fields.provision {
-            provisions.extend(read_provision(provision, Item::Provision(provisions.len()), &mut reading));
+            provisions.extend(read_provision(
+                provision,
+                default,
+                Item::Provision(provisions.len()),
+                &mut reading,
+            ));
         }
         let host_firewall = fields.host_firewall;
         let draft = id.map(|id| FarmDraft {
@@ -242,7 +257,12 @@ fn read_hidden(fields: &NodeFields, item: Item, reading: &mut Reading) -> Reach 
 }
 
 /// Reads what there is at a node; nothing if that has no name that can be read.
-fn read_provision(said: &Spanned<ProvisionFields>, item: Item, reading: &mut Reading) -> Option<Provision> {
+fn read_provision(
+    said: &Spanned<ProvisionFields>,
+    default: DefaultPrefix,
+    item: Item,
+    reading: &mut Reading,
+) -> Option<Provision> {
     reading.mark(item.field(""), said);
     let fields = said.get_ref();
     let node = reading.read(item.field("node"), &fields.node, name);
@@ -254,11 +274,34 @@ fn read_provision(said: &Spanned<ProvisionFields>, item: Item, reading: &mut Rea
         let router = reading.read(place, router, net(Wanted::AddressV4));
         Some(LocalV4 { address: address?, router: router? })
     });
+    let mut nics = Vec::new();
+    for nic in &fields.nics {
+        nics.extend(read_nic(nic, default, item.element("nics", nics.len()), reading));
+    }
     let mut services = Vec::new();
     for service in &fields.services {
         services.extend(read_service(service, item.element("services", services.len()), reading));
     }
-    Some(Provision { node: node?, gateway_nic, local_v4, services })
+    Some(Provision { node: node?, gateway_nic, nics, local_v4, services })
+}
+
+/// Reads a link that serves one slot; there is none if anything of it cannot be read.
+fn read_nic(
+    said: &Spanned<NicFields>,
+    default: DefaultPrefix,
+    place: Place,
+    reading: &mut Reading,
+) -> Option<OwnNic> {
+    let fields = said.get_ref();
+    let name = reading.read(place, &fields.link, link);
+    let slot: Option<ExitSlot> = reading.read(place, &fields.slot, number("slot"));
+    let prefix = reading.read_if(place, fields.prefix.as_ref(), net(Wanted::Prefix));
+    reading.mark(place, said);
+    let (link, slot) = (name?, slot?);
+    if fields.prefix.is_none() && default == DefaultPrefix::MustBeSaid {
+        reading.refuse(place, ProblemKind::SlotPrefix { slot });
+    }
+    Some(OwnNic { link, slot: SlotKey { prefix: prefix.or(default.prefix())?, slot } })
 }
 
 /// Reads a service; there is none if anything of it cannot be read.

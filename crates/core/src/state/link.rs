@@ -23,7 +23,7 @@ impl Link {
     /// Whether `observed` meets this desired link; what is `None` here is left to the kernel.
     #[must_use]
     pub fn agrees_with(&self, observed: &Self) -> bool {
-        self.kind == observed.kind
+        self.kind.is(&observed.kind)
             && self.up == observed.up
             && (self.mtu.is_none() || self.mtu == observed.mtu)
             && (self.mac.is_none() || self.mac == observed.mac)
@@ -45,6 +45,13 @@ pub enum LinkKind {
         /// The link below.
         parent: IfName,
     },
+    /// A NIC of the host's itself, or a virtual function of one, moved to where it is. It is never made or deleted.
+    Nic {
+        /// Its name at home, in the host's namespace.
+        nic: IfName,
+        /// How it was there: only an observation tells.
+        home: Option<Home>,
+    },
     /// A persistent TUN whose packets the tunnel process carries.
     Tun {
         /// Where its UDP socket lives; `None` in an observation when that namespace is gone.
@@ -60,6 +67,36 @@ pub enum LinkKind {
         /// What the kernel calls it; empty for a physical one.
         kind: String,
     },
+}
+
+impl LinkKind {
+    /// Whether `observed` is of this kind: wherever a NIC was before, it is the same one.
+    #[must_use]
+    pub fn is(&self, observed: &Self) -> bool {
+        match (self, observed) {
+            (Self::Nic { nic, .. }, Self::Nic { nic: there, .. }) => nic == there,
+            _ => self == observed,
+        }
+    }
+
+    /// Whether it faces the outside.
+    #[must_use]
+    pub const fn is_outside(&self) -> bool {
+        matches!(self, Self::Macvlan { .. } | Self::Nic { .. })
+    }
+}
+
+/// How a NIC was in the host's namespace, and is to be again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Home {
+    /// Its hardware address.
+    pub mac: Option<Mac>,
+    /// In bytes.
+    pub mtu: u32,
+    /// Whether it was set up.
+    pub up: bool,
+    /// What somebody had noted on it; mostly nothing.
+    pub alias: String,
 }
 
 /// A link and the namespace it is in.

@@ -33,7 +33,7 @@ pub use firewall::{
     Action, ByteLimit, CT_ESTABLISHED_RELATED, CT_INVALID, CT_NEW, Chain, ChainName, Element, ElementKey,
     Family, Firewall, Hook, HookPoint, LinkPattern, Match, Protocol, Rule, Set, SetKind, SetName,
 };
-pub use link::{Link, LinkEnd, LinkKind};
+pub use link::{Home, Link, LinkEnd, LinkKind};
 pub use owned::fall;
 pub(crate) use owned::{fall_netns, lose_routes};
 pub use route::{METRIC, METRIC_ABOVE, METRIC_UNDERNEATH, Nexthop, NexthopId, RouteKey, RouteTarget};

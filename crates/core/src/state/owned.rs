@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{LinkEnd, LinkKind, Namespace, Netns, NodeState};
+use super::{Link, LinkEnd, LinkKind, Namespace, Netns, NodeState};
 use crate::name::IfName;
 
 /// Removes a link and all that hangs on it from `state`: addresses, routes, nexthops and routes over them, neighbours,
@@ -24,13 +24,18 @@ pub fn fall(state: &mut NodeState, end: &LinkEnd) {
 }
 
 /// Removes namespaces and all in them; veth ends elsewhere whose peers were in them go too, and sockets that lived in them
-/// are of a namespace that is gone. All at once: thousands may go together.
+/// are of a namespace that is gone. A NIC goes back to the host, down and by the name that it had. All at once: thousands may go
+/// together.
 pub(crate) fn fall_netns(state: &mut NodeState, gone: &BTreeSet<&Netns>) {
     for netns in gone {
         let Some(namespace) = state.namespaces.remove(netns) else { continue };
-        for link in namespace.links.into_values() {
-            if let LinkKind::Veth { peer } = link.kind {
-                fall(state, &peer);
+        for (name, link) in namespace.links {
+            match &link.kind {
+                LinkKind::Veth { peer } => fall(state, peer),
+                LinkKind::Nic { .. } => {
+                    state.at(Netns::Host).links.insert(name, Link { up: false, ..link });
+                }
+                _ => {}
             }
         }
     }

@@ -167,6 +167,7 @@ fn farm_text(at: usize, name: &str, farm: &FarmSketch) -> String {
             format!("{{ address = \"{address}\", protocol = \"{protocol}\", port = {port} }}")
         });
         writeln!(text, "services = [{}]", services.join(", ")).unwrap();
+        writeln!(text, "nics = [{{ link = \"enp3s0f0v0\", slot = 2 }}]").unwrap();
         // Another is at a home.
         if !farm.nodes.is_empty() {
             let (last, home) = (farm.nodes.len(), 9 + at);

@@ -6,7 +6,7 @@ use crate::farm::{Farm, bare, reach};
 use proptest::prelude::*;
 use sixfold_core::mac::Mac;
 use sixfold_core::name::IfName;
-use sixfold_core::plan::{Op, plan, plan_within};
+use sixfold_core::plan::{Op, Stage, Step, evolve, plan, plan_within};
 use sixfold_core::state::{LinkEnd, LinkKind, Namespace, Netns, NodeState, RouteTarget, fall};
 
 #[test]
@@ -67,7 +67,7 @@ fn a_veth_is_made_once_though_both_its_ends_are_desired() {
 fn any_farm() -> impl Strategy<Value = Vec<(String, String)>> {
     let nodes = (1..4_usize, 0..3_usize);
     let networks = prop::collection::vec((1..128_u8, any::<u8>(), any::<bool>()), 1..4);
-    (nodes, networks).prop_map(|((public, hidden), networks)| {
+    (nodes, networks, any::<bool>()).prop_map(|((public, hidden), networks, own_nic)| {
         let mut text = "farm = \"alpha\"\nallocations = [\"2001:db8:a::/48\"]\n[upstream]\nnext_hop_v4 = \"203.0.113.1\"\n".to_owned();
         let names: Vec<String> = (0..public + hidden).map(|at| format!("n{at}")).collect();
         for (at, name) in names.iter().enumerate() {
@@ -79,6 +79,9 @@ fn any_farm() -> impl Strategy<Value = Vec<(String, String)>> {
             text += &format!("[[node]]\nname = \"{name}\"\n{reach}\n");
         }
         text += "[[slot]]\nslot = 1\nholders = [\"n0\"]\npublic_v4 = \"203.0.113.5/24\"\ndefault_v4 = \"203.0.113.1\"\n";
+        if own_nic {
+            text += "[[provision]]\nnode = \"n0\"\nnics = [{ link = \"eth2\", slot = 1 }]\n";
+        }
         let mut files = vec![("farm.toml".to_owned(), text)];
         for (at, (nodes, loads, expose)) in networks.into_iter().enumerate() {
             files.push((format!("t{at}.toml"), network(at, &names, (nodes, loads, expose))));
@@ -118,7 +121,7 @@ fn damage(state: &mut NodeState, pick: usize) {
     let Some(netns) = named.get(pick % named.len().max(1)) else { return };
     let ns = state.at(netns.clone());
     let nth = |count: usize| pick / 7 % count.max(1);
-    match pick % 12 {
+    match pick % 13 {
         0 => drop(ns.routes.keys().nth(nth(ns.routes.len())).cloned().map(|key| ns.routes.remove(&key))),
         1 => drop(
             ns.addresses.keys().nth(nth(ns.addresses.len())).cloned().map(|key| ns.addresses.remove(&key)),
@@ -153,11 +156,14 @@ fn damage(state: &mut NodeState, pick: usize) {
             let other = Mac([0x02, 0, 0, 0, 0xab, 0xcd]);
             ns.neighbours.values_mut().nth(nth(count)).into_iter().for_each(|mac| *mac = other);
         }
+        11 => evolve(state, &Step { stage: Stage::RemoveNetns, netns: netns.clone(), op: Op::DelNetns })
+            .unwrap(),
         _ => {
             let loopback = sixfold_core::name::loopback();
             let link =
                 ns.links.keys().filter(|name| **name != loopback).nth(nth(ns.links.len() - 1)).cloned();
-            if let Some(link) = link {
+            // Nobody deletes a NIC.
+            if let Some(link) = link.filter(|link| !matches!(ns.links[link].kind, LinkKind::Nic { .. })) {
                 fall(state, &LinkEnd { netns: netns.clone(), link });
             }
         }

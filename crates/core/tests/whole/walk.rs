@@ -130,8 +130,7 @@ impl Walker {
             Self { states, slots: slots.collect(), devices: BTreeMap::new(), wired: BTreeMap::new() };
         for place in places(&walker) {
             let ns = &walker.states[&place.node].namespaces[&Netns::Named(place.netns)];
-            let wired =
-                |link: &IfName| ns.links[link].up && matches!(ns.links[link].kind, LinkKind::Macvlan { .. });
+            let wired = |link: &IfName| ns.links[link].up && ns.links[link].kind.is_outside();
             let keys = ns.addresses.keys().filter(|key| wired(&key.link));
             walker.wired.extend(keys.map(|key| (key.address.addr(), (place.clone(), key.link))));
             let devices = ns.devices.iter().map(|(link, device)| (device.public_key, (place.clone(), *link)));
@@ -236,7 +235,7 @@ impl Walker {
                 joined.map(|_| Next::On(place, peer.link)).ok_or(format!("{output} has no other end"))
             }
             LinkKind::Tun { .. } | LinkKind::Wireguard { .. } => self.tunnel(at, output, packet),
-            LinkKind::Macvlan { .. } => Ok(match self.on_segment(packet) {
+            LinkKind::Macvlan { .. } | LinkKind::Nic { .. } => Ok(match self.on_segment(packet) {
                 Some((place, link)) => Next::On(place, link),
                 None => Next::End(End::Outside(packet.clone())),
             }),

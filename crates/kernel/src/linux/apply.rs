@@ -164,6 +164,7 @@ impl Run<'_> {
                         .map_err(|errno| ApplyError::Sysctl { name: name.clone(), errno })
                 })
             }
+            Op::ReturnNic { name, nic, home } => self.return_nic(&step.netns, name, (nic, home.as_ref())),
             Op::SetDevice { link, device } => self.set_device(&step.netns, link, device),
             Op::DelDevice { link } => self.del_device(&step.netns, link),
             _ => Ok(()),

@@ -6,6 +6,7 @@ use sixfold_core::name::{IfName, NetnsName, NetnsRole};
 use sixfold_core::state::{Link, LinkEnd, LinkKind, Netns};
 
 use super::handle::Handles;
+use super::nic;
 use crate::rtnl::link::{self, RawLink};
 use crate::rtnl::nsid;
 
@@ -41,6 +42,9 @@ impl Kinds<'_> {
     }
 
     fn kind(&mut self, netns: &Netns, raw: &RawLink) -> Option<LinkKind> {
+        if let Some((nic, home)) = raw.alias.as_deref().and_then(nic::read) {
+            return Some(LinkKind::Nic { nic, home: Some(home) });
+        }
         match raw.kind.as_str() {
             "" if raw.loopback => Some(LinkKind::Loopback),
             "veth" => Some(LinkKind::Veth { peer: self.other(netns, raw)? }),

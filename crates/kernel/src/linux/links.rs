@@ -21,7 +21,7 @@ use crate::{ApplyError, cut, sys};
 const TOGETHER: usize = 128;
 
 /// The kinds of link that take whatever comes in by their ports, so that nothing else can be on these.
-const HOLDS_ITS_PORTS: [&str; 4] = ["bond", "bridge", "openvswitch", "team"];
+pub(super) const HOLDS_ITS_PORTS: [&str; 4] = ["bond", "bridge", "openvswitch", "team"];
 
 /// A link as one message, valid while the namespace that it names by a descriptor is held.
 struct Making {
@@ -102,6 +102,7 @@ impl Run<'_> {
                 self.ask_all(netns, vec![making.message.clone()])
             }
             LinkKind::Tun { socket: Some(socket) } => return self.add_tun(netns, name, link, socket),
+            LinkKind::Nic { nic, .. } => return self.take_nic(netns, (name, link), nic),
             LinkKind::Wireguard { socket: Some(socket) } => self.add_wireguard(netns, name, link, socket),
             _ => return Err(ApplyError::Unmakeable { link: *name }),
         };
@@ -234,13 +235,13 @@ impl Run<'_> {
     }
 
     /// Takes a link that is there already, if it is of the kind that is wanted.
-    fn adopt(&mut self, netns: &Netns, name: &IfName, link: &Link) -> Result<(), ApplyError> {
+    pub(super) fn adopt(&mut self, netns: &Netns, name: &IfName, link: &Link) -> Result<(), ApplyError> {
         let taken = || ApplyError::NameTaken { link: *name };
         let raw = self.linux.handles.get(netns)?.link(name)?.ok_or_else(taken)?;
         let names = self.linux.handles.directory.list()?;
         let mut kinds = Kinds { handles: &mut self.linux.handles, dumped: &Dumped::new(), names: &names };
         let there = kinds.link(netns, &raw);
-        if there.kind != link.kind {
+        if !link.kind.is(&there.kind) {
             return Err(taken());
         }
         let mut changes = Vec::new();

@@ -9,6 +9,7 @@ mod firewall;
 mod handle;
 mod kind;
 mod links;
+mod nic;
 mod observe;
 mod part;
 mod steps;

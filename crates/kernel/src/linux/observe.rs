@@ -10,7 +10,7 @@ use sixfold_core::state::{Namespace, Netns, NodeState, RouteKey, RouteTarget, Sy
 
 use super::handle::{Handle, OpenError};
 use super::kind::{Dumped, Kinds};
-use super::{Linux, firewall};
+use super::{Linux, firewall, nic};
 use crate::rtnl::link::RawLink;
 use crate::rtnl::{Links, address, link, neighbour, nexthop, route};
 use crate::socket::SocketError;
@@ -127,11 +127,12 @@ pub(super) fn refused_to_open(netns: &Netns, error: OpenError) -> ObserveError {
     }
 }
 
-/// In the host's namespace only names tell; in ours also the mark that we put on what we make.
+/// In the host's namespace only names tell, and the note on a NIC that is to be moved or came back; in ours also the mark that we
+/// put on what we make.
 pub(super) fn is_ours(netns: &Netns, link: &RawLink) -> bool {
     match netns {
-        Netns::Host => link.name.is_ours(),
-        Netns::Named(_) => link.loopback || link.is_marked() || link.name.is_ours(),
+        Netns::Host => link.name.is_ours() || nic::is_marked(link),
+        Netns::Named(_) => link.loopback || link.is_marked() || link.name.is_ours() || nic::is_marked(link),
     }
 }
 

@@ -21,7 +21,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use sixfold_core::name::{NetnsName, ROUTE_PROTOCOL};
 use sixfold_core::state::Netns;
 
-use super::Config;
+use super::{Config, nic};
 use crate::netns::{Directory, Entrance, Found, NetnsError, errno};
 use crate::rtnl::{link, nsid};
 use crate::socket::{self, Socket, SocketError};
@@ -285,7 +285,8 @@ fn each_datagram(socket: &Socket, mut each: impl FnMut(Option<i32>, &[u8])) -> R
     }
 }
 
-/// Whether a message may tell of something of ours. In the host's namespace, where most is not, only links of our names.
+/// Whether a message may tell of something of ours. In the host's namespace, where most is not, only links of our names, and NICs
+/// that bear our note.
 fn counts(netns: &Netns, message: &Message<'_>) -> bool {
     const ROUTES: std::ops::RangeInclusive<u16> = 24..=25;
     const REPLACED: u16 = 0x100; // of ours, it may be, and of ours there is no other word
@@ -294,7 +295,8 @@ fn counts(netns: &Netns, message: &Message<'_>) -> bool {
     const PASSING: u16 = 0x01 | 0x02 | 0x04 | 0x08 | 0x10 | 0x40; // incomplete, reachable, stale, delay, probe, no ARP
     if *netns == Netns::Host {
         return LINKS.contains(&message.kind)
-            && link::name_of(message.payload).is_some_and(|name| name.is_ours());
+            && (link::name_of(message.payload).is_some_and(|name| name.is_ours())
+                || link::alias_of(message.payload).is_some_and(|alias| nic::read(alias).is_some()));
     }
     match message.kind {
         kind if ROUTES.contains(&kind) => {

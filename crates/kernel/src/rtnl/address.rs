@@ -12,6 +12,8 @@ use sixfold_core::state::AddressKey;
 use super::{CHANGE, DUMP, Links, SET, family};
 use crate::wire;
 
+const NEW_ADDRESS: u16 = 20;
+
 /// Seconds of a lifetime without end (RFC 4861, 4.6.2).
 const FOR_EVER: u32 = u32::MAX;
 
@@ -29,10 +31,19 @@ pub(crate) fn dump_on(index: u32) -> Vec<u8> {
 
 /// The permanent addresses of those links, without what the kernel makes for itself on the loopback.
 pub(crate) fn decode<'a>(answer: &'a [u8], links: &'a Links) -> impl Iterator<Item = AddressKey> + 'a {
-    const NEW_ADDRESS: u16 = 20;
     wire::messages(answer)
         .filter(|message| message.kind == NEW_ADDRESS)
         .filter_map(|m| decode_one(m.payload, links))
+}
+
+/// Whether others reach the link of that index by an address in an answer: one that is valid beyond it.
+pub(crate) fn is_reached(answer: &[u8], index: u32) -> bool {
+    let beyond = |payload: &[u8]| {
+        let scope = payload.get(3).copied().map(AddressScope::from);
+        let here = payload.get(4..8).and_then(wire::number) == Some(index);
+        here && !matches!(scope, Some(AddressScope::Link | AddressScope::Host))
+    };
+    wire::messages(answer).any(|message| message.kind == NEW_ADDRESS && beyond(message.payload))
 }
 
 fn decode_one(payload: &[u8], links: &Links) -> Option<AddressKey> {

@@ -140,6 +140,12 @@ pub(crate) fn name_of(payload: &[u8]) -> Option<IfName> {
     wire::text(name).and_then(|name| IfName::try_from(name).ok())
 }
 
+/// The alias in one message.
+pub(crate) fn alias_of(payload: &[u8]) -> Option<&str> {
+    let (_, alias) = wire::attributes(payload, 16).find(|(kind, _)| *kind == 20)?;
+    wire::text(alias)
+}
+
 fn decode_one(payload: &[u8]) -> Option<RawLink> {
     let index = wire::number(payload.get(4..8)?)?;
     let flags = LinkFlags::from_bits_retain(wire::number(payload.get(8..12)?)?);
@@ -228,6 +234,18 @@ fn named(name: &IfName) -> LinkMessage {
 pub(crate) fn change(name: &IfName, attributes: Vec<LinkAttribute>) -> Vec<u8> {
     let mut message = named(name);
     message.attributes.extend(attributes);
+    wire::request(RouteNetlinkMessage::SetLink(message), CHANGE)
+}
+
+/// Changes attributes of the link of that index, its name among them, and sets it up or down.
+pub(crate) fn change_at(index: u32, attributes: Vec<LinkAttribute>, up: Option<bool>) -> Vec<u8> {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    if let Some(up) = up {
+        message.header.change_mask = LinkFlags::Up;
+        message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+    }
+    message.attributes = attributes;
     wire::request(RouteNetlinkMessage::SetLink(message), CHANGE)
 }
 

@@ -9,9 +9,9 @@
 //! ```
 //!
 //! It speaks by the NIC that the farm file names, on which the gateways' links are macvlans. What is sent by a NIC does not
-//! come to the macvlans on it, nor is it heard there what they send: a node's own gateway never answers it. Where the gateway's
-//! link is the NIC itself, the same holds of its addresses; but a NIC that is down hears nobody, so that such a node watches
-//! the segment by another one, or is told [`SegmentError::Down`]; that is never silence.
+//! come to the macvlans on it, nor is it heard there what they send: a node's own gateway never answers it. Where a gateway's
+//! link is a NIC itself, its node listens by another one and hears its own gateway as it hears others; what is announced of it goes
+//! out by that NIC, or switches would look for it elsewhere. A NIC that is down hears nobody: [`SegmentError::Down`], never silence.
 //!
 //! Owns: the sockets, the frames, and what follows from answers and their absence. Must not know what a word says, who
 //! may say it, or what is done about silence.

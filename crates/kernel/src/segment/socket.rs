@@ -5,18 +5,20 @@
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, bind, recv, sendto, socket};
 use sixfold_core::mac::Mac;
 use sixfold_core::name::IfName;
+use sixfold_core::state::{LinkEnd, Netns};
 use socket2::{SockFilter, SockRef};
 
 use super::solicit::{self, Ask};
 use super::word::{self, GROUP, Word};
 use super::{Heard, SegmentError, announce, filter, frame};
-use crate::netns::errno;
+use crate::netns::{Directory, NetnsError, Worker, errno};
 use crate::sys::{self, EthernetLink};
 
 /// Frames that one reading takes from each socket: what is left waits for the next, and what waits is bounded by the kernel.
@@ -55,6 +57,23 @@ impl Segment {
         }
         let mut segment = Self { nic, answers, words, any, bound: None, deaf: true };
         segment.find().map(|_| segment)
+    }
+
+    /// The same by a link of another namespace of this machine. It keeps that namespace alive: not for longer than it speaks.
+    ///
+    /// # Errors
+    /// If the namespace is not there, or the kernel does not let us listen.
+    pub fn open_within(directory: PathBuf, end: &LinkEnd) -> Result<Self, SegmentError> {
+        let nic = end.link;
+        let Netns::Named(name) = end.netns else { return Self::open(nic) };
+        let failed = |error: NetnsError| match error.errno() {
+            None => SegmentError::NotThere { nic },
+            Some(errno) => SegmentError::Io { action: "enter the namespace of", nic, errno },
+        };
+        let entrance =
+            Directory::new(directory).and_then(|directory| directory.open(&name)).map_err(failed)?;
+        let worker = Worker::start().map_err(failed)?;
+        worker.within(&entrance, move || Self::open(nic)).map_err(failed)?
     }
 
     /// A descriptor that can be read when something was heard, to be waited for among others.

@@ -71,6 +71,11 @@ pub(super) fn gateway_port(at: usize, node: &Node) -> IfName {
     link("gw", node.id().as_str(), at)
 }
 
+/// The router's end of the cable to one of a node's NICs that are moved to where they serve, by its place among them.
+pub(super) fn nic_port(at: usize, nic: usize) -> IfName {
+    link("nic", &format!("{at}-{nic}"), at)
+}
+
 /// The namespace that is a node's own.
 #[must_use]
 pub fn node(world: &World, id: &NodeId) -> NetnsName {

@@ -67,6 +67,11 @@ impl Drawing<'_> {
                 pieces::cable(&mut self.state, (netns, port), (there, nic), node.mtu());
                 ports.push(port);
             }
+            for (nth, nic) in provision.iter().flat_map(|provision| &provision.nics).enumerate() {
+                let port = names::nic_port(position, nth);
+                pieces::cable(&mut self.state, (netns, port), (there, nic.link), node.mtu());
+                ports.push(port);
+            }
         }
         let [high, low] = u16::try_from(at).unwrap_or(u16::MAX).to_be_bytes();
         Segment {

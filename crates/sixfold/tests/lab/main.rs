@@ -10,6 +10,7 @@ mod ground;
 mod json;
 mod local;
 mod moved;
+mod nics;
 mod oracles;
 mod own;
 mod peers;

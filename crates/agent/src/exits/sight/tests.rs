@@ -201,3 +201,26 @@ fn a_node_that_may_hold_no_slot_opens_nothing() {
     assert_eq!(cat.sight.due(), None);
     assert!(cat.sight.voice.is_none() && cat.wire.borrow().asked.is_empty());
 }
+
+#[test]
+fn what_has_a_cable_of_its_own_is_announced_by_that() {
+    let opened: Rc<RefCell<Vec<String>>> = Rc::default();
+    let (wire, links): (Rc<RefCell<Scripted>>, _) = (Rc::default(), Rc::clone(&opened));
+    let there = Rc::clone(&wire);
+    let mut sight = Sight::by(INTERVAL, move |link| {
+        links.borrow_mut().push(format!("{} {}", link.netns, link.link));
+        Ok(Box::new(Wire(Rc::clone(&there))))
+    });
+    let snapshot = snapshot("ant");
+    let view = &snapshot.gateways[0];
+    let gateway = Gateway::derive(&view.allocation, view.slot);
+    let link = LinkEnd { netns: Netns::Named(gateway.netns), link: gateway.public };
+    let serving = [(Announced::first(&gateway, view).by(Some(link)), false)].into();
+    let now = Instant::now();
+    sight.look(&snapshot, now);
+    sight.tell(&serving, now);
+    assert_eq!(*opened.borrow(), ["host eth0", "gw-1-1 pub-1-1"]);
+    assert_eq!(wire.borrow().announced.len(), 1);
+    sight.tell(&serving, now + INTERVAL);
+    assert_eq!((wire.borrow().announced.len(), opened.borrow().len()), (2, 3), "opened for each alone");
+}

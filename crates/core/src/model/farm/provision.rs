@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::FarmDraft;
+use super::{FarmDraft, SlotKey};
 use crate::id::NodeId;
 use crate::limit;
 use crate::model::fault::{self, Fault, Found, Item, Place};
@@ -24,12 +24,24 @@ pub struct Provision {
     /// The link by which its gateways reach the segment: the node's own traffic has the other one, its `nic`, for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway_nic: Option<IfName>,
+    /// Links of the machine's that are moved to where they serve: whole cards, or virtual functions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nics: Vec<OwnNic>,
     /// How IPv4 of networks whose tenants want that leaves there, and not by their exits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_v4: Option<LocalV4>,
     /// Services of the farmer's own there, which have their sockets in `public`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<Service>,
+}
+
+/// A link of a machine's that is one slot's alone there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnNic {
+    /// Its name, in the host's namespace.
+    pub link: IfName,
+    /// The slot, whose gateway reaches the segment by it.
+    pub slot: SlotKey,
 }
 
 /// A port that is reached at a node from everywhere. Whose socket it is, the farmer knows.
@@ -82,7 +94,7 @@ impl Provision {
     /// Nothing, at a node.
     #[must_use]
     pub const fn none(node: NodeId) -> Self {
-        Self { node, gateway_nic: None, local_v4: None, services: Vec::new() }
+        Self { node, gateway_nic: None, nics: Vec::new(), local_v4: None, services: Vec::new() }
     }
 
     /// Whether it says anything.
@@ -119,6 +131,44 @@ impl Provision {
         found
     }
 
+    /// The link that is a slot's alone.
+    #[must_use]
+    pub fn nic_of(&self, slot: SlotKey) -> Option<IfName> {
+        self.nics.iter().find(|nic| nic.slot == slot).map(|nic| nic.link)
+    }
+
+    /// Each link is one's alone, and each slot has one at most; `own`: the node's, where that is known.
+    fn nic_faults(&self, own: Option<IfName>, item: Item) -> Vec<Found> {
+        let (count, most) = (self.nics.len(), limit::NICS_PER_NODE);
+        let mut found = Vec::from_iter(fault::too_many(item.field("nics"), "NICs", count, most));
+        let node = || self.node.clone();
+        for (at, OwnNic { link, slot }) in self.nics.iter().enumerate() {
+            let place = item.element("nics", at);
+            let before = &self.nics[..at];
+            let same = before.iter().find(|other| other.link == *link).map(|other| said(other.slot));
+            let gateways = (self.gateway_nic == Some(*link)).then(|| "all its gateways".to_owned());
+            let traffic = (own == Some(*link)).then(|| "its own traffic".to_owned());
+            if let Some(other) = same.or(gateways).or(traffic) {
+                let fault = Fault::NicTaken { link: *link, node: node(), one: said(*slot), other };
+                found.push(place.found(fault));
+            }
+            if let Some(other) = before.iter().find(|other| other.slot == *slot) {
+                let fault = Fault::TwoNics { slot: *slot, node: node(), link: *link, other: other.link };
+                found.push(place.found(fault));
+            }
+        }
+        found
+    }
+
+    /// Those of slots that the node may not hold.
+    fn unheld<'a>(&'a self, farm: &'a FarmDraft, item: Item) -> impl Iterator<Item = Found> + 'a {
+        let holds = |key| farm.slots.iter().any(|slot| slot.key == key && slot.holders.contains(&self.node));
+        self.nics.iter().enumerate().filter(move |(_, nic)| !holds(nic.slot)).map(move |(at, nic)| {
+            let OwnNic { link, slot } = *nic;
+            item.element("nics", at).found(Fault::NicUnheld { link, slot, node: self.node.clone() })
+        })
+    }
+
     /// Those that nobody could reach at a node: it has no address of that family in `public`.
     fn unreached(&self, node: &NodeDraft, item: Item) -> impl Iterator<Item = Found> {
         let families = [Family::Ipv6, Family::Ipv4].map(|family| node.reach.address(family).is_some());
@@ -143,6 +193,10 @@ impl Provision {
         let address = self.local_v4?.address.addr();
         (!address.is_private()).then_some(address.into())
     }
+}
+
+fn said(slot: SlotKey) -> String {
+    format!("slot {} of {}", slot.slot, slot.prefix)
 }
 
 impl FarmDraft {
@@ -173,6 +227,9 @@ impl FarmDraft {
                 found.push(place.found(Fault::UnknownProvided { node }));
             }
             found.extend(provision.faults(Item::Provision(at)));
+            let own = nodes.get(&provision.node).map(|node| node.nic);
+            found.extend(provision.nic_faults(own, Item::Provision(at)));
+            found.extend(provision.unheld(self, Item::Provision(at)));
         }
         found
     }

@@ -11,8 +11,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::Owned;
 use crate::id::{ExitSlot, FarmId, Label, NetworkId, NodeId};
 use crate::model::{
-    Bandwidth, Bandwidths, FarmDraft, Fault, LocalV4, NodeDraft, Protocol, Provision, Service, SlotDraft,
-    SlotKey, Upstream,
+    Bandwidth, Bandwidths, FarmDraft, Fault, LocalV4, NodeDraft, OwnNic, Protocol, Provision, Service,
+    SlotDraft, SlotKey, Upstream,
 };
 use crate::name::IfName;
 use crate::trust::key::Owner;
@@ -54,6 +54,13 @@ enum LaterWire {
     Ports { slot: (Net<Ipv6Net>, ExitSlot), ports: u16 },
     LocalV4 { node: NodeId, address: Net<Ipv4Net>, router: Ipv4Addr },
     Services { node: NodeId, services: Vec<(IpAddr, Protocol, u16)> },
+    Nics { node: NodeId, nics: Vec<(IfName, NicOf)> },
+}
+
+/// What a link of a machine's serves alone.
+#[derive(BorshSerialize, BorshDeserialize)]
+enum NicOf {
+    Slot(Net<Ipv6Net>, ExitSlot),
 }
 
 #[derive(BorshSerialize, BorshDeserialize)]
@@ -182,7 +189,8 @@ impl Statement for Delegation {
             Some(LaterWire::LocalV4 { node: provision.node.clone(), address: Net(address), router })
         });
         let later = limited.chain(spread).chain(nics).chain(pooled).chain(ports).chain(local);
-        let later = Later(later.chain(provisions.iter().filter_map(services_wire)).collect());
+        let services = provisions.iter().filter_map(services_wire);
+        let later = Later(later.chain(services).chain(provisions.iter().filter_map(nics_wire)).collect());
         let slot = |slot: SlotDraft| SlotWire {
             prefix: Net(slot.key.prefix),
             slot: slot.key.slot,
@@ -238,6 +246,13 @@ impl Statement for Delegation {
                     let service = |(address, protocol, port)| Service { address, protocol, port };
                     farm.provision_of(&node).services = services.into_iter().map(service).collect();
                 }
+                LaterWire::Nics { node, nics } => {
+                    let nic = |(link, NicOf::Slot(prefix, slot))| OwnNic {
+                        link,
+                        slot: SlotKey { prefix: prefix.0, slot },
+                    };
+                    farm.provision_of(&node).nics = nics.into_iter().map(nic).collect();
+                }
             }
         }
         Ok(Self::new(farm, wire.name, wire.version)?)
@@ -248,6 +263,13 @@ fn services_wire(provision: &Provision) -> Option<LaterWire> {
     let services = provision.services.iter().map(|it| (it.address, it.protocol, it.port)).collect();
     let node = provision.node.clone();
     (!provision.services.is_empty()).then_some(LaterWire::Services { node, services })
+}
+
+fn nics_wire(provision: &Provision) -> Option<LaterWire> {
+    let nic = |OwnNic { link, slot }: &OwnNic| (*link, NicOf::Slot(Net(slot.prefix), slot.slot));
+    let nics = provision.nics.iter().map(nic).collect();
+    let node = provision.node.clone();
+    (!provision.nics.is_empty()).then_some(LaterWire::Nics { node, nics })
 }
 
 /// Changes one of the slots, if it is among them.

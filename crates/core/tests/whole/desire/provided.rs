@@ -6,10 +6,10 @@ use sixfold_core::addr::Allocation;
 use sixfold_core::desire::desire;
 use sixfold_core::model::Snapshot;
 use sixfold_core::name::{self, IfName};
-use sixfold_core::plan::plan;
+use sixfold_core::plan::{Op, Stage, Step, evolve, plan};
 use sixfold_core::state::{LinkKind, Netns, NodeState};
 
-use crate::farm::{Farm, own};
+use crate::farm::{Farm, bare, own, reach};
 
 /// The first farm, whose farmer says this too.
 fn first_with(more: &str) -> Farm {
@@ -148,4 +148,53 @@ fn services_of_a_node() {
         let node = node.parse().unwrap();
         assert_eq!(with.desired(&node), without.desired(&node));
     }
+}
+
+const NICS: &str =
+    "[[provision]]\nnode = \"ant\"\nnics = [{ link = \"eth2\", slot = 1 }, { link = \"eth3\", slot = 2 }]";
+
+/// The gateways' links are NICs themselves, with all that they would have as macvlans, and nothing else is other.
+#[test]
+fn nics_of_slots() {
+    let (with, without) = (first_with(NICS), Farm::first());
+    let [mut state, before] = [&with, &without].map(|farm| farm.desired(&"ant".parse().unwrap()));
+    assert_eq!(below(&with, "ant").into_keys().collect::<Vec<_>>(), ["public"]);
+    let todo = plan(&state, &before).to_string();
+    insta::assert_snapshot!("nics_of_slots", todo);
+    let back = plan(&before, &state).to_string();
+    insta::assert_snapshot!("nics_of_slots_that_go_home", back);
+    for (netns, link, nic) in [("gw-1-1", "pub-1-1", "eth2"), ("gw-2-1", "pub-2-1", "eth3")] {
+        let netns = Netns::Named(netns.parse().unwrap());
+        let link = state.at(netns.clone()).links.get_mut(&link.parse().unwrap()).unwrap();
+        assert_eq!(link.kind, LinkKind::Nic { nic: nic.parse().unwrap(), home: None });
+        link.kind = LinkKind::Macvlan { parent: "eth0".parse().unwrap() };
+    }
+    assert_eq!(state, before);
+    for node in ["bee", "cat"] {
+        let node = node.parse().unwrap();
+        assert_eq!(with.desired(&node), without.desired(&node));
+    }
+}
+
+/// Given back by a namespace's end it goes home first, and from there to its place.
+#[test]
+fn a_nic_that_the_kernel_gave_back_goes_home_and_on() {
+    let desired = first_with(NICS).desired(&"ant".parse().unwrap());
+    let mut there = bare();
+    reach(&mut there, &desired);
+    let gateway = Netns::Named("gw-1-1".parse().unwrap());
+    let ends = Step { stage: Stage::RemoveNetns, netns: gateway, op: Op::DelNetns };
+    evolve(&mut there, &ends).unwrap();
+    assert_eq!(there.namespaces[&Netns::Host].links.len(), 1);
+    let todo = plan(&desired, &there).to_string();
+    let moves: Vec<&str> = todo.lines().filter(|line| line.contains("eth2")).collect();
+    assert_eq!(
+        moves,
+        [
+            "ip link set pub-1-1 name eth2",
+            "ip link set eth2 netns gw-1-1; ip -n gw-1-1 link set eth2 name pub-1-1 address 02:6f:00:01:01:01 mtu 1500",
+        ]
+    );
+    reach(&mut there, &bare());
+    assert_eq!(there, bare());
 }

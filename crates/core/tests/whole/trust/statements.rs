@@ -8,7 +8,7 @@ use sixfold_core::id::{Epoch, Generation};
 use sixfold_core::key::PublicKey;
 use sixfold_core::model::{
     Attachment, DeviceReport, ExitDraft, Exposure, FarmDraft, Fault, Forward, LocalV4, NetworkDraft,
-    NodeDraft, OwnV4, Protocol, Reach, ResourceKey, Seat, Service, SlotDraft, SlotKey, Upstream,
+    NodeDraft, OwnNic, OwnV4, Protocol, Reach, ResourceKey, Seat, Service, SlotDraft, SlotKey, Upstream,
     WorkloadDraft,
 };
 use sixfold_core::tenure::{Phase, Tenure};
@@ -71,6 +71,9 @@ fn provided() -> Delegation {
     let of = |address: &str, protocol| Service { address: address.parse().unwrap(), protocol, port: 9000 };
     farm.provision_of(&label("bee")).services =
         vec![of("2001:db8:a::50", Protocol::Tcp), of("203.0.113.30", Protocol::Tcp)];
+    let slots: Vec<SlotKey> = farm.slots.iter().map(|slot| slot.key).collect();
+    let nic = |link: &str, slot| OwnNic { link: label(link), slot };
+    farm.provision_of(&label("bee")).nics = vec![nic("eth3", slots[1]), nic("eth2", slots[0])];
     Delegation::new(farm, label("a-farm"), 7).unwrap()
 }
 

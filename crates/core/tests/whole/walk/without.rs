@@ -194,9 +194,7 @@ impl Examination {
 
 /// Whether it is a gateway whose public link is down, or an exit point of one.
 fn is_only_ready(ns: &Namespace, state: &NodeState) -> bool {
-    let is_cut_off = |ns: &Namespace| {
-        ns.links.values().any(|link| !link.up && matches!(link.kind, LinkKind::Macvlan { .. }))
-    };
+    let is_cut_off = |ns: &Namespace| ns.links.values().any(|link| !link.up && link.kind.is_outside());
     is_cut_off(ns)
         || ns.links.values().any(|link| match &link.kind {
             LinkKind::Veth { peer } => state.namespaces.get(&peer.netns).is_some_and(is_cut_off),
