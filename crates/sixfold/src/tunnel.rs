@@ -25,7 +25,9 @@ use crate::{alive, output, table};
     on while the agent restarts.\n\n\
     Another process can go on with its devices, with a new handshake with each peer at once: one that is started with \
     --succeed takes them over from the one that runs; where a service manager keeps descriptors (the package's service has \
-    it do so), whatever it starts after this one ended has them, so that restarting the service is enough.",
+    it do so), whatever it starts after this one ended has them, so that restarting the service is enough.\n\n\
+    `wg` shows and configures the devices by their names. Their ports and firewall marks are the agent's, which binds the \
+    sockets: others are refused.",
     after_long_help = "Examples:\n  sixfold tunnel run --user sixfold-tunnel\n  sixfold tunnel show"
 )]
 pub(crate) struct Args {

@@ -194,6 +194,23 @@ fn one_connection_may_carry_requests_in_pieces_and_one_after_the_other() {
 }
 
 #[test]
+fn a_request_that_is_too_long_is_answered_before_the_connection_is_closed() {
+    let tunnel = Tunnel::start();
+    let inner = Namespace::new("ph");
+    tunnel.add("wg-ph", &inner, &inner, 51820);
+    for length in [(8 << 20) + 1, 9 << 20] {
+        let mut stream = UnixStream::connect(tunnel.uapi_dir.join("wg-ph.sock")).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        let mut request = vec![b'x'; length];
+        request.extend(b"\n\n");
+        stream.write_all(&request).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "errno=-7\n\n", "of {length} bytes, and no more is said");
+    }
+}
+
+#[test]
 fn no_private_key_reaches_status_or_log() {
     let mut tunnel = Tunnel::start();
     let inner = Namespace::new("pf");

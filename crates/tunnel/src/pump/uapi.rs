@@ -2,7 +2,7 @@
 //! may carry any number of requests. What it holds may be a key: its buffers are wiped.
 
 use super::hosted::Hosted;
-use crate::uapi::{Request, format_errno, format_state, parse_request};
+use crate::uapi::{Request, UapiError, format_errno, format_state, parse_request};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -32,13 +32,15 @@ pub(super) struct UapiConnection {
     scanned: usize,
     answer: Zeroizing<String>,
     written: usize,
+    /// Once a request was too long: how much of its rest was thrown away.
+    thrown: Option<usize>,
 }
 
 impl UapiConnection {
     /// Takes an accepted, non-blocking socket.
     pub(super) fn new(socket: OwnedFd, device: u64) -> Self {
         let (request, answer) = (Zeroizing::default(), Zeroizing::default());
-        Self { socket, device, request, scanned: 0, answer, written: 0 }
+        Self { socket, device, request, scanned: 0, answer, written: 0, thrown: None }
     }
 
     /// Goes on as far as it can without waiting.
@@ -48,7 +50,7 @@ impl UapiConnection {
                 Wish::Read => {}
                 wish => return wish,
             }
-            if self.answer_request(hosted) {
+            if self.thrown.is_none() && self.answer_request(hosted) {
                 continue;
             }
             match recv(self.socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
@@ -56,7 +58,10 @@ impl UapiConnection {
                 Ok(length) => {
                     extend_wiped(&mut self.request, &buffer[..length]);
                     buffer[..length].zeroize();
-                    if self.request.len() > REQUEST_LEN {
+                    if self.thrown.is_none() && self.request.len() > REQUEST_LEN {
+                        self.refuse(hosted);
+                    }
+                    if self.throw_away() {
                         return Wish::Close;
                     }
                 }
@@ -64,6 +69,22 @@ impl UapiConnection {
                 Err(_) => return Wish::Close,
             }
         }
+    }
+
+    /// Answers a request that is too long before its end has come.
+    fn refuse(&mut self, hosted: &Hosted) {
+        self.answer = refusal(&UapiError::TooLong { limit: REQUEST_LEN }, hosted);
+        self.thrown = Some(0);
+    }
+
+    /// Throws away what goes on after a refusal, so that who wrote it comes to read why; tells whether that is all.
+    fn throw_away(&mut self) -> bool {
+        let Some(thrown) = &mut self.thrown else { return false };
+        *thrown += self.request.len();
+        let is_all = end(&self.request[self.scanned..]).is_some() || *thrown > 2 * REQUEST_LEN;
+        let last = self.request.last().copied();
+        (self.request, self.scanned) = (Zeroizing::new(last.into_iter().collect()), 0);
+        is_all && self.write_answer() == Wish::Read
     }
 
     fn write_answer(&mut self) -> Wish {
@@ -81,7 +102,7 @@ impl UapiConnection {
 
     /// Answers the first whole request, if there is one.
     fn answer_request(&mut self, hosted: &mut Hosted) -> bool {
-        let Some(end) = self.request[self.scanned..].windows(END.len()).position(|bytes| bytes == END) else {
+        let Some(end) = end(&self.request[self.scanned..]) else {
             self.scanned = self.request.len().saturating_sub(END.len() - 1);
             return false;
         };
@@ -105,10 +126,17 @@ fn answer(request: &[u8], hosted: &mut Hosted) -> Zeroizing<String> {
         Request::Get => Ok(format_state(&hosted.state())),
         Request::Set(set) => hosted.configure(set).map(|()| format_errno(None)),
     });
-    outcome.unwrap_or_else(|error| {
-        tracing::info!(device = %hosted.name, %error, "configuration refused");
-        format_errno(Some(error.errno()))
-    })
+    outcome.unwrap_or_else(|error| refusal(&error, hosted))
+}
+
+fn refusal(error: &UapiError, hosted: &Hosted) -> Zeroizing<String> {
+    tracing::info!(device = %hosted.name, %error, "configuration refused");
+    format_errno(Some(error.errno()))
+}
+
+/// Where a request ends.
+fn end(of: &[u8]) -> Option<usize> {
+    of.windows(END.len()).position(|bytes| bytes == END)
 }
 
 /// Appends by moving to a larger buffer and wiping the old one, where `Vec` would leave a copy of a key behind.

@@ -150,6 +150,12 @@ pub enum UapiError {
     /// The mark was refused by the system.
     #[error("firewall mark cannot be set without privilege")]
     MarkRefused,
+    /// The request goes on after so many bytes.
+    #[error("request is longer than {limit} bytes")]
+    TooLong {
+        /// The longest there is.
+        limit: usize,
+    },
 }
 
 impl UapiError {
@@ -158,8 +164,9 @@ impl UapiError {
         match self {
             Self::UnknownOperation | Self::UnknownKey { .. } | Self::WrongValue { .. } => Errno::EINVAL,
             Self::WrongVersion { .. } => Errno::EPROTONOSUPPORT,
-            Self::PortFixed { .. } => Errno::EADDRINUSE,
+            Self::PortFixed { .. } => Errno::EOPNOTSUPP, // the port is free, for all that is known here
             Self::MarkRefused => Errno::EPERM,
+            Self::TooLong { .. } => Errno::E2BIG,
         }
     }
 }
