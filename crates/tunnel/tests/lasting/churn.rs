@@ -16,10 +16,15 @@ use std::time::{Duration, Instant};
 const PARTS: u32 = 5;
 /// Pairs of devices at a time.
 const PAIRS: u64 = 12;
-/// Peers that come at once, and are never there.
+/// Peers that come at once, and are never there; and how many there are at a time.
 const STRANGERS: u64 = 40;
-/// What one that comes and goes may leave: less than any device, peer or session takes.
-const KB_EACH: u64 = 1;
+const MOST_STRANGERS: usize = 160;
+/// Bytes by which memory may grow after the first part: as an allocator puts things elsewhere, whatever the load; for each
+/// device or peer that comes or goes, which is less than what any of it takes; and for each kilobyte of the stream, which is
+/// less than a packet.
+const BYTES_ANYWAY: u64 = 256 << 10;
+const BYTES_EACH: u64 = 60;
+const BYTES_EACH_KB: u64 = 1;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is held when nothing is there but what stays.
@@ -147,8 +152,8 @@ impl Load {
         let is_there = self.pairs.get(&pair) == Some(&true);
         self.changes += 1;
         match (self.random.below(6), is_there) {
-            (0, _) => self.strangers_come(),
-            (1, _) => self.strangers_go(),
+            (0, _) if self.strangers.len() + STRANGERS as usize <= MOST_STRANGERS => self.strangers_come(),
+            (0 | 1, _) => self.strangers_go(),
             (2, true) => self.give_keys(pair),
             (3, true) => self.speak(pair),
             (_, true) => self.go(pair),
@@ -173,8 +178,11 @@ impl Load {
     }
 
     fn parts(&mut self, each: Duration) -> Vec<Held> {
-        // One round with everything there is, so that the first part begins where the others do.
-        self.strangers_come();
+        // All that there can be at a time, so that no part needs more memory than was there before it.
+        (1..=PAIRS).for_each(|pair| self.come(pair));
+        while self.strangers.len() < MOST_STRANGERS {
+            self.strangers_come();
+        }
         let mut held = vec![self.rest(None)];
         for _ in 0..PARTS {
             let started = Instant::now();
@@ -240,9 +248,13 @@ fn assert_nothing_grows(tag: &'static str, whole: Duration, seed: u64) {
     for now in &held {
         assert_eq!((now.descriptors, &now.threads), (held[0].descriptors, &held[0].threads));
     }
-    // What leaks does so in each part; an allocator takes a step now and then, of any size.
-    let leaks = |pair: &[Held]| pair[1].kb.saturating_sub(pair[0].kb) > KB_EACH * pair[1].changes;
-    assert!(!held[1..].windows(2).all(leaks), "memory grows in each part");
+    let [_, first, .., last] = &held[..] else { unreachable!("there are more parts") };
+    let grown = 1024 * last.kb.saturating_sub(first.kb);
+    let changes: u64 = held[2..].iter().map(|held| held.changes).sum();
+    let carried = (blocks * 64) * u64::from(PARTS - 1) / u64::from(PARTS);
+    println!("{grown} bytes more after {changes} changes and {carried} kB");
+    assert!(grown <= BYTES_ANYWAY + BYTES_EACH * changes, "memory grows with what comes and goes");
+    assert!(grown <= BYTES_ANYWAY + BYTES_EACH_KB * carried, "memory grows with what is carried");
 }
 
 /// Ends the stream, if what is beside it fails too.
