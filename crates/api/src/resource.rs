@@ -98,6 +98,10 @@ pub struct Held {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub own_v4: Option<Ipv4Addr>,
+    /// Of an exit point: whether it lacks ports, or the address of its own that its network asks for, because its tenant has as many of
+    /// these at the slot as the slot's farmer lets one tenant have.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over_quota: bool,
 }
 
 /// What a change of a network would come to. Nothing of it is done.

@@ -7,7 +7,8 @@
 //!
 //! An exit point's grant has a block of ports with it, as long as the slot has one left: found, rested and reclaimed in
 //! the same way. A network that got none gets one when it is allocated again, one generation higher. A network that asks for a
-//! public IPv4 address of its own gets one of its slot's pool beside its ports, in the same way.
+//! public IPv4 address of its own gets one of its slot's pool beside its ports, in the same way. Of both a tenant's networks
+//! have together no more than the slot's farmer lets one tenant have; a network that would have more goes on without.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -19,7 +20,7 @@ use thiserror::Error;
 use crate::addr::PrefixIndex;
 use crate::id::{AllocationNumber, ExitSlot, Generation, NetworkId, NodeId, TenantId, Timestamp};
 use crate::limit;
-use crate::model::{Grant, Ledger, LedgerChange, PortBlock, ReadSet, Record, ResourceKey, Seat};
+use crate::model::{Grant, Ledger, LedgerChange, PortBlock, ReadSet, Record, ResourceKey, Seat, Shares};
 use crate::place::Placement;
 
 /// The farm's secret that indices are keyed with. Whoever has it can tell which index a seat will ask for.
@@ -148,6 +149,9 @@ fn grant_ports(
     let new = change.grants.iter().find(|(_, grant)| grant.is_live() && grant.seat == Seat::Exit);
     let again = held.exit.filter(|(_, grant)| grant.ports.is_none()).map(granted_again);
     let Some((key, mut grant)) = new.map(|(key, grant)| (*key, grant.clone())).or(again) else { return };
+    if place.shares(placement).blocks >= placement.block_quota {
+        return;
+    }
     let before = held.resting.get(&Seat::Exit).and_then(|(_, grant)| grant.ports);
     let candidates = Candidates { network: &placement.network, seat: &Seat::Exit, slot: place.slot, secret };
     let others: Vec<(ResourceKey, &Grant, PortBlock)> =
@@ -183,7 +187,8 @@ fn grant_own_v4(
     let found = new.map(|(key, grant)| (*key, grant.clone())).or_else(|| held.exit.map(granted_again));
     let Some((key, mut grant)) = found.filter(|(_, grant)| grant.ports.is_some()) else { return };
     let pool = &placement.pool_v4;
-    if grant.own_v4.is_some_and(|own| pool.contains(&own)) {
+    let has = grant.own_v4.is_some_and(|own| pool.contains(&own));
+    if has || place.shares(placement).addresses >= placement.pool_quota {
         return;
     }
     let before = held.resting.get(&Seat::Exit).and_then(|(_, grant)| grant.own_v4);
@@ -214,6 +219,11 @@ struct Place<'a> {
 impl Place<'_> {
     fn key(&self, index: PrefixIndex) -> ResourceKey {
         ResourceKey { number: self.number, index }
+    }
+
+    /// What the tenant's other networks have here.
+    fn shares(&self, placement: &Placement) -> Shares {
+        self.ledger.shares((self.number, self.slot), &placement.network, self.now)
     }
 
     /// The generation that an index had last, if anybody may have it.

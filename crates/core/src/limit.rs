@@ -105,6 +105,9 @@ pub const PORTS_PER_NETWORK: u16 = 1024;
 /// The most: three networks fit beside each other.
 pub const PORTS_PER_NETWORK_MAX: u16 = 16_384;
 
+/// Tenants that a slot has ports and pool addresses for, unless its farmer says otherwise: each may have one part in so many of both.
+pub const TENANTS_PER_SLOT: usize = 4;
+
 /// The least bandwidth that a network is limited to, in thousand bits a second: a modem's. What says less is a mistake.
 pub const BANDWIDTH_KBITS_MIN: u64 = 64;
 

@@ -22,6 +22,10 @@ pub struct Placement {
     pub pool_v4: Vec<Ipv4Addr>,
     /// How many ports of its slot's IPv4 address its exit point is granted, if it has none.
     pub ports: u16,
+    /// Blocks of ports that its tenant's networks may have together of the slot.
+    pub block_quota: usize,
+    /// Addresses of the slot's pool that they may.
+    pub pool_quota: usize,
 }
 
 /// Places a network of which `farm` is the exit's. Returns `None` if the farm has no such slot, which a valid
@@ -30,6 +34,7 @@ pub struct Placement {
 pub fn place(network: &Network, farm: &Farm) -> Option<Placement> {
     let key = network.exit().key();
     let slot = farm.slot(key)?;
+    let draft = slot.draft();
     let pool_v4 = if network.own_v4().is_none() { Vec::new() } else { slot.pool_v4().to_vec() };
     let exit_node = slot.holder().clone();
     let seats = network.nodes().iter().cloned().map(Seat::Node).chain([Seat::Exit]).collect();
@@ -39,6 +44,8 @@ pub fn place(network: &Network, farm: &Farm) -> Option<Placement> {
         exit_node,
         seats,
         pool_v4,
-        ports: slot.ports(),
+        ports: draft.ports(),
+        block_quota: draft.block_quota(),
+        pool_quota: draft.pool_quota(),
     })
 }

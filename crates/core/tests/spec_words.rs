@@ -119,6 +119,8 @@ const FARMS: &[Case] = &[
     ("fewer ports for each network than there are", &[("[\"bee\"]", "[\"bee\"]\nports = 512")]),
     ("ports that do not lie beside each other", &[("[\"bee\"]", "[\"bee\"]\nports = 3000")]),
     ("more ports than there are", &[("[\"bee\"]", "[\"bee\"]\nports = 65536")]),
+    ("a quota of nothing", &[("[\"bee\"]", "[\"bee\"]\nblock_quota = 0\npool_quota = 0")]),
+    ("a quota that is no number of things", &[("[\"bee\"]", "[\"bee\"]\nblock_quota = -1")]),
     ("two next hops and one holder", &[("[\"bee\"]", "[\"bee\"]\necmp = true")]),
     (
         "two next hops, one of which a node has",

@@ -19,7 +19,9 @@ use std::fmt::Write as _;
 
 use clap::Subcommand;
 use sixfold_core::id::{Label, NodeId};
-use sixfold_core::model::{FarmDraft, Fault, LocalV4, OwnNic, Provision, Service, SlotDraft, SlotKey};
+use sixfold_core::model::{
+    FarmDraft, Fault, LocalV4, OwnNic, Provision, Quotas, Service, SlotDraft, SlotKey,
+};
 use sixfold_core::spec::Names;
 use sixfold_core::trust::{Delegation, Invitation};
 
@@ -162,6 +164,11 @@ fn facts(names: &Names, farm: &FarmDraft) -> Vec<String> {
         }
         if let Some(ports) = slot.ports {
             fact += &format!(", {ports} ports for each network");
+        }
+        let Quotas { blocks, addresses } = slot.quotas;
+        let quotas = [(blocks, "networks with ports"), (addresses, "addresses")];
+        for (quota, what) in quotas.into_iter().filter_map(|(quota, what)| Some((quota?, what))) {
+            fact += &format!(", {quota} {what} for each tenant");
         }
         if slot.ecmp {
             fact += ", two next hops";

@@ -18,7 +18,7 @@ use std::str::FromStr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-use super::{Bandwidths, Fault, Ledger, Node, NodeDraft};
+use super::{Bandwidths, Fault, Ledger, Node, NodeDraft, PortBlock};
 use crate::addr::{Gateway, UPSTREAM};
 use crate::id::{AllocationNumber, ExitSlot, FarmId, NodeId};
 use crate::limit;
@@ -98,6 +98,32 @@ impl fmt::Debug for SlotKey {
     }
 }
 
+/// What one tenant's networks may have of a slot together, those that rest included; where nothing is said, one part of
+/// [`limit::TENANTS_PER_SLOT`] and one at least.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quotas {
+    /// Blocks of ports of its IPv4 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<u16>,
+    /// Addresses of its pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<u16>,
+}
+
+impl Quotas {
+    /// Whether nothing is said.
+    #[must_use]
+    pub const fn are_usual(&self) -> bool {
+        self.blocks.is_none() && self.addresses.is_none()
+    }
+
+    /// Of so many.
+    fn of(said: Option<u16>, all: usize) -> usize {
+        said.map_or_else(|| (all / limit::TENANTS_PER_SLOT).max(1), usize::from)
+    }
+}
+
 /// A slot with open fields, not yet checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -116,6 +142,9 @@ pub struct SlotDraft {
     /// Ports of its IPv4 address for each network that is granted some from now on; none: [`limit::PORTS_PER_NETWORK`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<u16>,
+    /// What one tenant's networks may have of it together.
+    #[serde(default, skip_serializing_if = "Quotas::are_usual")]
+    pub quotas: Quotas,
     /// What its networks may send and get in a second.
     #[serde(default, skip_serializing_if = "Bandwidths::is_unlimited")]
     pub bandwidth: Bandwidths,
@@ -138,10 +167,29 @@ impl SlotDraft {
             default_v4: None,
             pool_v4: Vec::new(),
             ports: None,
+            quotas: Quotas { blocks: None, addresses: None },
             bandwidth: Bandwidths { each: None, of: BTreeMap::new() },
             ecmp: false,
             tenure: None,
         }
+    }
+
+    /// Ports of its IPv4 address for each network that is granted some.
+    #[must_use]
+    pub fn ports(&self) -> u16 {
+        self.ports.unwrap_or(limit::PORTS_PER_NETWORK)
+    }
+
+    /// Blocks of ports that one tenant's networks may have together.
+    #[must_use]
+    pub fn block_quota(&self) -> usize {
+        Quotas::of(self.quotas.blocks, PortBlock::all(self.ports()).len())
+    }
+
+    /// Addresses of its pool that one tenant's networks may have together.
+    #[must_use]
+    pub fn pool_quota(&self) -> usize {
+        Quotas::of(self.quotas.addresses, self.pool_v4.len())
     }
 
     /// With the registry's word of who holds it.
@@ -250,12 +298,6 @@ impl Slot {
     #[must_use]
     pub fn pool_v4(&self) -> &[Ipv4Addr] {
         &self.0.pool_v4
-    }
-
-    /// Ports of its IPv4 address for each network that is granted some.
-    #[must_use]
-    pub fn ports(&self) -> u16 {
-        self.0.ports.unwrap_or(limit::PORTS_PER_NETWORK)
     }
 
     /// The IPv4 default gateway, another address in the subnet of [`Slot::public_v4`]; both or neither.

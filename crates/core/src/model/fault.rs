@@ -150,6 +150,8 @@ pub enum Fault {
     DefaultOutside { default_v4: std::net::Ipv4Addr, public_v4: Ipv4Net },
     #[error("ports {ports} is none of 1024, 2048, 4096, 8192 and 16384")]
     Ports { ports: u16 },
+    #[error("{field} 0 gives no tenant any")]
+    QuotaZero { field: &'static str },
     #[error("pool_v4 without public_v4")]
     PoolWithoutPublic,
     #[error("{address} lies in 10.0.0.0/8, where tenants' workloads have theirs")]
@@ -292,6 +294,9 @@ impl Fault {
             Self::PortZero | Self::ForwardZero => "ports are 1 to 65535",
             Self::Ports { .. } => {
                 "say how many of the slot's 64,512 each network gets, so that they lie beside each other; 1024 if nothing is said"
+            }
+            Self::QuotaZero { .. } => {
+                "say how many of them one tenant's networks may have together; a quarter of what the slot has if nothing is said"
             }
             Self::PoolWithoutPublic => "add public_v4 and default_v4: what the pool is reached by",
             Self::PoolInside { .. } => {

@@ -188,6 +188,15 @@ pub struct Ledger {
     records: BTreeMap<Record, Revision>,
 }
 
+/// What one tenant's networks have of a slot together, resting ones included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shares {
+    /// Blocks of ports of its IPv4 address.
+    pub blocks: usize,
+    /// Addresses of its pool.
+    pub addresses: usize,
+}
+
 impl Ledger {
     /// Raised by each commit.
     #[must_use]
@@ -242,6 +251,24 @@ impl Ledger {
         keys.filter_map(|key| {
             let grant = self.grants.get(key)?;
             Some((*key, grant, grant.ports?))
+        })
+    }
+
+    /// What a tenant's networks but one have of a slot, at a time when some have rested.
+    #[must_use]
+    pub fn shares(
+        &self,
+        (number, slot): (AllocationNumber, ExitSlot),
+        but: &NetworkId,
+        now: Timestamp,
+    ) -> Shares {
+        let counts = |grant: &Grant| {
+            grant.network.tenant == but.tenant && grant.network != *but && !grant.is_over(now)
+        };
+        let theirs = self.ports_in(number, slot).filter(|(_, grant, _)| counts(grant));
+        theirs.fold(Shares::default(), |shares, (_, grant, _)| Shares {
+            blocks: shares.blocks + 1,
+            addresses: shares.addresses + usize::from(grant.own_v4.is_some()),
         })
     }
 

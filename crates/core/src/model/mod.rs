@@ -24,10 +24,13 @@ mod world;
 
 pub use bandwidth::{Bandwidth, BandwidthError, Bandwidths};
 pub use farm::{
-    Farm, FarmDraft, LocalV4, OwnNic, Provision, Service, Slot, SlotDraft, SlotKey, SlotKeyError, Upstream,
+    Farm, FarmDraft, LocalV4, OwnNic, Provision, Quotas, Service, Slot, SlotDraft, SlotKey, SlotKeyError,
+    Upstream,
 };
 pub use fault::{Fault, Found, Item, Place};
-pub use ledger::{Conflict, Grant, Heard, Ledger, LedgerChange, ReadSet, Record, Release, ResourceKey, Seat};
+pub use ledger::{
+    Conflict, Grant, Heard, Ledger, LedgerChange, ReadSet, Record, Release, ResourceKey, Seat, Shares,
+};
 pub use network::{
     Attachment, ExitDraft, ExitRef, Exposure, Forward, Network, NetworkDraft, OwnV4, Protocol, Workload,
     WorkloadDraft,

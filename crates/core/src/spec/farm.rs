@@ -16,8 +16,8 @@ use crate::addr::carve;
 use crate::id::ExitSlot;
 use crate::limit;
 use crate::model::{
-    Bandwidths, Family, FarmDraft, Item, LocalV4, NodeDraft, OwnNic, Place, Protocol, Provision, Reach,
-    Service, SlotDraft, SlotKey, Upstream,
+    Bandwidths, Family, FarmDraft, Item, LocalV4, NodeDraft, OwnNic, Place, Protocol, Provision, Quotas,
+    Reach, Service, SlotDraft, SlotKey, Upstream,
 };
 use crate::name::IfName;
 
@@ -81,6 +81,8 @@ struct SlotFields {
     #[serde(default)]
     pool_v4: Vec<Text>,
     ports: Option<Spanned<i64>>,
+    block_quota: Option<Spanned<i64>>,
+    pool_quota: Option<Spanned<i64>>,
     bandwidth: Option<Text>,
     bandwidth_of: Option<Spanned<BTreeMap<String, Text>>>,
     #[serde(default)]
@@ -334,6 +336,10 @@ fn read_slot(
     let pool_v4 = reading.list(item, "pool_v4", &fields.pool_v4, net(Wanted::AddressV4));
     let ports =
         reading.read_if(item.field("ports"), fields.ports.as_ref(), small("ports", limit::PORTS_PER_NETWORK));
+    let mut quota =
+        |field, said: &Option<_>| reading.read_if(item.field(field), said.as_ref(), small("quota", 1));
+    let (blocks, addresses) =
+        (quota("block_quota", &fields.block_quota), quota("pool_quota", &fields.pool_quota));
     let limits = read_bandwidths(fields, item, reading);
     let slot = slot?;
     if fields.prefix.is_none() && default == DefaultPrefix::MustBeSaid {
@@ -347,6 +353,7 @@ fn read_slot(
         default_v4,
         pool_v4,
         ports,
+        quotas: Quotas { blocks, addresses },
         bandwidth: limits,
         ecmp: fields.ecmp,
         tenure: None,

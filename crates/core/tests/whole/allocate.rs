@@ -25,6 +25,8 @@ fn placement(network: &str, slot: u8, nodes: usize) -> Placement {
         seats: seats.collect(),
         pool_v4: Vec::new(),
         ports: limit::PORTS_PER_NETWORK,
+        block_quota: 15,
+        pool_quota: 1,
     }
 }
 
@@ -384,6 +386,79 @@ fn of_a_pool_that_is_used_up_there_is_none_until_one_has_rested() {
     ledger.commit(&read, change).unwrap();
     assert_eq!(has(&ledger, 0), None, "its own is another's now");
     no_address_is_held_twice(&ledger);
+}
+
+/// Ports: whoever has its quota goes on without, and another gets what is left. What rests counts, and a farmer who says less takes
+/// nothing from anybody.
+#[test]
+fn no_tenant_has_more_blocks_of_a_slot_than_its_quota() {
+    let mut ledger = numbered();
+    let of = |tenant: &str, at: u8| placement(&format!("{tenant}/n{at}"), 1, 0);
+    let has = |ledger: &Ledger, tenant: &str| -> Vec<u8> {
+        (0..20).filter(|at| ports_of(ledger, &format!("{tenant}/n{at}")).is_some()).collect()
+    };
+    (0..20).for_each(|at| grant(&mut ledger, &of("acme", at)));
+    assert_eq!(has(&ledger, "acme"), (0..15).collect::<Vec<_>>(), "a quarter of 63");
+    grant(&mut ledger, &Placement { slot: key(2), ..of("acme", 19) });
+    assert!(has(&ledger, "acme").contains(&19), "another slot has others");
+    (0..20).for_each(|at| grant(&mut ledger, &of("globex", at)));
+    assert_eq!(has(&ledger, "globex").len(), 15);
+    let before = ports_of(&ledger, "acme/n3");
+    grant(&mut ledger, &Placement { seats: BTreeSet::new(), ..of("acme", 3) });
+    grant(&mut ledger, &of("acme", 16));
+    assert!(!has(&ledger, "acme").contains(&16), "what rests counts");
+    grant(&mut ledger, &of("acme", 3));
+    assert_eq!(ports_of(&ledger, "acme/n3"), before, "and is reclaimed");
+    grant(&mut ledger, &Placement { seats: BTreeSet::new(), ..of("acme", 3) });
+    let later = Terms { now: Timestamp(limit::QUARANTINE_SECS), ..Terms::default() };
+    let (read, change) = allocate(&ledger, &of("acme", 16), &SECRET, &later).unwrap();
+    ledger.commit(&read, change).unwrap();
+    assert!(has(&ledger, "acme").contains(&16), "until it has rested");
+    for at in 0..20 {
+        grant(&mut ledger, &Placement { block_quota: 1, ..of("globex", at) });
+    }
+    assert_eq!(has(&ledger, "globex").len(), 15, "what is granted stays");
+}
+
+/// The same of addresses: the tenant's next network has ports, and another tenant the last address.
+#[test]
+fn no_tenant_has_the_last_address_of_a_pool() {
+    let mut ledger = numbered();
+    let of = |network: &str| Placement { pool_quota: 2, ..asking(placement(network, 1, 0), 3) };
+    for network in ["acme/a", "acme/b", "acme/c", "globex/lab"] {
+        grant(&mut ledger, &of(network));
+    }
+    no_address_is_held_twice(&ledger);
+    assert!(own_of(&ledger, "acme/a").is_some() && own_of(&ledger, "acme/b").is_some());
+    assert_eq!(own_of(&ledger, "acme/c"), None);
+    assert!(ports_of(&ledger, "acme/c").is_some() && own_of(&ledger, "globex/lab").is_some());
+    let before = ledger.clone();
+    grant(&mut ledger, &Placement { pool_quota: 1, ..of("acme/a") });
+    assert_eq!(ledger, before, "what is granted stays");
+    // Each has another address once the farmer has others, and no more of them.
+    let pool_v4 = (40..43).map(|last| Ipv4Addr::new(203, 0, 113, last)).collect::<Vec<_>>();
+    for network in ["acme/a", "acme/b", "acme/c"] {
+        grant(&mut ledger, &Placement { pool_v4: pool_v4.clone(), ..of(network) });
+    }
+    let new = |network: &str| own_of(&ledger, network).is_some_and(|own| pool_v4.contains(&own));
+    assert_eq!(["acme/a", "acme/b", "acme/c"].map(new), [true, true, false]);
+}
+
+#[test]
+fn a_slot_has_room_for_four_tenants_unless_its_farmer_says_otherwise() {
+    let quotas = |more: &str| {
+        let farm = include_str!("../../../../examples/first-farm/farm.toml");
+        let farm =
+            Farm::new(&[("farm.toml", &farm.replacen("slot = 1\n", &format!("slot = 1\n{more}\n"), 1))]);
+        let slot = farm.world.farms().values().next().unwrap().slot(key(1)).unwrap().draft().clone();
+        (slot.block_quota(), slot.pool_quota())
+    };
+    let pool = (20..28).map(|last| format!("\"203.0.113.{last}\"")).collect::<Vec<_>>().join(", ");
+    let pool = format!("pool_v4 = [{pool}]");
+    assert_eq!(quotas(""), (15, 1));
+    assert_eq!(quotas("ports = 16384"), (1, 1), "of three one");
+    assert_eq!(quotas(&pool), (15, 2));
+    assert_eq!(quotas(&format!("block_quota = 63\npool_quota = 8\n{pool}")), (63, 8));
 }
 
 #[test]

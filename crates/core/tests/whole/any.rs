@@ -140,7 +140,7 @@ fn farm_text(at: usize, name: &str, farm: &FarmSketch) -> String {
         }
         // Each in its own way, the third not at all.
         match slot {
-            1 => writeln!(text, "bandwidth = \"100 Mbit/s\"").unwrap(),
+            1 => writeln!(text, "bandwidth = \"100 Mbit/s\"\nblock_quota = 2").unwrap(),
             2 => writeln!(text, "ports = 2048\nbandwidth_of = {{ \"t0/web\" = \"64 kbit/s\" }}").unwrap(),
             _ => {}
         }

@@ -29,6 +29,8 @@ fn placement(network: &str, of: impl IntoIterator<Item = usize>) -> Placement {
         seats,
         pool_v4: Vec::new(),
         ports: limit::PORTS_PER_NETWORK,
+        block_quota: 15,
+        pool_quota: 1,
     }
 }
 

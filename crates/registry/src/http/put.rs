@@ -248,6 +248,6 @@ fn told(done: service::Done) -> Done {
 }
 
 pub(super) fn held(held: service::Held) -> Held {
-    let service::Held { resource, seat, generation, ports, own_v4 } = held;
-    Held { resource, seat, generation, ports, own_v4 }
+    let service::Held { resource, seat, generation, ports, own_v4, over_quota } = held;
+    Held { resource, seat, generation, ports, own_v4, over_quota }
 }

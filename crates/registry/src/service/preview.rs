@@ -54,6 +54,7 @@ pub struct Draft {
     affected: BTreeSet<NodeId>,
     before: Side,
     after: Side,
+    grants: Vec<Held>,
     breaker: Option<Refusal>,
 }
 
@@ -87,15 +88,20 @@ impl Draft {
             state.reported_on(*key).map(|(node, report)| ((*key, node.clone()), report.clone()))
         });
         let before = Side { world: worlds.0, reports: reports.collect(), ledger };
+        let after_is = after;
         let after = before.after(worlds.1, &change);
+        let over = |grant: &Grant| after_is.is_some_and(|after| state.is_over_quota(after, grant));
+        let live = after.ledger.grants_of(&network);
+        let grants =
+            live.map(|(key, grant)| Held { over_quota: over(grant), ..Held::of(key, grant) }).collect();
         let (revision, affected) = (state.revision(), change.affected);
-        Ok(Self { revision, network, affected, before, after, breaker })
+        Ok(Self { revision, network, affected, before, after, grants, breaker })
     }
 
     /// Plans it. `backend` says who carries WireGuard on a node.
     #[must_use]
     pub fn plan(self, backend: impl Fn(&NodeId) -> Backend) -> Preview {
-        let Self { revision, network, affected, before, after, breaker } = self;
+        let Self { revision, network, affected, before, after, grants, breaker } = self;
         let ways = |side: &Side| Reach::new(&side.world, &side.ledger).of_network(&network);
         let (was, will_be) = (ways(&before), ways(&after));
         let pairs =
@@ -111,7 +117,7 @@ impl Draft {
             unplanned: affected.len().saturating_sub(most),
             gained: will_be.difference(&was).cloned().collect(),
             lost: was.difference(&will_be).cloned().collect(),
-            grants: after.ledger.grants_of(&network).map(|(key, grant)| Held::of(key, grant)).collect(),
+            grants,
             breaker,
         }
     }

@@ -282,6 +282,10 @@ pub struct Held {
     /// Of an exit point: the network's own public IPv4 address, as long as its slot's pool has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_v4: Option<Ipv4Addr>,
+    /// Of an exit point: whether it lacks ports, or the address that its network asks for, because its tenant has its quota of these
+    /// at the slot.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over_quota: bool,
 }
 
 impl Held {
@@ -289,6 +293,6 @@ impl Held {
     #[must_use]
     pub fn of(resource: ResourceKey, grant: &Grant) -> Self {
         let Grant { seat, generation, ports, own_v4, .. } = grant.clone();
-        Self { resource, seat, generation, ports, own_v4 }
+        Self { resource, seat, generation, ports, own_v4, over_quota: false }
     }
 }

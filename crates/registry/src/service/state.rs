@@ -13,7 +13,9 @@ use sha2::Sha256;
 use sixfold_api::metrics::Text;
 use sixfold_core::addr::Allocation;
 use sixfold_core::allocate::IndexSecret;
-use sixfold_core::id::{AllocationNumber, ExitSlot, FarmId, NetworkId, NodeId, Revision, TenantId};
+use sixfold_core::id::{
+    AllocationNumber, ExitSlot, FarmId, NetworkId, NodeId, Revision, TenantId, Timestamp,
+};
 use sixfold_core::model::{
     DeviceReport, ExitRef, Farm, FarmDraft, Grant, Heard, Ledger, LedgerChange, Network, NetworkDraft,
     NodeDraft, Reports, ResourceKey, Seat, Slot, SlotKey, Snapshot, World, WorldDraft,
@@ -426,7 +428,26 @@ impl State {
     /// The prefixes that a network has in force.
     #[must_use]
     pub fn held_by(&self, network: &NetworkId) -> Vec<Held> {
-        self.ledger.grants_of(network).map(|(key, grant)| Held::of(key, grant)).collect()
+        let network_is = self.world.network(network);
+        let over = |grant: &Grant| network_is.is_some_and(|network| self.is_over_quota(network, grant));
+        let live = self.ledger.grants_of(network);
+        live.map(|(key, grant)| Held { over_quota: over(grant), ..Held::of(key, grant) }).collect()
+    }
+
+    /// Whether a grant of a network's exit point lacks ports, or the address that the network asks for, because its tenant has its quota
+    /// of these at the slot. What has rested only by the time that it rested counts still.
+    pub(super) fn is_over_quota(&self, network: &Network, grant: &Grant) -> bool {
+        let Some(slot) = self.slot(network.exit()).filter(|_| grant.seat == Seat::Exit) else { return false };
+        let Some(allocation) = self.ledger.allocation(slot.key().prefix) else { return false };
+        let place = (allocation.number(), slot.key().slot);
+        let shares = self.ledger.shares(place, network.id(), Timestamp(0));
+        if grant.ports.is_none() {
+            return shares.blocks >= slot.draft().block_quota();
+        }
+        let pool = slot.pool_v4();
+        let asks = !network.own_v4().is_none() && !pool.is_empty();
+        let has = grant.own_v4.is_some_and(|own| pool.contains(&own));
+        asks && !has && shares.addresses >= slot.draft().pool_quota()
     }
 
     /// The prefixes that a network got at a revision, as far as the ledger still has them: those in force, and those that rest

@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::scope;
 use std::time::{Duration, Instant};
 
+use sixfold_core::id::Timestamp;
 use sixfold_core::limit::NODES_PER_NETWORK;
-use sixfold_registry::service::Failed;
+use sixfold_core::model::{Attachment, NetworkDraft, OwnV4, Quotas, Seat, SlotDraft, SlotKey, WorkloadDraft};
+use sixfold_core::state::Backend;
+use sixfold_registry::service::{Failed, Held};
 use sixfold_registry::store::Memory;
-
-use sixfold_core::model::{SlotDraft, SlotKey};
 
 use crate::ground::{Hands, Registry, farm, network, put_farm, put_network, slot};
 
@@ -67,6 +68,50 @@ fn the_operator_says_how_many_prefixes_a_tenant_may_have() {
     assert!(over.starts_with("tenant acme has 3 prefixes and asks for 3 more: its quota is 5; "), "{over}");
     registry.ask("acme", "", put_network(1, network("acme/more", 1, [1]))).unwrap();
     registry.ask("globex", "", put_network(1, network("globex/lab", 1, [1, 2]))).unwrap();
+}
+
+/// Of a slot with few blocks and two addresses one tenant has no more than its farmer says, and is told why; the next has its own.
+#[test]
+fn one_tenant_takes_neither_the_last_ports_nor_the_last_address() {
+    let registry = Registry::start(Memory::default(), &Hands::at(1_000_000)).furnish(2);
+    let mut alpha = farm(&[(1, 0), (2, 1)]);
+    alpha.slots[0] = SlotDraft {
+        public_v4: Some("203.0.113.5/24".parse().unwrap()),
+        default_v4: Some("203.0.113.1".parse().unwrap()),
+        pool_v4: (20..22).map(|last| [203, 0, 113, last].into()).collect(),
+        ports: Some(16_384),
+        quotas: Quotas { blocks: Some(2), addresses: None },
+        ..alpha.slots[0].clone()
+    };
+    registry.ask("alpha", "", put_farm(3, alpha.clone())).unwrap();
+    let with_own = |id: &str| {
+        let workload = WorkloadDraft {
+            name: "w".parse().unwrap(),
+            node: "n1".parse().unwrap(),
+            number: None,
+            attachment: Attachment::default(),
+        };
+        let own_v4 = OwnV4 { whole: Some("w".parse().unwrap()), ..OwnV4::default() };
+        NetworkDraft { workloads: vec![workload], own_v4, ..network(id, 1, [1]) }
+    };
+    let put = |version: u64, id: &str| {
+        let op = put_network(version, with_own(id));
+        let told = registry.service.preview(&op, Timestamp(1_000_000)).unwrap().plan(|_| Backend::Kernel);
+        let done = registry.ask(id.split('/').next().unwrap(), "", op).unwrap();
+        let exit = |held: &[Held]| held.iter().find(|held| held.seat == Seat::Exit).cloned().unwrap();
+        let (foretold, held) = (exit(&told.grants), exit(&done.grants));
+        assert_eq!(foretold, held, "{id}");
+        (held.ports.is_some(), held.own_v4.is_some(), held.over_quota)
+    };
+    assert_eq!(put(1, "acme/a"), (true, true, false));
+    assert_eq!(put(1, "acme/b"), (true, false, true), "no second address: one of two is the default");
+    assert_eq!(put(1, "acme/c"), (false, false, true), "no third block");
+    assert_eq!(put(1, "globex/lab"), (true, true, false), "the last ones are another tenant's");
+    assert_eq!(put(1, "globex/more"), (false, false, false), "and then none are left");
+    // A farmer who says less takes nothing away.
+    alpha.slots[0].quotas.blocks = Some(1);
+    registry.ask("alpha", "", put_farm(4, alpha)).unwrap();
+    assert_eq!(put(2, "acme/b"), (true, false, true));
 }
 
 #[test]

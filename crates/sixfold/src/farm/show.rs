@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use sixfold_core::id::Label;
+use sixfold_core::model::SlotDraft;
 use sixfold_core::trust::Role;
 
 use super::{bandwidths, called, draft, own, provided};
@@ -17,7 +18,7 @@ const ANY: [Role; 4] = [Role::Farmer, Role::Tenant, Role::Node, Role::Admin];
 #[command(
     long_about = "Show a farm: what its farmer says of it, and the nodes that have joined.\n\n\
     With --json: id, name, version, revision, allocations (prefix, number), upstream (next_hop, next_hop_v4), management, \
-    host_firewall, slots (slot, slice, holders (id, name), public_v4, default_v4, pool_v4, ports, bandwidth, bandwidth_of, ecmp), \
+    host_firewall, slots (slot, slice, holders (id, name), public_v4, default_v4, pool_v4, ports, block_quota, pool_quota, bandwidth, bandwidth_of, ecmp), \
     provisions (node, gateway_nic, nics (link, slot), local_v4 (address, router), services (address, protocol, port)), nodes (id, name).",
     after_long_help = "Examples:\n  sixfold farm show\n  sixfold farm show alpha --json | jq .nodes"
 )]
@@ -83,6 +84,8 @@ fn document(farm: &KnownFarm) -> Value {
             "default_v4": slot.default_v4,
             "pool_v4": slot.pool_v4,
             "ports": slot.ports,
+            "block_quota": slot.block_quota(),
+            "pool_quota": slot.pool_quota(),
             "bandwidth": slot.bandwidth.each,
             "bandwidth_of": slot.bandwidth.of,
             "ecmp": slot.ecmp,
@@ -152,6 +155,7 @@ fn text(farm: &KnownFarm) -> String {
     for (key, ports) in draft.slots.iter().filter_map(|slot| Some((slot.key, slot.ports?))) {
         text += &format!("  {ports} ports for each network of slot {key}\n");
     }
+    text += &draft.slots.iter().map(shares).collect::<String>();
     let limits: Vec<String> = bandwidths(&draft.slots).iter().map(|line| format!("  {line}\n")).collect();
     text += &limits.concat();
     let there = draft.provisions.iter();
@@ -160,6 +164,16 @@ fn text(farm: &KnownFarm) -> String {
     text += "\nNodes\n";
     let rows = farm.nodes.iter().map(|(id, name)| vec![name.to_string(), id.to_string()]);
     text + &or_none(table::render(&["name", "id"], rows))
+}
+
+/// What one tenant may have of a slot together.
+fn shares(slot: &SlotDraft) -> String {
+    if slot.public_v4.is_none() {
+        return String::new();
+    }
+    let all = slot.pool_v4.len();
+    let pool = if all == 0 { String::new() } else { format!(", {} of {all} addresses", slot.pool_quota()) };
+    format!("  each tenant of slot {}: ports for {} networks{pool}\n", slot.key, slot.block_quota())
 }
 
 fn or_none(table: String) -> String {

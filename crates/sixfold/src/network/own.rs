@@ -15,6 +15,8 @@ pub(super) enum Own {
     NoPorts,
     /// None: its exit's farmer has none for tenants.
     NoPool,
+    /// None: its tenant's networks have as many as one tenant's may.
+    OverQuota,
     /// None: all are others'.
     NoneLeft,
 }
@@ -33,6 +35,7 @@ pub(super) fn own(known: &Known, network: &Network, grants: &[Held]) -> Option<O
         Some(own) => Own::Has(own),
         None if held.ports.is_none() => Own::NoPorts,
         None if pool.is_empty() => Own::NoPool,
+        None if held.over_quota => Own::OverQuota,
         None => Own::NoneLeft,
     })
 }
@@ -46,6 +49,10 @@ pub(super) fn words(known: &Known, network: &Network, grants: &[Held]) -> Option
             none("it comes beside ports of the slot's address, and the network has none of these")
         }
         Own::NoPool => none("the farmer has no addresses for tenants at this slot: choose another exit slot"),
+        Own::OverQuota => none(
+            "its tenant's networks have as many addresses of the slot's pool as the farmer lets one tenant have. Apply it again when one \
+             of those has been gone for seven days, or choose another exit slot",
+        ),
         Own::NoneLeft => none(
             "all addresses of the slot's pool are other networks'. Apply it again when one of those is gone, or choose \
              another exit slot",

@@ -19,7 +19,7 @@ use crate::{output, table};
     long_about = "Show a network: what its tenant says of it, its prefixes and its addresses.\n\n\
     Its tenant sees it, the farmers of its nodes, these nodes, and the registry's operator.\n\n\
     With --json: id, version, revision, deleted, and if it is not: exit (farm, name, slot), nodes (id, name), \
-    prefixes (seat, node, prefix, generation, ports, own_v4), missing (nodes that their farmers took out of it), workloads (name, node, number, \
+    prefixes (seat, node, prefix, generation, ports, own_v4, over_quota), missing (nodes that their farmers took out of it), workloads (name, node, number, \
     address, address_v4), local_v4 (whether IPv4 is to leave at the nodes), local_v4_nodes (at which it does), \
     exposures (workload, protocol, port), own_v4 (null unless a public IPv4 address of its own is asked for: \
     address, whole, forwards).",
@@ -112,9 +112,13 @@ fn exit(known: &Known, network: &Network) -> String {
 
 /// What the network's IPv4 leaves from, in words.
 pub(super) fn ports(grants: &[Held]) -> String {
-    match grants.iter().find(|held| held.seat == Seat::Exit).map(|held| held.ports) {
-        Some(Some(ports)) => format!("from ports {ports} of the slot's address, if it has one"),
-        Some(None) => {
+    match grants.iter().find(|held| held.seat == Seat::Exit).map(|held| (held.ports, held.over_quota)) {
+        Some((Some(ports), _)) => format!("from ports {ports} of the slot's address, if it has one"),
+        Some((None, true)) => "none: its tenant's networks have as many ports of the slot's address as the farmer lets one tenant \
+                               have; it has IPv6 only. Apply it again when one of those has been gone for seven days, or choose \
+                               another exit slot"
+            .to_owned(),
+        Some((None, false)) => {
             "none: all ports of the slot's address are other networks'; it has IPv6 only. Apply it again \
                        when one of those is gone, or choose another exit slot"
                 .to_owned()
@@ -193,6 +197,7 @@ fn document(known: &Known, network: &KnownNetwork) -> Value {
             "generation": held.generation,
             "ports": held.ports,
             "own_v4": held.own_v4,
+            "over_quota": held.over_quota,
         })
     });
     let workloads = workloads(known, live, grants).into_iter().map(|(name, node, number, derived)| {

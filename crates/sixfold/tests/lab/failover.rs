@@ -280,7 +280,7 @@ fn routes(lab: &Up, node: &str) -> usize {
 #[test]
 #[ignore = "minutes, and figures that only a quiet machine gives; with --release"]
 fn a_full_slot_passes_on_and_moves() {
-    let lab = started();
+    let lab = started_with(|farm| farm.replacen("slot = 1\n", "slot = 1\nblock_quota = 63\n", 1));
     fill(&lab);
     let all = 4 + NETWORKS * (MEMBERS + 2);
     soon("both gateways have all routes", || {

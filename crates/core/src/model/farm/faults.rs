@@ -101,6 +101,7 @@ impl FarmDraft {
             found.extend(slot.way_out_faults(item));
             found.extend(slot.pool_faults(item));
             found.extend(slot.ports_fault(item));
+            found.extend(slot.quota_faults(item));
             let (place, own) = (item.field("bandwidth_of"), slot.bandwidth.of.len());
             found.extend(fault::too_many(
                 place,
@@ -146,6 +147,13 @@ impl SlotDraft {
         let fits = (limit::PORTS_PER_NETWORK..=limit::PORTS_PER_NETWORK_MAX).contains(&ports);
         let fault = Fault::Ports { ports };
         (!fits || !ports.is_power_of_two()).then(|| item.field("ports").found(fault))
+    }
+
+    /// A quota is of something.
+    fn quota_faults(&self, item: Item) -> impl Iterator<Item = Found> {
+        let said = [("block_quota", self.quotas.blocks), ("pool_quota", self.quotas.addresses)];
+        let nothing = said.into_iter().filter(|(_, quota)| *quota == Some(0));
+        nothing.map(move |(field, _)| item.field(field).found(Fault::QuotaZero { field }))
     }
 
     /// The pool's addresses are machines', and reached by the way out.

@@ -11,8 +11,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::Owned;
 use crate::id::{ExitSlot, FarmId, Label, NetworkId, NodeId};
 use crate::model::{
-    Bandwidth, Bandwidths, FarmDraft, Fault, LocalV4, NodeDraft, OwnNic, Protocol, Provision, Service,
-    SlotDraft, SlotKey, Upstream,
+    Bandwidth, Bandwidths, FarmDraft, Fault, LocalV4, NodeDraft, OwnNic, Protocol, Provision, Quotas,
+    Service, SlotDraft, SlotKey, Upstream,
 };
 use crate::name::IfName;
 use crate::trust::key::Owner;
@@ -55,6 +55,7 @@ enum LaterWire {
     LocalV4 { node: NodeId, address: Net<Ipv4Net>, router: Ipv4Addr },
     Services { node: NodeId, services: Vec<(IpAddr, Protocol, u16)> },
     Nics { node: NodeId, nics: Vec<(IfName, NicOf)> },
+    Quotas { slot: (Net<Ipv6Net>, ExitSlot), blocks: Option<u16>, addresses: Option<u16> },
 }
 
 /// What a link of a machine's serves alone.
@@ -190,7 +191,12 @@ impl Statement for Delegation {
         });
         let later = limited.chain(spread).chain(nics).chain(pooled).chain(ports).chain(local);
         let services = provisions.iter().filter_map(services_wire);
-        let later = Later(later.chain(services).chain(provisions.iter().filter_map(nics_wire)).collect());
+        let quotas = slots.iter().filter(|slot| !slot.quotas.are_usual()).map(|slot| {
+            let Quotas { blocks, addresses } = slot.quotas;
+            LaterWire::Quotas { slot: key(slot), blocks, addresses }
+        });
+        let later = later.chain(services).chain(provisions.iter().filter_map(nics_wire));
+        let later = Later(later.chain(quotas).collect());
         let slot = |slot: SlotDraft| SlotWire {
             prefix: Net(slot.key.prefix),
             slot: slot.key.slot,
@@ -239,6 +245,9 @@ impl Statement for Delegation {
                 LaterWire::GatewayNic { node, nic } => farm.provision_of(&node).gateway_nic = Some(nic),
                 LaterWire::Pool { slot, addresses } => slot_of(slots, slot, |slot| slot.pool_v4 = addresses),
                 LaterWire::Ports { slot, ports } => slot_of(slots, slot, |slot| slot.ports = Some(ports)),
+                LaterWire::Quotas { slot, blocks, addresses } => {
+                    slot_of(slots, slot, |slot| slot.quotas = Quotas { blocks, addresses });
+                }
                 LaterWire::LocalV4 { node, address, router } => {
                     farm.provision_of(&node).local_v4 = Some(LocalV4 { address: address.0, router });
                 }

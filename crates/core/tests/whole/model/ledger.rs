@@ -104,6 +104,8 @@ fn placement(slot: u8, nodes: u8) -> Placement {
         seats: seats.collect(),
         pool_v4: Vec::new(),
         ports: limit::PORTS_PER_NETWORK,
+        block_quota: 15,
+        pool_quota: 1,
     }
 }
 

@@ -8,8 +8,8 @@ use sixfold_core::id::{Epoch, Generation};
 use sixfold_core::key::PublicKey;
 use sixfold_core::model::{
     Attachment, DeviceReport, ExitDraft, Exposure, FarmDraft, Fault, Forward, LocalV4, NetworkDraft,
-    NodeDraft, OwnNic, OwnV4, Protocol, Reach, ResourceKey, Seat, Service, SlotDraft, SlotKey, Upstream,
-    WorkloadDraft,
+    NodeDraft, OwnNic, OwnV4, Protocol, Quotas, Reach, ResourceKey, Seat, Service, SlotDraft, SlotKey,
+    Upstream, WorkloadDraft,
 };
 use sixfold_core::tenure::{Phase, Tenure};
 use sixfold_core::trust::{
@@ -57,6 +57,13 @@ fn limited() -> Delegation {
     let mut farm = farm();
     farm.slots[0].bandwidth.each = Some("100 Mbit/s".parse().unwrap());
     farm.slots[1].bandwidth.of = [(label("acme/web"), "1 Gbit/s".parse().unwrap())].into();
+    Delegation::new(farm, label("a-farm"), 7).unwrap()
+}
+
+fn shared_out() -> Delegation {
+    let mut farm = farm();
+    farm.slots[0].quotas = Quotas { blocks: Some(8), addresses: Some(2) };
+    farm.slots[1].quotas = Quotas { addresses: Some(1), ..Quotas::default() };
     Delegation::new(farm, label("a-farm"), 7).unwrap()
 }
 
@@ -230,6 +237,7 @@ fn the_bytes_that_are_signed_never_change() {
     spread.slots[0].ecmp = true;
     put("farm, with two next hops", encode(&Delegation::new(spread, label("a-farm"), 7).unwrap()));
     put("farm, with provisions", encode(&provided()));
+    put("farm, with quotas", encode(&shared_out()));
     let mut pooled = farm();
     pooled.slots[0].pool_v4 = vec!["203.0.113.20".parse().unwrap(), "203.0.113.21".parse().unwrap()];
     put("farm, with a pool of addresses", encode(&Delegation::new(pooled, label("a-farm"), 7).unwrap()));
@@ -319,6 +327,8 @@ fn there_is_one_encoding_of_each_statement() {
     // What came later ends where an older statement does, and follows it.
     let later = encode(&limited());
     assert_eq!((&later[..body.len()], decode(&later)), (&body[..], Ok(limited())));
+    let quotas = encode(&shared_out());
+    assert_eq!((&quotas[..body.len()], decode(&quotas)), (&body[..], Ok(shared_out())));
     let there = encode(&provided());
     assert_eq!((&there[..body.len()], decode(&there)), (&body[..], Ok(provided())));
     let [ant, bee] = ["ant", "bee"].map(|name| provided().provision(&label(name)).cloned().unwrap());
