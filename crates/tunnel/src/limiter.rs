@@ -23,8 +23,8 @@ pub const INITIATIONS_PER_SECOND_OF_ALL: u32 = 5 * INITIATIONS_PER_SECOND;
 pub const WITH_COOKIE_PER_SECOND: u32 = 1000;
 /// The same over all devices of a process: half a core.
 pub const WITH_COOKIE_PER_SECOND_OF_ALL: u32 = 2 * WITH_COOKIE_PER_SECOND;
-/// Initiations a second that a device hears without a cookie while it is under load, from where a peer has proven to be: all
-/// that whoever feigns such a place gains.
+/// Initiations a second that a device hears without a cookie, under load or not, from where a peer has proven to be: all that
+/// whoever feigns such a place gains.
 pub const KNOWN_PER_SECOND: u32 = 100;
 /// The same over all devices of a process: a quarter of one core, and room for the calls of a process that goes on with a
 /// thousand devices which have a peer here.
@@ -91,17 +91,21 @@ impl Limiter {
             limiter.own.known.has_room(KNOWN_PER_SECOND, now)
                 && limiter.all.windows().known.has_room(KNOWN_PER_SECOND_OF_ALL, now)
         };
-        if !self.is_under_load(now) {
-            Some(Ground::NoLoad)
-        } else if is_known && has_room_for_known(self) {
+        if is_known && has_room_for_known(self) {
             Some(Ground::Known)
+        } else if !self.is_under_load(now) {
+            Some(Ground::NoLoad)
         } else {
             self.own.any.has_room(LOOKED_AT_PER_SECOND, now).then_some(Ground::Cookie)
         }
     }
 
-    /// Counts an initiation, whatever it is answered with.
-    pub fn count(&mut self, now: Duration) {
+    /// Counts an initiation, whatever it is answered with. Who calls from where a peer is brings no load: that has a bound of
+    /// its own, and others are not asked for a cookie for it.
+    pub fn count(&mut self, ground: Ground, now: Duration) {
+        if ground == Ground::Known {
+            return;
+        }
         if !self.own.any.reaches(INITIATIONS_PER_SECOND, now) {
             self.all.windows().any.count(now);
         }
@@ -143,7 +147,7 @@ impl Limiter {
 /// What is counted of a device, and of all together.
 #[derive(Debug, Default)]
 struct Windows {
-    /// All that authenticate.
+    /// All that authenticate, but for those that come from where a peer is.
     any: Window,
     /// Those that were heard for their cookie.
     with_cookie: Window,
@@ -208,7 +212,7 @@ mod tests {
         let (mut limiter, start) = (Limiter::default(), Duration::from_secs(50));
         for _ in 0..INITIATIONS_PER_SECOND {
             assert!(!limiter.is_under_load(start));
-            limiter.count(start);
+            limiter.count(Ground::Cookie, start);
         }
         assert!(limiter.is_under_load(start));
         assert!(limiter.is_under_load(start + WINDOW), "the second after is still under load");
@@ -223,7 +227,7 @@ mod tests {
         for _ in 0..20 {
             for device in &mut devices {
                 heard += u32::from(!device.is_under_load(start));
-                device.count(start);
+                device.count(Ground::Cookie, start);
             }
         }
         assert_eq!(heard, INITIATIONS_PER_SECOND_OF_ALL);
@@ -238,7 +242,7 @@ mod tests {
         let (mut flooded, mut other) = (Limiter::of(&all), Limiter::of(&all));
         for second in 0..5 {
             let now = start + WINDOW * second;
-            (0..INITIATIONS_PER_SECOND_OF_ALL * 2).for_each(|_| flooded.count(now));
+            (0..INITIATIONS_PER_SECOND_OF_ALL * 2).for_each(|_| flooded.count(Ground::Cookie, now));
             assert!(flooded.is_under_load(now) && !other.is_under_load(now));
         }
     }
@@ -249,7 +253,7 @@ mod tests {
             let (all, now) = (AllDevices::default(), Duration::from_secs(50));
             for _ in 0..floods {
                 let mut flooded = Limiter::of(&all);
-                (0..INITIATIONS_PER_SECOND * 2).for_each(|_| flooded.count(now));
+                (0..INITIATIONS_PER_SECOND * 2).for_each(|_| flooded.count(Ground::Cookie, now));
             }
             let mut other = Limiter::of(&all);
             assert_eq!(other.is_under_load(now), is_felt, "{floods} floods");

@@ -66,7 +66,7 @@ impl Device {
         let demand = if ground == Ground::Cookie { Demand::Cookie } else { Demand::Authentic };
         let admitted = self.admit(message, demand, actions);
         if !matches!(admitted, Err(Refusal(Reason::Forged, _))) {
-            self.limiter.count(now); // what does not know our public key brings no load
+            self.limiter.count(ground, now); // what does not know our public key brings no load
         }
         admitted?;
         if !self.limiter.admits(ground, from.ip(), now) {

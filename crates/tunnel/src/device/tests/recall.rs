@@ -79,4 +79,5 @@ fn hundreds_of_devices_of_one_process_call_those_of_another_and_all_are_answered
     met.iter().for_each(|(here, met)| world.recall(*here, met));
     let answers = (0..pairs).map(|pair| world.count(2 * pair + 1, Kind::Response)).sum::<usize>();
     assert_eq!(answers, pairs, "none is asked for a cookie, which would cost it five seconds");
+    assert!(!Limiter::of(&far).is_under_load(world.now), "nor is anybody else for it");
 }
