@@ -571,14 +571,101 @@ const GUARDS: [(&str, &str); 12] = [
     ("nat", "a workload leaves with its network's own address"),
 ];
 
-/// Rules without which nothing comes in by an address of its own that should.
-const WAYS: [(&str, &str); 5] = [
+/// Rules without which something does not arrive that should.
+const WAYS: [(&str, &str); 11] = [
+    ("forward", "between networks, as from the Internet"),
+    ("forward", "out"),
+    ("forward", "in: the hosting resource decides"),
+    ("forward", "out: tcp"),
+    ("forward", "out: udp"),
+    ("forward", "out: icmp"),
     ("own", "a port leads to a workload's"),
     ("own", "tcp: an address leads to a workload"),
     ("own", "udp: an address leads to a workload"),
     ("own", "icmp: an address leads to a workload"),
     ("forward", "to a network's own address"),
 ];
+
+/// Of floods and of trains, which no single probe is; each is taken away in a test of its own below.
+const SHARES: [(&str, &str); 4] = [
+    ("forward", rule::SHARE),
+    ("forward", rule::SHARE_IN),
+    ("forward", rule::BANDWIDTH_SENT),
+    ("forward", rule::BANDWIDTH_RECEIVED),
+];
+
+/// All others, each with where it is missed if it is taken away, or why nobody misses it here.
+const REST: [(&str, &[(&str, &str)]); 6] = [
+    (
+        "taken away in nft_without.rs",
+        &[
+            ("source", "no state for IPv6 here"),
+            ("input", "others on its segment ask"),
+            ("forward", rule::UNCONNECTED),
+            ("forward", "segments fit the path"),
+            ("output", "no redirects"),
+        ],
+    ),
+    (
+        "taken away in gateway_limits.rs",
+        &[
+            ("source", rule::NO_WAY),
+            ("source", rule::LAST_HOP),
+            ("input", "its router asks"),
+            ("input", "who has no address asks"),
+        ],
+    ),
+    (
+        "of IPv4 what gateway_limits.rs takes away of IPv6",
+        &[("source", rule::NO_WAY_V4), ("source", rule::LAST_HOP_V4)],
+    ),
+    (
+        "says why before the last of the chain, or a route, stops it; its counter is missed in core/tests/whole/walk",
+        &[
+            ("source", rule::SPOOFED_V4),
+            ("input", rule::OWN_INSIDE),
+            ("forward", rule::TENANTS_V4),
+            ("forward", rule::UNTRANSLATABLE),
+            ("forward", rule::NO_PORTS),
+        ],
+    ),
+    (
+        "lets in or out what is the gateway's own or an answer, and no probe is; missed in core/tests/whole/walk",
+        &[
+            ("input", "itself"),
+            ("input", "its segment answers"),
+            ("input", "echo"),
+            ("input", "echo over IPv4"),
+            ("input", "answers to its own echo"),
+            ("input", "answers over IPv4"),
+            ("forward", "answers over IPv4"),
+            ("output", "itself"),
+            ("output", "IPv6 itself"),
+            ("output", "IPv4 itself"),
+        ],
+    ),
+    (
+        "what comes to the gateway itself or from it; no probe does, and it is missed in core/tests/whole/walk",
+        &[("input", rule::CLOSED), ("output", rule::CLOSED)],
+    ),
+];
+
+/// A rule that comes is placed here: taken away with packets, or with the reason why not.
+#[test]
+fn every_rule_of_a_gateway_is_taken_away_somewhere_or_said_why_not() {
+    let of_table = Gateway::new().table.chains.into_iter().flat_map(|(name, chain)| {
+        let comments: Vec<String> = chain.rules.iter().map(|rule| rule.comment.clone()).collect();
+        comments.into_iter().map(move |comment| (name.0.to_string(), comment))
+    });
+    let mut all: Vec<(String, String)> = of_table.collect();
+    let rest = REST.iter().flat_map(|(_, rules)| rules.iter());
+    let placed = GUARDS.iter().chain(&WAYS).chain(&SHARES).chain(rest);
+    let mut placed: Vec<_> =
+        placed.map(|(chain, comment)| ((*chain).to_owned(), (*comment).to_owned())).collect();
+    all.sort();
+    placed.sort();
+    assert_eq!(all, placed);
+}
 
 #[test]
 fn without_any_one_way_a_probe_is_missing_that_should_arrive() {
@@ -646,6 +733,9 @@ fn who_is_called_too_often_fills_its_own_share_of_connections_and_no_more() {
     assert_eq!(ground.send(&outward).len(), 0, "both ways are one share");
     let seen = ground.send(&some);
     assert_eq!((wrongs(&gateway, &some, &seen), seen.len()), (Vec::new(), 100), "the other has its own");
+    bring(&mut ground.row.socket, &without(&gateway.table, "forward", rule::SHARE_IN));
+    let passed = ground.send(&flood).len();
+    assert!(passed > 2 * SHARE, "{passed} without the share");
 }
 
 #[test]
@@ -713,6 +803,9 @@ fn a_tenant_fills_its_own_share_of_connections_and_no_more() {
     let kept =
         ground.row.middle(|| std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count").unwrap());
     assert!(kept.trim().parse::<usize>().unwrap() <= SHARE + 100 + 10, "{kept}");
+    bring(&mut ground.row.socket, &without(&gateway.table, "forward", rule::SHARE));
+    let passed = ground.send(&flood).len();
+    assert!(passed > 2 * SHARE, "{passed} without the share");
 }
 
 /// Networks come to a gateway one after the other, and some go: it translates IPv4 still. Of elements that take their share from
