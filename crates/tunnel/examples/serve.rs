@@ -1,9 +1,15 @@
 //! The smallest host of the tunnel, and the process the crate's own tests start: `serve [--succeed] CONTROL UAPI-DIR [USER]`.
+//! It logs to standard error what `RUST_LOG` asks for, errors if nothing.
 
 use sixfold_tunnel::{Config, run};
 use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
     let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let succeed = arguments.first().is_some_and(|first| first == "--succeed");
     arguments.drain(..usize::from(succeed));

@@ -212,7 +212,9 @@ fn a_request_that_is_too_long_is_answered_before_the_connection_is_closed() {
 
 #[test]
 fn no_private_key_reaches_status_or_log() {
-    let mut tunnel = Tunnel::start();
+    let mut tunnel = Tunnel::start_in(tempfile::tempdir().unwrap(), |control, uapi_dir| {
+        spawn_server(&["env", "RUST_LOG=trace"], control, uapi_dir)
+    });
     let inner = Namespace::new("pf");
     tunnel.add("wg-pf", &inner, &inner, 51820);
     let key = sixfold_tunnel::key::SecretKey::from_bytes([0x5c; 32]);
@@ -229,5 +231,6 @@ fn no_private_key_reaches_status_or_log() {
     tunnel.child.kill().unwrap();
     let mut words = String::new();
     tunnel.child.stderr.take().unwrap().read_to_string(&mut words).unwrap();
+    assert!(words.contains("device added"), "{words}");
     assert!(!words.contains("5c5c") && !words.contains("XFxc"), "{words}");
 }
