@@ -6,6 +6,8 @@ use libfuzzer_sys::fuzz_target;
 use sixfold_tunnel::inner::parse_inner;
 use sixfold_tunnel::translate::{Map, Refusal, Translator};
 
+const PREFIX: &str = "2001:db8:5e:1abc::/64";
+const PREFIX_V4: &str = "10.26.188.0/24";
 const CLIENT: [u8; 4] = [198, 51, 100, 7];
 const WORKLOAD: [u8; 4] = [10, 0x1a, 0xbc, 16];
 
@@ -13,7 +15,8 @@ fuzz_target!(|data: &[u8]| {
     let Some(([kind, mtu], data)) = data.split_first_chunk().map(|(head, rest)| (*head, rest)) else {
         return;
     };
-    let map = Map::new("2001:db8:5e:1abc::/64".parse().unwrap(), "10.26.188.0/24".parse().unwrap()).unwrap();
+    let prefixes = PREFIX.parse().ok().zip(PREFIX_V4.parse().ok());
+    let map = prefixes.and_then(|(six, four)| Map::new(six, four)).expect("they are of these lengths");
     let mtu = 1280 + u16::from(mtu);
     let mut translator = Translator::new(map, mtu);
     let packet = match kind % 3 {

@@ -5,6 +5,7 @@ use crate::control::{Command, DeviceName, REPLY_LEN};
 use crate::socket::connect_to;
 use crate::status::{DeviceStatus, StatusError, Totals};
 use crate::sys::{receive_with_descriptors, send_with_descriptors};
+use crate::translate::Map;
 use nix::errno::Errno;
 use nix::sys::socket::{SockType, setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike as _};
@@ -92,6 +93,15 @@ pub fn add(
     udp: BorrowedFd<'_>,
 ) -> Result<(), ClientError> {
     call_ok(control, &Command::Add { name: name.clone(), mtu }, &[tun, udp])
+}
+
+/// Hands over the TUN by which the workloads of a resource that speak IPv6 alone have their IPv4, without a header in front of its
+/// packets. It is translated for until it is deleted; and it lives no longer than the process, if nobody else holds it.
+///
+/// # Errors
+/// See [`ClientError`].
+pub fn translate(control: &Path, map: Map, mtu: u16, tun: BorrowedFd<'_>) -> Result<(), ClientError> {
+    call_ok(control, &Command::Translate { map, mtu }, &[tun])
 }
 
 /// Has a device's descriptors closed; also right when there is no such device.

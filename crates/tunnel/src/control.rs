@@ -3,6 +3,8 @@
 //! ```text
 //! add NAME MTU      with two descriptors, TUN and UDP socket    ok
 //! remove NAME                                                   ok
+//! translate PREFIX PREFIX-V4 MTU                                ok. Until the TUN is deleted
+//!                   with one descriptor, a TUN
 //! list                                                          NAME PORT CHANGES, a line per device, CHANGES in hex
 //!                                                               as many as its configuration had; an empty line if none
 //! status NAME [PUBLIC-KEY]                                      see `status`
@@ -19,6 +21,7 @@
 
 use crate::key::PublicKey;
 use crate::memo::FORM;
+use crate::translate::Map;
 use nix::errno::Errno;
 use std::fmt;
 use std::str::FromStr;
@@ -70,6 +73,13 @@ pub enum Command {
     },
     /// Close a device's descriptors and forget it.
     Remove(DeviceName),
+    /// Translate between the families on the TUN of this message, for the workloads of a resource.
+    Translate {
+        /// The resource's prefixes.
+        map: Map,
+        /// MTU of the links to its workloads, in bytes.
+        mtu: u16,
+    },
     /// Name every device.
     List,
     /// Tell what a device counted.
@@ -122,12 +132,17 @@ pub enum ControlError {
     /// A public key is not 44 characters of base64.
     #[error("public key cannot be read")]
     WrongKey,
-    /// The two descriptors did not come.
-    #[error("expected 2 descriptors (TUN, UDP socket), got {got}")]
+    /// The descriptors of a request did not come.
+    #[error("expected {wanted}, got {got}")]
     WrongDescriptors {
+        /// How many, and which.
+        wanted: &'static str,
         /// How many came.
         got: usize,
     },
+    /// What is to be translated is no /64 and no /24.
+    #[error("prefixes to translate between are not a /64 and a /24")]
+    WrongPrefixes,
     /// The second descriptor is not a bound IPv6 UDP socket, or a descriptor cannot be used.
     #[error("descriptor cannot be used as {role}")]
     UnusableDescriptor {
@@ -150,6 +165,12 @@ pub enum ControlError {
     /// As many devices as there may be are hosted.
     #[error("no more than {limit} devices are hosted")]
     TooMany {
+        /// How many there may be.
+        limit: usize,
+    },
+    /// As many resources as there may be are translated for.
+    #[error("no more than {limit} resources are translated for")]
+    TooManyTranslators {
         /// How many there may be.
         limit: usize,
     },
@@ -188,7 +209,7 @@ impl ControlError {
     pub const fn errno(&self) -> Errno {
         match self {
             Self::UnknownRequest => Errno::EOPNOTSUPP,
-            Self::WrongName | Self::WrongMtu | Self::WrongKey => Errno::EINVAL,
+            Self::WrongName | Self::WrongMtu | Self::WrongKey | Self::WrongPrefixes => Errno::EINVAL,
             Self::WrongDescriptors { .. } => Errno::EBADMSG,
             Self::UnusableDescriptor { errno, .. }
             | Self::NoUapi { errno, .. }
@@ -197,7 +218,7 @@ impl ControlError {
             Self::IsKept => Errno::EBUSY,
             Self::Changed => Errno::EAGAIN,
             Self::NoRoom => Errno::EMFILE,
-            Self::TooMany { .. } => Errno::ENOSPC,
+            Self::TooMany { .. } | Self::TooManyTranslators { .. } => Errno::ENOSPC,
             Self::NoDevice { .. } => Errno::ENODEV,
         }
     }
@@ -218,6 +239,11 @@ pub fn parse_command(text: &str) -> Result<Command, ControlError> {
     match words[..] {
         ["add", name, mtu] => Ok(Command::Add { name: name.parse()?, mtu: parse_mtu(mtu)? }),
         ["remove", name] => Ok(Command::Remove(name.parse()?)),
+        ["translate", prefix, prefix_v4, mtu] => {
+            let map = prefix.parse().ok().zip(prefix_v4.parse().ok());
+            let map = map.and_then(|(prefix, prefix_v4)| Map::new(prefix, prefix_v4));
+            Ok(Command::Translate { map: map.ok_or(ControlError::WrongPrefixes)?, mtu: parse_mtu(mtu)? })
+        }
         ["list"] => Ok(Command::List),
         ["status", name] => Ok(Command::Status { name: name.parse()?, after: None }),
         ["status", name, key] => {
@@ -238,6 +264,7 @@ impl fmt::Display for Command {
         match self {
             Self::Add { name, mtu } => write!(f, "add {name} {mtu}"),
             Self::Remove(name) => write!(f, "remove {name}"),
+            Self::Translate { map, mtu } => write!(f, "translate {map} {mtu}"),
             Self::List => f.write_str("list"),
             Self::Status { name, after: None } => write!(f, "status {name}"),
             Self::Status { name, after: Some(key) } => write!(f, "status {name} {key}"),
@@ -265,6 +292,11 @@ mod tests {
         let commands = [
             Command::Add { name: name.clone(), mtu: 1420 },
             Command::Remove(name.clone()),
+            Command::Translate {
+                map: Map::new("2001:db8:5e:1abc::/64".parse().unwrap(), "10.26.188.0/24".parse().unwrap())
+                    .unwrap(),
+                mtu: 1420,
+            },
             Command::List,
             Command::Status { name: name.clone(), after: None },
             Command::Status { name, after: Some(key) },
@@ -299,6 +331,12 @@ mod tests {
                 "error 22 device name is not 1 to 15 printable bytes without slash and colon",
             ),
             ("add wg0 575", "error 22 MTU is not a number between 576 and 65535"),
+            ("translate 2001:db8::/64 10.0.0.0/24", "error 95 unknown request"),
+            ("translate 2001:db8::/64 10.0.0.0/24 1", "error 22 MTU is not a number between 576 and 65535"),
+            (
+                "translate 2001:db8::/96 10.0.0.0/24 1420",
+                "error 22 prefixes to translate between are not a /64 and a /24",
+            ),
             ("status wg0 x", "error 22 public key cannot be read"),
             ("succeed x", "error 95 unknown request"),
             ("succeed 4294967296", "error 95 unknown request"),

@@ -57,11 +57,13 @@ pub enum Reason {
     Congested,
     /// The TUN or the socket did not take it.
     Unsent,
+    /// There is nothing in the other family that says the same (see `translate`).
+    Untranslatable,
 }
 
 impl Reason {
     /// Every reason, in the order they are reported.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NoPeer,
         Self::NoEndpoint,
         Self::SourceNotAllowed,
@@ -73,6 +75,7 @@ impl Reason {
         Self::Forged,
         Self::Congested,
         Self::Unsent,
+        Self::Untranslatable,
     ];
 
     /// The reason in words joined by dashes, as status reports it.
@@ -89,6 +92,7 @@ impl Reason {
             Self::Forged => "forged",
             Self::Congested => "congested",
             Self::Unsent => "unsent",
+            Self::Untranslatable => "untranslatable",
         }
     }
 }

@@ -19,13 +19,28 @@ impl Sum {
     }
 
     /// With the pseudo header of a packet: its addresses, its transport's number and length.
-    pub(super) fn pseudo(self, addresses: &[u8], protocol: u8, length: usize) -> Self {
+    pub(crate) fn pseudo(self, addresses: &[u8], protocol: u8, length: usize) -> Self {
         let length = u32::try_from(length).unwrap_or(u32::MAX);
         self.add(addresses).add(&length.to_be_bytes()).add(&[0, protocol])
     }
 
+    /// Goes on from one that stands in a header.
+    pub(crate) const fn of(checksum: [u8; 2]) -> Self {
+        Self(!u16::from_ne_bytes(checksum) as u64)
+    }
+
+    /// With all that another is of, which began at an even place.
+    pub(crate) const fn with(self, more: Self) -> Self {
+        Self(self.0 + more.0)
+    }
+
+    /// The same backwards (RFC 1624).
+    pub(crate) fn without(self, less: Self) -> Self {
+        Self(self.0 + u64::from(!u16::from_ne_bytes(less.partial())))
+    }
+
     /// As it stands in a header whose checksum is left to somebody else.
-    pub(super) fn partial(self) -> [u8; 2] {
+    pub(crate) fn partial(self) -> [u8; 2] {
         let mut sum = self.0;
         while sum > 0xffff {
             sum = (sum & 0xffff) + (sum >> 16);
@@ -40,7 +55,7 @@ impl Sum {
     }
 
     /// As it stands in a UDP header, where zero says that there is none.
-    pub(super) fn finish_udp(self) -> [u8; 2] {
+    pub(crate) fn finish_udp(self) -> [u8; 2] {
         let sum = self.finish();
         if sum == [0, 0] { [0xff, 0xff] } else { sum }
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// Bytes from a descriptor before the next one has its turn: what is fair between tenants is measured in bytes, of which
 /// nothing counts as fewer than a packet costs whatever its length.
-const TURN: usize = 256 << 10;
+pub(super) const TURN: usize = 256 << 10;
 /// A worker that panics ends the process, so that nobody finds what it left.
 pub(super) const WHOLE: &str = "who panics ends the process";
 
@@ -53,8 +53,10 @@ pub(super) enum Side {
 impl Descriptors {
     /// Takes what came with an `add`: exactly a TUN and a UDP socket, in this order.
     pub(super) fn adopt(received: Vec<OwnedFd>, mtu: u16) -> Result<Self, ControlError> {
-        let [tun, udp] = <[OwnedFd; 2]>::try_from(received)
-            .map_err(|received| ControlError::WrongDescriptors { got: received.len() })?;
+        let [tun, udp] = <[OwnedFd; 2]>::try_from(received).map_err(|received| {
+            let wanted = "2 descriptors (TUN, UDP socket)";
+            ControlError::WrongDescriptors { wanted, got: received.len() }
+        })?;
         let front = check_tun(&tun)
             .and_then(|front| set_nonblocking(&tun).map(|()| front))
             .map_err(|errno| ControlError::UnusableDescriptor { role: "TUN", errno })?;

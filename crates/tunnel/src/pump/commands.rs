@@ -2,11 +2,13 @@
 
 use super::carried::Descriptors;
 use super::hosted::Hosted;
+use super::translating::Translating;
 use super::{Pump, Role};
 use crate::control::{Command, ControlError, DeviceName, REPLY_LEN, parse_command};
 use crate::key::PublicKey;
 use crate::limiter::Limiter;
 use crate::status::Totals;
+use crate::translate::Map;
 use nix::errno::Errno;
 use std::fmt::Write as _;
 use std::os::fd::OwnedFd;
@@ -14,6 +16,8 @@ use std::sync::Arc;
 
 /// Devices in one process; the list of all still fits into one reply.
 const DEVICES: usize = 4096;
+/// Resources that are translated for in one process.
+const TRANSLATORS: usize = 4096;
 /// Room for the longest `peer` line and the `more` line.
 const PEER_LEN: usize = 768;
 
@@ -45,6 +49,9 @@ impl Pump {
             Command::Remove(name) => {
                 self.remove(&name);
                 Ok(Reply::of("ok"))
+            }
+            Command::Translate { map, mtu } => {
+                self.translate(map, mtu, descriptors).map(|()| Reply::of("ok"))
             }
             Command::List => Ok(Reply::of(self.list())),
             Command::Status { name, after } => self.status(&name, after).map(Reply::of),
@@ -108,6 +115,18 @@ impl Pump {
         tracing::info!(device = %name, "device removed");
     }
 
+    fn translate(&mut self, map: Map, mtu: u16, descriptors: Vec<OwnedFd>) -> Result<(), ControlError> {
+        if self.workers.translators() >= TRANSLATORS {
+            return Err(ControlError::TooManyTranslators { limit: TRANSLATORS });
+        }
+        let translating = Translating::adopt(map, mtu, descriptors)?;
+        let unusable = |errno| ControlError::UnusableDescriptor { role: "source of events", errno };
+        let id = self.new_id();
+        self.workers.translate(id, translating).map_err(unusable)?;
+        tracing::info!(%map, mtu, "translates");
+        Ok(())
+    }
+
     pub(super) fn list(&self) -> String {
         let lines = self.names.iter().map(|(name, id)| {
             let hosted = &self.devices[id];
@@ -125,6 +144,7 @@ impl Pump {
                 totals.add_lacking(descriptors.lacking());
             }
         }
+        self.workers.untranslatable(&mut totals);
         totals
     }
 

@@ -10,6 +10,7 @@ mod commands;
 mod hosted;
 mod kept;
 mod successor;
+mod translating;
 mod uapi;
 mod workers;
 

@@ -4,13 +4,16 @@
 
 use super::carried::{Carried, Descriptors, Side, WHOLE};
 use super::carrier::Carrier;
+use super::translating::Translating;
+use crate::device::Reason;
+use crate::status::Totals;
 use crate::{Error, PULSE, sys};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, RwLockWriteGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -21,6 +24,7 @@ const MOST: usize = 8;
 const INNER: u64 = 0;
 const OUTER: u64 = 1;
 const END: u64 = 2;
+const TRANSLATED: u64 = 3;
 
 /// All workers; dropped, they have ended.
 pub(super) struct Workers {
@@ -33,6 +37,9 @@ struct Shared {
     /// Readable once they are to end.
     end: EventFd,
     carried: RwLock<BTreeMap<u64, Arc<Carried>>>,
+    translating: RwLock<BTreeMap<u64, Arc<Translating>>>,
+    /// Packets that those which are gone did not translate.
+    untranslatable: AtomicU64,
     /// When each worker last went round, in milliseconds of our clock.
     rounds: Vec<AtomicU64>,
 }
@@ -47,7 +54,8 @@ impl Workers {
         epoll.add(&end, EpollEvent::new(EpollFlags::EPOLLIN, END)).map_err(failed("epoll_ctl"))?;
         let count = thread::available_parallelism().map_or(1, usize::from).min(MOST);
         let rounds = (0..count).map(|_| AtomicU64::default()).collect();
-        let shared = Shared { epoll, end, carried: RwLock::default(), rounds };
+        let (carried, translating, untranslatable) = Default::default();
+        let shared = Shared { epoll, end, carried, translating, untranslatable, rounds };
         Ok(Self { shared: Arc::new(shared), threads: Vec::new() })
     }
 
@@ -78,6 +86,27 @@ impl Workers {
         // First known, then watched: of what has something to read once, a worker is told once.
         self.shared.carried.write().expect(WHOLE).insert(id, Arc::clone(&carried));
         carried.descriptors().as_ref().map_or(Ok(()), |descriptors| self.watch(id, descriptors))
+    }
+
+    /// Has them translate what a TUN gives, from now on and until it is deleted.
+    pub(super) fn translate(&self, id: u64, translating: Translating) -> Result<(), Errno> {
+        let translating = Arc::new(translating);
+        self.shared.all_translating().insert(id, Arc::clone(&translating));
+        let watched = self.shared.epoll.add(translating.tun(), event_of(id << 2 | TRANSLATED));
+        watched.inspect_err(|_| drop(self.shared.all_translating().remove(&id)))
+    }
+
+    /// For how many resources they translate.
+    pub(super) fn translators(&self) -> usize {
+        self.shared.all_translating().len()
+    }
+
+    /// Adds what was not translated.
+    pub(super) fn untranslatable(&self, totals: &mut Totals) {
+        let now =
+            self.shared.all_translating().values().map(|translating| translating.refused()).sum::<u64>();
+        let gone = self.shared.untranslatable.load(Ordering::Relaxed);
+        totals.drops.set(Reason::Untranslatable, now + gone);
     }
 
     /// Has them carry for a device no more: its descriptors are closed.
@@ -121,6 +150,29 @@ impl Workers {
     }
 }
 
+impl Shared {
+    fn all_translating(&self) -> RwLockWriteGuard<'_, BTreeMap<u64, Arc<Translating>>> {
+        self.translating.write().expect(WHOLE)
+    }
+
+    /// One turn of a TUN that is translated for; one that was deleted is let go of.
+    fn translate(&self, id: u64, carrier: &mut Carrier) {
+        let known = self.translating.read().expect(WHOLE).get(&id).cloned();
+        let Some(translating) = known else { return };
+        match translating.turn(&mut carrier.buffer) {
+            // It fails only if the descriptor is watched no more.
+            Ok(()) => {
+                let _ = self.epoll.modify(translating.tun(), &mut event_of(id << 2 | TRANSLATED));
+            }
+            Err(errno) => {
+                tracing::info!(map = %translating.map(), %errno, "the TUN is gone: translates no more");
+                self.untranslatable.fetch_add(translating.refused(), Ordering::Relaxed);
+                self.all_translating().remove(&id);
+            }
+        }
+    }
+}
+
 impl Drop for Workers {
     fn drop(&mut self) {
         if let Err(errno) = self.shared.end.write(1) {
@@ -160,6 +212,10 @@ fn work(shared: &Shared, number: usize) {
         let side = match word & 3 {
             INNER => Side::Inner,
             OUTER => Side::Outer,
+            TRANSLATED => {
+                shared.translate(word >> 2, &mut carrier);
+                continue;
+            }
             _ => return,
         };
         let carried = shared.carried.read().expect(WHOLE).get(&(word >> 2)).cloned();
@@ -178,7 +234,11 @@ fn event(id: u64, side: Side) -> EpollEvent {
         Side::Inner => INNER,
         Side::Outer => OUTER,
     };
-    EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, id << 2 | side)
+    event_of(id << 2 | side)
+}
+
+fn event_of(word: u64) -> EpollEvent {
+    EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, word)
 }
 
 fn milliseconds(time: Duration) -> u64 {

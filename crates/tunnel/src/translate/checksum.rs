@@ -1,47 +1,8 @@
-//! The Internet checksum (RFC 1071), and its change by a change of what it is of (RFC 1624).
+//! A transport's checksum, set right by what changed of what it is of (RFC 1624).
+
+pub(super) use crate::offload::Sum;
 
 use super::{Body, ICMP, ICMPV6, Refusal, TCP, UDP};
-
-/// A sum under way, of 16-bit words.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Sum(u64);
-
-impl Sum {
-    /// With these bytes; of what is added, only the last may be of odd length.
-    pub(super) fn add(self, bytes: &[u8]) -> Self {
-        let words = bytes.chunks(2).map(|pair| u64::from(word(pair[0], pair.get(1).copied().unwrap_or(0))));
-        Self(self.0 + words.sum::<u64>())
-    }
-
-    /// Without these bytes, of even length.
-    pub(super) fn remove(self, bytes: &[u8]) -> Self {
-        Self(self.0 + bytes.chunks_exact(2).map(|pair| u64::from(!word(pair[0], pair[1]))).sum::<u64>())
-    }
-
-    /// As it stands in a header.
-    pub(super) const fn finish(self) -> [u8; 2] {
-        let mut sum = self.0;
-        while sum > 0xffff {
-            sum = (sum & 0xffff) + (sum >> 16);
-        }
-        (!(sum as u16)).to_be_bytes()
-    }
-
-    /// As it stands in a UDP header, where zero says that there is none.
-    pub(super) fn finish_udp(self) -> [u8; 2] {
-        let sum = self.finish();
-        if sum == [0, 0] { [0xff, 0xff] } else { sum }
-    }
-
-    /// Goes on from one that stands in a header.
-    pub(super) const fn of(checksum: [u8; 2]) -> Self {
-        Self(!u16::from_be_bytes(checksum) as u64)
-    }
-}
-
-const fn word(high: u8, low: u8) -> u16 {
-    u16::from_be_bytes([high, low])
-}
 
 /// What the checksum of a transport is of beside the transport: addresses, protocol and length. ICMP has none of it.
 #[derive(Debug, Clone, Copy)]
@@ -52,27 +13,11 @@ pub(super) struct Pseudo<'a> {
 }
 
 impl Pseudo<'_> {
-    /// Its words.
-    fn words(&self) -> ([u8; 4], [u8; 2]) {
-        (u32::try_from(self.length).unwrap_or(u32::MAX).to_be_bytes(), [0, self.protocol])
-    }
-
     pub(super) fn sum(&self) -> Sum {
-        let (length, protocol) = self.words();
-        if self.protocol == ICMP {
-            return Sum::default();
+        match self.protocol {
+            ICMP => Sum::default(),
+            _ => Sum::default().pseudo(self.addresses, self.protocol, self.length),
         }
-        Sum::default().add(self.addresses).add(&length).add(&protocol)
-    }
-
-    fn exchange(&self, sum: Sum, by: &Pseudo<'_>) -> Sum {
-        let (length, protocol) = self.words();
-        let without = if self.protocol == ICMP {
-            sum
-        } else {
-            sum.remove(self.addresses).remove(&length).remove(&protocol)
-        };
-        Sum(without.0 + by.sum().0)
     }
 }
 
@@ -120,9 +65,9 @@ pub(super) fn adjust(
         bytes[at..at + 2].copy_from_slice(&sum);
         return Ok(());
     }
-    let mut sum = old.exchange(Sum::of(was), &new);
+    let mut sum = Sum::of(was).without(old.sum()).with(new.sum());
     if matches!(body.protocol, ICMP | ICMPV6) {
-        sum = sum.remove(&body.bytes[..2]).add(&bytes[..2]);
+        sum = sum.without(Sum::default().add(&body.bytes[..2])).add(&bytes[..2]);
     }
     let sum = if is_udp { sum.finish_udp() } else { sum.finish() };
     bytes[at..at + 2].copy_from_slice(&sum);

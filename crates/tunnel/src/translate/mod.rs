@@ -19,6 +19,7 @@ mod six;
 mod tests;
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 const ICMP: u8 = 1;
@@ -53,6 +54,12 @@ pub enum Refusal {
 pub struct Map {
     prefix: Ipv6Addr,
     prefix_v4: Ipv4Addr,
+}
+
+impl fmt::Display for Map {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/64 {}/24", self.prefix, self.prefix_v4)
+    }
 }
 
 impl Map {
