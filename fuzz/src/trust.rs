@@ -68,6 +68,7 @@ fn network(node: &NodeId) -> Network {
             node: node.clone(),
             number: None,
             attachment: sixfold_core::model::Attachment::Namespace,
+            ipv6_only: false,
         }],
         exposures: vec![],
         own_v4: Default::default(),

@@ -294,6 +294,12 @@ pub fn workload_link() -> IfName {
     IfName::ours(&[Text("eth0")])
 }
 
+/// `port-v4`: the port of a resource by which workloads that speak IPv6 alone have their IPv4.
+#[must_use]
+pub fn translated_port() -> IfName {
+    IfName::ours(&[Text("port-v4")])
+}
+
 /// `lo`: the loopback of every namespace.
 #[must_use]
 pub fn loopback() -> IfName {

@@ -32,6 +32,18 @@ mod ioctl {
 /// # Errors
 /// `ENOENT` without `/dev/net/tun`; `EBUSY` if another process holds the device; `EINVAL` if the name is another kind's.
 pub fn open_tun(name: &IfName) -> Result<OwnedFd, Errno> {
+    attach(name, libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR)
+}
+
+/// The same with nothing in front of packets, and one by one.
+///
+/// # Errors
+/// The same.
+pub fn open_plain_tun(name: &IfName) -> Result<OwnedFd, Errno> {
+    attach(name, libc::IFF_TUN | libc::IFF_NO_PI)
+}
+
+fn attach(name: &IfName, flags: libc::c_int) -> Result<OwnedFd, Errno> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -40,7 +52,7 @@ pub fn open_tun(name: &IfName) -> Result<OwnedFd, Errno> {
         .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
     let fd = OwnedFd::from(file);
     let mut request = request_about(name);
-    request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as libc::c_short;
+    request.ifr_ifru.ifru_flags = flags as libc::c_short;
     // SAFETY: the descriptor is open, and the request is a whole `ifreq` that lives through the call.
     unsafe { ioctl::tun_set_iff(fd.as_raw_fd(), &raw const request) }?;
     Ok(fd)

@@ -20,13 +20,14 @@ mod sweep;
 mod tests;
 mod warm;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sixfold_core::addr::translated;
 use sixfold_core::model::Family;
 use sixfold_core::reach::{Cell, Party, Stop, Verdict};
 
@@ -87,6 +88,8 @@ pub struct Settings {
     pub internet: Ipv6Addr,
     /// The same host's IPv4 address.
     pub internet_v4: Ipv4Addr,
+    /// Who speaks IPv6 alone, and finds IPv4 addresses there.
+    pub ipv6_only: BTreeSet<Party>,
     /// Packets of each cell.
     pub count: u16,
     /// How long all echoes that should pass may take together until each was answered once, before anything is judged:
@@ -106,15 +109,26 @@ impl Settings {
     pub const fn new(internet: Ipv6Addr, internet_v4: Ipv4Addr) -> Self {
         let stop_timeout = SYN_WAIT.saturating_add(Duration::from_millis(100));
         let (warm_up, pass_timeout) = (Duration::from_secs(20), Duration::from_secs(20));
-        Self { internet, internet_v4, count: 2, warm_up, pass_timeout, stop_timeout }
+        let ipv6_only = BTreeSet::new();
+        Self { internet, internet_v4, ipv6_only, count: 2, warm_up, pass_timeout, stop_timeout }
+    }
+
+    /// The same where these speak IPv6 alone.
+    #[must_use]
+    pub fn with(self, ipv6_only: BTreeSet<Party>) -> Self {
+        Self { ipv6_only, ..self }
     }
 
     /// Where a cell's packets go.
     fn address(&self, cell: &Cell) -> IpAddr {
-        cell.address.unwrap_or(match cell.family {
+        let address = cell.address.unwrap_or(match cell.family {
             Family::Ipv6 => self.internet.into(),
             Family::Ipv4 => self.internet_v4.into(),
-        })
+        });
+        match address {
+            IpAddr::V4(address) if self.ipv6_only.contains(&cell.from) => translated(address).into(),
+            address => address,
+        }
     }
 }
 

@@ -113,7 +113,7 @@ impl Showing {
         let cells = reach.matrix(&traffic);
         progress(&format!("probing {} expectations", cells.len()));
         let start = Instant::now();
-        let settings = Settings::new(farm.outside().host, farm.outside().host_v4);
+        let settings = settings(farm);
         let counters = Reading(RefCell::new(Readers::new(farm.keepers())));
         let matrix = matrix::run(&cells, &mut self.probes, &counters, &settings);
         let warm_up = Duration::from_millis(matrix.warm_up.millis);
@@ -140,7 +140,7 @@ impl Showing {
         traffic.push(*sent);
         traffic.dedup();
         self.bring_up(farm, (&reach.parties(), &traffic), &mut |_| {})?;
-        let settings = Settings::new(farm.outside().host, farm.outside().host_v4);
+        let settings = settings(farm);
         let seen = matrix::expect(&cells, *pass, &mut self.probes, (&settings, EXPECTED_WITHIN));
         Ok(if cells.is_empty() { vec![format!("nothing leads from {from} to {to}")] } else { seen })
     }
@@ -281,4 +281,14 @@ impl Counters for Reading {
     fn read(&self, stop: &Stop) -> Result<u64, Box<dyn Error + Send + Sync>> {
         Ok(self.0.borrow_mut().of(stop)?)
     }
+}
+
+/// How a farm's matrix is run.
+fn settings(farm: &Running) -> Settings {
+    let networks = farm.world().networks().values();
+    let speak_alone = networks.flat_map(|network| {
+        let alone = network.workloads().iter().filter(|workload| workload.ipv6_only);
+        alone.map(|workload| Party::Workload { network: network.id().clone(), name: workload.name.clone() })
+    });
+    Settings::new(farm.outside().host, farm.outside().host_v4).with(speak_alone.collect())
 }

@@ -21,6 +21,16 @@ pub const UPSTREAM: Ipv6Addr = PORT_ADDRESS.addr();
 /// `10.1.0.1`: on every gateway's `lo`, so that an IPv4 traceroute shows it.
 pub const GATEWAY_LOOPBACK_V4: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 
+/// `64:ff9b:1::/96`: where IPv4 addresses are found by workloads that speak IPv6 alone, of the range that RFC 8215 sets apart for
+/// whoever translates for himself.
+pub const TRANSLATED: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0), 96);
+
+/// Where a workload that speaks IPv6 alone finds an IPv4 address, and is found to be called by it.
+#[must_use]
+pub fn translated(address: Ipv4Addr) -> Ipv6Addr {
+    Ipv6Addr::from_bits(TRANSLATED.network().to_bits() | u128::from(address.to_bits()))
+}
+
 /// `02:6f`: locally administered, and the same for every link of ours.
 const fn mac(a: u8, b: u8, c: u8, role: u8) -> Mac {
     Mac([0x02, 0x6f, a, b, c, role])

@@ -13,5 +13,7 @@ mod index;
 mod tests;
 
 pub use allocation::{Allocation, AllocationError, Carving, carve};
-pub use derive::{GATEWAY_LOOPBACK_V4, Gateway, PORT_ADDRESS, Resource, UPSTREAM, Workload};
+pub use derive::{
+    GATEWAY_LOOPBACK_V4, Gateway, PORT_ADDRESS, Resource, TRANSLATED, UPSTREAM, Workload, translated,
+};
 pub use index::{IndexError, PrefixIndex};

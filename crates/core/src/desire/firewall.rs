@@ -65,9 +65,12 @@ const CONTROL_V4: [(u8, &str); 5] = [
     (0, "answers to its own echo (IPv4)"),
 ];
 
-/// Addresses that never cross the farm's border, in either direction (RFC 1918, 6598, 3927, 4193, 4291).
-const PRIVATE: [Ipv6Net; 2] =
-    [Ipv6Net::new_assert(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7), LINK_LOCAL];
+/// Addresses that never cross the farm's border, in either direction (RFC 1918, 6598, 3927, 4193, 4291, 8215).
+const PRIVATE: [Ipv6Net; 3] = [
+    Ipv6Net::new_assert(Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0), 48),
+    Ipv6Net::new_assert(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
+    LINK_LOCAL,
+];
 const LINK_LOCAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10);
 const PRIVATE_V4: [Ipv4Net; 5] = [
     pieces::PRIVATE_V4,

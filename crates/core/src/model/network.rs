@@ -66,6 +66,9 @@ pub struct WorkloadDraft {
     pub number: Option<WorkloadNumber>,
     /// How it is attached.
     pub attachment: Attachment,
+    /// Whether it speaks IPv6 alone: what comes to it over IPv4 is translated at its resource, and so is what it answers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ipv6_only: bool,
 }
 
 /// One machine, container or process group of a tenant.
@@ -79,6 +82,8 @@ pub struct Workload {
     pub number: WorkloadNumber,
     /// How it is attached.
     pub attachment: Attachment,
+    /// Whether it speaks IPv6 alone: what comes to it over IPv4 is translated at its resource, and so is what it answers.
+    pub ipv6_only: bool,
 }
 
 /// A transport protocol.
@@ -200,11 +205,12 @@ impl TryFrom<NetworkDraft> for Network {
 impl From<Network> for NetworkDraft {
     fn from(network: Network) -> Self {
         let ExitRef { farm, prefix, slot } = network.exit;
-        let draft = |Workload { name, node, number, attachment }| WorkloadDraft {
+        let draft = |Workload { name, node, number, attachment, ipv6_only }| WorkloadDraft {
             name,
             node,
             number: Some(number),
             attachment,
+            ipv6_only,
         };
         Self {
             id: network.id,
@@ -248,6 +254,7 @@ impl NetworkDraft {
                 node: w.node.clone(),
                 number,
                 attachment: w.attachment,
+                ipv6_only: w.ipv6_only,
             })
             .collect()
     }

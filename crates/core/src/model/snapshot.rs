@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::bandwidth::Bandwidth;
 use super::farm::{Farm, Provision, Slot, SlotDraft, SlotKey, Upstream};
 use super::ledger::{Ledger, ResourceKey, Seat};
-use super::network::{Forward, Network, Protocol};
+use super::network::{Forward, Network, Protocol, Workload};
 use super::node::{Family, Node, Reach};
 use super::ports::PortBlock;
 use super::world::World;
@@ -260,6 +260,15 @@ pub struct WorkloadView {
     pub index: PrefixIndex,
     /// Its number in that resource.
     pub number: WorkloadNumber,
+    /// Whether it speaks IPv6 alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ipv6_only: bool,
+}
+
+impl WorkloadView {
+    const fn new(index: PrefixIndex, workload: &Workload) -> Self {
+        Self { index, number: workload.number, ipv6_only: workload.ipv6_only }
+    }
 }
 
 /// A port that a workload on this node exposes.
@@ -418,9 +427,7 @@ impl NetworkView {
             slot: network.exit().slot,
             ecmp,
             local_v4: network.local_v4(),
-            workloads: workloads
-                .filter_map(|workload| Some(WorkloadView { index: index?, number: workload.number }))
-                .collect(),
+            workloads: workloads.filter_map(|workload| Some(WorkloadView::new(index?, workload))).collect(),
             exposures: exposures.collect(),
             own_v4,
             resources,
@@ -460,11 +467,11 @@ impl OwnView {
             let workload = network.workload(name)?;
             let is_there = |resource: &&ResourceView| resource.seat == Seat::Node(workload.node.clone());
             let index = resources.iter().find(is_there)?.index;
-            Some(WorkloadView { index, number: workload.number })
+            Some(WorkloadView::new(index, workload))
         };
         let forwards = asked.forwards.iter().filter_map(|forward| {
             let Forward { protocol, port, to, .. } = *forward;
-            let WorkloadView { index, number } = target(&forward.workload)?;
+            let WorkloadView { index, number, .. } = target(&forward.workload)?;
             Some(ForwardView { protocol, port, index, number, to })
         });
         let own =

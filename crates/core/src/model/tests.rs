@@ -51,6 +51,7 @@ fn workload(name: &str, number: Option<u8>) -> WorkloadDraft {
         node: "ant".parse().unwrap(),
         number: number.map(|k| WorkloadNumber::try_from(k).unwrap()),
         attachment: Attachment::Namespace,
+        ipv6_only: false,
     }
 }
 
@@ -278,6 +279,7 @@ fn a_network_without_a_node_is_without_what_is_on_it() {
         node: node.parse().unwrap(),
         number: None,
         attachment: Attachment::default(),
+        ipv6_only: false,
     };
     let exposed =
         |name: &str| Exposure { workload: name.parse().unwrap(), protocol: Protocol::Tcp, port: 80 };

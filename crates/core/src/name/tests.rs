@@ -27,8 +27,8 @@ fn every_name_fits() {
 
 #[test]
 fn no_two_links_share_a_name() {
-    let mut seen = BTreeSet::from([loopback(), workload_link(), public_link()]);
-    assert_eq!(seen.len(), 3);
+    let mut seen = BTreeSet::from([loopback(), workload_link(), public_link(), translated_port()]);
+    assert_eq!(seen.len(), 4);
     for k in WorkloadNumber::all() {
         assert!(seen.insert(port(k)));
     }

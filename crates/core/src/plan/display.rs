@@ -168,6 +168,11 @@ fn write_add_link(
         LinkKind::Tun { .. } => {
             write!(f, "{ip} tuntap add mode tun {name}; {ip} link set {name}{} group 200", shape(link))
         }
+        LinkKind::Translator { prefix, prefix_v4, .. } => write!(
+            f,
+            "{ip} tuntap add mode tun {name}; {ip} link set {name}{} group 200 # {prefix} and {prefix_v4}, by the tunnel process",
+            shape(link)
+        ),
         LinkKind::Wireguard { socket } => {
             let from = In(socket.as_ref().unwrap_or(&Netns::Host)).ip();
             write!(

@@ -54,6 +54,8 @@ struct WorkloadFields {
     node: Text,
     number: Option<Spanned<i64>>,
     attachment: Option<Text>,
+    #[serde(default)]
+    ipv6_only: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -145,7 +147,8 @@ fn read_workload(said: &Spanned<WorkloadFields>, item: Item, reading: &mut Readi
     let known = word(&["namespace"], &[Attachment::Namespace]);
     let attachment = reading.read_if(item.field("attachment"), fields.attachment.as_ref(), known);
     let attachment = attachment.unwrap_or_default();
-    Some(WorkloadDraft { name: name_?, node: node?, number, attachment })
+    let ipv6_only = fields.ipv6_only;
+    Some(WorkloadDraft { name: name_?, node: node?, number, attachment, ipv6_only })
 }
 
 /// Reads a forwarded port; there is none if anything of it cannot be read. It leads to the same port unless it says another.

@@ -1,5 +1,6 @@
 //! Links: kind, state, MTU and hardware address.
 
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use super::Netns;
@@ -56,6 +57,16 @@ pub enum LinkKind {
     Tun {
         /// Where its UDP socket lives; `None` in an observation when that namespace is gone.
         socket: Option<Netns>,
+    },
+    /// A TUN on which the tunnel process translates between the families, for workloads that speak IPv6 alone. It lives as
+    /// long as it is held.
+    Translator {
+        /// The resource's prefix.
+        prefix: Ipv6Net,
+        /// Its IPv4 prefix.
+        prefix_v4: Ipv4Net,
+        /// MTU of the links to its workloads.
+        mtu: u16,
     },
     /// The kernel's own WireGuard.
     Wireguard {

@@ -195,6 +195,10 @@ fn network_text(at: usize, network: &NetworkSketch, nodes: &[String], (farm, slo
         for k in 0..(network.workloads >> (2 * bit)) & 3 {
             workloads.push(format!("w{bit}-{k}"));
             writeln!(tables, "[[workload]]\nname = \"w{bit}-{k}\"\nnode = \"{name}\"").unwrap();
+            // The last of three, and a lone one of some networks.
+            if k == 2 || (k == 0 && network.workloads % 5 == 1) {
+                writeln!(tables, "ipv6_only = true").unwrap();
+            }
         }
     }
     match (network.own, &workloads[..]) {

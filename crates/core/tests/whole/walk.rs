@@ -9,10 +9,10 @@ mod strays;
 mod without;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv6Net};
-use sixfold_core::addr::Gateway;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use sixfold_core::addr::{Gateway, translated};
 use sixfold_core::id::NodeId;
 use sixfold_core::key::PublicKey;
 use sixfold_core::name::{self, IfName, NetnsName};
@@ -218,6 +218,10 @@ impl Walker {
             }
         }
         memory.translate_source_back(at, packet);
+        if let LinkKind::Translator { prefix, prefix_v4, .. } = ns.links[&output].kind {
+            let lost = || Next::End(End::Lost("it stands for nothing in the other family".to_owned()));
+            return translate(packet, prefix, prefix_v4).map_or_else(lost, |()| Next::On(at.clone(), output));
+        }
         self.transmit(at, output, packet).unwrap_or_else(|lost| Next::End(End::Lost(lost)))
     }
 
@@ -318,6 +322,27 @@ impl Walker {
             },
         )
     }
+}
+
+/// Exchanges the family of a packet for or from a workload that speaks IPv6 alone.
+fn translate(packet: &mut Packet, prefix: Ipv6Net, prefix_v4: Ipv4Net) -> Option<()> {
+    let [a, b, c, _] = prefix_v4.network().octets();
+    (packet.source, packet.destination) = match (packet.source, packet.destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let number = destination.octets()[3];
+            (destination == Ipv4Addr::new(a, b, c, number)).then_some(())?;
+            let workload = Ipv6Addr::from_bits(prefix.network().to_bits() + u128::from(number));
+            (translated(source).into(), workload.into())
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let number = u8::try_from(source.to_bits() - prefix.network().to_bits()).ok()?;
+            let client = Ipv4Addr::from_bits(destination.to_bits() as u32);
+            (translated(client) == destination).then_some(())?;
+            (Ipv4Addr::new(a, b, c, number).into(), client.into())
+        }
+        _ => return None,
+    };
+    Some(())
 }
 
 /// Whether the sysctls let packets of a family pass through.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::{Ipv4Net, Ipv6Net};
 use sixfold_core::name::{IfName, NetnsName, NetnsRole};
 use sixfold_core::state::{Link, LinkEnd, LinkKind, Netns};
 
@@ -31,8 +32,13 @@ impl Kinds<'_> {
     pub(crate) fn link(&mut self, netns: &Netns, raw: &RawLink) -> Link {
         let kind = self.kind(netns, raw).unwrap_or_else(|| LinkKind::Other { kind: raw.kind.clone() });
         let plain = matches!(kind, LinkKind::Loopback);
-        let addressed =
-            !matches!(kind, LinkKind::Loopback | LinkKind::Tun { .. } | LinkKind::Wireguard { .. });
+        let addressed = !matches!(
+            kind,
+            LinkKind::Loopback
+                | LinkKind::Tun { .. }
+                | LinkKind::Translator { .. }
+                | LinkKind::Wireguard { .. }
+        );
         Link {
             up: raw.up,
             mtu: u16::try_from(raw.mtu).ok().filter(|_| !plain),
@@ -52,7 +58,10 @@ impl Kinds<'_> {
                 let parent = self.other(netns, raw)?;
                 (parent.netns == Netns::Host).then_some(LinkKind::Macvlan { parent: parent.link })
             }
-            "tun" if raw.shape == Some(TYPE_TUN) => Some(LinkKind::Tun { socket: self.socket(raw) }),
+            "tun" if raw.shape == Some(TYPE_TUN) => {
+                let translator = raw.alias.as_deref().and_then(read_translator);
+                Some(translator.unwrap_or_else(|| LinkKind::Tun { socket: self.socket(raw) }))
+            }
             "wireguard" => Some(LinkKind::Wireguard { socket: self.socket(raw) }),
             _ => None,
         }
@@ -122,6 +131,18 @@ pub(crate) fn write_alias(netns: &Netns, inode: u64) -> String {
     format!("sixfold socket={netns} inode={inode}")
 }
 
+/// What is noted on a TUN on which is translated: between what. It is gone with whoever does.
+pub(crate) fn write_translator((prefix, prefix_v4): (Ipv6Net, Ipv4Net), mtu: u16) -> String {
+    format!("sixfold translates {prefix} {prefix_v4} mtu={mtu}")
+}
+
+fn read_translator(alias: &str) -> Option<LinkKind> {
+    let words = alias.strip_prefix("sixfold translates ")?;
+    let [prefix, prefix_v4, mtu] = words.split(' ').collect::<Vec<_>>()[..] else { return None };
+    let mtu = mtu.strip_prefix("mtu=")?.parse().ok()?;
+    Some(LinkKind::Translator { prefix: prefix.parse().ok()?, prefix_v4: prefix_v4.parse().ok()?, mtu })
+}
+
 fn read_alias(alias: &str) -> Option<(Netns, u64)> {
     let (netns, inode) = alias.strip_prefix("sixfold socket=")?.split_once(" inode=")?;
     let netns = match netns {
@@ -148,6 +169,18 @@ mod tests {
             ["", "sixfold", "sixfold socket=a", "sixfold socket=../x inode=1", "sixfold socket=host inode=x"]
         {
             assert_eq!(read_alias(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_translated_reads_as_it_is_written_and_nothing_else_is_such() {
+        let prefixes = ("2001:db8:1:1000::/64".parse().unwrap(), "10.16.0.0/24".parse().unwrap());
+        let kind = LinkKind::Translator { prefix: prefixes.0, prefix_v4: prefixes.1, mtu: 1420 };
+        assert_eq!(read_translator(&write_translator(prefixes, 1420)), Some(kind));
+        for other in
+            ["", "sixfold translates", "sixfold translates a b mtu=1", "sixfold translates ::/64 10.0.0.0/24"]
+        {
+            assert_eq!(read_translator(other), None, "{other}");
         }
     }
 

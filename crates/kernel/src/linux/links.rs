@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, OwnedFd};
 
+use ipnet::{Ipv4Net, Ipv6Net};
 use nix::errno::Errno;
 use sixfold_core::name::IfName;
 use sixfold_core::plan::{Op, Step};
 use sixfold_core::state::{Link, LinkEnd, LinkKind, Netns};
 
 use super::apply::Run;
-use super::kind::{Dumped, Kinds, write_alias};
+use super::kind::{Dumped, Kinds, write_alias, write_translator};
 use crate::netns::Entrance;
 use crate::rtnl::link::RawLink;
 use crate::rtnl::make::{self, Peer};
@@ -103,6 +104,9 @@ impl Run<'_> {
             }
             LinkKind::Tun { socket: Some(socket) } => return self.add_tun(netns, name, link, socket),
             LinkKind::Nic { nic, .. } => return self.take_nic(netns, (name, link), nic),
+            LinkKind::Translator { prefix, prefix_v4, mtu } => {
+                return self.add_translator(netns, (name, link), (*prefix, *prefix_v4), *mtu);
+            }
             LinkKind::Wireguard { socket: Some(socket) } => self.add_wireguard(netns, name, link, socket),
             _ => return Err(ApplyError::Unmakeable { link: *name }),
         };
@@ -194,11 +198,36 @@ impl Run<'_> {
         self.ask_all(netns, vec![make::adopt(name, link, &alias)])
     }
 
+    /// Made, marked and handed over. It stays only if the tunnel process takes it.
+    fn add_translator(
+        &mut self,
+        netns: &Netns,
+        (name, link): (&IfName, &Link),
+        prefixes: (Ipv6Net, Ipv4Net),
+        mtu: u16,
+    ) -> Result<(), ApplyError> {
+        if self.linux.handles.get(netns)?.link(name)?.is_some() {
+            return self.adopt(netns, name, link);
+        }
+        let tun = self.opened(netns, name, sys::open_plain_tun)?;
+        self.ask_all(netns, vec![make::adopt(name, link, &write_translator(prefixes, mtu))])?;
+        Ok(self.linux.tunnel().translate(prefixes, mtu, tun.as_fd())?)
+    }
+
     /// Opens the TUN of that name in a namespace.
     pub(super) fn open_tun(&mut self, netns: &Netns, name: &IfName) -> Result<OwnedFd, ApplyError> {
+        self.opened(netns, name, sys::open_tun)
+    }
+
+    fn opened(
+        &mut self,
+        netns: &Netns,
+        name: &IfName,
+        open: fn(&IfName) -> Result<OwnedFd, Errno>,
+    ) -> Result<OwnedFd, ApplyError> {
         let entrance = self.linux.handles.entrance(netns)?;
         let link = *name;
-        let tun = self.linux.handles.worker.within(&entrance, move || sys::open_tun(&link))?;
+        let tun = self.linux.handles.worker.within(&entrance, move || open(&link))?;
         cut::after(format_args!("TUN {name} opened"));
         tun.map_err(|errno| ApplyError::Tun { link, errno })
     }

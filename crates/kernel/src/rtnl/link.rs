@@ -197,7 +197,8 @@ impl RawLink {
             };
             for (of, directory, name, place) in SETTINGS {
                 let here = all.get(4 * place..).filter(|_| of == family).and_then(wire::number);
-                self.settings.extend(here.map(|value| (directory, name, value.cast_signed())));
+                // A link without neighbours has -1 where it detects no duplicate addresses.
+                self.settings.extend(here.map(|value| (directory, name, value.cast_signed().max(0))));
             }
         }
     }

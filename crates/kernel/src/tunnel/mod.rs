@@ -1,7 +1,7 @@
 //! The client of the tunnel process, which carries WireGuard where the kernel has none.
 //!
 //! ```text
-//! control socket (SOCK_SEQPACKET)   add NAME MTU + [TUN, UDP] | remove NAME | list
+//! control socket (SOCK_SEQPACKET)   add NAME MTU + [TUN, UDP] | remove NAME | list | translate PREFIX PREFIX-V4 MTU + [TUN]
 //! NAME.sock (stream)                WireGuard's text protocol: keys and peers
 //! ```
 //!
@@ -16,6 +16,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::{Ipv4Net, Ipv6Net};
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, sendmsg, socket,
@@ -36,7 +37,7 @@ const REPLY_MAX: usize = 128 << 10;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Requests that change something begin with one of these.
-const CHANGES: [&str; 2] = ["add ", "remove "];
+const CHANGES: [&str; 3] = ["add ", "remove ", "translate "];
 
 /// Why the tunnel process did not do as it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -111,6 +112,17 @@ impl Tunnel<'_> {
         udp: BorrowedFd<'_>,
     ) -> Result<(), TunnelError> {
         self.converse(&format!("add {name} {mtu}"), &[tun, udp]).and_then(|reply| read_ok(&reply))
+    }
+
+    /// Hands over a TUN to translate on, for as long as that is there.
+    pub(crate) fn translate(
+        &self,
+        (prefix, prefix_v4): (Ipv6Net, Ipv4Net),
+        mtu: u16,
+        tun: BorrowedFd<'_>,
+    ) -> Result<(), TunnelError> {
+        let request = format!("translate {prefix} {prefix_v4} {mtu}");
+        self.converse(&request, &[tun]).and_then(|reply| read_ok(&reply))
     }
 
     /// Has it let go of a device. One that it does not hold is done already, and so is any if it is not running.

@@ -77,6 +77,7 @@ fn with(draft: NetworkDraft, workloads: &[(&str, usize, u8)], exposed: &[(&str, 
         node: format!("n{node}").parse().unwrap(),
         number: Some((*number).try_into().unwrap()),
         attachment: Attachment::Namespace,
+        ipv6_only: false,
     };
     let exposure = |(workload, port): &(&str, u16)| Exposure {
         workload: workload.parse().unwrap(),

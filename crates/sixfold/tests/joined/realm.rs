@@ -91,6 +91,7 @@ impl Realm<'_> {
             node: node.clone(),
             number: None,
             attachment: Default::default(),
+            ipv6_only: false,
         };
         let draft = NetworkDraft {
             id: network(),

@@ -12,19 +12,21 @@ use crate::ground::{SIXFOLD, Up, example, sixfold, soon, soon_within, words};
 use crate::moved::{BETWEEN, answered};
 
 const HOST: &str = "198.51.100.1";
+/// As who speaks IPv6 alone knows it.
+const HOST_TRANSLATED: &str = "64:ff9b:1::c633:6401";
 
 /// Takes connections, and tells each whom it sees.
 const SERVES: &str = "import socket
-s=socket.create_server(('',int(__import__('sys').argv[1])))
+s=socket.create_server(('::',int(__import__('sys').argv[1])),family=socket.AF_INET6,dualstack_ipv6=True)
 while True:
-    c,(peer,_)=s.accept(); c.sendall(peer.encode()); c.close()";
+    c,peer=s.accept(); c.sendall(peer[0].removeprefix('::ffff:').encode()); c.close()";
 
 /// Calls somebody, and says what that one says.
 const CALLS: &str = "import socket,sys
 c=socket.create_connection((sys.argv[1],int(sys.argv[2])),2); print(c.recv(64).decode())";
 
 /// The first farm with a pool of two addresses, one on the segment and one that the router sends to the slot's: of acme's a port leads to
-/// another port of `backup`, all of globex's to `sensor`.
+/// `backup`, which speaks IPv6 alone, all of globex's to `sensor`.
 fn folder() -> tempfile::TempDir {
     let farm = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(example("first-farm")).unwrap().map(Result::unwrap) {
@@ -41,7 +43,8 @@ fn folder() -> tempfile::TempDir {
     let pooled = "public_v4 = \"203.0.113.5/25\"\npool_v4 = [\"203.0.113.20\", \"203.0.113.200\"]\n";
     change("farm.toml", &|text| text.replacen(slot, pooled, 1));
     let forward = "[[forward]]\nprotocol = \"tcp\"\nport = 443\nworkload = \"backup\"\n";
-    change("acme.toml", &|text| format!("{text}\n{forward}"));
+    let alone = |text: &str| text.replacen("name = \"backup\"\n", "name = \"backup\"\nipv6_only = true\n", 1);
+    change("acme.toml", &|text| format!("{}\n{forward}", alone(text)));
     change("globex.toml", &|text| text.replacen("[[workload]]", "own_v4 = \"sensor\"\n[[workload]]", 1));
     farm
 }
@@ -57,7 +60,7 @@ fn shown(lab: &Up, tenant: &str, network: &str) -> Value {
 /// The namespace of a workload on `cat`.
 fn workload(lab: &Up, network: &Value, name: &str) -> String {
     let mut all = network["workloads"].as_array().unwrap().iter();
-    let address = all.find(|workload| workload["name"] == name).unwrap()["address_v4"].as_str().unwrap();
+    let address = all.find(|workload| workload["name"] == name).unwrap()["address"].as_str().unwrap();
     let find = format!(
         "for n in $(ip netns list | grep -o 'load-[^ ]*'); do ip -n $n addr | grep -q ' {address}/' && echo $n; done; true"
     );
@@ -120,20 +123,20 @@ fn who_has_an_address_is_called_by_it_and_calls_with_it_wherever_the_slot_is() {
             called(&lab, ("internet", None), (&own, "8443")).is_some_and(|seen| seen == HOST)
         });
         soon("a port that is forwarded", || {
-            called(&lab, ("internet", None), (&ports, "443")).is_some_and(|seen| seen == HOST)
+            called(&lab, ("internet", None), (&ports, "443")).is_some_and(|seen| seen == HOST_TRANSLATED)
         });
         assert_eq!(called(&lab, ("internet", None), (&ports, "8443")), None, "no other port leads anywhere");
-        let seen = |netns: &str| called(&lab, ("cat", Some(netns)), (HOST, "9000"));
-        soon("it leaves with it", || seen(&sensor).is_some_and(|seen| seen == own));
+        let seen = |netns: &str, host: &str| called(&lab, ("cat", Some(netns)), (host, "9000"));
+        soon("it leaves with it", || seen(&sensor, HOST).is_some_and(|seen| seen == own));
         soon("who has ports alone leaves with the slot's", || {
-            seen(&backup).is_some_and(|seen| seen == "203.0.113.5")
+            seen(&backup, HOST_TRANSLATED).is_some_and(|seen| seen == "203.0.113.5")
         });
         assert_eq!(
-            called(&lab, ("cat", Some(&backup)), (&own, "8443")),
+            called(&lab, ("cat", Some(&backup)), (&format!("64:ff9b:1::{own}"), "8443")),
             None,
             "not from behind the same gateway"
         );
-        assert!(!echo(&lab, "cat", Some(&backup), &own), "nor an echo");
+        assert!(!echo(&lab, "cat", Some(&backup), &format!("64:ff9b:1::{own}")), "nor an echo");
         let who = format!("{own}:80");
         let told = lab.says(holder, &[SIXFOLD, "exit", "who", &who, "--state", "/run/sixfold/state"]);
         assert!(told.contains("/lab  an address of its own"), "{told}");

@@ -21,7 +21,7 @@ const PACKETS: usize = 128;
 /// Room for them, with the last read's and each one's padding.
 const ARENA: usize = 512 << 10;
 /// Bytes that a packet counts as at least, and a read that gave none: what each costs whatever its length.
-const LEAST: usize = 1 << 10;
+pub(super) const LEAST: usize = 1 << 10;
 /// Datagrams of a train, and its bytes: limits of the kernel.
 const TRAIN: usize = 64;
 const TRAIN_BYTES: usize = 65_000;

@@ -2,6 +2,7 @@
 //! passed on. With the process the TUN goes, and whoever made it makes another.
 
 use super::carried::{TURN, WHOLE};
+use super::carrier::LEAST;
 use crate::control::ControlError;
 use crate::socket::set_nonblocking;
 use crate::sys::{Front, check_tun};
@@ -61,7 +62,7 @@ impl Translating {
                 Err(Errno::EAGAIN | Errno::EINTR) => return Ok(()),
                 Err(errno) => return Err(errno),
             };
-            carried += length;
+            carried += length.max(LEAST);
             // What cannot be delivered at once is dropped, as on any link.
             let mut unsent = 0;
             let translated = translator.translate(&buffer[..length], |packet| {

@@ -42,7 +42,7 @@ pub(super) fn addresses(table: &mut Firewall, view: &GatewayView) {
     for (_, own) in view.own_addresses() {
         let mut put = |name, element| table.elements.insert(ElementKey { set: set(name), element }, ());
         put(OWN, Element::Prefix(pieces::host(own.address)));
-        if let Some(WorkloadView { index, number }) = own.whole {
+        if let Some(WorkloadView { index, number, .. }) = own.whole {
             let inside = derive(index, number);
             put(STANDS_FOR, Element::AddressV4(own.address, inside));
             put(SPEAKS_AS, Element::AddressV4(inside, own.address));

@@ -53,6 +53,8 @@ enum LaterWire {
     Own { whole: Option<Label>, forwards: Vec<(Protocol, u16, Label, u16)> },
     /// True; what says otherwise is not what is written again.
     LocalV4(bool),
+    /// Those of their workloads that speak IPv6 alone.
+    Ipv6Only(BTreeSet<Label>),
 }
 
 #[derive(BorshSerialize, BorshDeserialize)]
@@ -94,8 +96,13 @@ impl From<&Network> for LiveWire {
 
 impl LiveWire {
     fn draft(self, id: NetworkId) -> NetworkDraft {
-        let workload =
-            |(name, node, number, attachment)| WorkloadDraft { name, node, number: Some(number), attachment };
+        let workload = |(name, node, number, attachment)| WorkloadDraft {
+            name,
+            node,
+            number: Some(number),
+            attachment,
+            ipv6_only: false,
+        };
         let exposure = |(workload, protocol, port)| Exposure { workload, protocol, port };
         NetworkDraft {
             id,
@@ -129,6 +136,9 @@ impl Statement for NetworkStatement {
         if let Subject::Live(network) = &self.subject {
             later.extend(Some(network.own_v4()).filter(|own| !own.is_none()).map(LaterWire::from));
             later.extend(network.local_v4().then_some(LaterWire::LocalV4(true)));
+            let of_them = network.workloads().iter().filter(|workload| workload.ipv6_only);
+            let ipv6_only: BTreeSet<Label> = of_them.map(|workload| workload.name.clone()).collect();
+            later.extend((!ipv6_only.is_empty()).then_some(LaterWire::Ipv6Only(ipv6_only)));
         }
         let later = Later(later);
         NetworkWire { id: self.id().clone(), version: self.version, live, later }
@@ -148,6 +158,11 @@ impl Statement for NetworkStatement {
                             draft.own_v4 = OwnV4 { whole, forwards };
                         }
                         LaterWire::LocalV4(local) => draft.local_v4 = local,
+                        LaterWire::Ipv6Only(names) => {
+                            let workloads = draft.workloads.iter_mut();
+                            workloads
+                                .for_each(|workload| workload.ipv6_only = names.contains(&workload.name));
+                        }
                     }
                 }
                 Subject::Live(draft.try_into()?)

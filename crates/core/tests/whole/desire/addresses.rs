@@ -187,6 +187,38 @@ fn a_resource_its_port_and_its_workload() {
 }
 
 #[test]
+fn a_workload_that_speaks_ipv6_alone_has_its_ipv4_at_its_resource() {
+    let acme = include_str!("../../../../../examples/first-farm/acme.toml");
+    let acme = acme.replacen("name = \"front\"\n", "name = \"front\"\nipv6_only = true\n", 1);
+    let farm = include_str!("../../../../../examples/first-farm/farm.toml");
+    let farm = Farm::new(&[("farm.toml", farm), ("acme.toml", &acme)]);
+    let state = farm.desired(&"ant".parse().unwrap());
+    let (ns, load) = (at(&state, "net-1ef2-1"), at(&state, "load-1ef2-1-2"));
+    let kind = LinkKind::Translator {
+        prefix: "2001:db8:a:1ef2::/64".parse().unwrap(),
+        prefix_v4: "10.30.242.0/24".parse().unwrap(),
+        mtu: 1420,
+    };
+    assert_eq!(ns.links[&"port-v4".parse().unwrap()].kind, kind);
+    assert_eq!(addresses(ns).iter().filter(|address| address.starts_with("port-")).count(), 1);
+    assert_eq!(neighbours(ns), ["port-2 2001:db8:a:1ef2::2 02:6f:1e:f2:02:04"]);
+    let routes_here = routes(ns);
+    for route in [
+        "10.30.242.2/32 dev port-v4",
+        "64:ff9b:1::/96 dev port-v4",
+        "64:ff9b:1::/96 unreachable",
+        "2001:db8:a:1ef2::2/128 dev port-2",
+    ] {
+        assert!(routes_here.contains(&route.to_owned()), "{route} {routes_here:#?}");
+    }
+    assert_eq!(addresses(load), ["eth0 2001:db8:a:1ef2::2/128"]);
+    assert_eq!(routes(load), ["::/0 via fe80::1 dev eth0"]);
+    // The rules are those of any resource.
+    let as_ever = at(&desired("ant"), "net-1ef2-1").firewall.clone();
+    assert_eq!(ns.firewall.as_ref().map(|table| &table.chains), as_ever.as_ref().map(|table| &table.chains));
+}
+
+#[test]
 fn a_hidden_node_has_no_public_namespace_and_its_sockets_are_the_hosts() {
     let state = desired("cat");
     assert!(!state.namespaces.keys().any(|netns| netns.to_string() == "public"));
@@ -287,6 +319,7 @@ fn belongs(netns: &NetnsName, link: &str) -> bool {
                 || link == format!("pub-{numbered}")
                 || link == format!("out-{numbered}")
                 || port.is_some_and(|k| (2..=254).contains(&k))
+                || link == "port-v4"
         }
         NetnsRole::Gateway { slot, n } => {
             let exit = index_of(link, "to-").and_then(|nib| nib.parse::<PrefixIndex>().ok());

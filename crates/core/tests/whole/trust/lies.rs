@@ -137,6 +137,7 @@ fn wider(statement: &NetworkStatement, version: u64) -> NetworkStatement {
         node,
         number: Some(200_u8.try_into().unwrap()),
         attachment: Default::default(),
+        ipv6_only: false,
     });
     let workload = "planted".parse().unwrap();
     draft.exposures.push(Exposure { workload, protocol: Protocol::Tcp, port: 22 });

@@ -84,6 +84,13 @@ fn provided() -> Delegation {
     Delegation::new(farm, label("a-farm"), 7).unwrap()
 }
 
+/// The network, whose workload speaks IPv6 alone.
+fn alone() -> NetworkDraft {
+    let mut draft = network();
+    draft.workloads[0].ipv6_only = true;
+    draft
+}
+
 fn network() -> NetworkDraft {
     NetworkDraft {
         id: label("acme/web"),
@@ -98,6 +105,7 @@ fn network() -> NetworkDraft {
             node: label("cat"),
             number: Some(16_u8.try_into().unwrap()),
             attachment: Attachment::Namespace,
+            ipv6_only: false,
         }],
         exposures: vec![Exposure { workload: label("db"), protocol: Protocol::Udp, port: 53 }],
         own_v4: Default::default(),
@@ -249,6 +257,7 @@ fn the_bytes_that_are_signed_never_change() {
     put("network, with a port forwarded", encode(&live(NetworkDraft { own_v4, ..network() })));
     let local_v4 = true;
     put("network, with IPv4 at its nodes", encode(&live(NetworkDraft { local_v4, ..network() })));
+    put("network, with a workload that speaks IPv6 alone", encode(&live(alone())));
     let deleted = NetworkStatement { version: 4, subject: Subject::Deleted(label("acme/web")) };
     put("network, deleted", encode(&deleted));
     put(NodeStatement::KIND, encode(&node(public())));
@@ -304,10 +313,18 @@ fn there_is_one_encoding_of_each_statement() {
     // What could be said behind it, said as nothing.
     let nothing = [&body[..], &[0; 4]].concat();
     assert_eq!(decode::<NetworkStatement>(&nothing), Err(OpenError::NotCanonical));
-    for (what, more) in [("no", &[1, 0, 0, 0, 1, 0][..]), ("twice", &[2, 0, 0, 0, 1, 1, 1, 1])] {
+    let (of_nobody, stranger) = ([1, 0, 0, 0, 2, 0, 0, 0, 0], b"\x01\0\0\0\x02\x01\0\0\0\x02\0\0\0bd");
+    for (what, more) in [
+        ("no", &[1, 0, 0, 0, 1, 0][..]),
+        ("twice", &[2, 0, 0, 0, 1, 1, 1, 1]),
+        ("nobody speaks IPv6 alone", &of_nobody),
+        ("a workload that is not there does", stranger),
+    ] {
         let said = decode::<NetworkStatement>(&[&body[..], more].concat());
         assert_eq!(said, Err(OpenError::NotCanonical), "{what}");
     }
+    let later = encode(&live(alone()));
+    assert_eq!((&later[..body.len()], decode(&later)), (&body[..], Ok(live(alone()))));
     for end in 0..body.len() {
         assert!(matches!(decode::<NetworkStatement>(&body[..end]), Err(OpenError::Shape { .. })), "{end}");
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use proptest::prelude::*;
-use sixfold_core::addr::{Gateway, Resource, Workload};
+use sixfold_core::addr::{Gateway, Resource, Workload, translated};
 use sixfold_core::model::{Family, Seat};
 use sixfold_core::name::rule;
 use sixfold_core::reach::{Cell, Party, Reach, Traffic, Verdict};
@@ -48,6 +48,20 @@ fn place(farm: &Farm, party: &Party) -> Option<Place> {
     }
 }
 
+/// Where a sender finds an address: one that speaks IPv6 alone finds those of IPv4 there too.
+fn called(farm: &Farm, from: &Party, address: IpAddr) -> IpAddr {
+    let workload = match from {
+        Party::Workload { network, name } => farm.world.network(network).unwrap().workload(name),
+        _ => None,
+    };
+    match address {
+        IpAddr::V4(address) if workload.is_some_and(|workload| workload.ipv6_only) => {
+            translated(address).into()
+        }
+        address => address,
+    }
+}
+
 /// Where IPv4 for a workload would come in if somebody announced it.
 fn gateway_of(farm: &Farm, party: &Party) -> Option<Place> {
     let Party::Workload { network, .. } = party else { return None };
@@ -63,7 +77,8 @@ fn outside(family: Family) -> &'static str {
 
 /// Walks one cell and says where the way differs from the verdict, if it does.
 pub(super) fn difference(farm: &Farm, walker: &Walker, cell: &Cell, memory: &mut Memory) -> Option<String> {
-    let destination = cell.address.unwrap_or_else(|| outside(cell.family).parse().unwrap());
+    let told = cell.address.unwrap_or_else(|| outside(cell.family).parse().unwrap());
+    let destination = called(farm, &cell.from, told);
     let (from, to) = (place(farm, &cell.from), place(farm, &cell.to));
     let source = match &from {
         Some(from) => walker.source(from, destination),
@@ -74,24 +89,24 @@ pub(super) fn difference(farm: &Farm, walker: &Walker, cell: &Cell, memory: &mut
         Some(from) => walker.send(from, packet.clone(), memory),
         None => walker.send_from_outside(packet.clone(), gateway_of(farm, &cell.to).as_ref(), memory),
     };
-    let told =
+    let shown =
         || format!("{} -> {} {:?} {}: {:?}", cell.from, cell.to, cell.family, cell.traffic, cell.verdict);
     match (&cell.verdict, end) {
         (Verdict::Stopped(expected), End::Stopped(stop)) if *expected == stop => None,
         (Verdict::Passes, End::Arrived(at, seen)) if Some(&at) == to.as_ref() => {
             let back = Packet { source: seen.destination, destination: seen.source, answer: true, ..seen };
-            came_back(walker.send(&at, back, memory), from.as_ref()).map(|why| format!("{}: {why}", told()))
+            came_back(walker.send(&at, back, memory), from.as_ref()).map(|why| format!("{}: {why}", shown()))
         }
         (Verdict::Passes, End::Outside(seen)) if to.is_none() => {
             if let Some(wrong) = told_source(farm, &cell.from, seen.source).filter(|own| *own != seen.source)
             {
-                return Some(format!("{}: seen as {} and not as {wrong}", told(), seen.source));
+                return Some(format!("{}: seen as {} and not as {wrong}", shown(), seen.source));
             }
-            let back = Packet { source: destination, destination: seen.source, answer: true, ..packet };
+            let back = Packet { source: told, destination: seen.source, answer: true, ..packet };
             let end = walker.send_from_outside(back, None, memory);
-            came_back(end, from.as_ref()).map(|why| format!("{}: {why}", told()))
+            came_back(end, from.as_ref()).map(|why| format!("{}: {why}", shown()))
         }
-        (_, end) => Some(format!("{}\n  but {end:?}", told())),
+        (_, end) => Some(format!("{}\n  but {end:?}", shown())),
     }
 }
 
