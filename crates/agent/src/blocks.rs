@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Owns: that file. A line that a block begins is on the disk before the first packet can leave by it, so that no port is
-//! ever somebody's of whom nothing is known. What ended long ago is forgotten when the agent starts. Must not know
+//! ever somebody's of whom nothing is known. What ended long ago is forgotten when the agent starts, and once a day. Must not know
 //! connections: two lines for each change of a network, whatever it sends.
 
 use std::collections::BTreeMap;
@@ -137,34 +137,31 @@ pub(crate) struct PortLog {
     open: BTreeMap<Block, Option<NetworkId>>,
     /// The snapshot that was noted last.
     noted: Option<Revision>,
+    /// The day, since 1970, on which what ended long ago was forgotten last.
+    day: u64,
 }
 
 impl PortLog {
     /// Takes up the log in a folder, without what ended long ago or was cut short.
     pub(crate) fn open(state: &Path, now: SystemTime) -> Result<Self, DiskError> {
         let path = state.join(FILE);
-        let bytes = disk::read(&path, BYTES_MAX)?.unwrap_or_default();
-        let all = parse(&String::from_utf8_lossy(&bytes));
-        let oldest = secs(now).saturating_sub(RETENTION.as_secs());
-        let is_kept = |taken: &&Taken| taken.until_secs.is_none_or(|until| until >= oldest);
-        let is_whole = bytes.ends_with(b"\n");
-        // A node has one whatever it is, so that nothing comes with a network that does not go with it.
-        if !is_whole || !all.iter().all(|taken| is_kept(&taken)) {
-            let mut text = HEAD.to_owned();
-            for taken in all.iter().filter(is_kept) {
-                written(&mut text, ('+', taken.from_secs), &taken.block, taken.network.as_ref());
-                if let Some(until) = taken.until_secs {
-                    written(&mut text, ('-', until), &taken.block, None);
-                }
-            }
-            disk::replace(&path, text.as_bytes(), 0o600)?;
-        }
+        let all = kept(&path, now)?;
         let open = all.into_iter().filter(|taken| taken.until_secs.is_none());
-        Ok(Self { path, open: open.map(|taken| (taken.block, taken.network)).collect(), noted: None })
+        let open = open.map(|taken| (taken.block, taken.network)).collect();
+        Ok(Self { path, open, noted: None, day: day(now) })
     }
 
-    /// Writes down in what a snapshot differs from the one before.
+    /// Writes down in what a snapshot differs from the one before; on another day than the last time without what ended long ago.
     pub(crate) fn note(&mut self, snapshot: &Snapshot, now: SystemTime) -> Result<(), DiskError> {
+        self.add(snapshot, now)?;
+        if self.day != day(now) {
+            kept(&self.path, now)?;
+            self.day = day(now);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, snapshot: &Snapshot, now: SystemTime) -> Result<(), DiskError> {
         if self.noted == Some(snapshot.revision) {
             return Ok(());
         }
@@ -185,6 +182,26 @@ impl PortLog {
         (self.open, self.noted) = (blocks, Some(snapshot.revision));
         Ok(())
     }
+}
+
+/// Everything that a log tells; it is written anew if something of it ended long ago or was cut short.
+fn kept(path: &Path, now: SystemTime) -> Result<Vec<Taken>, DiskError> {
+    let bytes = disk::read(path, BYTES_MAX)?.unwrap_or_default();
+    let mut all = parse(&String::from_utf8_lossy(&bytes));
+    let (oldest, count) = (secs(now).saturating_sub(RETENTION.as_secs()), all.len());
+    all.retain(|taken| taken.until_secs.is_none_or(|until| until >= oldest));
+    // A node has one whatever it is, so that nothing comes with a network that does not go with it.
+    if !bytes.ends_with(b"\n") || all.len() < count {
+        let mut text = HEAD.to_owned();
+        for taken in &all {
+            written(&mut text, ('+', taken.from_secs), &taken.block, taken.network.as_ref());
+            if let Some(until) = taken.until_secs {
+                written(&mut text, ('-', until), &taken.block, None);
+            }
+        }
+        disk::replace(path, text.as_bytes(), 0o600)?;
+    }
+    Ok(all)
 }
 
 /// The blocks of the gateways in a snapshot that serve and have an address, and what all have whose IPv4 leaves at the node itself,
@@ -219,6 +236,11 @@ fn leaving(snapshot: &Snapshot) -> impl Iterator<Item = (Block, NetworkId)> {
         let ports = PortBlock::new(limit::PORT_FIRST, u16::MAX).ok();
         Some((Block { address, ports, allocation, index }, network.id.clone()))
     })
+}
+
+/// Since 1970.
+fn day(time: SystemTime) -> u64 {
+    secs(time) / 86_400
 }
 
 fn secs(time: SystemTime) -> u64 {
@@ -335,5 +357,25 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 4, "{text}");
         assert!(!text.contains("acme/web"), "{text}");
+    }
+
+    /// An agent that runs for months: what is open stays whatever its age, and so does what the file had that this version does not write.
+    #[test]
+    fn what_ended_long_ago_goes_while_the_agent_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        std::fs::write(&path, TEXT).unwrap();
+        let at = |secs| UNIX_EPOCH + Duration::from_secs(secs);
+        let mut log = PortLog::open(dir.path(), at(500)).unwrap();
+        let snapshot = ground::snapshot(&["farm.toml", "acme.toml"], "ant");
+        log.note(&snapshot, at(600)).unwrap();
+        let before = std::fs::read_to_string(&path).unwrap();
+        let over = 601 + RETENTION.as_secs();
+        log.note(&snapshot, at(over - 86_400)).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), before, "nothing is old enough");
+        log.note(&snapshot, at(over)).unwrap();
+        let left = read(dir.path()).unwrap().unwrap();
+        assert!(left.iter().all(|taken| taken.until_secs.is_none()), "{left:?}");
+        assert_eq!(left.len(), log.open.len());
     }
 }

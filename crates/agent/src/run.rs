@@ -330,8 +330,9 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
                 failed.clone_from(&outcome.failures);
                 left = outcome.left.len();
                 let half_lost = status::half_lost(snapshot, ground.backend);
-                let complaints: Vec<String> =
-                    self.complaint.iter().cloned().chain(half_lost).chain(unwritten).collect();
+                let few = status::too_few_tracked(snapshot, status::tracked());
+                let own = self.complaint.iter().cloned().chain(unwritten);
+                let complaints: Vec<String> = own.chain(half_lost).chain(few).collect();
                 status::of_outcome(of, self.counts, &outcome, &complaints)
             }
             Err(error) => status::of_blindness(of, self.counts, &error, self.status.as_ref()),

@@ -5,10 +5,12 @@
 use std::error::Error;
 use std::path::Path;
 
+use sixfold_core::addr::Gateway;
 use sixfold_core::id::{NodeId, Revision};
-use sixfold_core::model::{NetworkView, Seat, Snapshot, Status};
+use sixfold_core::model::{GatewayView, NetworkView, Seat, Snapshot, Status};
 use sixfold_core::shown::plain;
 use sixfold_core::state::Backend;
+use sixfold_core::{limit, name};
 use sixfold_kernel::{Failure, ObserveError};
 
 use crate::disk::{self, DiskError};
@@ -61,6 +63,38 @@ pub(crate) fn half_lost(snapshot: &Snapshot, backend: Backend) -> Option<String>
              carries WireGuard (hint: start the agent with --wireguard tunnel, or have the farmer give the slot one next hop)"
         )
     })
+}
+
+/// Where the kernel tracks fewer connections than networks may have that leave by a namespace here: `tracked` is how many it does in each.
+#[must_use]
+pub(crate) fn too_few_tracked(snapshot: &Snapshot, tracked: Option<u64>) -> Option<String> {
+    let gateways = snapshot.gateways.iter().filter(|view| view.public_v4.is_some());
+    let at = |view: &GatewayView| {
+        let netns = Gateway::derive(&view.allocation, view.slot).netns;
+        (netns.to_string(), view.ports.len(), limit::CONNECTIONS_PER_NETWORK)
+    };
+    let here =
+        snapshot.networks.iter().flat_map(|network| network.resources.iter().map(move |it| (network, it)));
+    let leaving = here.filter(|(network, it)| {
+        it.seat == Seat::Node(snapshot.node.id().clone()) && snapshot.leaves_here(network, it.index).is_some()
+    });
+    let own = (name::netns_egress().to_string(), leaving.count(), limit::CONNECTIONS_AT_A_NODE);
+    let all = gateways.map(at).chain([own]).map(|(netns, networks, each)| {
+        // Some for the namespace itself.
+        (networks as u64 * u64::from(each) + u64::from(limit::CONNECTIONS_PER_NETWORK), netns, networks, each)
+    });
+    let (needed, netns, networks, each) = all.filter(|(_, _, networks, _)| *networks > 0).max()?;
+    let tracked = tracked.filter(|tracked| *tracked < needed)?;
+    Some(format!(
+        "the kernel tracks {tracked} connections in a namespace, and {networks} networks with IPv4 in {netns} may have {each} each: one could \
+         take another's (hint: sysctl -w net.netfilter.nf_conntrack_max={needed}, and the same in a file of /etc/sysctl.d)"
+    ))
+}
+
+/// How many connections the kernel tracks in a namespace; nothing where it tracks none.
+pub(crate) fn tracked() -> Option<u64> {
+    let told = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max").ok()?;
+    told.trim().parse().ok()
 }
 
 /// Says that the kernel could not be observed. The devices are those that were last there.
@@ -161,6 +195,10 @@ fn short(lines: impl Iterator<Item = String>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
+
+    use sixfold_core::model::{LocalV4, Provision};
+
     use super::*;
     use crate::ground;
 
@@ -175,5 +213,23 @@ mod tests {
         // A node that has its exit point alone drops nothing.
         cat.networks[0].resources.retain(|resource| resource.seat == Seat::Exit);
         assert_eq!(half_lost(&cat, Backend::Kernel), None);
+    }
+    #[test]
+    fn a_node_says_where_its_kernel_tracks_fewer_connections_than_networks_may_have() {
+        let mut ant = ground::snapshot(&["farm.toml", "acme.toml", "globex.toml"], "ant");
+        let told = too_few_tracked(&ant, Some(12_287)).expect("two shares, and some for the gateway");
+        assert!(told.contains("2 networks with IPv4 in gw-1-1 may have 4096 each"), "{told}");
+        assert!(told.contains("net.netfilter.nf_conntrack_max=12288"), "{told}");
+        assert_eq!(too_few_tracked(&ant, Some(12_288)), None);
+        assert_eq!(too_few_tracked(&ant, None), None, "it tracks none");
+        ant.gateways.iter_mut().for_each(|view| view.public_v4 = None);
+        assert_eq!(too_few_tracked(&ant, Some(1)), None, "no IPv4 leaves here");
+        let way =
+            LocalV4 { address: "192.168.7.50/24".parse().unwrap(), router: "192.168.7.1".parse().unwrap() };
+        ant.provision = Some(Provision { local_v4: Some(way), ..Provision::none(ant.node.id().clone()) });
+        let here = ant.networks.iter_mut().find(|it| it.id.tenant.as_str() == "acme").unwrap();
+        here.local_v4 = true;
+        let told = too_few_tracked(&ant, Some(5000)).expect("one share of a node's");
+        assert!(told.contains("1 networks with IPv4 in sixfold-egress may have 1024 each"), "{told}");
     }
 }

@@ -102,8 +102,15 @@ pub const PORT_FIRST: u16 = 1024;
 /// the least, since that many networks' connections are what a kernel tracks.
 pub const PORTS_PER_NETWORK: u16 = 1024;
 
-/// The most: three networks fit beside each other.
+/// The most: three networks fit beside each other. Beyond [`CONNECTIONS_PER_NETWORK`] ports give a network no more connections.
 pub const PORTS_PER_NETWORK_MAX: u16 = 16_384;
+
+/// IPv4 connections that a network may have at once at its gateway, whatever ports it has: as many for each of the 63 blocks of ports
+/// there are, and some for the gateway itself, make up the 262,144 that a kernel tracks in a namespace unless told otherwise.
+pub const CONNECTIONS_PER_NETWORK: u32 = 4096;
+
+/// The same where a node lets networks out itself: as many of 252 networks make up what a kernel tracks.
+pub const CONNECTIONS_AT_A_NODE: u32 = 1024;
 
 /// Tenants that a slot has ports and pool addresses for, unless its farmer says otherwise: each may have one part in so many of both.
 pub const TENANTS_PER_SLOT: usize = 4;

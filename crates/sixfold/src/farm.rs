@@ -12,6 +12,7 @@ mod create;
 mod delete;
 pub(crate) mod exit;
 mod invite;
+pub(crate) mod kernels;
 pub(crate) mod show;
 mod token;
 
@@ -112,6 +113,7 @@ fn change(
     wanted: FarmDraft,
     removal: &RemovalArgs,
 ) -> Result<(), Failed> {
+    output::print(&kernels::warnings(caller, farm, (&draft(farm), &wanted))?)?;
     output::print(&changed(caller, farm, wanted, removal)?)
 }
 

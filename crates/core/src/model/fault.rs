@@ -293,7 +293,7 @@ impl Fault {
             Self::DuplicateNumber { .. } => "leave number out to be given one",
             Self::PortZero | Self::ForwardZero => "ports are 1 to 65535",
             Self::Ports { .. } => {
-                "say how many of the slot's 64,512 each network gets, so that they lie beside each other; 1024 if nothing is said"
+                "say how many of the slot's 64,512 each network gets, so that they lie beside each other; 1024 if nothing is said, and 4096 are as many as it may have connections"
             }
             Self::QuotaZero { .. } => {
                 "say how many of them one tenant's networks may have together; a quarter of what the slot has if nothing is said"

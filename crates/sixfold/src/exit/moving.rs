@@ -9,6 +9,7 @@ use sixfold_core::trust::Role;
 
 use crate::caller::{Caller, KnownFarm, RegistryArgs, RemovalArgs};
 use crate::failed::Failed;
+use crate::farm::kernels::{self, Change};
 use crate::farm::{self, exit::slot_key};
 use crate::node::list::NodeSeen;
 use crate::output;
@@ -27,7 +28,8 @@ const PAUSE: Duration = Duration::from_millis(200);
     The node has the slot's gateway and exit points ready, as each has that `sixfold farm exit set` lists. It is put first in that list, under the \
     farm's next version: the registry takes that for a wish, and hands the slot over. Both forward until the new one serves; then the networks switch, \
     and the old one stops. This waits until it has. Prefixes, addresses and IPv6 connections stay; IPv4 \
-    connections to the Internet end, because their translation is not known there. A farm file that names another first moves the slot back \
+    connections to the Internet end, because their translation is not known there. Members of this farm whose kernel carries WireGuard are named \
+    before, because they lose what the new one sends until they have switched. A farm file that names another first moves the slot back \
     when it is applied the next time.\n\n\
     It is refused while the node is not heard of or not in sync, or the upstream router does not answer it. If nothing is heard of the \
     node that served, its gateway must have fallen silent on the segment, too: else two would serve at once.",
@@ -71,6 +73,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     if !is_back {
         may_move(&mut caller, &farm, &slot, (&from, &to))?;
     }
+    output::print(&kernels::of_slots(&mut caller, &farm, &[(slot.key, Change::Moves)])?)?;
     let shift = Shift { key: slot.key, from, to, order: slot.holders };
     shift.make(&mut caller, &args.removal, &mut output::print)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use sixfold_core::spec::{DeclaredFarm, parse_farm};
 use sixfold_core::trust::Role;
 
-use super::{InvitationArgs, changes, draft, lines, own, put};
+use super::{InvitationArgs, changes, draft, kernels, lines, own, put};
 use crate::caller::{RegistryArgs, RemovalArgs, invalid, parsed};
 use crate::failed::Failed;
 use crate::output;
@@ -14,7 +14,7 @@ use crate::output;
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "Have your farm be what a file says, its slots too.\n\n\
-    Prints what is taken away (-) and what comes (+), asks, and says it under the next version. A holder of a slot is \
+    Prints what is taken away (-) and what comes (+), warns of what members lose whose kernel carries WireGuard, asks, and says it under the next version. A holder of a slot is \
     named by its id or by the name that it gave itself when it joined; so is the node of a provision. What the file does not say is taken away; its nodes are \
     passed over. If nothing changes, nothing is written.",
     after_long_help = "Examples:\n  sixfold farm apply farm.toml\n  sixfold farm apply farm.toml --yes"
@@ -54,6 +54,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
         return output::print(&format!("farm {known}: nothing changes, version {}\n", farm.version));
     }
     output::print(&lines(&changes))?;
+    output::print(&kernels::warnings(&mut caller, &farm, (&draft(&farm), &wanted))?)?;
     output::agree(&format!("have farm {known} ({}) be so?", farm.id()), args.yes)?;
     put(&mut caller, (wanted, known.clone(), farm.version + 1), &args.removal)?;
     output::print(&format!("farm {known}: now version {}\n", farm.version + 1))

@@ -16,9 +16,6 @@ use crate::state::{
     Rule,
 };
 
-/// IPv4 connections that a network may have at once here: as many of 252 networks make up what a kernel tracks in a namespace.
-const CONNECTIONS: u32 = 1024;
-
 /// The rules, as many for one network as for hundreds.
 pub(in crate::desire) fn egress(local: LocalV4, management: &[IpNet]) -> Firewall {
     let mut table = Firewall::default();
@@ -48,14 +45,19 @@ pub(in crate::desire) fn egress(local: LocalV4, management: &[IpNet]) -> Firewal
         closed(),
     ];
     chain(&mut table, "output", (HookPoint::Output, FILTER), own);
-    by_link(&mut table, CONNECTIONS);
+    by_link(&mut table, limit::CONNECTIONS_AT_A_NODE);
     table
 }
 
 /// One network more is elements.
 pub(in crate::desire) fn lets_out(table: &mut Firewall, link: IfName, local: LocalV4) {
     counted(table, link);
-    translated(table, link, CONNECTIONS, (local.address.addr(), (limit::PORT_FIRST, u16::MAX)));
+    translated(
+        table,
+        link,
+        limit::CONNECTIONS_AT_A_NODE,
+        (local.address.addr(), (limit::PORT_FIRST, u16::MAX)),
+    );
 }
 
 /// What no network reaches: all that is private, the farmer's management, and whatever is beside the address.

@@ -6,15 +6,12 @@ use std::net::Ipv4Addr;
 use super::{own, set, to};
 use crate::addr::Resource;
 use crate::desire::pieces;
+use crate::limit;
 use crate::model::GatewayView;
 use crate::name::{IfName, drops};
 use crate::state::{
     Action, ByteLimit, Element, ElementKey, Firewall, LinkPattern, Match, Protocol, Rule, Set, SetKind,
 };
-
-/// IPv4 connections that a network may have at once at its gateway: as many for each of the 63 blocks of ports there are,
-/// and some for the gateway itself, make up the 262,144 that a kernel tracks in a namespace unless told otherwise.
-const CONNECTIONS_PER_NETWORK: u32 = 4096;
 
 /// Errors that a gateway sends because of one network, or of all of the Internet: enough for whoever looks for a fault, and
 /// few of what the kernel sends for all: a thousand a second, fifty at once. What is more goes unanswered.
@@ -32,7 +29,7 @@ const COUNTED: [&str; 3] = [drops::SPOOFED, drops::BARRED, drops::ERRORS];
 
 /// At a gateway.
 pub(super) fn networks(table: &mut Firewall, view: &GatewayView) {
-    by_link(table, CONNECTIONS_PER_NETWORK);
+    by_link(table, limit::CONNECTIONS_PER_NETWORK);
     for exit in view.exits.keys() {
         counted(table, Resource::derive(&view.allocation, *exit).to_exit);
     }
@@ -42,7 +39,7 @@ pub(super) fn networks(table: &mut Firewall, view: &GatewayView) {
     for (exit, block) in &view.ports {
         let link = Resource::derive(&view.allocation, *exit).to_exit;
         let ports = (address.addr(), (block.first(), block.last()));
-        translated(table, link, CONNECTIONS_PER_NETWORK, ports);
+        translated(table, link, limit::CONNECTIONS_PER_NETWORK, ports);
     }
 }
 

@@ -4,16 +4,17 @@
 
 use std::collections::BTreeSet;
 
-use sixfold_api::resource::{Guest, Guests, Heard};
+use sixfold_api::resource::{Guest, Guests};
 use sixfold_core::addr::{Allocation, Gateway, Resource};
-use sixfold_core::id::{Label, NodeId};
+use sixfold_core::id::NodeId;
 use sixfold_core::model::{Seat, SlotDraft};
 
-use super::prediction::{Prediction, Side, nodes};
+use super::prediction::{Prediction, Side};
 use super::probe::{self, Target};
 use crate::caller::{Caller, KnownFarm};
 use crate::exit::moving;
 use crate::failed::Failed;
+use crate::farm::kernels::{by_kernel, nodes};
 use crate::node::list::NodeSeen;
 
 /// How often a resource is asked until it answers, a second apart: the first packets may have to wake a tunnel.
@@ -110,18 +111,6 @@ fn answering(all: Vec<Target>) -> Result<Vec<Target>, Failed> {
     let silent: BTreeSet<usize> = silent.into_iter().collect();
     let all = all.into_iter().enumerate();
     Ok(all.filter(|(at, _)| !silent.contains(at)).map(|(_, target)| target).collect())
-}
-
-/// Of some nodes those of the farm that say that their kernel carries WireGuard.
-fn by_kernel(caller: &mut Caller, farm: &KnownFarm, of: &BTreeSet<&NodeId>) -> Result<Vec<Label>, Failed> {
-    let mut found = Vec::new();
-    for (id, name) in farm.nodes.iter().filter(|(id, _)| of.contains(id)) {
-        let heard: Option<Heard> = caller.find(&format!("/v1/nodes/{id}/status"))?;
-        if heard.is_some_and(|heard| heard.status.wireguard == "kernel") {
-            found.push(name.clone());
-        }
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

@@ -8,10 +8,11 @@ use std::net::Ipv4Addr;
 use serde_json::{Value, json};
 use sixfold_api::resource::Guest;
 use sixfold_core::id::{Epoch, FarmId, Label, NodeId, TenantId};
-use sixfold_core::model::{Seat, SlotKey};
+use sixfold_core::model::SlotKey;
 use sixfold_core::name::NetnsName;
 
 use super::probe;
+use crate::farm::kernels::nodes;
 use crate::table;
 
 /// What a planned move cost in a lab, as docs/adr/0038 and docs/figures.md have it.
@@ -44,14 +45,6 @@ pub(super) struct Prediction {
     pub(super) by_kernel: Vec<Label>,
     /// The slot's IPv4 address, and where its connections are tracked.
     pub(super) public_v4: Option<(Ipv4Addr, NetnsName)>,
-}
-
-/// A network's nodes, exit points apart.
-pub(super) fn nodes(guest: &Guest) -> impl Iterator<Item = &NodeId> {
-    guest.grants.iter().filter_map(|held| match &held.seat {
-        Seat::Exit => None,
-        Seat::Node(node) => Some(node),
-    })
 }
 
 impl Side {
