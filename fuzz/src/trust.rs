@@ -69,6 +69,7 @@ fn network(node: &NodeId) -> Network {
             number: None,
             attachment: sixfold_core::model::Attachment::Namespace,
             ipv6_only: false,
+            nic: None,
         }],
         exposures: vec![],
         own_v4: Default::default(),

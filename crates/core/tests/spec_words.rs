@@ -207,6 +207,19 @@ const FARMS: &[Case] = &[
             "[[provision]]\nnode = \"ant\"\nnics = [{ link = \"no link\", slot = 16 }]\n[[slot]]\nslot = 1",
         )],
     ),
+    (
+        "links of networks: one that a slot has, by the name of a workload's own, of both and of nobody",
+        &[(
+            "[[slot]]\nslot = 1",
+            "[[provision]]\nnode = \"bee\"\nnics = [\n\
+             { link = \"eth2\", slot = 1 },\n\
+             { link = \"eth2\", network = \"acme/web\" },\n\
+             { link = \"eth0\", network = \"acme/web\" },\n\
+             { link = \"eth3\", network = \"acme/web\", slot = 1 },\n\
+             { link = \"eth4\" },\n\
+             { link = \"eth5\", network = \"acme\" },\n]\n[[slot]]\nslot = 1",
+        )],
+    ),
     ("public IPv4 without default", &[("default_v4 = \"203.0.113.1\"\n", "")]),
     ("default without public IPv4", &[("public_v4 = \"203.0.113.5/24\"\n", "")]),
     ("a default on another subnet", &[("default_v4 = \"203.0.113.1\"", "default_v4 = \"198.51.100.1\"")]),
@@ -363,6 +376,18 @@ const NETWORKS: &[Case] = &[
     ("workload number 1", &[("number = 16", "number = 1")]),
     ("workload number 255", &[("number = 16", "number = 255")]),
     ("an attachment that is not offered", &[("\"namespace\"", "\"bridge\"")]),
+    (
+        "a NIC that two workloads ask for",
+        &[
+            (
+                "node = \"ant\"\n\n[[workload]]\nname = \"app\"",
+                "node = \"ant\"\nnic = \"eth3\"\n\n[[workload]]\nname = \"app\"",
+            ),
+            ("number = 16", "number = 16\nnic = \"eth3\""),
+        ],
+    ),
+    ("a NIC by the name of a workload's own link", &[("number = 16", "number = 16\nnic = \"eth0\"")]),
+    ("a NIC that cannot be one", &[("number = 16", "number = 16\nnic = \"no link\"")]),
     ("an exposed port 0", &[("port = 443", "port = 0")]),
     ("an exposed port past the last", &[("port = 443", "port = 65536")]),
     ("an exposed workload that is unknown", &[("workload = \"db\"", "workload = \"bd\"")]),

@@ -19,7 +19,7 @@ use std::time::Duration;
 use ground::{Node, alone, chain, ip, link, netns, run};
 use serde_json::Value;
 use sixfold_core::desire::{Own, desire};
-use sixfold_core::name::IfName;
+use sixfold_core::name::{IfName, rule};
 use sixfold_core::plan::{Plan, plan};
 use sixfold_core::spec::parse_all;
 use sixfold_core::state::{AddressKey, Backend, Link, LinkKind, Namespace, Netns, NodeState, SysctlName};
@@ -71,6 +71,13 @@ fn cables() {
 fn is_answered(address: &str) -> bool {
     let mut ping = Command::new("ip");
     ping.args(["netns", "exec", "far", "ping", "-c", "2", "-i", "0.2", "-W", "2", address]);
+    ping.output().unwrap().status.success()
+}
+
+/// The same at one of the router's addresses.
+fn is_answered_at(own: &str, address: &str) -> bool {
+    let mut ping = Command::new("ip");
+    ping.args(["netns", "exec", "far", "ping", "-I", own, "-c", "2", "-i", "0.2", "-W", "2", address]);
     ping.output().unwrap().status.success()
 }
 
@@ -303,6 +310,86 @@ fn a_nic_whose_name_is_taken_comes_home_once_it_is_free() {
         let said: Vec<String> = report.failures.iter().map(|failure| chain(failure)).collect();
         assert!(said.len() == 1 && said[0].ends_with("another link has the name eth2"), "{said:?}");
         run("ip link del eth2");
+        node.converge(&nothing());
+        assert_eq!(links(), before);
+    });
+}
+
+/// The same node, with a NIC for its workload, if both its farmer and the tenant say so.
+fn with_workloads(nic: bool) -> NodeState {
+    let farm = include_str!("../../../examples/first-farm/farm.toml");
+    let farm = format!(
+        "{farm}\n[[provision]]\nnode = \"ant\"\nnics = [{{ link = \"eth2\", network = \"acme/web\" }}]\n"
+    );
+    let acme = include_str!("../../../examples/first-farm/acme.toml");
+    let asks = acme.replacen("node = \"ant\"\n", "node = \"ant\"\nnic = \"eth2\"\n", 1);
+    assert_ne!(asks, acme);
+    let files = [("farm.toml", farm.as_str()), ("acme.toml", if nic { &asks } else { acme })];
+    let world = parse_all(&files.map(|(name, text)| (name.to_owned(), text.to_owned()))).unwrap();
+    let snapshot = Trial::new(world).unwrap().snapshot(&"ant".parse().unwrap()).unwrap();
+    desire(&snapshot, &Own::of(Backend::Tunnel))
+}
+
+/// What the workload gives its NIC is its own, and stays; who is on the cable reaches it by that, and nothing by the network's address,
+/// nobody passes for the network, and nothing passes through.
+#[test]
+fn a_workload_has_a_nic_for_itself() {
+    alone(|| {
+        cables();
+        let before = links();
+        let (desired, mut node) = (with_workloads(true), Node::new());
+        node.converge(&with_workloads(false));
+        let unasked = links();
+        node.converge(&desired);
+        let has = |(_, there): &(&Netns, &Namespace)| there.links.contains_key(&link("eth2"));
+        let (at, there) = desired.namespaces.iter().find(has).unwrap();
+        let own = |v6: bool| {
+            let mut addresses = there.addresses.keys().map(|key| key.address.addr());
+            addresses.find(|address| address.is_ipv6() == v6).unwrap()
+        };
+        assert!(links().as_array().unwrap().iter().all(|link| link["ifname"] != "eth2"));
+        // The tenant's.
+        run(&format!("ip -n {at} addr add 198.51.100.2/24 dev eth2"));
+        // Without the first of these it asks for no neighbour but from an address that is on this link.
+        for address in ["fe80::2/64", "2001:db8:9::2/64"] {
+            run(&format!("ip -n {at} addr add {address} dev eth2 nodad"));
+        }
+        run(&format!("ip -n {at} route add 198.51.100.128/25 via 198.51.100.1"));
+        run(&format!("ip netns exec {at} sysctl -qw net.ipv6.conf.eth2.accept_ra=2"));
+        let rest = plan(&desired, &node.observe());
+        assert!(rest.is_empty(), "what is on it is nobody's difference:\n{rest}");
+        run("ip -n far addr add 198.51.100.1/24 dev wire");
+        run("ip -n far addr add 2001:db8:9::1/64 dev wire nodad");
+        for cable in ["198.51.100.2", "2001:db8:9::2"] {
+            assert!(is_answered(cable), "{cable}");
+        }
+        // Its network's addresses, by the cable.
+        run(&format!("ip -n far route add {} via 2001:db8:9::2", own(true)));
+        run(&format!("ip -n far route add {} via 198.51.100.2", own(false)));
+        // And something that lies behind it, and somebody whom it knows by its network.
+        run(&format!("ip netns exec {at} sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1"));
+        run("ip -n far route add 10.99.0.0/16 via 198.51.100.2");
+        run("ip -n far addr add 10.1.2.3/32 dev wire");
+        let counted = |comment: &str| {
+            let rules = run(&format!("ip netns exec {at} nft list table inet sixfold"));
+            let line =
+                rules.lines().find(|line| line.contains(&format!("\"{comment}\""))).unwrap().to_owned();
+            !line.contains("packets 0 ")
+        };
+        let [by_v6, by_v4] =
+            [("2001:db8:9::1", own(true).to_string()), ("198.51.100.1", own(false).to_string())];
+        assert!(!is_answered_at(by_v6.0, &by_v6.1) && counted(rule::OTHER_WAY));
+        assert!(!is_answered_at(by_v4.0, &by_v4.1) && counted(rule::OTHER_WAY_V4));
+        assert!(!is_answered("10.99.0.1") && counted(rule::APART));
+        assert!(!is_answered_at("10.1.2.3", "198.51.100.2") && counted(rule::SPOOFED));
+        // Without the rules it does answer by its network's address.
+        run(&format!("ip netns exec {at} nft delete table inet sixfold"));
+        assert!(is_answered_at(by_v6.0, &by_v6.1) && is_answered_at(by_v4.0, &by_v4.1));
+        node.converge(&desired);
+        // The tenant asks no more.
+        node.converge(&with_workloads(false));
+        assert_eq!(links(), unasked);
+        node.converge(&desired);
         node.converge(&nothing());
         assert_eq!(links(), before);
     });

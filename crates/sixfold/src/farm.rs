@@ -21,7 +21,7 @@ use std::fmt::Write as _;
 use clap::Subcommand;
 use sixfold_core::id::{Label, NodeId};
 use sixfold_core::model::{
-    FarmDraft, Fault, LocalV4, OwnNic, Provision, Quotas, Service, SlotDraft, SlotKey,
+    FarmDraft, Fault, LocalV4, NicOf, OwnNic, Provision, Quotas, Service, SlotDraft, SlotKey,
 };
 use sixfold_core::spec::Names;
 use sixfold_core::trust::{Delegation, Invitation};
@@ -185,8 +185,9 @@ fn facts(names: &Names, farm: &FarmDraft) -> Vec<String> {
 /// What there is at a node that is called so, a line each.
 fn provided(node: &str, provision: &Provision) -> Vec<String> {
     let nic = provision.gateway_nic.map(|nic| format!("gateways of node {node} by link {nic}"));
-    let own = provision.nics.iter().map(|OwnNic { link, slot }| {
-        format!("link {link} of node {node} moved to the gateway of slot {slot}")
+    let own = provision.nics.iter().map(|OwnNic { link, of }| match of {
+        NicOf::Slot(slot) => format!("link {link} of node {node} moved to the gateway of slot {slot}"),
+        NicOf::Network(network) => format!("link {link} of node {node} for a workload of network {network}"),
     });
     let way = provision.local_v4.map(|LocalV4 { address, router }| {
         format!("IPv4 of networks that want it out at node {node}, {address} via {router}")

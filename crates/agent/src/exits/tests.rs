@@ -9,7 +9,7 @@ use std::time::Duration;
 use sixfold_core::addr::UPSTREAM;
 use sixfold_core::id::{Epoch, NodeId};
 use sixfold_core::mac::Mac;
-use sixfold_core::model::{OwnNic, Provision};
+use sixfold_core::model::{NicOf, OwnNic, Provision};
 use sixfold_core::tenure::{Phase, Tenure};
 use sixfold_kernel::segment::{Answer, Ask, Heard, SegmentError, Word};
 
@@ -101,7 +101,10 @@ impl Farm {
             let mut snapshot = ground::snapshot(&["farm.toml", "acme.toml"], name);
             snapshot.gateways.truncate(1);
             if own {
-                let nic = OwnNic { link: "eth2".parse().expect("a name"), slot: snapshot.gateways[0].key() };
+                let nic = OwnNic {
+                    link: "eth2".parse().expect("a name"),
+                    of: NicOf::Slot(snapshot.gateways[0].key()),
+                };
                 let node = snapshot.node.id().clone();
                 snapshot.provision = Some(Provision { nics: vec![nic], ..Provision::none(node) });
             }

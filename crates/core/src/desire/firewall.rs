@@ -3,12 +3,14 @@
 //! Connections are tracked in the resource that hosts the workload and nowhere else (for IPv4 also at the gateway, for
 //! NAT). Every chain that guards ends in an explicit drop: a chain's policy does not hold while it is replaced.
 
+mod apart;
 mod egress;
 mod gossip;
 mod networks;
 mod own;
 mod services;
 
+pub(super) use apart::apart;
 pub(super) use egress::{egress, lets_out};
 use networks::{TRANSLATED, networks, snat};
 

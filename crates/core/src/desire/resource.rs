@@ -37,6 +37,7 @@ impl Node<'_> {
         for (workload, ipv6_only) in &workloads {
             self.port(site, workload, *ipv6_only);
             self.workload(site, workload, *ipv6_only);
+            self.workload_nic(site, workload);
         }
     }
 

@@ -8,7 +8,7 @@ mod provision;
 
 pub(super) use addresses::Addresses;
 pub(super) use faults::overlap;
-pub use provision::{LocalV4, OwnNic, Provision, Service};
+pub use provision::{LocalV4, NicOf, OwnNic, Provision, Service};
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -11,7 +11,7 @@ use super::{Protocol, Service, SlotKey};
 use crate::addr::AllocationError;
 use crate::id::{ExitSlot, FarmId, Label, NetworkId, NodeId, WorkloadNumber};
 use crate::limit;
-use crate::name::IfName;
+use crate::name::{self, IfName};
 
 /// Which part of a draft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -130,6 +130,10 @@ pub enum Fault {
     TwoNics { slot: SlotKey, node: NodeId, link: IfName, other: IfName },
     #[error("link {link} of node {node} is named for slot {} of {}, which that node may not hold", slot.slot, slot.prefix)]
     NicUnheld { link: IfName, slot: SlotKey, node: NodeId },
+    #[error("link {link} has the name of a link that each workload has")]
+    NicName { link: IfName },
+    #[error("link {link} of node {node} is asked for by workloads {one} and {other}")]
+    NicAskedTwice { link: IfName, node: NodeId, one: Label, other: Label },
     #[error("UDP port {port} may be that of a tunnel")]
     PortOfTunnels { port: u16 },
     #[error("{} port {} of {} is named twice for services of one node", service.protocol, service.port, service.address)]
@@ -269,6 +273,8 @@ impl Fault {
             Self::NicTaken { .. } => {
                 "a link that is moved serves one of them alone: name another for the other"
             }
+            Self::NicName { .. } => "rename it in the host's namespace",
+            Self::NicAskedTwice { .. } => "a NIC is one workload's alone",
             Self::TwoNics { .. } => "a gateway has one link to the segment: name one",
             Self::NicUnheld { .. } => "add the node to the slot's holders, or take the link out",
             Self::HiddenHolder { .. } => "only a public node is reached by the upstream router",
@@ -336,6 +342,12 @@ impl Fault {
 /// The fault of a list that is too long.
 pub(super) fn too_many(place: Place, what: &'static str, count: usize, limit: usize) -> Option<Found> {
     (count > limit).then(|| place.found(Fault::TooMany { what, count, limit }))
+}
+
+/// The fault of a NIC that has the name of what a workload's namespace has already.
+pub(super) fn not_beside_eth0(place: Place, link: IfName) -> Option<Found> {
+    let taken = [name::workload_link(), name::loopback()].contains(&link);
+    taken.then(|| place.found(Fault::NicName { link }))
 }
 
 /// The fault of an address that no machine can have.

@@ -24,8 +24,8 @@ mod world;
 
 pub use bandwidth::{Bandwidth, BandwidthError, Bandwidths};
 pub use farm::{
-    Farm, FarmDraft, LocalV4, OwnNic, Provision, Quotas, Service, Slot, SlotDraft, SlotKey, SlotKeyError,
-    Upstream,
+    Farm, FarmDraft, LocalV4, NicOf, OwnNic, Provision, Quotas, Service, Slot, SlotDraft, SlotKey,
+    SlotKeyError, Upstream,
 };
 pub use fault::{Fault, Found, Item, Place};
 pub use ledger::{

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Fault, SlotKey};
 use crate::id::{ExitSlot, FarmId, Label, NetworkId, NodeId, WorkloadNumber};
+use crate::name::IfName;
 
 /// Which exit a network's traffic to and from the Internet takes, as a tenant names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +70,9 @@ pub struct WorkloadDraft {
     /// Whether it speaks IPv6 alone: what comes to it over IPv4 is translated at its resource, and so is what it answers.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ipv6_only: bool,
+    /// A link of the machine's that it is to have for itself, where the farmer lets its network have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nic: Option<IfName>,
 }
 
 /// One machine, container or process group of a tenant.
@@ -84,6 +88,8 @@ pub struct Workload {
     pub attachment: Attachment,
     /// Whether it speaks IPv6 alone: what comes to it over IPv4 is translated at its resource, and so is what it answers.
     pub ipv6_only: bool,
+    /// A link of the machine's that it is to have for itself, where the farmer lets its network have it.
+    pub nic: Option<IfName>,
 }
 
 /// A transport protocol.
@@ -205,12 +211,13 @@ impl TryFrom<NetworkDraft> for Network {
 impl From<Network> for NetworkDraft {
     fn from(network: Network) -> Self {
         let ExitRef { farm, prefix, slot } = network.exit;
-        let draft = |Workload { name, node, number, attachment, ipv6_only }| WorkloadDraft {
+        let draft = |Workload { name, node, number, attachment, ipv6_only, nic }| WorkloadDraft {
             name,
             node,
             number: Some(number),
             attachment,
             ipv6_only,
+            nic,
         };
         Self {
             id: network.id,
@@ -225,6 +232,14 @@ impl From<Network> for NetworkDraft {
 }
 
 impl NetworkDraft {
+    /// Has workloads ask for NICs, by their names.
+    pub(crate) fn give(&mut self, nics: Vec<(Label, IfName)>) {
+        for (name, nic) in nics {
+            let named = self.workloads.iter_mut().find(|workload| workload.name == name);
+            named.into_iter().for_each(|workload| workload.nic = Some(nic));
+        }
+    }
+
     /// It without the nodes that are not kept and all that is on these; `None` if it is on none then.
     #[must_use]
     pub fn kept_on(mut self, is_kept: impl Fn(&NodeId) -> bool) -> Option<Self> {
@@ -255,6 +270,7 @@ impl NetworkDraft {
                 number,
                 attachment: w.attachment,
                 ipv6_only: w.ipv6_only,
+                nic: w.nic,
             })
             .collect()
     }

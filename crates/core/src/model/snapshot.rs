@@ -25,7 +25,7 @@ use crate::id::{
     AllocationNumber, ExitSlot, FarmId, Generation, Label, NetworkId, NodeId, Revision, WorkloadNumber,
 };
 use crate::key::PublicKey;
-use crate::name::IfName;
+use crate::name::{self, IfName};
 use crate::tenure::{Duty, Tenure};
 
 pub use faults::{SnapshotFault, SnapshotFaultKind};
@@ -170,6 +170,9 @@ pub struct NetworkView {
     pub resources: Vec<ResourceView>,
     /// Workloads on this node only.
     pub workloads: Vec<WorkloadView>,
+    /// The NICs of this node that workloads on it are to have for themselves, as the tenant asks.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nics: BTreeMap<WorkloadNumber, IfName>,
     /// Ports exposed by workloads on this node only.
     pub exposures: Vec<ExposureView>,
     /// Its own public IPv4 address, and what that leads to on any node.
@@ -295,6 +298,14 @@ impl Snapshot {
     #[must_use]
     pub fn nic_of(&self, slot: SlotKey) -> Option<IfName> {
         self.provision().and_then(|provision| provision.nic_of(slot))
+    }
+
+    /// The link of the machine's that a workload has for itself: what both its tenant and its node's farmer say.
+    #[must_use]
+    pub fn nic_for(&self, network: &NetworkView, workload: WorkloadNumber) -> Option<IfName> {
+        let asked = *network.nics.get(&workload)?;
+        let is_free = ![name::workload_link(), name::loopback()].contains(&asked);
+        (is_free && self.provision()?.lets_have(&network.id, asked)).then_some(asked)
     }
 
     /// What its farmer provides there, if that is said of this node.
@@ -428,6 +439,7 @@ impl NetworkView {
             ecmp,
             local_v4: network.local_v4(),
             workloads: workloads.filter_map(|workload| Some(WorkloadView::new(index?, workload))).collect(),
+            nics: network.workloads_on(node).filter_map(|w| Some((w.number, w.nic?))).collect(),
             exposures: exposures.collect(),
             own_v4,
             resources,

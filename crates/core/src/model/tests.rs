@@ -52,6 +52,7 @@ fn workload(name: &str, number: Option<u8>) -> WorkloadDraft {
         number: number.map(|k| WorkloadNumber::try_from(k).unwrap()),
         attachment: Attachment::Namespace,
         ipv6_only: false,
+        nic: None,
     }
 }
 
@@ -280,6 +281,7 @@ fn a_network_without_a_node_is_without_what_is_on_it() {
         number: None,
         attachment: Attachment::default(),
         ipv6_only: false,
+        nic: None,
     };
     let exposed =
         |name: &str| Exposure { workload: name.parse().unwrap(), protocol: Protocol::Tcp, port: 80 };

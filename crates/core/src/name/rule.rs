@@ -7,6 +7,12 @@ pub const SPOOFED: &str = "source is not from here";
 pub const SPOOFED_V4: &str = "source is not from here (IPv4)";
 /// A source of the gateway's own slot comes from outside.
 pub const OWN_SOURCE: &str = "source is from inside";
+/// What a workload is called by in its network comes by that.
+pub const OTHER_WAY: &str = "its network's address is not called by its own cable";
+/// The same over IPv4.
+pub const OTHER_WAY_V4: &str = "its network's address is not called by its own cable (IPv4)";
+/// Nothing is forwarded between a workload's own cable and its network.
+pub const APART: &str = "nothing passes between its own cable and its network";
 /// A workload speaks from an address of its link alone.
 pub const LINK_LOCAL: &str = "no link-local address speaks here";
 /// Counts, and stops nothing itself: an `unreachable` route refuses the packet, of which the kernel has no counter.

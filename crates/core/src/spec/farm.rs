@@ -16,8 +16,8 @@ use crate::addr::carve;
 use crate::id::ExitSlot;
 use crate::limit;
 use crate::model::{
-    Bandwidths, Family, FarmDraft, Item, LocalV4, NodeDraft, OwnNic, Place, Protocol, Provision, Quotas,
-    Reach, Service, SlotDraft, SlotKey, Upstream,
+    Bandwidths, Family, FarmDraft, Item, LocalV4, NicOf, NodeDraft, OwnNic, Place, Protocol, Provision,
+    Quotas, Reach, Service, SlotDraft, SlotKey, Upstream,
 };
 use crate::name::IfName;
 
@@ -112,8 +112,9 @@ struct LocalV4Fields {
 #[serde(deny_unknown_fields)]
 struct NicFields {
     link: Text,
-    slot: Spanned<i64>,
+    slot: Option<Spanned<i64>>,
     prefix: Option<Text>,
+    network: Option<Text>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -287,7 +288,7 @@ fn read_provision(
     Some(Provision { node: node?, gateway_nic, nics, local_v4, services })
 }
 
-/// Reads a link that serves one slot; there is none if anything of it cannot be read.
+/// Reads a link that serves one alone; there is none if anything of it cannot be read.
 fn read_nic(
     said: &Spanned<NicFields>,
     default: DefaultPrefix,
@@ -296,14 +297,19 @@ fn read_nic(
 ) -> Option<OwnNic> {
     let fields = said.get_ref();
     let name = reading.read(place, &fields.link, link);
-    let slot: Option<ExitSlot> = reading.read(place, &fields.slot, number("slot"));
+    let slot: Option<ExitSlot> = reading.read_if(place, fields.slot.as_ref(), number("slot"));
     let prefix = reading.read_if(place, fields.prefix.as_ref(), net(Wanted::Prefix));
+    let network = reading.read_if(place, fields.network.as_ref(), network_id);
     reading.mark(place, said);
-    let (link, slot) = (name?, slot?);
-    if fields.prefix.is_none() && default == DefaultPrefix::MustBeSaid {
+    if fields.slot.is_some() == fields.network.is_some() {
+        reading.refuse(place, ProblemKind::NicOf);
+        return None;
+    }
+    if let (Some(slot), None, DefaultPrefix::MustBeSaid) = (slot, &fields.prefix, default) {
         reading.refuse(place, ProblemKind::SlotPrefix { slot });
     }
-    Some(OwnNic { link, slot: SlotKey { prefix: prefix.or(default.prefix())?, slot } })
+    let of_slot = || Some(NicOf::Slot(SlotKey { prefix: prefix.or(default.prefix())?, slot: slot? }));
+    Some(OwnNic { link: name?, of: network.map(NicOf::Network).or_else(of_slot)? })
 }
 
 /// Reads a service; there is none if anything of it cannot be read.

@@ -8,7 +8,7 @@ use serde_spanned::Spanned;
 use super::SpecError;
 use super::error;
 use super::problem::Wanted;
-use super::reading::{Lines, Reading, Text, name, net, number, small, word};
+use super::reading::{Lines, Reading, Text, link, name, net, number, small, word};
 use crate::id::{Label, NetworkId};
 use crate::model::{
     Attachment, ExitDraft, Exposure, Forward, Item, NetworkDraft, OwnV4, Protocol, WorkloadDraft,
@@ -56,6 +56,7 @@ struct WorkloadFields {
     attachment: Option<Text>,
     #[serde(default)]
     ipv6_only: bool,
+    nic: Option<Text>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -148,7 +149,8 @@ fn read_workload(said: &Spanned<WorkloadFields>, item: Item, reading: &mut Readi
     let attachment = reading.read_if(item.field("attachment"), fields.attachment.as_ref(), known);
     let attachment = attachment.unwrap_or_default();
     let ipv6_only = fields.ipv6_only;
-    Some(WorkloadDraft { name: name_?, node: node?, number, attachment, ipv6_only })
+    let nic = reading.read_if(item.field("nic"), fields.nic.as_ref(), link);
+    Some(WorkloadDraft { name: name_?, node: node?, number, attachment, ipv6_only, nic })
 }
 
 /// Reads a forwarded port; there is none if anything of it cannot be read. It leads to the same port unless it says another.

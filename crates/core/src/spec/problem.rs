@@ -124,6 +124,9 @@ pub enum ProblemKind {
         /// The slot.
         slot: ExitSlot,
     },
+    /// A link that is to serve both, or nobody.
+    #[error("a link of nics serves either a slot or a network")]
+    NicOf,
     /// A name of a farm or a node that stands for nothing, or for several.
     #[error(transparent)]
     Names(#[from] NamesError),
@@ -220,6 +223,7 @@ impl ProblemKind {
             Self::HiddenAddress { .. } => "leave it out, or write reach = \"public\"".into(),
             Self::PublicFamilies => "leave it out: a public node speaks what it has an address of".into(),
             Self::SlotPrefix { .. } => "add prefix = \"...\", one /48 out of allocations".into(),
+            Self::NicOf => "write slot = 1, or network = \"acme/web\"".into(),
             Self::Names(error) => error.hint(),
             Self::OtherTenant { .. } => "give the key of this tenant with --key".into(),
             Self::Fault(fault) => fault.hint(),

@@ -8,7 +8,7 @@ use super::problem::{ProblemKind, Problems};
 use super::reading::Reading;
 use super::{FarmSpec, NetworkSpec};
 use crate::id::{FarmId, Label, NetworkId, NodeId, TenantId};
-use crate::model::{ExitDraft, FarmDraft, Item, Network, NetworkDraft, WorkloadDraft, resolve_exit};
+use crate::model::{ExitDraft, FarmDraft, Item, Network, NetworkDraft, NicOf, WorkloadDraft, resolve_exit};
 
 /// A tenant: the id that follows from a key, and what the key's holder calls it, if anything.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +77,16 @@ impl FarmSpec {
             for network in slot.bandwidth.of.keys().filter(|network| !is_id(network.tenant.as_str())) {
                 let place = Item::Slot(at).field("bandwidth_of");
                 reading.refuse(place, ProblemKind::TenantName { network: network.clone() });
+            }
+        }
+        for (at, provision) in declared.iter().flat_map(|farm| &farm.draft.provisions).enumerate() {
+            for (nic, of) in provision.nics.iter().map(|nic| &nic.of).enumerate() {
+                if let NicOf::Network(network) = of
+                    && !is_id(network.tenant.as_str())
+                {
+                    let place = Item::Provision(at).element("nics", nic);
+                    reading.refuse(place, ProblemKind::TenantName { network: network.clone() });
+                }
             }
         }
         (declared, reading)

@@ -167,7 +167,11 @@ fn farm_text(at: usize, name: &str, farm: &FarmSketch) -> String {
             format!("{{ address = \"{address}\", protocol = \"{protocol}\", port = {port} }}")
         });
         writeln!(text, "services = [{}]", services.join(", ")).unwrap();
-        writeln!(text, "nics = [{{ link = \"enp3s0f0v0\", slot = 2 }}]").unwrap();
+        writeln!(
+            text,
+            "nics = [{{ link = \"enp3s0f0v0\", slot = 2 }}, {{ link = \"ens7\", network = \"t0/web\" }}]"
+        )
+        .unwrap();
         // Another is at a home.
         if !farm.nodes.is_empty() {
             let (last, home) = (farm.nodes.len(), 9 + at);
@@ -198,6 +202,10 @@ fn network_text(at: usize, network: &NetworkSketch, nodes: &[String], (farm, slo
             // The last of three, and a lone one of some networks.
             if k == 2 || (k == 0 && network.workloads % 5 == 1) {
                 writeln!(tables, "ipv6_only = true").unwrap();
+            }
+            // Asked for where the farmer has it, and where nobody has.
+            if (at, k) == (0, 0) {
+                writeln!(tables, "nic = \"ens7\"").unwrap();
             }
         }
     }

@@ -76,7 +76,7 @@ impl Linux {
                 errno,
             })?;
             namespace.sysctls = sysctls.into();
-            put_settings(&mut namespace, &ours);
+            put_settings(&mut namespace, ours.iter().filter(|link| is_shaped(netns, link)));
             foreign.extend(others.into_iter().map(|link| Foreign::Link(link.name)));
             foreign.extend(handle.firewall.iter().flat_map(|known| known.others.clone()));
             if !foreign.is_empty() {
@@ -136,6 +136,13 @@ pub(super) fn is_ours(netns: &Netns, link: &RawLink) -> bool {
     }
 }
 
+/// Whether what is on a link of ours is ours too: of a workload's own NIC it is its tenant's and the farmer's.
+pub(super) fn is_shaped(netns: &Netns, link: &RawLink) -> bool {
+    let of_a_workload =
+        matches!(netns, Netns::Named(name) if matches!(name.role(), Some(NetnsRole::Workload { .. })));
+    !(of_a_workload && nic::is_marked(link))
+}
+
 fn dump_links(handle: &mut Handle) -> Result<Vec<RawLink>, Unread> {
     Ok(link::decode(&handle.route.dump(link::dump()).map_err(|error| ("links", error))?))
 }
@@ -146,7 +153,8 @@ fn dump_objects(
     ours: &[RawLink],
     foreign: &mut Vec<Foreign>,
 ) -> Result<Namespace, Unread> {
-    let links: Links = ours.iter().map(|link| (link.index, link.name)).collect();
+    let shaped = ours.iter().filter(|link| is_shaped(netns, link));
+    let links: Links = shaped.map(|link| (link.index, link.name)).collect();
     let mut namespace = Namespace::default();
     // Without a link of ours the host's namespace can hold nothing of ours.
     if ours.is_empty() {
@@ -182,8 +190,8 @@ fn dump_objects(
 }
 
 /// Adds those of links' own settings that their namespace's defaults do not account for. The loopback came before them.
-pub(super) fn put_settings(namespace: &mut Namespace, ours: &[RawLink]) {
-    for link in ours.iter().filter(|link| !link.loopback) {
+pub(super) fn put_settings<'a>(namespace: &mut Namespace, ours: impl Iterator<Item = &'a RawLink>) {
+    for link in ours.filter(|link| !link.loopback) {
         for (family, setting, value) in &link.settings {
             let name = SysctlName::of_link(family, &link.name, setting);
             let Some((_, default)) = name.link() else { continue };

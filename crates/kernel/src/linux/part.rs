@@ -13,7 +13,7 @@ use sixfold_core::state::{Namespace, Netns, NodeState, RouteTarget};
 
 use super::handle::Handle;
 use super::kind::Dumped;
-use super::observe::{Unread, is_ours, put_route, put_settings, refused_to_open};
+use super::observe::{Unread, is_ours, is_shaped, put_route, put_settings, refused_to_open};
 use super::{Linux, firewall};
 use crate::rtnl::link::RawLink;
 use crate::rtnl::{Links, address, neighbour, nexthop, route};
@@ -56,14 +56,14 @@ impl Linux {
         }
         raw.retain(|link| is_ours(netns, link));
         let mut namespace = Namespace::default();
-        for link in &raw {
+        for link in raw.iter().filter(|link| is_shaped(netns, link)) {
             dump_on(handle, link, &mut namespace).map_err(unread)?;
         }
         let sysctls = handle.sysctls.read_ours();
         let sysctls =
             sysctls.map_err(|(name, errno)| ObserveError::Sysctl { netns: netns.clone(), name, errno })?;
         namespace.sysctls = sysctls.into();
-        put_settings(&mut namespace, &raw);
+        put_settings(&mut namespace, raw.iter().filter(|link| is_shaped(netns, link)));
         namespace.sysctls.retain(|name, _| name.link().is_some());
         namespace.firewall = firewall::observe(&mut self.handles, netns)?;
         Ok(Some((namespace, raw)))

@@ -78,6 +78,7 @@ fn with(draft: NetworkDraft, workloads: &[(&str, usize, u8)], exposed: &[(&str, 
         number: Some((*number).try_into().unwrap()),
         attachment: Attachment::Namespace,
         ipv6_only: false,
+        nic: None,
     };
     let exposure = |(workload, port): &(&str, u16)| Exposure {
         workload: workload.parse().unwrap(),

@@ -91,6 +91,7 @@ fn one_tenant_takes_neither_the_last_ports_nor_the_last_address() {
             number: None,
             attachment: Attachment::default(),
             ipv6_only: false,
+            nic: None,
         };
         let own_v4 = OwnV4 { whole: Some("w".parse().unwrap()), ..OwnV4::default() };
         NetworkDraft { workloads: vec![workload], own_v4, ..network(id, 1, [1]) }

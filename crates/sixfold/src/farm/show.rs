@@ -19,7 +19,7 @@ const ANY: [Role; 4] = [Role::Farmer, Role::Tenant, Role::Node, Role::Admin];
     long_about = "Show a farm: what its farmer says of it, and the nodes that have joined.\n\n\
     With --json: id, name, version, revision, allocations (prefix, number), upstream (next_hop, next_hop_v4), management, \
     host_firewall, slots (slot, slice, holders (id, name), public_v4, default_v4, pool_v4, ports, block_quota, pool_quota, bandwidth, bandwidth_of, ecmp), \
-    provisions (node, gateway_nic, nics (link, slot), local_v4 (address, router), services (address, protocol, port)), nodes (id, name).",
+    provisions (node, gateway_nic, nics (link, slot or network), local_v4 (address, router), services (address, protocol, port)), nodes (id, name).",
     after_long_help = "Examples:\n  sixfold farm show\n  sixfold farm show alpha --json | jq .nodes"
 )]
 pub(super) struct Args {

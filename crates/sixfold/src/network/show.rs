@@ -20,7 +20,7 @@ use crate::{output, table};
     Its tenant sees it, the farmers of its nodes, these nodes, and the registry's operator.\n\n\
     With --json: id, version, revision, deleted, and if it is not: exit (farm, name, slot), nodes (id, name), \
     prefixes (seat, node, prefix, generation, ports, own_v4, over_quota), missing (nodes that their farmers took out of it), workloads (name, node, number, \
-    address, address_v4), local_v4 (whether IPv4 is to leave at the nodes), local_v4_nodes (at which it does), \
+    nic (that it asks for), address, address_v4), local_v4 (whether IPv4 is to leave at the nodes), local_v4_nodes (at which it does), \
     exposures (workload, protocol, port), own_v4 (null unless a public IPv4 address of its own is asked for: \
     address, whole, forwards).",
     after_long_help = "Examples:\n  sixfold network show web\n  sixfold network show web --json | jq .workloads"
@@ -205,6 +205,7 @@ fn document(known: &Known, network: &KnownNetwork) -> Value {
             "name": name,
             "node": node,
             "number": number,
+            "nic": live.workloads().iter().find(|workload| workload.name.as_str() == name).and_then(|it| it.nic),
             "address": derived.as_ref().map(|derived| derived.address),
             "address_v4": derived.as_ref().map(|derived| derived.address_v4),
         })

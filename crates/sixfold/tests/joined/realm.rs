@@ -92,6 +92,7 @@ impl Realm<'_> {
             number: None,
             attachment: Default::default(),
             ipv6_only: false,
+            nic: None,
         };
         let draft = NetworkDraft {
             id: network(),

@@ -3,13 +3,14 @@
 //! Owns: the type, and what it must be beside the farm's nodes. Must not know how a node makes use of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::{FarmDraft, SlotKey};
-use crate::id::NodeId;
+use crate::id::{NetworkId, NodeId};
 use crate::limit;
 use crate::model::fault::{self, Fault, Found, Item, Place};
 use crate::model::network::Protocol;
@@ -35,13 +36,33 @@ pub struct Provision {
     pub services: Vec<Service>,
 }
 
-/// A link of a machine's that is one slot's alone there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// A link of a machine's that is moved to where it serves one alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnNic {
     /// Its name, in the host's namespace.
     pub link: IfName,
-    /// The slot, whose gateway reaches the segment by it.
-    pub slot: SlotKey,
+    /// Whom it serves.
+    #[serde(flatten)]
+    pub of: NicOf,
+}
+
+/// Whom a link of a machine's serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NicOf {
+    /// A slot, whose gateway reaches the segment by it.
+    Slot(SlotKey),
+    /// A network, one of whose workloads there may have it.
+    Network(NetworkId),
+}
+
+impl fmt::Display for NicOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slot(SlotKey { prefix, slot }) => write!(f, "slot {slot} of {prefix}"),
+            Self::Network(network) => write!(f, "network {network}"),
+        }
+    }
 }
 
 /// A port that is reached at a node from everywhere. Whose socket it is, the farmer knows.
@@ -134,7 +155,14 @@ impl Provision {
     /// The link that is a slot's alone.
     #[must_use]
     pub fn nic_of(&self, slot: SlotKey) -> Option<IfName> {
-        self.nics.iter().find(|nic| nic.slot == slot).map(|nic| nic.link)
+        self.nics.iter().find(|nic| nic.of == NicOf::Slot(slot)).map(|nic| nic.link)
+    }
+
+    /// Whether a network may have that link.
+    #[must_use]
+    pub fn lets_have(&self, network: &NetworkId, link: IfName) -> bool {
+        let is_it = |nic: &OwnNic| matches!(&nic.of, NicOf::Network(of) if of == network) && nic.link == link;
+        self.nics.iter().any(is_it)
     }
 
     /// Each link is one's alone, and each slot has one at most; `own`: the node's, where that is known.
@@ -142,19 +170,23 @@ impl Provision {
         let (count, most) = (self.nics.len(), limit::NICS_PER_NODE);
         let mut found = Vec::from_iter(fault::too_many(item.field("nics"), "NICs", count, most));
         let node = || self.node.clone();
-        for (at, OwnNic { link, slot }) in self.nics.iter().enumerate() {
+        for (at, OwnNic { link, of }) in self.nics.iter().enumerate() {
             let place = item.element("nics", at);
             let before = &self.nics[..at];
-            let same = before.iter().find(|other| other.link == *link).map(|other| said(other.slot));
+            let same = before.iter().find(|other| other.link == *link).map(|other| other.of.to_string());
             let gateways = (self.gateway_nic == Some(*link)).then(|| "all its gateways".to_owned());
             let traffic = (own == Some(*link)).then(|| "its own traffic".to_owned());
             if let Some(other) = same.or(gateways).or(traffic) {
-                let fault = Fault::NicTaken { link: *link, node: node(), one: said(*slot), other };
+                let fault = Fault::NicTaken { link: *link, node: node(), one: of.to_string(), other };
                 found.push(place.found(fault));
             }
-            if let Some(other) = before.iter().find(|other| other.slot == *slot) {
-                let fault = Fault::TwoNics { slot: *slot, node: node(), link: *link, other: other.link };
-                found.push(place.found(fault));
+            match of {
+                NicOf::Slot(slot) => {
+                    let other = before.iter().find(|other| other.of == *of).map(|other| other.link);
+                    let two = |other| Fault::TwoNics { slot: *slot, node: node(), link: *link, other };
+                    found.extend(other.map(|other| place.found(two(other))));
+                }
+                NicOf::Network(_) => found.extend(fault::not_beside_eth0(place, *link)),
             }
         }
         found
@@ -163,9 +195,12 @@ impl Provision {
     /// Those of slots that the node may not hold.
     fn unheld<'a>(&'a self, farm: &'a FarmDraft, item: Item) -> impl Iterator<Item = Found> + 'a {
         let holds = |key| farm.slots.iter().any(|slot| slot.key == key && slot.holders.contains(&self.node));
-        self.nics.iter().enumerate().filter(move |(_, nic)| !holds(nic.slot)).map(move |(at, nic)| {
-            let OwnNic { link, slot } = *nic;
-            item.element("nics", at).found(Fault::NicUnheld { link, slot, node: self.node.clone() })
+        self.nics.iter().enumerate().filter_map(move |(at, nic)| match (nic.link, &nic.of) {
+            (link, NicOf::Slot(slot)) if !holds(*slot) => {
+                let fault = Fault::NicUnheld { link, slot: *slot, node: self.node.clone() };
+                Some(item.element("nics", at).found(fault))
+            }
+            _ => None,
         })
     }
 
@@ -193,10 +228,6 @@ impl Provision {
         let address = self.local_v4?.address.addr();
         (!address.is_private()).then_some(address.into())
     }
-}
-
-fn said(slot: SlotKey) -> String {
-    format!("slot {} of {}", slot.slot, slot.prefix)
 }
 
 impl FarmDraft {

@@ -41,6 +41,7 @@ impl NetworkDraft {
     fn workload_faults(&self) -> Vec<Found> {
         let members: BTreeSet<_> = self.nodes.iter().collect();
         let (mut found, mut names, mut numbers) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
+        let mut nics = BTreeMap::new();
         for (at, w) in self.workloads.iter().enumerate() {
             let item = Item::Workload(at);
             if !members.is_empty() && !members.contains(&w.node) {
@@ -50,6 +51,14 @@ impl NetworkDraft {
             if !names.insert(&w.name) {
                 let fault = Fault::DuplicateWorkload { workload: w.name.clone() };
                 found.push(item.field("name").found(fault));
+            }
+            if let Some(link) = w.nic {
+                let place = item.field("nic");
+                found.extend(fault::not_beside_eth0(place, link));
+                if let Some(one) = nics.insert((&w.node, link), &w.name) {
+                    let (node, one, other) = (w.node.clone(), one.clone(), w.name.clone());
+                    found.push(place.found(Fault::NicAskedTwice { link, node, one, other }));
+                }
             }
             let Some(number) = w.number else { continue };
             if let Some(other) = numbers.insert((&w.node, number), &w.name) {

@@ -11,7 +11,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::Owned;
 use crate::id::{ExitSlot, FarmId, Label, NetworkId, NodeId};
 use crate::model::{
-    Bandwidth, Bandwidths, FarmDraft, Fault, LocalV4, NodeDraft, OwnNic, Protocol, Provision, Quotas,
+    Bandwidth, Bandwidths, FarmDraft, Fault, LocalV4, NicOf, NodeDraft, OwnNic, Protocol, Provision, Quotas,
     Service, SlotDraft, SlotKey, Upstream,
 };
 use crate::name::IfName;
@@ -54,14 +54,15 @@ enum LaterWire {
     Ports { slot: (Net<Ipv6Net>, ExitSlot), ports: u16 },
     LocalV4 { node: NodeId, address: Net<Ipv4Net>, router: Ipv4Addr },
     Services { node: NodeId, services: Vec<(IpAddr, Protocol, u16)> },
-    Nics { node: NodeId, nics: Vec<(IfName, NicOf)> },
+    Nics { node: NodeId, nics: Vec<(IfName, NicOfWire)> },
     Quotas { slot: (Net<Ipv6Net>, ExitSlot), blocks: Option<u16>, addresses: Option<u16> },
 }
 
 /// What a link of a machine's serves alone.
 #[derive(BorshSerialize, BorshDeserialize)]
-enum NicOf {
+enum NicOfWire {
     Slot(Net<Ipv6Net>, ExitSlot),
+    Network(NetworkId),
 }
 
 #[derive(BorshSerialize, BorshDeserialize)]
@@ -256,11 +257,7 @@ impl Statement for Delegation {
                     farm.provision_of(&node).services = services.into_iter().map(service).collect();
                 }
                 LaterWire::Nics { node, nics } => {
-                    let nic = |(link, NicOf::Slot(prefix, slot))| OwnNic {
-                        link,
-                        slot: SlotKey { prefix: prefix.0, slot },
-                    };
-                    farm.provision_of(&node).nics = nics.into_iter().map(nic).collect();
+                    farm.provision_of(&node).nics = nics.into_iter().map(nic_of_wire).collect();
                 }
             }
         }
@@ -274,8 +271,19 @@ fn services_wire(provision: &Provision) -> Option<LaterWire> {
     (!provision.services.is_empty()).then_some(LaterWire::Services { node, services })
 }
 
+fn nic_of_wire((link, of): (IfName, NicOfWire)) -> OwnNic {
+    let of = match of {
+        NicOfWire::Slot(prefix, slot) => NicOf::Slot(SlotKey { prefix: prefix.0, slot }),
+        NicOfWire::Network(network) => NicOf::Network(network),
+    };
+    OwnNic { link, of }
+}
+
 fn nics_wire(provision: &Provision) -> Option<LaterWire> {
-    let nic = |OwnNic { link, slot }: &OwnNic| (*link, NicOf::Slot(Net(slot.prefix), slot.slot));
+    let nic = |OwnNic { link, of }: &OwnNic| match of {
+        NicOf::Slot(slot) => (*link, NicOfWire::Slot(Net(slot.prefix), slot.slot)),
+        NicOf::Network(network) => (*link, NicOfWire::Network(network.clone())),
+    };
     let nics = provision.nics.iter().map(nic).collect();
     let node = provision.node.clone();
     (!provision.nics.is_empty()).then_some(LaterWire::Nics { node, nics })

@@ -13,6 +13,7 @@ use crate::id::{ExitSlot, FarmId, Label, NetworkId, NodeId, WorkloadNumber};
 use crate::model::{
     Attachment, ExitDraft, Exposure, Forward, Network, NetworkDraft, OwnV4, Protocol, WorkloadDraft,
 };
+use crate::name::IfName;
 use crate::trust::key::Owner;
 use crate::trust::seen::Object;
 use crate::trust::signed::{OpenError, Statement};
@@ -55,6 +56,8 @@ enum LaterWire {
     LocalV4(bool),
     /// Those of their workloads that speak IPv6 alone.
     Ipv6Only(BTreeSet<Label>),
+    /// The NICs that workloads are to have for themselves, in the order of these.
+    Nics(Vec<(Label, IfName)>),
 }
 
 #[derive(BorshSerialize, BorshDeserialize)]
@@ -102,6 +105,7 @@ impl LiveWire {
             number: Some(number),
             attachment,
             ipv6_only: false,
+            nic: None,
         };
         let exposure = |(workload, protocol, port)| Exposure { workload, protocol, port };
         NetworkDraft {
@@ -139,6 +143,8 @@ impl Statement for NetworkStatement {
             let of_them = network.workloads().iter().filter(|workload| workload.ipv6_only);
             let ipv6_only: BTreeSet<Label> = of_them.map(|workload| workload.name.clone()).collect();
             later.extend((!ipv6_only.is_empty()).then_some(LaterWire::Ipv6Only(ipv6_only)));
+            let nics = network.workloads().iter().filter_map(|w| Some((w.name.clone(), w.nic?)));
+            later.extend(Some(nics.collect::<Vec<_>>()).filter(|nics| !nics.is_empty()).map(LaterWire::Nics));
         }
         let later = Later(later);
         NetworkWire { id: self.id().clone(), version: self.version, live, later }
@@ -163,6 +169,8 @@ impl Statement for NetworkStatement {
                             workloads
                                 .for_each(|workload| workload.ipv6_only = names.contains(&workload.name));
                         }
+                        // Of no workload, it is not what is written again.
+                        LaterWire::Nics(nics) => draft.give(nics),
                     }
                 }
                 Subject::Live(draft.try_into()?)

@@ -198,3 +198,30 @@ fn a_nic_that_the_kernel_gave_back_goes_home_and_on() {
     reach(&mut there, &bare());
     assert_eq!(there, bare());
 }
+
+const LETS_HAVE: &str = "[[provision]]\nnode = \"bee\"\nnics = [{ link = \"eth3\", network = \"acme/web\" }]";
+
+/// A workload has a NIC for itself where its tenant and the farmer both say so, and nothing else is other.
+#[test]
+fn a_workloads_own_nic() {
+    let acme = include_str!("../../../../../examples/first-farm/acme.toml");
+    let farm_text = include_str!("../../../../../examples/first-farm/farm.toml");
+    let asks = acme.replacen("node = \"bee\"\n", "node = \"bee\"\nnic = \"eth3\"\n", 1);
+    assert_ne!(asks, acme);
+    let globex = include_str!("../../../../../examples/first-farm/globex.toml");
+    let with = |farm: &str, acme: &str| {
+        Farm::new(&[("farm.toml", farm), ("acme.toml", acme), ("globex.toml", globex)])
+            .desired(&"bee".parse().unwrap())
+    };
+    let lets = format!("{farm_text}\n{LETS_HAVE}");
+    let neither = with(farm_text, acme);
+    assert_eq!(with(farm_text, &asks), neither, "its farmer does not let it");
+    assert_eq!(with(&lets, acme), neither, "its tenant does not ask");
+    assert_eq!(with(&lets.replace("acme/web", "globex/lab"), &asks), neither, "it is another's");
+    let both = with(&lets, &asks);
+    let todo = plan(&both, &neither);
+    insta::assert_snapshot!(todo.to_string());
+    assert_eq!(todo.netns().len(), 1, "its own namespace alone");
+    let back = plan(&neither, &both).to_string();
+    assert!(back.contains("link set eth3 netns 1; ip link set eth3 name eth3"), "{back}");
+}

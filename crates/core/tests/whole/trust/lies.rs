@@ -138,6 +138,7 @@ fn wider(statement: &NetworkStatement, version: u64) -> NetworkStatement {
         number: Some(200_u8.try_into().unwrap()),
         attachment: Default::default(),
         ipv6_only: false,
+        nic: None,
     });
     let workload = "planted".parse().unwrap();
     draft.exposures.push(Exposure { workload, protocol: Protocol::Tcp, port: 22 });

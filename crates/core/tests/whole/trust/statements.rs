@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use sixfold_core::id::{Epoch, Generation};
 use sixfold_core::key::PublicKey;
 use sixfold_core::model::{
-    Attachment, DeviceReport, ExitDraft, Exposure, FarmDraft, Fault, Forward, LocalV4, NetworkDraft,
+    Attachment, DeviceReport, ExitDraft, Exposure, FarmDraft, Fault, Forward, LocalV4, NetworkDraft, NicOf,
     NodeDraft, OwnNic, OwnV4, Protocol, Quotas, Reach, ResourceKey, Seat, Service, SlotDraft, SlotKey,
     Upstream, WorkloadDraft,
 };
@@ -79,8 +79,10 @@ fn provided() -> Delegation {
     farm.provision_of(&label("bee")).services =
         vec![of("2001:db8:a::50", Protocol::Tcp), of("203.0.113.30", Protocol::Tcp)];
     let slots: Vec<SlotKey> = farm.slots.iter().map(|slot| slot.key).collect();
-    let nic = |link: &str, slot| OwnNic { link: label(link), slot };
-    farm.provision_of(&label("bee")).nics = vec![nic("eth3", slots[1]), nic("eth2", slots[0])];
+    let nic = |link: &str, of| OwnNic { link: label(link), of };
+    let [one, two] = [slots[0], slots[1]].map(NicOf::Slot);
+    farm.provision_of(&label("bee")).nics = vec![nic("eth3", two), nic("eth2", one)];
+    farm.provision_of(&label("cat")).nics = vec![nic("eth4", NicOf::Network(label("acme/web")))];
     Delegation::new(farm, label("a-farm"), 7).unwrap()
 }
 
@@ -106,6 +108,7 @@ fn network() -> NetworkDraft {
             number: Some(16_u8.try_into().unwrap()),
             attachment: Attachment::Namespace,
             ipv6_only: false,
+            nic: None,
         }],
         exposures: vec![Exposure { workload: label("db"), protocol: Protocol::Udp, port: 53 }],
         own_v4: Default::default(),
@@ -258,6 +261,9 @@ fn the_bytes_that_are_signed_never_change() {
     let local_v4 = true;
     put("network, with IPv4 at its nodes", encode(&live(NetworkDraft { local_v4, ..network() })));
     put("network, with a workload that speaks IPv6 alone", encode(&live(alone())));
+    let mut with_nic = network();
+    with_nic.workloads[0].nic = Some(label("eth4"));
+    put("network, with a NIC for a workload", encode(&live(with_nic)));
     let deleted = NetworkStatement { version: 4, subject: Subject::Deleted(label("acme/web")) };
     put("network, deleted", encode(&deleted));
     put(NodeStatement::KIND, encode(&node(public())));
@@ -348,12 +354,8 @@ fn there_is_one_encoding_of_each_statement() {
     assert_eq!((&quotas[..body.len()], decode(&quotas)), (&body[..], Ok(shared_out())));
     let there = encode(&provided());
     assert_eq!((&there[..body.len()], decode(&there)), (&body[..], Ok(provided())));
-    let [ant, bee] = ["ant", "bee"].map(|name| provided().provision(&label(name)).cloned().unwrap());
-    assert_eq!(
-        provided().with_nodes(Vec::new()).provisions,
-        [ant, bee],
-        "in order, whatever order it is given in"
-    );
+    let all = ["ant", "bee", "cat"].map(|name| provided().provision(&label(name)).cloned().unwrap());
+    assert_eq!(provided().with_nodes(Vec::new()).provisions, all, "in order, whatever order it is given in");
     for end in body.len() + 1..later.len() {
         assert!(matches!(decode::<Delegation>(&later[..end]), Err(OpenError::Shape { .. })), "{end}");
     }
