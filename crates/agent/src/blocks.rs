@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sixfold_core::addr::PrefixIndex;
 use sixfold_core::id::{NetworkId, Revision};
 use sixfold_core::limit;
-use sixfold_core::model::{PortBlock, Seat, Snapshot};
+use sixfold_core::model::{PortBlock, Snapshot};
 
 use crate::disk::{self, DiskError};
 
@@ -227,14 +227,11 @@ fn blocks(snapshot: &Snapshot) -> BTreeMap<Block, Option<NetworkId>> {
 
 /// Who leaves by the node's own address: each from all of the ports there are.
 fn leaving(snapshot: &Snapshot) -> impl Iterator<Item = (Block, NetworkId)> {
-    let here = Seat::Node(snapshot.node.id().clone());
-    let all =
-        snapshot.networks.iter().flat_map(|network| network.resources.iter().map(move |it| (network, it)));
-    all.filter(move |(_, resource)| resource.seat == here).filter_map(|(network, resource)| {
-        let (index, allocation) = (resource.index, network.allocation.whole().to_string());
-        let address = snapshot.leaves_here(network, index)?.address.addr();
+    let way = snapshot.provision().and_then(|provision| provision.local_v4);
+    snapshot.leaving().into_iter().filter_map(move |(index, network)| {
+        let allocation = network.allocation.whole().to_string();
         let ports = PortBlock::new(limit::PORT_FIRST, u16::MAX).ok();
-        Some((Block { address, ports, allocation, index }, network.id.clone()))
+        Some((Block { address: way?.address.addr(), ports, allocation, index }, network.id.clone()))
     })
 }
 

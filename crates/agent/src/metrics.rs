@@ -1,7 +1,7 @@
 //! What the agent counts, as Prometheus reads it (text format 0.0.4), and whether it lives and is ready.
 //!
 //! ```text
-//! loop ──▶ Figures ◀── asker ──▶ /metrics   sixfold_agent_... and sixfold_gateway_..., and sixfold_tunnel_... as the tunnel process sums them up
+//! loop ──▶ Figures ◀── asker ──▶ /metrics   sixfold_agent_... and sixfold_gateway_..., sixfold_local_v4_..., and sixfold_tunnel_... as the tunnel process sums them up
 //!                                /healthz   the loop goes round
 //!                                /readyz    in sync with the newest snapshot
 //! ```
@@ -48,6 +48,7 @@ pub(crate) struct Measured<'a> {
     pub(crate) took: Duration,
     pub(crate) sums: Sums,
     pub(crate) flow: &'a Flow,
+    pub(crate) leaving: &'a Flow,
     pub(crate) said: Words,
 }
 
@@ -67,6 +68,7 @@ struct Last {
     took: Duration,
     sums: Sums,
     flow: Flow,
+    leaving: Flow,
     said: Words,
 }
 
@@ -84,7 +86,7 @@ impl Figures {
     }
 
     pub(crate) fn measured(&self, measured: Measured<'_>) {
-        let Measured { status, left, took, sums, flow, said } = measured;
+        let Measured { status, left, took, sums, flow, leaving, said } = measured;
         let registry = status.registry.as_ref().map(|registry| Registry {
             connected: registry.connected,
             held: registry.held.is_some(),
@@ -104,6 +106,7 @@ impl Figures {
             took,
             sums,
             flow: flow.clone(),
+            leaving: leaving.clone(),
             said,
         });
     }
@@ -143,6 +146,7 @@ impl Figures {
         of_passes(&mut text, &last);
         of_peers(&mut text, &last.sums);
         of_gateways(&mut text, &last.flow);
+        of_leaving(&mut text, &last.leaving);
         of_words(&mut text, last.said);
         if let Some(registry) = last.registry {
             text.gauge(
@@ -217,16 +221,33 @@ fn of_gateways(text: &mut Text, flow: &Flow) {
         return;
     }
     text.gauge("gateway_networks", "Networks that leave by a gateway of this node.", flow.networks);
-    let directions = [("out", flow.sent), ("in", flow.received)];
-    let each = |of: fn(&Counter) -> u64| {
-        directions.map(|(direction, counter)| ([("direction", direction)], of(&counter)))
-    };
     let help = "Packets between networks and their gateways.";
-    text.counters("gateway_packets", help, each(|counter| counter.packets));
+    text.counters("gateway_packets", help, each_way(flow, |counter| counter.packets));
     let help = "Bytes of these, from the network header on.";
-    text.counters("gateway_bytes", help, each(|counter| counter.bytes));
-    let drops = flow.drops.iter().map(|(reason, count)| ([("reason", *reason)], count));
-    text.counters("gateway_dropped_packets", "Packets that gateways stopped, by reason.", drops);
+    text.counters("gateway_bytes", help, each_way(flow, |counter| counter.bytes));
+    text.counters("gateway_dropped_packets", "Packets that gateways stopped, by reason.", by_reason(flow));
+}
+
+fn of_leaving(text: &mut Text, flow: &Flow) {
+    if flow.networks == 0 {
+        return;
+    }
+    text.gauge("local_v4_networks", "Networks whose IPv4 leaves at this node itself.", flow.networks);
+    let help = "Packets between networks and the node's own way out.";
+    text.counters("local_v4_packets", help, each_way(flow, |counter| counter.packets));
+    let help = "Bytes of these, from the network header on.";
+    text.counters("local_v4_bytes", help, each_way(flow, |counter| counter.bytes));
+    let help = "Packets that the node's own way out stopped, by reason.";
+    text.counters("local_v4_dropped_packets", help, by_reason(flow));
+}
+
+fn each_way(flow: &Flow, of: fn(&Counter) -> u64) -> [([(&'static str, &'static str); 1], u64); 2] {
+    [("out", flow.sent), ("in", flow.received)]
+        .map(|(direction, counter)| ([("direction", direction)], of(&counter)))
+}
+
+fn by_reason(flow: &Flow) -> impl Iterator<Item = ([(&'static str, &'static str); 1], u64)> + '_ {
+    flow.drops.iter().map(|(reason, count)| ([("reason", *reason)], *count))
 }
 
 fn of_words(text: &mut Text, said: Words) {

@@ -343,9 +343,9 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
         self.publish(status, &failed);
         if let Some(status) = &self.status {
             let (sums, took) = (self.picture.sums(), began.elapsed());
-            let flow = self.traffic.sums();
+            let (flow, leaving) = (self.traffic.sums(), self.traffic.leaving());
             let said = self.exits.said();
-            self.figures.measured(Measured { status, left, took, sums, flow, said });
+            self.figures.measured(Measured { status, left, took, sums, flow, leaving, said });
         }
         self.calm_until = Instant::now() + PACE;
         (touched, held_back)

@@ -73,12 +73,7 @@ pub(crate) fn too_few_tracked(snapshot: &Snapshot, tracked: Option<u64>) -> Opti
         let netns = Gateway::derive(&view.allocation, view.slot).netns;
         (netns.to_string(), view.ports.len(), limit::CONNECTIONS_PER_NETWORK)
     };
-    let here =
-        snapshot.networks.iter().flat_map(|network| network.resources.iter().map(move |it| (network, it)));
-    let leaving = here.filter(|(network, it)| {
-        it.seat == Seat::Node(snapshot.node.id().clone()) && snapshot.leaves_here(network, it.index).is_some()
-    });
-    let own = (name::netns_egress().to_string(), leaving.count(), limit::CONNECTIONS_AT_A_NODE);
+    let own = (name::netns_egress().to_string(), snapshot.leaving().len(), limit::CONNECTIONS_AT_A_NODE);
     let all = gateways.map(at).chain([own]).map(|(netns, networks, each)| {
         // Some for the namespace itself.
         (networks as u64 * u64::from(each) + u64::from(limit::CONNECTIONS_PER_NETWORK), netns, networks, each)

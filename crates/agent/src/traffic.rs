@@ -1,4 +1,4 @@
-//! What the gateways of this node carried for each network, and what they stopped.
+//! What the gateways of this node carried for each network, and what they stopped; and the same of IPv4 that leaves at the node itself.
 //!
 //! ```text
 //! each second a slice of the links to exit points ─▶ what they carried ──┬─▶ sums, which never fall ─▶ /metrics
@@ -11,10 +11,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use sixfold_core::addr::{Gateway, PrefixIndex, Resource};
+use sixfold_core::addr::{Allocation, Gateway, PrefixIndex, Resource};
 use sixfold_core::id::NetworkId;
-use sixfold_core::model::{Carried, GatewayTraffic, GatewayView, NetworkTraffic, NetworkView, Snapshot};
-use sixfold_core::name::{IfName, drops};
+use sixfold_core::model::{Carried, GatewayTraffic, GatewayView, NetworkTraffic, Snapshot};
+use sixfold_core::name::{self, IfName, drops};
 use sixfold_core::state::{Netns, SetName};
 use sixfold_kernel::nft::Counter;
 use sixfold_kernel::{Kernel, LinkTraffic};
@@ -42,14 +42,16 @@ pub(crate) struct Traffic {
     /// By namespace and set.
     tallies: BTreeMap<(Netns, &'static str), Tallies>,
     sums: Flow,
+    /// The same of what leaves at the node itself.
+    leaving: Flow,
     /// Whether a file of earlier may be there.
     told: bool,
 }
 
-/// What all gateways carried and stopped since the agent began to read it.
+/// What all gateways, or the node itself, carried and stopped since the agent began to read it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flow {
-    /// Networks that leave by a gateway here.
+    /// Networks that leave so.
     pub networks: u64,
     /// From networks, over both families.
     pub sent: Counter,
@@ -67,6 +69,7 @@ impl Default for Traffic {
             links: BTreeMap::new(),
             tallies: BTreeMap::new(),
             sums: Flow::default(),
+            leaving: Flow::default(),
             told: true,
         }
     }
@@ -81,14 +84,17 @@ impl Traffic {
         snapshot: &Snapshot,
     ) -> Option<Vec<GatewayTraffic>> {
         // What rests keeps its counters, and goes on from them.
-        let mut ways: BTreeSet<Way> = snapshot.gateways.iter().flat_map(ways).map(|(way, _)| way).collect();
-        let netnss: BTreeSet<Netns> = snapshot.gateways.iter().map(netns_of).collect();
+        let places = places(snapshot);
+        let mut ways: BTreeSet<Way> = places.iter().flat_map(Place::ways).collect();
+        let netnss: BTreeSet<&Netns> = places.iter().map(|place| &place.netns).collect();
         self.links.retain(|way, _| ways.contains(way));
         self.tallies.retain(|(netns, _), _| netnss.contains(netns));
-        let serving_at: BTreeSet<Netns> = serving(snapshot).map(netns_of).collect();
+        let serving: Vec<&Place<'_>> = places.iter().filter(|place| place.serves(snapshot)).collect();
+        let serving_at: BTreeSet<&Netns> = serving.iter().map(|place| &place.netns).collect();
         ways.retain(|(netns, _)| serving_at.contains(netns));
-        self.sums.networks = ways.len() as u64;
-        if serving_at.is_empty() {
+        let leaving = ways.iter().filter(|(netns, _)| is_egress(netns)).count() as u64;
+        (self.sums.networks, self.leaving.networks) = (ways.len() as u64 - leaving, leaving);
+        if serving.is_empty() {
             return std::mem::take(&mut self.told).then(Vec::new);
         }
         self.told = true;
@@ -105,8 +111,8 @@ impl Traffic {
         if !round {
             return None;
         }
-        self.read_tallies(kernel, snapshot);
-        Some(serving(snapshot).map(|view| self.of(view, &snapshot.networks)).collect())
+        serving.iter().for_each(|place| self.read_tallies(kernel, &place.netns));
+        Some(serving.iter().map(|place| self.of(place, snapshot)).collect())
     }
 
     /// Whether a slice begins another round.
@@ -118,30 +124,33 @@ impl Traffic {
         begins
     }
 
-    fn read_tallies<K: Kernel>(&mut self, kernel: &mut K, snapshot: &Snapshot) {
-        for view in serving(snapshot) {
-            let netns = netns_of(view);
-            for (set, reason) in drops::ALL.into_iter().chain([(drops::ANSWERED, "")]) {
-                let now = kernel.tallies(&netns, &SetName(set.into()));
-                let before = self.tallies.entry((netns.clone(), set)).or_default();
-                if !reason.is_empty() {
-                    let more = now.iter().map(|(link, now)| more(before.get(link), now).packets).sum::<u64>();
-                    *self.sums.drops.entry(reason).or_default() += more;
-                }
-                // A set that could not be read has none.
-                if !now.is_empty() {
-                    *before = now;
-                }
+    fn read_tallies<K: Kernel>(&mut self, kernel: &mut K, netns: &Netns) {
+        for (set, reason) in drops::ALL.into_iter().chain([(drops::ANSWERED, "")]) {
+            let now = kernel.tallies(netns, &SetName(set.into()));
+            let before = self.tallies.entry((netns.clone(), set)).or_default();
+            let each = now.iter().map(|(link, now)| more(before.get(link), now).packets);
+            let more = each.sum::<u64>();
+            // A set that could not be read has none.
+            if !now.is_empty() {
+                *before = now;
+            }
+            if !reason.is_empty() {
+                *self.sum_of(netns).drops.entry(reason).or_default() += more;
             }
         }
     }
 
+    fn sum_of(&mut self, netns: &Netns) -> &mut Flow {
+        if is_egress(netns) { &mut self.leaving } else { &mut self.sums }
+    }
+
     fn take_link(&mut self, way: Way, now: LinkTraffic) {
-        let was = self.links.insert(way, now);
+        let was = self.links.insert(way.clone(), now);
+        let sums = self.sum_of(&way.0);
         // Of the network's own view, the other way round than the gateway's link has it.
         let pairs = [
-            (&mut self.sums.sent, was.as_ref().map(|was| &was.received), now.received),
-            (&mut self.sums.received, was.as_ref().map(|was| &was.sent), now.sent),
+            (&mut sums.sent, was.as_ref().map(|was| &was.received), now.received),
+            (&mut sums.received, was.as_ref().map(|was| &was.sent), now.sent),
         ];
         for (sum, was, now) in pairs {
             let more = more(was, &now);
@@ -150,38 +159,40 @@ impl Traffic {
         }
     }
 
+    /// Of all gateways.
     pub(crate) const fn sums(&self) -> &Flow {
         &self.sums
     }
 
-    fn of(&self, view: &GatewayView, networks: &[NetworkView]) -> GatewayTraffic {
-        let netns = netns_of(view);
+    /// Of the node itself.
+    pub(crate) const fn leaving(&self) -> &Flow {
+        &self.leaving
+    }
+
+    fn of(&self, place: &Place<'_>, snapshot: &Snapshot) -> GatewayTraffic {
+        let Place { netns, gateway, ways } = place;
         let drops = |link: Option<IfName>| {
-            let packets = |set| self.tally(&netns, set, link).packets;
+            let packets = |set| self.tally(netns, set, link).packets;
             let all = drops::ALL.into_iter().map(|(set, reason)| (reason.to_owned(), packets(set)));
             all.filter(|(_, packets)| *packets > 0).collect()
         };
-        let names: BTreeMap<PrefixIndex, &NetworkId> = networks
-            .iter()
-            .filter(|network| network.allocation == view.allocation)
-            .filter_map(|network| Some((network.exit()?.index, &network.id)))
-            .collect();
-        let rows = ways(view).filter_map(|(way, exit)| {
-            let told = self.links.get(&way)?;
-            let answered = self.tally(&netns, drops::ANSWERED, Some(way.1));
+        let names = names(*gateway, snapshot);
+        let rows = ways.iter().filter_map(|(link, exit)| {
+            let told = self.links.get(&(netns.clone(), *link))?;
+            let answered = self.tally(netns, drops::ANSWERED, Some(*link));
             Some(NetworkTraffic {
-                network: (*names.get(&exit)?).clone(),
-                exit,
+                network: (*names.get(exit)?).clone(),
+                exit: *exit,
                 sent: carried(told.received_v6),
                 sent_v4: carried(less(told.received, told.received_v6)),
                 received: carried(less(told.sent, answered)),
                 received_v4: carried(answered),
-                drops: drops(Some(way.1)),
+                drops: drops(Some(*link)),
             })
         });
         GatewayTraffic {
-            allocation: view.allocation,
-            slot: view.slot,
+            allocation: gateway.map(|view| view.allocation),
+            slot: gateway.map(|view| view.slot),
             networks: rows.collect(),
             outside_drops: drops(None),
         }
@@ -213,23 +224,55 @@ pub fn read(run: &Path) -> Result<Option<Vec<GatewayTraffic>>, DiskError> {
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
-/// The gateways that carry something: one that stands by is cut off.
-fn serving(snapshot: &Snapshot) -> impl Iterator<Item = &GatewayView> {
-    let node = snapshot.node.id();
-    snapshot.gateways.iter().filter(move |view| view.serves() || view.second.as_ref() == Some(node))
+/// Where networks leave.
+struct Place<'a> {
+    netns: Netns,
+    /// None: the node itself.
+    gateway: Option<&'a GatewayView>,
+    /// The links to exit points with these's indices, or to resources.
+    ways: Vec<(IfName, PrefixIndex)>,
 }
 
-/// A gateway's namespace.
-fn netns_of(view: &GatewayView) -> Netns {
-    Netns::Named(Gateway::derive(&view.allocation, view.slot).netns)
+impl Place<'_> {
+    fn ways(&self) -> impl Iterator<Item = Way> + '_ {
+        self.ways.iter().map(|(link, _)| (self.netns.clone(), *link))
+    }
+
+    /// A gateway that stands by is cut off.
+    fn serves(&self, snapshot: &Snapshot) -> bool {
+        let node = snapshot.node.id();
+        self.gateway.is_none_or(|view| view.serves() || view.second.as_ref() == Some(node))
+    }
 }
 
-/// The links to exit points, with the exit points' indices.
-fn ways(view: &GatewayView) -> impl Iterator<Item = (Way, PrefixIndex)> + '_ {
-    let netns = netns_of(view);
-    view.exits
-        .keys()
-        .map(move |exit| ((netns.clone(), Resource::derive(&view.allocation, *exit).to_exit), *exit))
+/// The gateways, and the node itself where some leave by it.
+fn places(snapshot: &Snapshot) -> Vec<Place<'_>> {
+    let gateways = snapshot.gateways.iter().map(|view| Place {
+        netns: Netns::Named(Gateway::derive(&view.allocation, view.slot).netns),
+        gateway: Some(view),
+        ways: view.exits.keys().map(|exit| (to(&view.allocation, *exit), *exit)).collect(),
+    });
+    let leaving = snapshot.leaving().into_iter();
+    let ways: Vec<_> = leaving.map(|(index, network)| (to(&network.allocation, index), index)).collect();
+    let own = Place { netns: Netns::Named(name::netns_egress()), gateway: None, ways };
+    gateways.chain(Some(own).filter(|own| !own.ways.is_empty())).collect()
+}
+
+fn to(allocation: &Allocation, index: PrefixIndex) -> IfName {
+    Resource::derive(allocation, index).to_exit
+}
+
+/// Whose the links of a gateway are, or those of the node itself.
+fn names<'a>(gateway: Option<&GatewayView>, snapshot: &'a Snapshot) -> BTreeMap<PrefixIndex, &'a NetworkId> {
+    let Some(view) = gateway else {
+        return snapshot.leaving().into_iter().map(|(index, network)| (index, &network.id)).collect();
+    };
+    let networks = snapshot.networks.iter().filter(|network| network.allocation == view.allocation);
+    networks.filter_map(|network| Some((network.exit()?.index, &network.id))).collect()
+}
+
+fn is_egress(netns: &Netns) -> bool {
+    *netns == Netns::Named(name::netns_egress())
 }
 
 /// What was counted since. Less than before: it began anew.

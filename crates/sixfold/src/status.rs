@@ -24,10 +24,10 @@ use crate::{Done, output};
     Of a gateway it tells what each network sent and got since its link is there, how much of that over IPv4, and what was stopped: \
     packets with a source that is not the network's (spoofed), to where nothing may go (barred), what only an error answers \
     (refused: nobody's addresses, no hop left), IPv4 connections beyond its share (share), \
-    what it sent and what it was to get beyond its bandwidth (bandwidth_sent, bandwidth_received). With --registry it is what the registry heard of each \
+    what it sent and what it was to get beyond its bandwidth (bandwidth_sent, bandwidth_received); the same of IPv4 that leaves at the node itself. With --registry it is what the registry heard of each \
     node of your farm.\n\n\
     With --json: the status as the agent wrote it (node, revision, in_sync, wireguard, devices, drift, failures, refusals, \
-    registry, peers, exits, heard, unknown_fields, foreign, passes, operations), and traffic of its gateways; with --registry farm and nodes, as `sixfold node list --json`.",
+    registry, peers, exits, heard, unknown_fields, foreign, passes, operations), and traffic of its gateways (without allocation and slot: what leaves at the node itself); with --registry farm and nodes, as `sixfold node list --json`.",
     after_long_help = "Exit codes:\n  \
         0  in sync; with --registry: every node is\n  \
         1  refused: what was given is wrong\n  \

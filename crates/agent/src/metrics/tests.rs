@@ -31,6 +31,7 @@ fn figures(in_sync: bool) -> Arc<Figures> {
         took,
         sums,
         flow: &flow,
+        leaving: &flow,
         said: Words { newer: 1, known: 20, older: 3, refused: 4, astray: 5, said: 60 },
     });
     figures.lives(Instant::now());
@@ -43,7 +44,7 @@ fn assert_form(text: &str) {
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').expect("a name and a kind");
-            let parts = ["sixfold_agent_", "sixfold_gateway_", "sixfold_tunnel_"];
+            let parts = ["sixfold_agent_", "sixfold_gateway_", "sixfold_local_v4_", "sixfold_tunnel_"];
             assert!(parts.iter().any(|part| name.starts_with(part)), "{line}");
             assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
             told = name;
@@ -69,6 +70,7 @@ fn every_value_has_its_help_and_names_nobody() {
         "sixfold_agent_words_said_total 60",
         "sixfold_agent_wireguard_sent_bytes_total 200",
         "sixfold_gateway_networks 2",
+        "sixfold_local_v4_networks 2",
         "sixfold_gateway_packets_total{direction=\"out\"} 3",
         "sixfold_gateway_bytes_total{direction=\"in\"} 500",
         "sixfold_gateway_dropped_packets_total{reason=\"spoofed\"} 7",

@@ -1,5 +1,6 @@
 //! Rows and sums from counters as a kernel has them: in slices, once round, and over what begins anew.
 
+use sixfold_core::model::{LocalV4, Provision};
 use sixfold_core::plan::Plan;
 use sixfold_core::state::NodeState;
 use sixfold_core::tenure::Duty;
@@ -54,7 +55,7 @@ fn snapshot() -> Snapshot {
 }
 
 fn links(snapshot: &Snapshot) -> Vec<IfName> {
-    snapshot.gateways.iter().flat_map(ways).map(|((_, link), _)| link).collect()
+    places(snapshot).iter().flat_map(|place| place.ways().map(|(_, link)| link).collect::<Vec<_>>()).collect()
 }
 
 #[test]
@@ -75,11 +76,16 @@ fn each_network_has_a_row_of_both_ways_and_families_and_of_what_was_stopped() {
     let mut traffic = Traffic::default();
     let told = traffic.read(&mut kernel, &snapshot).expect("all of two are read at once");
     let [gateway] = &told[..] else { panic!("one gateway") };
-    assert_eq!((gateway.slot, gateway.outside_drops.get("refused")), (snapshot.gateways[0].slot, Some(&5)));
+    assert_eq!(
+        (gateway.slot.expect("of a slot"), gateway.outside_drops.get("refused")),
+        (snapshot.gateways[0].slot, Some(&5))
+    );
     let rows: BTreeMap<String, &NetworkTraffic> = gateway
         .networks
         .iter()
-        .map(|row| (Resource::derive(&gateway.allocation, row.exit).to_exit.to_string(), row))
+        .map(|row| {
+            (Resource::derive(&gateway.allocation.expect("of a slot"), row.exit).to_exit.to_string(), row)
+        })
         .collect();
     let row = rows[&first.to_string()];
     let packets = [row.sent, row.sent_v4, row.received, row.received_v4].map(|carried| carried.packets);
@@ -185,4 +191,37 @@ fn a_node_that_has_no_gateway_any_more_leaves_no_file() {
     assert_eq!(super::read(run.path()).expect("it can be asked"), None);
     assert_eq!(traffic.read(&mut kernel, &snapshot), None);
     assert_eq!(traffic.sums().networks, 0);
+}
+
+/// Where the farmer and one of the two tenants say so: counted apart from what gateways carry.
+#[test]
+fn what_leaves_at_the_node_itself_is_told_beside_its_gateways() {
+    let mut snapshot = snapshot();
+    let way = LocalV4 {
+        address: "192.168.7.50/24".parse().expect("an address"),
+        router: "192.168.7.1".parse().expect("an address"),
+    };
+    let node = snapshot.node.id().clone();
+    snapshot.provision = Some(Provision { local_v4: Some(way), ..Provision::none(node) });
+    let by_gateway = links(&snapshot).len();
+    let acme = snapshot.networks.iter_mut().find(|network| network.id.tenant.as_str() == "acme");
+    acme.expect("it is there").local_v4 = true;
+    let own = *links(&snapshot).last().expect("the node's own comes last");
+    let mut kernel = Counting {
+        links: [(own, link(7, 0, 5))].into(),
+        tallies: [((drops::BARRED, Some(own)), 3)].into(),
+        asked: 0,
+    };
+    let mut traffic = Traffic::default();
+    let told = traffic.read(&mut kernel, &snapshot).expect("all are read at once");
+    let [_, here] = &told[..] else { panic!("a gateway, and the node") };
+    assert_eq!((here.slot, here.networks.len()), (None, 1));
+    let row = &here.networks[0];
+    assert_eq!(
+        (row.network.to_string(), row.sent_v4.packets, row.drops["barred"]),
+        ("acme/web".into(), 7, 3)
+    );
+    let (flow, leaving) = (traffic.sums(), traffic.leaving());
+    assert_eq!((flow.networks, flow.sent.packets), (by_gateway as u64, 0));
+    assert_eq!((leaving.networks, leaving.sent.packets, leaving.received.packets), (1, 7, 5));
 }

@@ -1,4 +1,4 @@
-//! What a gateway carried for each of its networks, and what it stopped: the agent's words, read by whoever shows them.
+//! What a gateway, or a node that lets IPv4 out itself, carried for each of its networks, and what it stopped: the agent's words, read by whoever shows them.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +16,16 @@ pub struct Carried {
     pub bytes: u64,
 }
 
-/// A gateway of this node.
+/// A gateway of this node, or what leaves at the node itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GatewayTraffic {
-    /// The /48 and its number.
-    pub allocation: Allocation,
-    /// The slot.
-    pub slot: ExitSlot,
-    /// Its networks, by the indices of their exit points.
+    /// The /48 and its number; none where networks leave at the node itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocation: Option<Allocation>,
+    /// The slot, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<ExitSlot>,
+    /// Its networks, by the indices of their exit points; at the node itself of their resources.
     pub networks: Vec<NetworkTraffic>,
     /// What it stopped of what came from outside: packets by reason.
     #[serde(default)]
@@ -35,7 +37,7 @@ pub struct GatewayTraffic {
 pub struct NetworkTraffic {
     /// Whose.
     pub network: NetworkId,
-    /// The prefix index of its exit point.
+    /// The prefix index of its exit point; of its resource where it leaves at the node itself.
     pub exit: PrefixIndex,
     /// Sent by the network over IPv6, also what was then stopped.
     pub sent: Carried,

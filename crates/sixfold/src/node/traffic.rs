@@ -1,4 +1,4 @@
-//! What the gateways of this machine's node carried and stopped, a line for each network.
+//! What the gateways of this machine's node, and the node itself, carried and stopped, a line for each network.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,17 @@ use crate::table;
 const HEAD: [&str; 9] =
     ["network", "exit", "sent bytes", "packets", "IPv4", "got bytes", "packets", "IPv4", "stopped"];
 
-/// A table for each gateway, below a line that names it; of IPv4 the bytes. Nothing for no gateways.
+/// A table for each gateway, and for the node itself, below a line that names it; of IPv4 the bytes. Nothing for no gateways.
 pub(crate) fn text(traffic: &[GatewayTraffic]) -> String {
     traffic.iter().map(of_gateway).collect()
 }
 
 fn of_gateway(gateway: &GatewayTraffic) -> String {
     let GatewayTraffic { allocation, slot, networks, outside_drops } = gateway;
-    let mut text = format!("\ngateway of slot {slot} of {}\n", allocation.whole());
+    let mut text = match (slot, allocation) {
+        (Some(slot), Some(allocation)) => format!("\ngateway of slot {slot} of {}\n", allocation.whole()),
+        _ => "\nIPv4 that leaves at this node itself\n".to_owned(),
+    };
     text += &table::render(&HEAD, networks.iter().map(row));
     if !outside_drops.is_empty() {
         text += &format!("  stopped of what came from outside: {}\n", drops(outside_drops));

@@ -30,6 +30,11 @@ const TRAFFIC: &str = r#"[{
     { "network": "globex/lab", "exit": "1e65", "sent": { "packets": 0, "bytes": 0 }, "sent_v4": { "packets": 0, "bytes": 0 },
       "received": { "packets": 0, "bytes": 0 }, "received_v4": { "packets": 0, "bytes": 0 } }
   ]
+}, {
+  "networks": [
+    { "network": "acme/web", "exit": "1525", "sent": { "packets": 0, "bytes": 0 }, "sent_v4": { "packets": 4, "bytes": 400 },
+      "received": { "packets": 0, "bytes": 0 }, "received_v4": { "packets": 2, "bytes": 200 }, "drops": { "share": 1 } }
+  ]
 }]"#;
 
 #[test]
