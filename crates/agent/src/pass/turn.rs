@@ -93,7 +93,11 @@ mod tests {
         let [first, rest] = publics.split(&whole).expect("it begins");
         let words = first.steps.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         assert_eq!(words.lines().next(), Some("ip -n gw-1-1 link set pub-1-1 up"), "{words}");
-        assert_eq!(first.len(), 4, "the link, the segment, and a default for each family: {words}");
+        assert_eq!(
+            first.len(),
+            6,
+            "the link, the segment and IPv4's in halves, and a default for each family: {words}"
+        );
         assert!(rest.len() > 50 && first.len() + rest.len() == whole.len());
         assert!(!rest.steps.iter().any(|step| publics.is_about(step)));
         let [first, rest] = publics.split(&plan(&before, &after)).expect("it ends");
