@@ -340,8 +340,11 @@ fn read_slot(
     let public_v4 = reading.read_if(public, fields.public_v4.as_ref(), net(Wanted::AddressInSubnetV4));
     let default_v4 = reading.read_if(default_v4, fields.default_v4.as_ref(), net(Wanted::AddressV4));
     let pool_v4 = reading.list(item, "pool_v4", &fields.pool_v4, net(Wanted::AddressV4));
-    let ports =
-        reading.read_if(item.field("ports"), fields.ports.as_ref(), small("ports", limit::PORTS_PER_NETWORK));
+    let ports = reading.read_if(
+        item.field("ports"),
+        fields.ports.as_ref(),
+        small("port count", limit::PORTS_PER_NETWORK),
+    );
     let mut quota =
         |field, said: &Option<_>| reading.read_if(item.field(field), said.as_ref(), small("quota", 1));
     let (blocks, addresses) =

@@ -274,6 +274,9 @@ fn a_removed_device_is_not_kept_and_its_port_and_tun_are_free() {
         wait_for("a free TUN", || {
             ends.inner[0].ip(&format!("link show {}", ends.names[0])).contains("NO-CARRIER")
         });
+        wait_for("a free port", || {
+            ends.outer[0].inside(|| std::net::UdpSocket::bind(("::", PORTS[0])).is_ok())
+        });
         ends.near.add(&ends.names[0], &ends.inner[0], &ends.outer[0], PORTS[0]);
         wait_for("the store", || service.names().len() == 3);
     }
