@@ -96,6 +96,8 @@ pub struct Agent<K, F> {
     status: Option<Status>,
     /// What is wrong with the feed or the disk, until a snapshot is accepted without fault.
     complaint: Option<String>,
+    /// What the log has said of connections that may become too few: no failure, for all that is desired is there.
+    few: Option<String>,
     /// What the log has said already.
     said: BTreeSet<String>,
     /// What is counted, for whoever asks by the way.
@@ -156,6 +158,7 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
             counts: Counts::default(),
             status: None,
             complaint: None,
+            few: None,
             said: BTreeSet::new(),
             figures: Arc::default(),
             pulse: Box::new(|| ()),
@@ -331,8 +334,12 @@ impl<K: Kernel, F: Feed> Agent<K, F> {
                 left = outcome.left.len();
                 let half_lost = status::half_lost(snapshot, ground.backend);
                 let few = status::too_few_tracked(snapshot, status::tracked());
+                if let Some(few) = few.as_ref().filter(|few| self.few.as_ref() != Some(few)) {
+                    tracing::warn!("{few}");
+                }
+                self.few = few;
                 let own = self.complaint.iter().cloned().chain(unwritten);
-                let complaints: Vec<String> = own.chain(half_lost).chain(few).collect();
+                let complaints: Vec<String> = own.chain(half_lost).collect();
                 status::of_outcome(of, self.counts, &outcome, &complaints)
             }
             Err(error) => status::of_blindness(of, self.counts, &error, self.status.as_ref()),
